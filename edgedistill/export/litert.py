@@ -1,0 +1,77 @@
+"""LiteRT: a .tflite with float32 input and output; int8 in the form that LiteRT's XNNPACK delegate takes whole."""
+
+from pathlib import Path
+
+from torch.export import ExportedProgram
+
+from edgedistill.files import replacing, write_bytes
+
+
+def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+    """Write `program` (batch 1; for int8 with unfolded weights) as the file `path`."""
+    import litert_torch
+    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    example = program.example_inputs[0]
+    config = None
+    if precision == "int8":
+        # Names the scheme, so that the converter fuses quantize and dequantize into int8 operators; the scales stay the trained ones.
+        scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
+        config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
+    model = litert_torch.convert(program.module(), example, quant_config=config)
+    with replacing(path) as temporary:
+        model.export(str(temporary))
+    write_bytes(path, float_io(path.read_bytes()))
+
+
+def float_io(data: bytes) -> bytes:
+    """The same model with float32 input and output: int8 ones get a QUANTIZE before and a DEQUANTIZE behind.
+
+    Schema: tensorflow/compiler/mlir/lite/schema/schema.fbs.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data)
+    graph = model.subgraphs[0]
+    quantize = {i: _add_float_twin(schema, graph, i) for i in graph.inputs if graph.tensors[i].type == schema.TensorType.INT8}
+    dequantize = {i: _add_float_twin(schema, graph, i) for i in graph.outputs if graph.tensors[i].type == schema.TensorType.INT8}
+    if not quantize and not dequantize:
+        return data
+    for inner, outer in quantize.items():
+        graph.operators.insert(0, _operator(schema, model, schema.BuiltinOperator.QUANTIZE, outer, inner))
+    for inner, outer in dequantize.items():
+        graph.operators.append(_operator(schema, model, schema.BuiltinOperator.DEQUANTIZE, inner, outer))
+    graph.inputs = [quantize.get(int(i), int(i)) for i in graph.inputs]
+    graph.outputs = [dequantize.get(int(i), int(i)) for i in graph.outputs]
+    for signature in model.signatureDefs or []:
+        for tensor in signature.inputs:
+            tensor.tensorIndex = quantize.get(tensor.tensorIndex, tensor.tensorIndex)
+        for tensor in signature.outputs:
+            tensor.tensorIndex = dequantize.get(tensor.tensorIndex, tensor.tensorIndex)
+    builder = flatbuffers.Builder(len(data) + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _add_float_twin(schema, graph, index: int) -> int:  # type: ignore[no-untyped-def]
+    source, twin = graph.tensors[index], schema.TensorT()
+    twin.shape, twin.shapeSignature, twin.hasRank = source.shape, source.shapeSignature, True
+    twin.type, twin.buffer = schema.TensorType.FLOAT32, 0
+    name = source.name if isinstance(source.name, bytes) else source.name.encode()
+    twin.name = name + b"_float32"
+    graph.tensors.append(twin)
+    return len(graph.tensors) - 1
+
+
+def _operator(schema, model, code: int, source: int, target: int):  # type: ignore[no-untyped-def]
+    position = next((i for i, known in enumerate(model.operatorCodes) if known.builtinCode == code), None)
+    if position is None:
+        entry = schema.OperatorCodeT()
+        entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 2
+        model.operatorCodes.append(entry)
+        position = len(model.operatorCodes) - 1
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = position, [source], [target]
+    return operator

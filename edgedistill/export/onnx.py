@@ -1,0 +1,132 @@
+"""ONNX: one self-contained file; int8 as the QDQ form that ONNX Runtime fuses into integer kernels."""
+
+from pathlib import Path
+
+import numpy as np
+from torch.export import ExportedProgram
+
+from edgedistill.files import write_bytes
+
+_OPSET = 18
+
+
+def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+    """Write `program` as the ONNX file `path`, operator set 18, input `image`, output `logits`."""
+    import onnx
+    import torch
+
+    exported = torch.onnx.export(
+        program, dynamo=True, opset_version=_OPSET, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
+    )
+    if exported is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = exported.model_proto
+    _strip(model)
+    if precision == "int8":
+        quantize_biases(model)
+        shift_activations(model)
+        separate_zero_points(model)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    write_bytes(path, model.SerializeToString())
+
+
+def _strip(model) -> None:  # type: ignore[no-untyped-def]
+    """Drop the exporter's notes on every node and value: they are half of the file."""
+    graph = model.graph
+    for item in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph):
+        del item.metadata_props[:]
+    del graph.value_info[:]
+
+
+def _array(initializers, name: str):  # type: ignore[no-untyped-def]
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(initializers[name])
+
+
+def quantize_biases(model) -> int:  # type: ignore[no-untyped-def]
+    """Store each bias of a quantized Conv or Gemm as int32 with scale s_input * s_weight; returns how many.
+
+    ONNX Runtime fuses an operator into QLinearConv only when its bias is such a DequantizeLinear.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    initializers = {i.name: i for i in graph.initializer}
+    producers = {output: node for node in graph.node for output in node.output}
+    nodes, count = [], 0
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm") and len(node.input) == 3 and node.input[2] in initializers:
+            data, weight = (_dequantize_behind(producers, name) for name in node.input[:2])
+            if data is not None and weight is not None:
+                bias = _array(initializers, node.input[2])
+                scale = np.float32(_array(initializers, data.input[1])) * _array(initializers, weight.input[1]).astype(np.float32)
+                scale = np.ascontiguousarray(np.broadcast_to(scale.reshape(-1), bias.shape))
+                name = f"{node.output[0]}_bias"
+                quantized = np.round(bias.astype(np.float64) / scale).astype(np.int32)
+                parts = {"q": quantized, "scale": scale, "zero_point": np.zeros_like(quantized)}
+                graph.initializer.extend(numpy_helper.from_array(value, f"{name}_{part}") for part, value in parts.items())
+                nodes.append(helper.make_node("DequantizeLinear", [f"{name}_{part}" for part in parts], [name], name=name, axis=0))
+                node.input[2] = name
+                count += 1
+        nodes.append(node)
+    _replace_nodes(graph, nodes)
+    return count
+
+
+def _dequantize_behind(producers: dict, name: str):  # type: ignore[no-untyped-def]
+    node = producers.get(name)
+    while node is not None and node.op_type in ("Reshape", "Flatten", "Squeeze", "Transpose"):
+        node = producers.get(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
+    """Turn int8 activations into uint8 by adding 128 to the zero points: the same values, in the kernels' own type."""
+    from onnx import numpy_helper
+
+    graph = model.graph
+    initializers = {i.name: i for i in graph.initializer}
+    for node in graph.node:
+        is_activation = node.op_type == "QuantizeLinear" or (node.op_type == "DequantizeLinear" and node.input[0] not in initializers)
+        if not is_activation:
+            continue
+        shifted = f"{node.input[2]}_shifted"
+        if shifted not in initializers:
+            value = (_array(initializers, node.input[2]).astype(np.int16) + 128).astype(np.uint8)
+            initializers[shifted] = numpy_helper.from_array(value, shifted)
+            graph.initializer.append(initializers[shifted])
+        node.input[2] = shifted
+    _replace_nodes(graph, list(graph.node))
+
+
+def separate_zero_points(model) -> None:  # type: ignore[no-untyped-def]
+    """Give each int8 weight a zero point of its own.
+
+    Where the CPU has no VNNI and `session.x64quantprecision` is set, ONNX Runtime 1.32 turns int8 weights into uint8 and
+    derives the new zero point's name from the old one: with a shared one it fails to load, "Attempt to replace the
+    existing tensor".
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    initializers = {i.name: i for i in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in initializers:
+            name = f"{node.input[0]}_zero_point"
+            if node.input[2] != name and name not in initializers:
+                graph.initializer.append(numpy_helper.from_array(_array(initializers, node.input[2]), name))
+                node.input[2] = name
+    _replace_nodes(graph, list(graph.node))
+
+
+def _replace_nodes(graph, nodes: list) -> None:  # type: ignore[no-untyped-def]
+    """Set the nodes of `graph` and drop the initializers that none of them reads."""
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    used = {name for node in graph.node for name in node.input}
+    kept = [type(i).FromString(i.SerializeToString()) for i in graph.initializer if i.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,73 @@
+"""Quantization-aware training with PT2E and the XNNPACK quantizer, as a module that a plain trainer can train."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+_BATCH_NORM = (torch.ops.aten.batch_norm.default,)
+_TRAINING_ARGUMENT = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
+
+
+class QATModule(nn.Module):
+    """A student with fake quantization whose `train` and `eval` do what they do for an eager module.
+
+    An exported graph has no modes: batch norm and dropout carry theirs as an argument. It is set here in place,
+    because torchao's `move_exported_model_to_eval` replaces every batch norm by one with the default eps and
+    momentum, which changes the function of a model that uses others, and leaves the observers running.
+
+    In `eval` the observers are off, so that looking at the model never changes its scales.
+    """
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph_module = graph
+        self.batchnorm_frozen = False
+        self.observers_frozen = False
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits [N, classes] of float32 images [N, 3, H, W] in 0..1, under fake quantization."""
+        return self.graph_module(image)
+
+    def train(self, mode: bool = True) -> "QATModule":
+        """Set batch norm, dropout and observers for training (or, with False, for evaluation)."""
+        from torchao.quantization.pt2e import disable_observer, enable_observer
+
+        self.training = mode
+        for node in self.graph_module.graph.nodes:
+            position = _TRAINING_ARGUMENT.get(node.target)
+            if position is not None:
+                flag = mode and not (node.target in _BATCH_NORM and self.batchnorm_frozen)
+                node.args = (*node.args[:position], flag, *node.args[position + 1 :])
+        self.graph_module.recompile()
+        self.graph_module.apply(enable_observer if mode and not self.observers_frozen else disable_observer)
+        return self
+
+    def freeze(self, *, batchnorm: bool, observers: bool) -> None:
+        """Stop updating the batch-norm statistics and, or, the ranges of the observers, from now on."""
+        if (batchnorm, observers) != (self.batchnorm_frozen, self.observers_frozen):
+            self.batchnorm_frozen, self.observers_frozen = batchnorm, observers
+            self.train(self.training)
+
+
+def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
+    """Insert fake quantization into `model` (float, plain batch norm; see `rewrite.plain_batchnorm`).
+
+    int8 per-channel symmetric weights, int8 per-tensor asymmetric activations: the scheme that XNNPACK, LiteRT, ONNX
+    Runtime and Core ML all execute. Scheme: Jacob et al. 2018 (arXiv 1712.05877).
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+    example = (torch.rand(2, 3, image_size, image_size),)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
+    program = torch.export.export(model.eval(), example, dynamic_shapes=({0: batch},))
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=True))
+    return QATModule(prepare_qat_pt2e(program.module(), quantizer))
+
+
+def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
+    """The call nodes of `graph` whose target is one of `targets`, in execution order."""
+    return [node for node in graph.graph.nodes if node.op == "call_function" and node.target in targets]

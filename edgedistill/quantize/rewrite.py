@@ -1,0 +1,48 @@
+"""Rewrites a float model into the form that every converter takes."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Preprocessed(nn.Module):
+    """A model that takes RGB in 0..1 and normalises inside the program.
+
+    The normalisation is a frozen 1x1 depthwise convolution, x / std - mean / std: unlike subtract and divide it is
+    an operator that every int8 runtime fuses, so the input stays int8 from the first pixel on.
+
+    Input: float32 [N, 3, H, W] in 0..1. Output: whatever `model` gives, here float32 logits [N, classes].
+    """
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        channels = len(mean)
+        self.normalize = nn.Conv2d(channels, channels, 1, groups=channels)
+        with torch.no_grad():
+            self.normalize.weight.copy_(1 / torch.tensor(std).reshape(-1, 1, 1, 1))
+            self.normalize.bias.copy_(-torch.tensor(mean) / torch.tensor(std))
+        self.normalize.requires_grad_(False)
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of images."""
+        return self.model(self.normalize(image))
+
+
+def plain_batchnorm(model: nn.Module) -> nn.Module:
+    """A copy of `model` in which timm's BatchNormAct2d is nn.BatchNorm2d followed by its activation.
+
+    BatchNormAct2d counts its batches in a buffer that the exported program mutates, and coremltools refuses
+    programs with state below iOS 18. The parameters, statistics, eps and momentum are kept.
+    """
+    from timm.layers import BatchNormAct2d
+
+    model = copy.deepcopy(model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BatchNormAct2d):
+            norm = nn.BatchNorm2d(module.num_features, eps=module.eps, momentum=module.momentum)  # type: ignore[arg-type]
+            norm.load_state_dict(module.state_dict())
+            norm.train(module.training)
+            model.set_submodule(name, nn.Sequential(norm, module.drop, module.act))
+    return model

@@ -1,0 +1,134 @@
+"""The quantized state: int8 weights, scales, zero points and int32 biases of a trained student, and its hash."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from edgedistill.quantize.qat import QATModule, operators
+
+
+@dataclass(frozen=True)
+class QuantizedState:
+    """One quantized program in the two forms that converters take.
+
+    converted: int8 weights are folded constants. Input float32 [N, 3, H, W], output float32 logits.
+    unfolded:  the same program with float weights on the int8 grid behind quantize and dequantize, which LiteRT needs.
+    output_scale: the LSB of the logits, in logits.
+    sha256: hash over every weight, scale, zero point and bias, in execution order.
+    """
+
+    converted: GraphModule
+    unfolded: GraphModule
+    output_scale: float
+    sha256: str
+
+
+def convert(module: QATModule) -> QuantizedState:
+    """Freeze a trained `module` into its quantized state; the module is left as it was, in evaluation mode."""
+    from torchao.quantization.pt2e.constant_fold import constant_fold
+    from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint, convert_pt2e
+
+    # convert folds batch norm in evaluation form and must not see another observation.
+    module.eval()
+    unfolded = convert_pt2e(copy.deepcopy(module.graph_module), fold_quantize=False)
+    # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
+    round_biases(unfolded)
+    converted = copy.deepcopy(unfolded)
+    constant_fold(converted, _quant_node_constraint)
+    tensors = state_tensors(converted)
+    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), _digest(tensors))
+
+
+def _weighted() -> tuple[object, ...]:
+    aten = torch.ops.aten
+    return (aten.conv2d.default, aten.conv2d.padding, aten.linear.default)
+
+
+def _dequantize() -> tuple[tuple[object, ...], tuple[object, ...]]:
+    ops = torch.ops.quantized_decomposed
+    return (ops.dequantize_per_tensor.default, ops.dequantize_per_tensor.tensor), (ops.dequantize_per_channel.default,)
+
+
+def _tensor(graph: GraphModule, argument: object) -> torch.Tensor:
+    if not isinstance(argument, Node):
+        return torch.tensor(argument)
+    value: object = graph
+    for part in str(argument.target).split("."):
+        value = getattr(value, part)
+    return value.detach()  # type: ignore[attr-defined]
+
+
+def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point of a dequantize node; a clear error where the operator is not quantized."""
+    per_tensor, per_channel = _dequantize()
+    if not isinstance(node, Node) or node.target not in per_tensor + per_channel:
+        raise ValueError(f"expected a dequantize before a quantized operator, found {node}")
+    return _tensor(graph, node.args[1]), _tensor(graph, node.args[2])
+
+
+def _is_quantized(node: Node) -> bool:
+    per_tensor, per_channel = _dequantize()
+    both = per_tensor + per_channel
+    return all(isinstance(a, Node) and a.target in both for a in node.args[:2])
+
+
+def round_biases(graph: GraphModule) -> int:
+    """Round each bias to int32 at scale s_input * s_weight, in place; returns how many were rounded.
+
+    Integer kernels hold the bias so (Jacob et al. 2018, arXiv 1712.05877, section 2.4). The simulation in floating
+    point would keep it unrounded, and PyTorch and the runtimes would compute two different models.
+    """
+    count = 0
+    for node in operators(graph, _weighted()):
+        if len(node.args) < 3 or not isinstance(node.args[2], Node) or not _is_quantized(node):
+            continue
+        bias = _tensor(graph, node.args[2])
+        scale = _bias_scale(graph, node)
+        rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
+        target = str(node.args[2].target)
+        owner = graph.get_submodule(target.rpartition(".")[0])
+        setattr(owner, target.rpartition(".")[2], nn.Parameter(rounded.float(), requires_grad=False))
+        count += 1
+    return count
+
+
+def _bias_scale(graph: GraphModule, node: Node) -> torch.Tensor:
+    input_scale, _ = _qparams(graph, node.args[0])
+    weight_scale, _ = _qparams(graph, node.args[1])
+    # The runtimes multiply the two scales in float32.
+    return (input_scale.float() * weight_scale.float()).double()
+
+
+def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
+    """Everything that defines the quantized program, by operator in execution order.
+
+    For operator i: `i.input_scale`, `i.input_zero_point`, `i.weight` (int8), `i.weight_scale`, `i.bias` (int32);
+    for the logits: `output.scale`, `output.zero_point`; all pairs of activations: `activations` [n, 2] float64.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for index, node in enumerate(n for n in operators(converted, _weighted()) if _is_quantized(n)):
+        weight = node.args[1]
+        tensors[f"{index}.input_scale"], tensors[f"{index}.input_zero_point"] = _qparams(converted, node.args[0])
+        tensors[f"{index}.weight"] = _tensor(converted, weight.args[0])  # type: ignore[union-attr]
+        tensors[f"{index}.weight_scale"] = _qparams(converted, weight)[0]
+        if len(node.args) > 2 and isinstance(node.args[2], Node):
+            scaled = _tensor(converted, node.args[2]).double() / _bias_scale(converted, node)
+            tensors[f"{index}.bias"] = scaled.round().to(torch.int32)
+    output = next(n for n in converted.graph.nodes if n.op == "output").all_input_nodes[0]
+    tensors["output.scale"], tensors["output.zero_point"] = _qparams(converted, output)
+    per_tensor, _ = _dequantize()
+    pairs = [[float(value) for value in _qparams(converted, node)] for node in operators(converted, per_tensor)]
+    tensors["activations"] = torch.tensor(pairs, dtype=torch.float64)
+    return tensors
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,68 @@
+"""Image classification: models by timm name, their checkpoints, batched forward and scores."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgedistill.errors import UserError
+
+
+def build_model(name: str, classes: int, *, checkpoint: str | None = None, pretrained: bool = False, seed: int = 0) -> nn.Module:
+    """A timm model with `classes` logits, in evaluation mode.
+
+    Raises UserError when timm has no such model (with the nearest names), or when the safetensors checkpoint does not
+    fit it (naming the keys).
+    """
+    import timm
+
+    known = timm.list_models(pretrained=False)
+    if name.split(".")[0] not in known:
+        import difflib
+
+        near = difflib.get_close_matches(name, known, n=3)
+        raise UserError(f"timm has no model '{name}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see timm.list_models()"))
+    torch.manual_seed(seed)
+    model = timm.create_model(name, pretrained=pretrained, num_classes=classes)
+    if checkpoint is not None:
+        load_checkpoint(model, Path(checkpoint), name)
+    return model.eval()
+
+
+def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
+    """Load a safetensors state dict into `model`, whole: no key may be missing, unknown or of another shape."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
+    own = model.state_dict()
+    wrong = [f"missing {key}" for key in own if key not in state] + [f"unknown {key}" for key in state if key not in own]
+    wrong += [f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in own if key in state and state[key].shape != own[key].shape]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")
+    model.load_state_dict(state)
+
+
+def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    """Logits float32 [N, classes] of float32 or uint8 images [N, 3, H, W]; uint8 is scaled to 0..1."""
+    with torch.no_grad():
+        parts = [model(to_unit(images[start : start + batch_size])) for start in range(0, len(images), batch_size)]
+    return torch.cat(parts).numpy()
+
+
+def to_unit(images: np.ndarray) -> torch.Tensor:
+    """A float32 tensor in 0..1 of uint8 or float32 images [N, 3, H, W]."""
+    tensor = torch.from_numpy(np.array(images))
+    return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities float64 [N, classes] of logits [N, classes]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,0 +1,105 @@
+"""The decoded, resized and split images of a run, memory-mapped from a folder that is written once."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.errors import UserError
+from edgedistill.files import read_json, replacing, write_json
+from edgedistill.progress import track
+from edgedistill.teach.sources import SPLITS, Listing
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """uint8 RGB images [N, 3, S, S] (memory-mapped), labels int64 [N], and the samples' indices of each split."""
+
+    source: str
+    classes: list[str]
+    images: np.ndarray
+    labels: np.ndarray
+    indices: dict[str, np.ndarray]
+    sha256: str
+
+
+def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int) -> ImageSet:
+    """Decode every image of `listing` into `folder`; all unreadable ones are named in one UserError.
+
+    fractions: shares of val and of the holdout, drawn by `seed` within each class, where the data has no splits.
+    """
+    split = assign_splits(listing, fractions, seed)
+    count = len(listing.labels)
+    path = folder / "images.npy"
+    with replacing(path) as temporary:
+        folder.mkdir(parents=True, exist_ok=True)
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(count, 3, image_size, image_size))
+        broken = _decode(listing, images, image_size)
+        if broken:
+            more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
+            raise UserError(f"{len(broken)} unreadable image(s): {'; '.join(broken[:10])}{more}. Repair or remove them.")
+        images.flush()
+        digest = hashlib.sha256(images.tobytes())
+    digest.update(listing.labels.tobytes() + split.tobytes())
+    np.save(folder / "labels.npy", listing.labels)
+    np.save(folder / "split.npy", split)
+    write_json(folder / "data.json", {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest()})
+    return load(folder)
+
+
+def load(folder: Path) -> ImageSet:
+    """The image set that `prepare` wrote into `folder`."""
+    facts = read_json(folder / "data.json")
+    split = np.load(folder / "split.npy")
+    indices = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    return ImageSet(facts["source"], facts["classes"], images, np.load(folder / "labels.npy"), indices, facts["sha256"])
+
+
+def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
+    from PIL import Image
+    from torchvision.transforms import v2
+
+    resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
+
+    def one(index: int) -> str | None:
+        try:
+            raw = listing.read(index)
+        except (OSError, SyntaxError, ValueError) as error:
+            return f"{listing.names[index]} ({error})"
+        image = raw if isinstance(raw, Image.Image) else Image.fromarray(raw)  # type: ignore[arg-type]
+        images[index] = np.asarray(resize(image.convert("RGB"))).transpose(2, 0, 1)
+        return None
+
+    broken = []
+    with ThreadPoolExecutor(2) as pool, track("decode", len(listing.labels)) as progress:
+        for problem in pool.map(one, range(len(listing.labels))):
+            progress.advance()
+            if problem is not None:
+                broken.append(problem)
+    return broken
+
+
+def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -> np.ndarray:
+    """The split of each sample, int8 [N]: the data's own, completed within each class by `seed`.
+
+    A split that the data lacks is drawn from its training samples; data without any split is divided whole.
+    """
+    split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
+    rng = np.random.default_rng(seed)
+    wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if not (split == number).any()]
+    for label in range(len(listing.classes)):
+        pool = rng.permutation(np.flatnonzero((listing.labels == label) & (split == 0)))
+        taken = 0
+        for number, share in wanted:
+            size = max(1, round(share * len(pool)))
+            split[pool[taken : taken + size]] = number
+            taken += size
+        if len(pool) <= taken:
+            raise UserError(
+                f"class '{listing.classes[label]}' has {len(pool)} image(s) to divide, expected at least {len(wanted) + 1}: "
+                "one each for train, val and holdout. Add images or remove the class."
+            )
+    return split

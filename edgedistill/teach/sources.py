@@ -1,0 +1,103 @@
+"""Where images come from: the embedded digits, folders of class folders, or one npz file.
+
+Each source gives a `Listing`: what there is, without reading a pixel, so that mistakes show before any work.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.errors import UserError
+
+SPLITS = ("train", "val", "holdout")
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Samples of a source: `read(i)` gives sample i as a PIL image or uint8 array [H, W] or [H, W, 3].
+
+    labels: int64 [N]. split: int8 [N], index into SPLITS, -1 where the data does not say. names: for error messages.
+    """
+
+    name: str
+    classes: list[str]
+    labels: np.ndarray
+    split: np.ndarray
+    names: list[str]
+    read: Callable[[int], object]
+
+
+def digits() -> Listing:
+    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships (UCI, Alpaydin and Kaynak 1998)."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = np.round(data.images * (255 / 16)).astype(np.uint8)
+    labels = data.target.astype(np.int64)
+    names = [f"digit {i}" for i in range(len(labels))]
+    classes = [str(c) for c in data.target_names]
+    return Listing("sklearn-digits", classes, labels, np.full(len(labels), -1, np.int8), names, lambda i: images[i])
+
+
+def imagefolder(folder: Path) -> Listing:
+    """Class folders in `folder`, or train/val/holdout folders of class folders; every class needs an image."""
+    if not folder.is_dir():
+        raise UserError(f"data.source.imagefolder: no such folder: {folder}")
+    roots = {s: folder / s for s in SPLITS if (folder / s).is_dir()}
+    if roots and "train" not in roots:
+        raise UserError(f"{folder}: found {', '.join(roots)} but no train; expected train, val and holdout folders, or class folders alone")
+    groups = {SPLITS.index(s): root for s, root in roots.items()} or {-1: folder}
+    classes = sorted({d.name for root in groups.values() for d in root.iterdir() if d.is_dir() and not d.name.startswith(".")})
+    if len(classes) < 2:
+        raise UserError(f"{folder}: found {len(classes)} class folders, expected at least 2 (one folder a class, images inside)")
+    paths, labels, split = [], [], []
+    empty = []
+    for group, root in groups.items():
+        for label, name in enumerate(classes):
+            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+            if not found:
+                empty.append(str(root / name))
+            paths += found
+            labels += [label] * len(found)
+            split += [group] * len(found)
+    if empty:
+        raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(_SUFFIXES))}) or remove the folder")
+    names = [str(p) for p in paths]
+    return Listing(f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: _open(paths[i]))
+
+
+def _open(path: Path) -> object:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def npz(path: Path) -> Listing:
+    """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N], optional `split` [N] (0 train, 1 val, 2 holdout)."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {key: data[key] for key in ("images", "labels", "split") if key in data}
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.source.npz: {path}: not a readable npz file ({error})") from error
+    missing = [key for key in ("images", "labels") if key not in arrays]
+    if missing:
+        raise UserError(f"{path}: no array {' or '.join(missing)}; expected images, labels and optionally split")
+    images, labels = arrays["images"], arrays["labels"].astype(np.int64)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
+        raise UserError(f"{path}: images are {images.dtype} {images.shape}, expected uint8 [N, H, W] or [N, H, W, 3]")
+    split = arrays.get("split", np.full(len(labels), -1)).astype(np.int8)
+    if not len(images) == len(labels) == len(split):
+        raise UserError(f"{path}: {len(images)} images, {len(labels)} labels, {len(split)} splits; expected equal numbers")
+    if len(labels) == 0 or labels.min() < 0 or not set(np.unique(split)) <= {-1, 0, 1, 2}:
+        raise UserError(f"{path}: expected labels from 0 up and splits 0 (train), 1 (val), 2 (holdout)")
+    classes = [str(c) for c in range(int(labels.max()) + 1)]
+    absent = [c for c in classes if int(c) not in set(labels.tolist())]
+    if absent:
+        raise UserError(f"{path}: no image of class {', '.join(absent[:10])}; expected every label from 0 to {len(classes) - 1}")
+    names = [f"{path} image {i}" for i in range(len(labels))]
+    squeezed = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
+    return Listing(f"npz: {path}", classes, labels, split, names, lambda i: squeezed[i])
