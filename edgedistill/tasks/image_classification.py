@@ -18,7 +18,7 @@ def build_model(name: str, classes: int, *, checkpoint: str | None = None, pretr
     import timm
 
     known = timm.list_models(pretrained=False)
-    if name.split(".")[0] not in known:
+    if name.split(".", maxsplit=1)[0] not in known:
         import difflib
 
         near = difflib.get_close_matches(name, known, n=3)
@@ -41,7 +41,11 @@ def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
         raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
     own = model.state_dict()
     wrong = [f"missing {key}" for key in own if key not in state] + [f"unknown {key}" for key in state if key not in own]
-    wrong += [f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}" for key in own if key in state and state[key].shape != own[key].shape]
+    wrong += [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")

@@ -89,7 +89,7 @@ def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -
     """
     split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
     rng = np.random.default_rng(seed)
-    wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if not (split == number).any()]
+    wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]
     for label in range(len(listing.classes)):
         pool = rng.permutation(np.flatnonzero((listing.labels == label) & (split == 0)))
         taken = 0

@@ -66,7 +66,9 @@ def imagefolder(folder: Path) -> Listing:
     if empty:
         raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(_SUFFIXES))}) or remove the folder")
     names = [str(p) for p in paths]
-    return Listing(f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: _open(paths[i]))
+    return Listing(
+        f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: _open(paths[i])
+    )
 
 
 def _open(path: Path) -> object:

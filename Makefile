@@ -1,0 +1,35 @@
+# make demo: environment, install, the main job, and where its report is.
+# make test: environment, install, lint, types, tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
+STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+
+.PHONY: demo test test-long lint clean
+
+demo: $(STAMP)
+	$(BIN)/edgedistill run recipes/quickstart.yaml
+	@echo "Open runs/quickstart/report.html in a browser."
+
+test: lint
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -m long
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One pip call: a second one could replace torch by another build.
+$(STAMP): pyproject.toml constraints.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision -e '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,1 @@
+"""What a mobile engineer gets for one target."""

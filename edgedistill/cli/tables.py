@@ -1,0 +1,76 @@
+"""Summaries as tables for people."""
+
+from typing import Any
+
+
+def _accuracy(record: dict[str, Any]) -> str:
+    val = record["val"]
+    if val.get("value") is None:
+        return "unavailable"
+    low, high = val["interval"]
+    return f"{100 * val['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _number(value: Any, form: str = "{:.2f}") -> str:
+    return form.format(value) if isinstance(value, int | float) else "-"
+
+
+def _artifact_cells(a: dict[str, Any]) -> list[str]:
+    latency = a["latency_ms"]
+    parity = a["parity"]
+    distance = f"{parity['mean_lsb']:.2f} LSB" if "mean_lsb" in parity else f"{parity['max_abs']:.1e}" if "max_abs" in parity else "-"
+    verdict = {True: "ok", False: "FAILED", None: "-"}[a["ok"]]
+    return [
+        f"{a['bytes'] / 1024:.0f} KiB",
+        _number(latency.get("p50")),
+        _number(latency.get("p95")),
+        _number(a["peak_rss_mb"]),
+        distance,
+        verdict,
+    ]
+
+
+def _table(title: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in ("model", "precision", "accuracy on val [95%]"):
+        table.add_column(name)
+    for name in ("size", "p50 ms", "p95 ms", "peak MB", "parity", "proof"):
+        table.add_column(name, justify="right")
+    return table
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The table of a run, its verdict, and where the report is."""
+    from rich.console import Console
+
+    console = Console()
+    by_name = {a["name"]: a for a in summary["artifacts"]}
+    table = _table(f"{summary['name']}: {summary['data']['source']}, {summary['data']['splits']['val']} validation images")
+    for row in summary["ladder"]:
+        artifact = by_name.get(row["rung"])
+        cells = _artifact_cells(artifact) if artifact else ["-"] * 6
+        table.add_row(row["rung"], row["precision"], _accuracy(row["accuracy"]), *cells)
+    console.print(table)
+    teacher = by_name.get("teacher-fp32.onnx")
+    if teacher is not None:
+        size, p50, p95, peak, *_ = _artifact_cells(teacher)
+        console.print(f"Teacher {summary['teacher']['model']} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
+    console.print(summary["verdict"]["text"])
+    for name in summary["failed"]:
+        console.print(f"CHECK FAILED: {name}")
+    console.print(f"Report: {summary['report']}", soft_wrap=True)
+
+
+def show_artifacts(document: dict[str, Any]) -> None:
+    """The table of some artifacts, and where the bundles are."""
+    from rich.console import Console
+
+    console = Console()
+    table = _table(document["run"])
+    for a in document["artifacts"]:
+        table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
+    console.print(table)
+    for target, path in document.get("bundles", {}).items():
+        console.print(f"{target}: {path}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Losses, stages and the trainer, which trains whatever module it is given."""

@@ -1,0 +1,151 @@
+"""The trainer: AdamW over stages, one checkpoint an epoch, the same result whether or not it was interrupted."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgedistill.distill import checkpoint
+from edgedistill.distill.losses import total
+from edgedistill.errors import UserError
+from edgedistill.progress import track
+from edgedistill.recipe.stages import Losses
+from edgedistill.teach.imageset import ImageSet
+from edgedistill.teach.signals import TeacherSignals
+from edgedistill.teach.views import Views
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training with its own losses, epochs and highest learning rate (cosine to 0, after a linear warm-up)."""
+
+    name: str
+    epochs: int
+    lr: float
+    losses: Losses
+    warmup: float = 0.1
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is taught, in which order: images and their views, the teacher's signals where a loss needs them."""
+
+    data: ImageSet
+    views: Views
+    view_count: int
+    batch_size: int
+    seed: int
+    signals: TeacherSignals | None = None
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Sample indices of each step of `epoch`, shuffled by the seed.
+
+        The last, smaller batch is left out unless it is the only one: batch norm needs more than a few samples.
+        """
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.data.indices["train"])
+        steps = max(1, len(order) // self.batch_size)
+        return [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(steps)]
+
+
+def learning_rate(stage: Stage, fraction: float) -> float:
+    """The learning rate when `fraction` (0 to 1) of the stage's steps are done."""
+    if fraction < stage.warmup:
+        return stage.lr * fraction / stage.warmup
+    return stage.lr * 0.5 * (1 + math.cos(math.pi * (fraction - stage.warmup) / (1 - stage.warmup)))
+
+
+def fit(
+    module: nn.Module,
+    lesson: Lesson,
+    stages: list[Stage],
+    *,
+    name: str,
+    path: Path,
+    weight_decay: float,
+    first_epoch: int = 0,
+    at: Callable[[float], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train `module` in place; returns a curve with one record an epoch: stage, epoch, loss, val_accuracy, lr, seconds.
+
+    path: the checkpoint, written after each epoch; when it exists, training goes on from it.
+    first_epoch: epochs that came before in this run, so that order and views go on instead of starting over.
+    at: called before each step with the fraction of all steps that is done (schedules of QAT).
+
+    Raises UserError when the loss is NaN or infinite; the checkpoint of the last good epoch stays.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay)
+    curve: list[dict[str, Any]] = []
+    if path.exists():
+        curve = checkpoint.restore(path, module, optimizer)["curve"]
+    plan = [(stage, epoch) for stage in stages for epoch in range(stage.epochs)]
+    steps = len(lesson.batches(0))
+    with track(name, len(plan) * steps) as progress:
+        progress.advance(len(curve) * steps)
+        for index in range(len(curve), len(plan)):
+            stage, epoch = plan[index]
+            started = time.monotonic()
+            # Dropout draws from the global generator: seeded by epoch, so that a resumed run repeats it.
+            torch.manual_seed(lesson.seed * 1_000_003 + first_epoch + index)
+
+            def before_step(step: int, stage: Stage = stage, epoch: int = epoch, index: int = index) -> None:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(stage, (epoch + (step + 0.5) / steps) / stage.epochs)
+                if at is not None:
+                    at((index + step / steps) / len(plan))
+
+            loss = _epoch(module, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"{name}: the loss became {loss} in stage {stage.name}, epoch {epoch + 1}. "
+                    f"Lower its lr ({stage.lr:g}) or check the images; the epochs before it are kept."
+                )
+            accuracy = _accuracy(module.eval(), lesson)
+            record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "val_accuracy": accuracy}
+            record |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - started}
+            curve.append(record)
+            checkpoint.save(path, module, optimizer, {"curve": curve})
+    module.eval()
+    return curve
+
+
+def _epoch(
+    module: nn.Module,
+    lesson: Lesson,
+    stage: Stage,
+    number: int,
+    optimizer: torch.optim.Optimizer,
+    before_step: Callable[[int], None],
+    advance: Callable[..., None],
+) -> float:
+    """One pass over the training images, `number` of the run; returns the mean loss."""
+    module.train()
+    batches = lesson.batches(number)
+    view = number % lesson.view_count
+    needs_teacher = stage.losses.kd is not None
+    summed = torch.zeros(())
+    for step, indices in enumerate(batches):
+        before_step(step)
+        labels = torch.from_numpy(lesson.data.labels[indices])
+        signals = lesson.signals.batch(indices, view) if needs_teacher and lesson.signals is not None else None
+        loss = total(stage.losses, module(lesson.views.batch(indices, view)), labels, signals)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        # Summed as a tensor: reading the value each step would make an accelerator wait.
+        summed += loss.detach()
+        advance(1, stage=stage.name)
+    return float(summed) / len(batches)
+
+
+def _accuracy(module: nn.Module, lesson: Lesson) -> float:
+    from edgedistill.tasks.image_classification import predict
+
+    val = lesson.data.indices["val"]
+    return float((predict(module, lesson.data.images[val]).argmax(axis=1) == lesson.data.labels[val]).mean())

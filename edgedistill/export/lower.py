@@ -1,0 +1,54 @@
+"""Lowers programs to artifacts, one child process a format."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.export.programs import ArtifactSpec
+from edgedistill.files import read_json, sha256_tree, tree_bytes, write_json
+
+_TIMEOUT_S = 1800
+
+
+def lower(specs: list[ArtifactSpec], programs: Path, folder: Path, log: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `programs`.
+
+    Returns {"artifacts": [...], "peak_rss_mb"} where an artifact has name, role, format, precision, bytes, sha256, seconds.
+    Raises DeviceFailed with the log's last line when the converter fails.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    job, result = folder / ".job.json", folder / ".result.json"
+    result.unlink(missing_ok=True)
+    items = [
+        {
+            "program": str(programs / s.program),
+            "path": str(folder / s.name),
+            "precision": s.precision,
+            "metadata": metadata | {"role": s.role},
+        }
+        for s in specs
+    ]
+    write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
+    with open(log, "wb") as handle:
+        try:
+            command = [sys.executable, "-m", "edgedistill.export.worker", str(job)]
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, timeout=_TIMEOUT_S, check=False
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise DeviceFailed(f"lowering to {specs[0].format} took more than {_TIMEOUT_S} s; its log is {log}") from error
+    if code != 0 or not result.exists():
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1][:300] if lines else "no output"
+        raise DeviceFailed(f"lowering to {specs[0].format} failed with exit status {code}: {last}. Its log is {log}")
+    done = read_json(result)
+    job.unlink()
+    result.unlink()
+    artifacts = []
+    for spec, item in zip(specs, done["lowered"], strict=True):
+        path = folder / spec.name
+        facts = {"name": spec.name, "role": spec.role, "format": spec.format, "precision": spec.precision}
+        artifacts.append(facts | {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]})
+    return {"artifacts": artifacts, "peak_rss_mb": done["peak_rss_mb"]}

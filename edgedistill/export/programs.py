@@ -1,0 +1,41 @@
+"""The exported programs that converters start from: the float student, and the quantized state in its two forms."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgedistill.files import replacing
+
+FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "litert": ".tflite"}
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """One file to make: a format, a precision, and whose program it is (student or teacher)."""
+
+    format: str
+    precision: str
+    role: str = "student"
+
+    @property
+    def name(self) -> str:
+        """File name of the artifact."""
+        return f"{self.role}-{self.precision}{FORMATS[self.format]}"
+
+    @property
+    def program(self) -> str:
+        """Name of the saved program that it is lowered from."""
+        if self.precision != "int8":
+            return f"{self.role}-float.pt2"
+        # LiteRT's converter folds the weights itself, and fails on folded ones.
+        return f"{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
+
+
+def save_program(module: nn.Module, image_size: int, path: Path) -> None:
+    """Export `module` at batch 1, float32 [1, 3, S, S], and save it."""
+    example = (torch.zeros(1, 3, image_size, image_size),)
+    program = torch.export.export(module, example)
+    with replacing(path) as temporary:
+        torch.export.save(program, temporary)

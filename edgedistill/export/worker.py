@@ -1,0 +1,36 @@
+"""The child process that lowers programs to one format: `python -m edgedistill.export.worker JOB.json`.
+
+Converters print a great deal, take hundreds of megabytes and may crash: each format gets a process of its own, whose
+output goes to a log file.
+"""
+
+import importlib
+import resource
+import sys
+import time
+from pathlib import Path
+
+from edgedistill.files import read_json, write_json
+
+
+def main(job_path: str) -> None:
+    """Lower every program of the job, and write what it took as JSON."""
+    job = read_json(Path(job_path))
+    # The operators that a saved quantized program names have to be registered before it is loaded.
+    importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+    if job["format"] == "executorch":
+        importlib.import_module("executorch.exir")
+    import torch
+
+    backend = importlib.import_module(f"edgedistill.export.{job['format']}")
+    done = []
+    for item in job["lower"]:
+        started = time.monotonic()
+        program = torch.export.load(item["program"])
+        backend.lower(program, Path(item["path"]), item["precision"], item["metadata"])
+        done.append({"path": item["path"], "seconds": time.monotonic() - started})
+    write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

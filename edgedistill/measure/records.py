@@ -1,0 +1,119 @@
+"""Reading what a runner wrote: the same for a child process, a phone and a board."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.measure.statistics import latency_ms, median_interval_ms, unavailable
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One artifact, run once by its runtime in a process of its own.
+
+    latency_ms, median_interval_ms (95%) and steady (whether the warm-up ended in a steady state) are None without a benchmark.
+    peak_rss_mb is the most that the process grew by while it loaded the artifact and ran it once, in MiB.
+    """
+
+    versions: dict[str, str]
+    facts: dict[str, Any]
+    load_ms: dict[str, float]
+    first_inference_ms: float
+    latency_ms: dict[str, Any] | None
+    median_interval_ms: list[float] | None
+    steady: bool | None
+    peak_rss_mb: float | dict[str, Any]
+    peak_rss_source: str
+    outputs: Path | None
+    raw_durations_ns: list[int]
+
+
+def read_lines(data: bytes) -> list[Record]:
+    """The records in `data`, as far as whole ones go: a runner that crashed may have left half a line at the end."""
+    records = []
+    for line in data.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
+    return records
+
+
+def parse(data: bytes, nonce: str) -> list[Record]:
+    """The records of a run that is proven complete: it began and ended with `nonce` and nothing in between was lost or changed.
+
+    Raises DeviceFailed with the message of an `error` record, or with what is missing.
+    """
+    records = read_lines(data)
+    if error := find_error(records):
+        raise DeviceFailed(error["message"])
+    last = records[-1] if records else {}
+    if last.get("type") != "end":
+        raise DeviceFailed(f"the runner stopped before its end record, after {_place(records)}")
+    if last["nonce"] != nonce or records[0].get("nonce") != nonce:
+        raise DeviceFailed(
+            f"the records belong to another run: expected nonce {nonce}, found {records[0].get('nonce')} and {last['nonce']}"
+        )
+    *lines, _ = data.splitlines(keepends=True)
+    digest = hashlib.sha256(b"".join(lines)).hexdigest()
+    if last["records"] != len(lines) or last["sha256"] != digest:
+        found = f"{last['records']} records with SHA-256 {last['sha256']}, found {len(lines)} with {digest}"
+        raise DeviceFailed(f"the records were changed or lost on the way: the end record announces {found}")
+    return records
+
+
+def find_error(records: list[Record]) -> Record | None:
+    """The `error` record, if the runner wrote one."""
+    return next((record for record in records if record["type"] == "error"), None)
+
+
+def to_execution(records: list[Record], outputs: Path | None) -> Execution:
+    """Reduce the records of a complete run to its figures; `outputs` is where the host has the output file now.
+
+    Raises DeviceFailed when the output file is not the one that the runner wrote.
+    """
+    by_type = {record["type"]: record for record in records}
+    loads = {record["kind"]: record["ns"] / 1e6 for record in records if record["type"] == "load"}
+    durations = [ns for record in records if record["type"] == "iterations" for ns in record["durations_ns"]]
+    if outputs is not None:
+        _check_outputs(outputs, by_type.get("output"))
+    memory = by_type["memory"]
+    return Execution(
+        versions=by_type["start"]["versions"],
+        facts=by_type["start"]["facts"],
+        load_ms={"cold": loads["first"], "warm": loads["warm"]},
+        first_inference_ms=by_type["first_inference"]["ns"] / 1e6,
+        latency_ms=latency_ms(durations) if durations else None,
+        median_interval_ms=median_interval_ms(durations),
+        steady=by_type["warmup"]["steady"] if "warmup" in by_type else None,
+        peak_rss_mb=_peak_mb(memory),
+        peak_rss_source=memory["source"],
+        outputs=outputs,
+        raw_durations_ns=durations,
+    )
+
+
+def _peak_mb(memory: Record) -> float | dict[str, Any]:
+    if memory["peak_rss"] is None or memory["rss_runtime_loaded"] is None:
+        return unavailable(memory["source"])
+    return (memory["peak_rss"] - memory["rss_runtime_loaded"]) / 2**20
+
+
+def _check_outputs(path: Path, record: Record | None) -> None:
+    if record is None:
+        raise DeviceFailed("the run is complete but has no output record, although outputs were asked for")
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    if found != record["sha256"]:
+        raise DeviceFailed(f"{path}: expected the outputs with SHA-256 {record['sha256']}, found {found}")
+
+
+def _place(records: list[Record]) -> str:
+    return f"its '{records[-1].get('type')}' record" if records else "writing nothing"

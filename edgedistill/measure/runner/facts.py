@@ -1,0 +1,72 @@
+"""What the machine is, and how much memory this process takes; Linux tells most, other systems less."""
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+# The instruction sets that decide which integer and float kernels a runtime takes, on x86 and Arm.
+_KERNEL_FLAGS = re.compile(r"avx.*|sse4_\d|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|fphp|sve.*|sme.*")
+_CLEAR_REFS = "/proc/self/clear_refs"
+
+
+def machine() -> dict[str, Any]:
+    """Facts for the `start` record: cpu, cpu_flags, cores that this process may use, platform, python."""
+    cpuinfo = _text("/proc/cpuinfo")
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
+    return {
+        "cpu": _cpu(cpuinfo),
+        "cpu_flags": sorted(flag for flag in set(flags[1].split()) if _KERNEL_FLAGS.fullmatch(flag)) if flags else [],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu(cpuinfo: str) -> str:
+    if name := re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE):
+        return name[1].strip()
+    # 64-bit Arm kernels give no model name; boards name themselves in the device tree.
+    return _text("/proc/device-tree/model").strip("\0 \n") or platform.processor() or platform.machine()
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _status(field: str) -> int | None:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", _text("/proc/self/status"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process in bytes (VmRSS), or None where /proc does not tell.
+
+    VmRSS and VmHWM come from the same file, so their difference means something; /proc/self/statm rounds differently.
+    """
+    return _status("VmRSS")
+
+
+def watch_peak() -> dict[str, Any]:
+    """Start watching the peak of resident memory; hand what this returns to `peak_since`."""
+    try:
+        Path(_CLEAR_REFS).write_text("5")
+    except OSError:
+        return {"reset": False, "high": _status("VmHWM")}
+    return {"reset": True, "high": _status("VmHWM")}
+
+
+def peak_since(watch: dict[str, Any]) -> dict[str, Any]:
+    """Peak of resident memory in bytes since `watch_peak`, or None, and the source that says how it was read or why it was not."""
+    high = _status("VmHWM")
+    if high is None or watch["high"] is None:
+        return {"peak_rss": None, "source": f"{platform.system()} has no VmHWM in /proc/self/status"}
+    if watch["reset"]:
+        return {"peak_rss": high, "source": f"VmHWM of /proc/self/status, reset through {_CLEAR_REFS} before the load"}
+    if high > watch["high"]:
+        return {"peak_rss": high, "source": "VmHWM of /proc/self/status, not reset; the load raised it"}
+    return {"peak_rss": None, "source": f"{_CLEAR_REFS} is not writable, and the import of the runtime had taken more memory than the load"}

@@ -1,0 +1,26 @@
+"""Writing the records: one JSON object a line, on disk as soon as it happened."""
+
+import hashlib
+import json
+import os
+from typing import Any, BinaryIO
+
+
+class Recorder:
+    """Appends records to `handle`, a binary file, and keeps the SHA-256 of everything written."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle, self._digest, self._count = handle, hashlib.sha256(), 0
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write one record of type `kind`, and flush it so that a crash right after cannot lose it."""
+        line = json.dumps({"type": kind, **fields}, allow_nan=False).encode() + b"\n"
+        self._handle.write(line)
+        self._handle.flush()
+        self._digest.update(line)
+        self._count += 1
+
+    def end(self, nonce: str) -> None:
+        """Write the `end` record, which proves to the host that every record before it arrived as it was written."""
+        self.write("end", nonce=nonce, records=self._count, sha256=self._digest.hexdigest())
+        os.fsync(self._handle.fileno())

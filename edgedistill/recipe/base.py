@@ -1,0 +1,85 @@
+"""What every Config of a recipe shares: strictness, mistakes with an expectation, and paths that can be checked."""
+
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from edgedistill.errors import UserError
+
+CHECK_PATHS = {"check_paths": True}
+"""Validation context under which files, folders and targets that a recipe names have to exist."""
+
+
+class Config(BaseModel):
+    """Base of every part of a recipe: unknown fields are refused, types are not guessed, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RecipeError(UserError):
+    """All mistakes of a recipe or target at once; `errors` holds one text for each."""
+
+    def __init__(self, where: str, errors: list[str]) -> None:
+        self.errors = errors
+        heading = f"1 mistake in {where}" if len(errors) == 1 else f"{len(errors)} mistakes in {where}"
+        super().__init__("\n".join([heading, *(f"  {error}" for error in errors)]))
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """`value` as a user would write it in YAML or JSON, on one line of at most `limit` characters."""
+    if isinstance(value, Path):
+        value = str(value)
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` with the choice closest to `word`, or nothing where none is close."""
+    close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def mistake(expected: str, found: str | None = None) -> PydanticCustomError:
+    """An error to raise in a validator; it is told as `{found}, expected {expected}`.
+
+    `expected` may end with the hint that `nearest` gives. Without `found` the value itself is shown.
+    """
+    context = {"expected": expected} if found is None else {"expected": expected, "found": found}
+    return PydanticCustomError("mistake", "expected {expected}", context)
+
+
+def checks_paths(info: ValidationInfo) -> bool:
+    """Whether this validation has to look at the disk; a finished run is read without its data."""
+    return bool(info.context and info.context.get("check_paths"))
+
+
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    path = path.expanduser()
+    if checks_paths(info) and not path.is_dir():
+        raise mistake("a folder (relative paths start at the current folder)", f"no such folder: {path}")
+    return path
+
+
+def _file(path: Path, info: ValidationInfo) -> Path:
+    path = path.expanduser()
+    if checks_paths(info) and not path.is_file():
+        raise mistake("a file (relative paths start at the current folder)", f"no such file: {path}")
+    return path
+
+
+def _safetensors(path: Path) -> Path:
+    # Checked by name, so that a pickle is refused before anything opens it.
+    if path.suffix != ".safetensors":
+        raise mistake("a .safetensors file (convert other checkpoints with safetensors.torch.save_file)")
+    return path
+
+
+# strict=False only lets the text of a recipe become a path.
+FolderPath = Annotated[Path, Field(strict=False), AfterValidator(_folder)]
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_file)]
+CheckpointPath = Annotated[Path, Field(strict=False), AfterValidator(_safetensors), AfterValidator(_file)]

@@ -1,0 +1,93 @@
+"""The data part of a recipe: where samples come from and how they are split, resized and augmented."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from edgedistill.recipe.base import Config, FilePath, FolderPath, mistake, nearest
+
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class ImageFolder(Config):
+    """A folder of class folders, or of `train`, `val` and `holdout` folders of class folders."""
+
+    imagefolder: FolderPath = Field(description="Folder with one folder of images a class; a class is named after its folder.")
+
+
+class Npz(Config):
+    """One NumPy file with arrays `images`, `labels` and, if the data has splits, `split`."""
+
+    npz: FilePath = Field(description="images uint8 [N,H,W] or [N,H,W,3], labels int [N], optional split [N]: 0 train, 1 val, 2 holdout.")
+
+
+_FOLDERS_AND_FILES = {"imagefolder": ImageFolder, "npz": Npz}
+_SOURCES = "'sklearn-digits', {imagefolder: DIR} or {npz: FILE}"
+
+
+def _one_source(value: Any) -> Any:
+    """Refuse what fits no source with one error, since a union would report one error a member."""
+    if isinstance(value, Config) or value == "sklearn-digits":
+        return value
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _FOLDERS_AND_FILES:
+        return value
+    word = next(iter(value), "") if isinstance(value, dict) else value
+    raise mistake(_SOURCES + nearest(word, ["sklearn-digits", *_FOLDERS_AND_FILES]))
+
+
+def _source_kind(value: Any) -> str:
+    if isinstance(value, Config):
+        return f"union:{type(value).__name__}"
+    return f"union:{_FOLDERS_AND_FILES[next(iter(value))].__name__}" if isinstance(value, dict) else "union:embedded"
+
+
+Source = Annotated[
+    Annotated[Literal["sklearn-digits"], Tag("union:embedded")]
+    | Annotated[ImageFolder, Tag("union:ImageFolder")]
+    | Annotated[Npz, Tag("union:Npz")],
+    Discriminator(_source_kind),
+    BeforeValidator(_one_source),
+]
+
+
+class Split(Config):
+    """Which part of the samples is kept from training; the rest trains."""
+
+    val: float = Field(0.2, gt=0, lt=1, description="Fraction for validation: parity, verdict and every decision use it.")
+    holdout: float = Field(0.2, ge=0, lt=1, description="Fraction that is scored once, at the end of a run; 0 for none.")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> "Split":
+        if self.val + self.holdout >= 1:
+            raise mistake("a sum below 1, so that samples are left to train on", f"found val {self.val} and holdout {self.holdout}")
+        return self
+
+
+class Augment(Config):
+    """Random changes of a training image, drawn once for each view."""
+
+    shift: float = Field(0.1, ge=0, lt=1, description="Largest shift, as a fraction of the image's side.")
+    rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation, in degrees, either way.")
+    scale: float = Field(0.1, ge=0, lt=1, description="Largest change of size, as a fraction, either way.")
+    hflip: bool = Field(False, description="Mirror half of the images; wrong where left and right differ, as in digits.")
+    brightness: float = Field(0.0, ge=0, le=1, description="Largest change of brightness and contrast, as a fraction, either way.")
+    erase: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle of the image is erased.")
+
+
+class Data(Config):
+    """Samples, and what happens to them before a model sees them."""
+
+    source: Source = Field(
+        "sklearn-digits", description=f"One of {_SOURCES}; sklearn-digits are 1797 real scans of digits that come with scikit-learn."
+    )
+    image_size: int = Field(32, ge=16, le=1024, description="Side of the square that every image is resized to, in pixels.")
+    split: Split = Field(Split(), description="Fractions, drawn by the seed; ignored where the data has splits.")
+    augment: Augment = Field(Augment(), description="Augmentation of training images.")
+    views: int = Field(
+        4, ge=1, le=1024, description="Augmented views of a sample, replayed by the seed; the teacher's answer is cached for each."
+    )
+    batch_size: int = Field(64, ge=2, le=65536, description="Images in a training step.")
+    mean: Channels = Field([0.5, 0.5, 0.5], description="Subtracted from each channel of an RGB image in 0..1; inside every artifact.")
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = Field(
+        [0.5, 0.5, 0.5], description="Each channel is divided by it after the mean is subtracted; inside every artifact."
+    )

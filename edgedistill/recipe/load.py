@@ -1,0 +1,111 @@
+"""From a path or name to a validated recipe, with every mistake at once."""
+
+import hashlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.recipe.base import RecipeError, nearest, shown
+from edgedistill.recipe.mistakes import find_mistakes
+from edgedistill.recipe.overrides import apply_overrides, override_of
+from edgedistill.recipe.reading import Lines, Location, dotted, line_of, read_yaml
+from edgedistill.recipe.schema import Recipe
+
+_FOLDER = Path(__file__).resolve().parent.parent / "recipes"
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A valid recipe and where it came from."""
+
+    recipe: Recipe
+    path: str
+    """What names the file again: the user's path, or `recipes/NAME.yaml` for one of the package."""
+    text: str
+    """The file as it was read."""
+    sha256: str
+    """SHA-256 of the file's bytes; what --set changed is in `effective()`."""
+    command: str
+    """The command that runs this recipe with the same --set options."""
+
+    def effective(self) -> dict[str, Any]:
+        """Every field with its value, defaults and --set included, as JSON data; valid as a recipe again."""
+        return self.recipe.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class RecipeInfo:
+    """A line of `edgedistill recipes`."""
+
+    name: str
+    command: str
+    description: str
+
+
+def list_recipes() -> list[RecipeInfo]:
+    """The recipes of the package, sorted by name: the first comment line is the command, the ones below it describe the recipe."""
+    return [_info(path) for path in sorted(_FOLDER.rglob("*.yaml"))]
+
+
+def _info(path: Path) -> RecipeInfo:
+    comments = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        comments.append(line.removeprefix("#").strip())
+    name = path.relative_to(_FOLDER).with_suffix("").as_posix()
+    return RecipeInfo(name, comments[0] if comments else "", " ".join(comments[1:]))
+
+
+def find_recipe(path_or_name: str) -> tuple[Path, str]:
+    """The file of a recipe and what to call it: an existing path goes before a recipe of the package.
+
+    Raises:
+        RecipeError: neither is there; the message names the recipes of the package and the nearest one.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return path, path_or_name
+    names = [info.name for info in list_recipes()]
+    name = path_or_name.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
+    if name in names:
+        return _FOLDER / f"{name}.yaml", f"recipes/{name}.yaml"
+    kind = "a folder" if path.is_dir() else "no file and no recipe of the package"
+    error = f"found {kind} named '{path_or_name}', expected a YAML file or one of {', '.join(names)}{nearest(name, names)}"
+    raise RecipeError(path_or_name, [error])
+
+
+def load_recipe(path_or_name: str, overrides: list[str] | None = None) -> LoadedRecipe:
+    """Read and validate a recipe, with `overrides` as `--set` takes them (`data.image_size=64`, `distill.stages.0.epochs=1`).
+
+    Raises:
+        RecipeError: `errors` has one text for each mistake: `file:line: field: found X, expected Y (did you mean 'z'?)`.
+    """
+    overrides = overrides or []
+    file, path = find_recipe(path_or_name)
+    try:
+        content = file.read_bytes()
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(path, [f"{path}:1: found a file that can't be read ({error}), expected UTF-8 text"]) from error
+    value, lines = read_yaml(text, path)
+    if not isinstance(value, dict):
+        found = "an empty file" if value is None else shown(value)
+        raise RecipeError(path, [f"{path}:1: recipe: found {found}, expected a mapping of fields, such as name: my-model"])
+    origins, errors = apply_overrides(value, overrides)
+    recipe, mistakes = find_mistakes(Recipe, value)
+    errors += [f"{_place(path, lines, origins, location)}: {dotted(location)}: {said}" for location, said in _by_line(mistakes, lines)]
+    if recipe is None or errors:
+        raise RecipeError(path, errors)
+    command = shlex.join(["edgedistill", "run", path, *(part for override in overrides for part in ("--set", override))])
+    return LoadedRecipe(recipe, path, text, hashlib.sha256(content).hexdigest(), command)
+
+
+def _by_line(mistakes: list[tuple[Location, str]], lines: Lines) -> list[tuple[Location, str]]:
+    return sorted(mistakes, key=lambda item: line_of(lines, item[0]))
+
+
+def _place(path: str, lines: Lines, origins: dict[Location, str], location: Location) -> str:
+    override = override_of(origins, location)
+    return f"--set {override}" if override is not None else f"{path}:{line_of(lines, location)}"

@@ -1,0 +1,149 @@
+"""From pydantic's errors to sentences: where, what was found, what was expected, and the nearest name."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from edgedistill.recipe.base import CHECK_PATHS, nearest, shown
+from edgedistill.recipe.reading import Location, dotted
+
+_ROUNDS = 3
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def find_mistakes(model: type[Model], value: Any) -> tuple[Model | None, list[tuple[Location, str]]]:
+    """Validate `value`; give the model, or every mistake as (location, text).
+
+    A check over several fields runs only when each is right by itself. So that one wrong field hides no other mistake, wrong fields are
+    taken out and the rest is checked again with their defaults; what then fails around a wrong field is not told.
+    """
+    mistakes: dict[Location, str] = {}
+    rest = copy.deepcopy(value)
+    for _ in range(_ROUNDS):
+        try:
+            valid = model.model_validate(rest, context=CHECK_PATHS)
+            return (None if mistakes else valid), list(mistakes.items())
+        except ValidationError as error:
+            known = list(mistakes)
+            for details in error.errors(include_url=False):
+                location = _location(details)
+                if not any(_related(location, other) for other in known):
+                    mistakes.setdefault(location, _sentence(model, details))
+                _remove(rest, location)
+    return None, list(mistakes.items())
+
+
+def _related(a: Location, b: Location) -> bool:
+    shorter = min(len(a), len(b))
+    return a[:shorter] == b[:shorter]
+
+
+def _remove(value: Any, location: Location) -> None:
+    for part in location[:-1]:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    if location and isinstance(value, dict):
+        value.pop(location[-1], None)
+
+
+def _location(details: ErrorDetails) -> Location:
+    """The location in the YAML file: pydantic's own names the member of a union and marks keys, which no user wrote."""
+    return tuple(part for part in details["loc"] if not str(part).startswith("union:") and part != "[key]")
+
+
+def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+    context, found = details.get("ctx", {}), f"found {shown(details['input'])}"
+    match details["type"]:
+        case "mistake":
+            return f"{context.get('found', found)}, expected {context['expected']}"
+        case "extra_forbidden":
+            return _unknown_field(model, details)
+        case "missing":
+            return "found nothing, expected a value, since this field has no default"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            fields = _fields_by_location(model).get(_pattern(_location(details)), [])
+            return f"{found}, expected a mapping of {', '.join(fields)}"
+        case "literal_error" | "enum":
+            choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{found}, expected {context['expected']}{nearest(details['input'], choices)}"
+        case "string_pattern_mismatch":
+            return f"{found}, expected text that matches {context['pattern']}"
+        case "too_short" | "too_long" | "string_too_short":
+            return f"{found}, expected {_length(context)}"
+        case kind:
+            return f"{found}, expected {_EXPECTED[kind](context) if kind in _EXPECTED else details['msg']}"
+
+
+_EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "int_type": lambda _: "a whole number",
+    "int_from_float": lambda _: "a whole number",
+    "float_type": lambda _: "a number",
+    "finite_number": lambda _: "a finite number",
+    "bool_type": lambda _: "true or false",
+    "string_type": lambda _: "text (put quotes around it if YAML reads it as something else)",
+    "path_type": lambda _: "a path",
+    "list_type": lambda _: "a list",
+    "invalid_key": lambda _: "text as the name of a field",
+    "greater_than": lambda context: f"a number above {context['gt']}",
+    "greater_than_equal": lambda context: f"a number of at least {context['ge']}",
+    "less_than": lambda context: f"a number below {context['lt']}",
+    "less_than_equal": lambda context: f"a number of at most {context['le']}",
+}
+
+
+def _length(context: dict[str, Any]) -> str:
+    unit = "entries" if "field_type" in context else "characters"
+    return f"at least {context['min_length']} {unit}" if "min_length" in context else f"at most {context['max_length']} {unit}"
+
+
+def _unknown_field(model: type[BaseModel], details: ErrorDetails) -> str:
+    raw, location = details["loc"], _location(details)
+    everywhere = _fields_by_location(model)
+    member = str(raw[-2]).removeprefix("union:") if len(raw) > 1 and str(raw[-2]).startswith("union:") else None
+    fields = _fields_of(model, member) if member else everywhere.get(_pattern(location[:-1]), [])
+    hint = nearest(location[-1], fields)
+    if not hint:
+        # A field at the wrong depth is as common as a misspelt one.
+        owners = [pattern for pattern, names in everywhere.items() if location[-1] in names and "*" not in pattern]
+        hint = f" (did you mean '{dotted((*owners[0], location[-1]))}'?)" if len(owners) == 1 else ""
+    return f"found an unknown field, expected one of {', '.join(fields)}{hint}"
+
+
+def _pattern(location: Location) -> Location:
+    return tuple("*" if isinstance(part, int) else part for part in location)
+
+
+def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], Location]]:
+    """Models that a field's type allows, each with `*` if it is an item of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, ()
+        return
+    item: Location = ("*",) if getattr(annotation, "__origin__", None) is list else ()
+    for argument in get_args(annotation):
+        for found, inner in _models(argument):
+            yield found, (*item, *inner)
+
+
+def _walk(model: type[BaseModel], location: Location = ()) -> Iterator[tuple[Location, type[BaseModel]]]:
+    yield location, model
+    for name, field in model.model_fields.items():
+        for inner, item in _models(field.annotation):
+            yield from _walk(inner, (*location, name, *item))
+
+
+def _fields_by_location(model: type[BaseModel]) -> dict[Location, list[str]]:
+    fields: dict[Location, list[str]] = {}
+    for location, found in _walk(model):
+        known = fields.setdefault(location, [])
+        known.extend(name for name in found.model_fields if name not in known)
+    return fields
+
+
+def _fields_of(model: type[BaseModel], name: str) -> list[str]:
+    return next((list(found.model_fields) for _, found in _walk(model) if found.__name__ == name), [])

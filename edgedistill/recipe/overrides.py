@@ -1,0 +1,81 @@
+"""`--set FIELD=VALUE`: changes to a recipe's plain data before it is validated."""
+
+import copy
+from typing import Any
+
+from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.reading import Location, dotted, read_yaml
+from edgedistill.recipe.schema import Recipe
+
+_SOURCE: Location = ("data", "source")
+
+
+def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[Location, str], list[str]]:
+    """Change `value` in place, in the order given.
+
+    Returns:
+        The override text for each location that was set, and a sentence for each override that couldn't be applied.
+    """
+    defaults = Recipe(name="defaults").model_dump(mode="json")
+    origins: dict[Location, str] = {}
+    errors: list[str] = []
+    for override in overrides:
+        field, equals, text = override.partition("=")
+        parts = field.strip().split(".")
+        if not equals or not all(parts):
+            errors.append(f"--set {override}: found no FIELD=VALUE, expected for example data.image_size=64")
+            continue
+        try:
+            new, _ = read_yaml(text, f"--set {override}")
+            location = _put(value, defaults, parts, new)
+        except RecipeError as error:
+            errors.extend(error.errors)
+        except IndexError as error:
+            errors.append(f"--set {override}: {error}")
+        else:
+            origins = {known: said for known, said in origins.items() if known[: len(location)] != location}
+            origins[location] = override
+    return origins, errors
+
+
+def _put(value: dict[str, Any], defaults: Any, parts: list[str], new: Any) -> Location:
+    """Set the value at `parts`, filling in lists from the defaults on the way; give its location."""
+    if tuple(parts[:2]) == _SOURCE and len(parts) > 2:
+        # A source has one kind: naming a field of another kind replaces it.
+        current = value.get("data", {}).get("source") if isinstance(value.get("data"), dict) else None
+        if not (isinstance(current, dict) and parts[2] in current):
+            _put(value, defaults, list(parts[:2]), {})
+    node: Any = value
+    location: Location = ()
+    for position, part in enumerate(parts):
+        last = position == len(parts) - 1
+        default = defaults.get(part) if isinstance(defaults, dict) else None
+        if isinstance(node, list):
+            key: str | int = _index(node, part, location)
+            default = None
+        else:
+            key = part
+        location = (*location, key)
+        if last:
+            node[key] = new
+            break
+        current = node[key] if isinstance(node, list) else node.get(key)
+        if not isinstance(current, (dict, list)):
+            current = copy.deepcopy(default) if isinstance(default, list) else {}
+            node[key] = current
+        node, defaults = current, default
+    return location
+
+
+def _index(node: list[Any], part: str, location: Location) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise IndexError(f"{dotted(location)}: found '{part}', expected an index from 0 to {len(node) - 1}")
+    return int(part)
+
+
+def override_of(origins: dict[Location, str], location: Location) -> str | None:
+    """The override that put what stands at `location`, if one did."""
+    for end in range(len(location), 0, -1):
+        if (said := origins.get(location[:end])) is not None:
+            return said
+    return None

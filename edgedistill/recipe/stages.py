@@ -1,0 +1,113 @@
+"""The distill part of a recipe: the losses and the stages align, finetune and qat."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from edgedistill.recipe.base import Config, mistake, nearest
+
+STAGES = ("align", "finetune", "qat")
+
+
+class CrossEntropy(Config):
+    """Cross-entropy with the labels."""
+
+    weight: float = Field(1.0, ge=0, description="Factor of this loss in the sum.")
+
+
+class Distillation(Config):
+    """Kullback-Leibler divergence from the teacher's softened answers (arXiv:1503.02531)."""
+
+    weight: float = Field(1.0, ge=0, description="Factor of this loss in the sum.")
+    temperature: float = Field(
+        4.0, gt=0, le=100, description="Both models' logits are divided by it; the loss is multiplied by its square."
+    )
+
+
+class Losses(Config):
+    """The losses of a stage; null or absent means that a loss isn't used."""
+
+    ce: CrossEntropy | None = Field(None, description="Cross-entropy with the labels.")
+    kd: Distillation | None = Field(None, description="Divergence from the teacher's answers.")
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "Losses":
+        if not any(loss is not None and loss.weight > 0 for loss in (self.ce, self.kd)):
+            raise mistake("at least one of ce and kd with a weight above 0")
+        return self
+
+
+def _stage_name(value: Any) -> Any:
+    if value not in STAGES:
+        raise mistake("'align', 'finetune' or 'qat'" + nearest(value, STAGES))
+    return value
+
+
+_Epochs = Annotated[int, Field(ge=1, le=100_000)]
+_LearningRate = Annotated[float, Field(gt=0, le=10)]
+_Fraction = Annotated[float, Field(gt=0, le=1)]
+_EPOCHS = "Passes over the training images."
+_LR = "Highest learning rate of the stage; it falls to 0 along a cosine."
+
+
+class TrainStage(Config):
+    """A stage in floating point."""
+
+    name: Annotated[Literal["align", "finetune"], BeforeValidator(_stage_name)] = Field(description="align comes before finetune.")
+    epochs: _Epochs = Field(4, description=_EPOCHS)
+    lr: _LearningRate = Field(1.0e-3, description=_LR)
+    losses: Losses = Field(Losses(ce=CrossEntropy(weight=0.5), kd=Distillation(weight=0.5)), description="What the stage minimises.")
+
+
+class QatStage(Config):
+    """Quantization-aware training, the last stage."""
+
+    name: Literal["qat"] = Field(description="Quantization-aware training; needed once, as the last stage.")
+    epochs: _Epochs = Field(3, description=_EPOCHS)
+    lr: _LearningRate = Field(1.0e-4, description=_LR)
+    losses: Losses = Field(Losses(ce=CrossEntropy(weight=0.5), kd=Distillation(weight=0.5)), description="What the stage minimises.")
+    freeze_batchnorm: _Fraction = Field(0.34, description="Fraction of the stage's steps after which BatchNorm statistics are frozen.")
+    freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
+
+    @model_validator(mode="after")
+    def _batchnorm_first(self) -> "QatStage":
+        if self.freeze_batchnorm > self.freeze_observers:
+            found = f"found freeze_batchnorm {self.freeze_batchnorm} above freeze_observers {self.freeze_observers}"
+            raise mistake("freeze_batchnorm at most freeze_observers, since ranges follow the statistics", found)
+        return self
+
+
+def _stage_kind(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return "union:QatStage" if name == "qat" else "union:TrainStage"
+
+
+Stage = Annotated[
+    Annotated[TrainStage, Tag("union:TrainStage")] | Annotated[QatStage, Tag("union:QatStage")],
+    Discriminator(_stage_kind),
+]
+
+
+def _in_order(stages: list[Stage]) -> list[Stage]:
+    names = [stage.name for stage in stages]
+    if names not in (["align", "qat"], ["finetune", "qat"], ["align", "finetune", "qat"]):
+        raise mistake("align, finetune or both, and then qat: each at most once, in this order", f"found {', '.join(names) or 'no stages'}")
+    return stages
+
+
+_DEFAULT_STAGES: list[Stage] = [
+    TrainStage(name="align", lr=2.0e-3, losses=Losses(kd=Distillation())),
+    TrainStage(name="finetune"),
+    QatStage(name="qat"),
+]
+
+
+class Distill(Config):
+    """How the student learns."""
+
+    control: bool = Field(
+        True,
+        description="Also train the same student without the teacher, for as many steps and images: what tells if distillation helped.",
+    )
+    weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
+    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(_DEFAULT_STAGES, description="align, finetune or both, and then qat.")

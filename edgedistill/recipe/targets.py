@@ -1,0 +1,79 @@
+"""Targets: what a kind of device needs. One YAML a target; those of the package, or a path of the user's own."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
+from edgedistill.recipe.mistakes import find_mistakes
+from edgedistill.recipe.reading import dotted, line_of, read_yaml
+
+_FOLDER = Path(__file__).resolve().parent.parent / "targets"
+
+
+class TargetArtifact(Config):
+    """One file that a bundle for the target holds."""
+
+    format: Literal["executorch", "coreml", "onnx", "litert"] = Field(description="Runtime that the file is for.")
+    precision: Literal["int8", "fp16", "fp32"] = Field(description="int8 everywhere, fp16 for Core ML, fp32 for the others.")
+
+    @model_validator(mode="after")
+    def _exists(self) -> "TargetArtifact":
+        float_precision = "fp16" if self.format == "coreml" else "fp32"
+        if self.precision not in ("int8", float_precision):
+            raise mistake(f"int8 or {float_precision} for {self.format}", f"found {self.precision}")
+        return self
+
+
+class Budgets(Config):
+    """Limits that a release has to keep. No field is known yet: a limit that nothing checks would be a promise without proof."""
+
+
+class Target(Config):
+    """A kind of device, and the artifacts that it wants."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the target and of its bundle's folder.")
+    description: str = Field(min_length=1, description="One sentence on the devices that are meant.")
+    minimum_os: str = Field(min_length=1, description="Oldest operating system that the bundle is for.")
+    artifacts: list[TargetArtifact] = Field(min_length=1, description="Files of a bundle.")
+    budgets: Budgets = Field(Budgets(), description="Limits that a release has to keep; empty.")
+
+    @field_validator("artifacts")
+    @classmethod
+    def _each_once(cls, artifacts: list[TargetArtifact]) -> list[TargetArtifact]:
+        seen = [(artifact.format, artifact.precision) for artifact in artifacts]
+        for pair in seen:
+            if seen.count(pair) > 1:
+                raise mistake("each artifact once", f"found {' '.join(pair)} {seen.count(pair)} times")
+        return artifacts
+
+
+def list_targets() -> list[str]:
+    """Names of the targets that come with the package, sorted."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_target(name_or_path: str) -> Target:
+    """Read a target by name, or from the path of a YAML file; a file of the user's goes before a name.
+
+    Raises:
+        RecipeError: there is no such target or file, or the file has mistakes (all are told).
+    """
+    path = Path(name_or_path).expanduser()
+    packaged = _FOLDER / f"{name_or_path}.yaml"
+    if not path.is_file():
+        if name_or_path not in list_targets():
+            names = list_targets()
+            error = f"found no target '{name_or_path}', expected the path of a YAML file or one of {', '.join(names)}"
+            raise RecipeError("targets", [error + nearest(name_or_path, names)])
+        path = packaged
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(name_or_path, [f"{path}:1: found a file that can't be read ({error}), expected UTF-8 text"]) from error
+    value, lines = read_yaml(text, str(path))
+    target, mistakes = find_mistakes(Target, value)
+    if target is None:
+        raise RecipeError(str(path), [f"{path}:{line_of(lines, at)}: {dotted(at) or 'target'}: {said}" for at, said in mistakes])
+    return target

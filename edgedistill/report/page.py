@@ -1,0 +1,247 @@
+"""Compose the report of one run from its summary."""
+
+import datetime
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgedistill import files
+from edgedistill.errors import UserError
+from edgedistill.report import charts, curves, tables
+from edgedistill.report.values import (
+    LEVEL,
+    Cell,
+    accuracy,
+    figures,
+    finite,
+    get,
+    integer,
+    megabytes,
+    number,
+    percent,
+    reason,
+    seconds,
+    show,
+    words,
+)
+
+SCHEMA = "edgedistill/summary/1"
+_SHORT = 70
+
+
+def write_report(summary: Mapping[str, Any], path: Path) -> Path:
+    """Write the report of `summary` to `path`, atomically, and return `path`. Raises UserError as `render` does."""
+    files.write_text(path, render(summary))
+    return path
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """The report of `summary` (schema edgedistill/summary/1) as one self-contained HTML document.
+
+    Parts that the summary lacks are shown as unavailable with the reason. Raises UserError for another schema.
+    """
+    if summary.get("schema") != SCHEMA:
+        found = summary.get("schema")
+        raise UserError(f"summary: schema is {found!r}, but this version reads {SCHEMA!r}; write it again with `edgedistill run`")
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    notes: list[str] = []
+    return environment.get_template("template.html.j2").render(
+        summary=summary,
+        name=words(summary.get("name")).text,
+        ok=summary.get("status") == "ok",
+        command=words(summary.get("command")).text,
+        recipe_path=words(get(summary, "recipe", "path")).text,
+        level=LEVEL,
+        shown=lambda cell: _shown(cell, notes),
+        notes=notes,
+        failures=_failures(summary),
+        judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
+        headline=_headline(summary),
+        verdict=_verdict(summary),
+        header=_header(summary),
+        tables=_tables(summary),
+        charts=_charts(summary),
+        ece=show(get(summary, "reliability", "ece"), figures),
+        many_classes=charts.MANY_CLASSES,
+        not_plotted=_not_plotted(summary),
+        memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
+        recipe=_yaml(get(summary, "recipe", "effective")),
+        why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")},
+    )
+
+
+def _shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
+    """A cell's text and the number of the note with the whole reason, where the text had to be cut."""
+    if cell.kind != "unavailable" or len(cell.text) <= _SHORT * cell.span:
+        return cell.text, None
+    if cell.full not in notes:
+        notes.append(cell.full)
+    return cell.text[: _SHORT * cell.span - 1].rstrip() + "…", notes.index(cell.full) + 1
+
+
+def _failures(summary: Mapping[str, Any]) -> list[str]:
+    """What did not keep its rule, by name."""
+    pairs = [f"{p.get('a')} and {p.get('b')}" for p in summary.get("pairs") or [] if p.get("ok") is False]
+    return [str(a.get("name")) for a in summary.get("artifacts") or [] if a.get("ok") is False] + pairs
+
+
+def _headline(summary: Mapping[str, Any]) -> str | None:
+    """The smallest int8 artifact that passed against the teacher's file: accuracy, size, and latency where both were timed."""
+    every = summary.get("artifacts") or []
+    teacher = next((a for a in every if a.get("role") == "teacher"), None)
+    small = [
+        a for a in every if a.get("role") == "student" and a.get("precision") == "int8" and a.get("ok") is True and number(a.get("bytes"))
+    ]
+    if not small or teacher is None or number(teacher.get("bytes")) is None:
+        return None
+    best = min(small, key=lambda a: number(a.get("bytes")) or 0)
+    rows = [
+        ("accuracy on val", ("accuracy", "val"), percent, ""),
+        ("size", ("bytes",), megabytes, " MB"),
+        ("median latency", ("latency_ms", "p50"), figures, " ms"),
+    ]
+    parts = [
+        f"{word} {form(ours)}{unit} (teacher {form(theirs)}{unit})"
+        for word, path, form, unit in rows
+        if (ours := number(get(best, *path))) is not None and (theirs := number(get(teacher, *path))) is not None
+    ]
+    return f"Smallest int8 artifact, {best.get('name')}: " + ", ".join(parts)
+
+
+def _verdict(summary: Mapping[str, Any]) -> dict[str, str]:
+    found = summary.get("verdict") or {}
+    outcome = str(found.get("outcome") or "unavailable")
+    title = {"helped": "Distillation helped", "no_difference": "Distillation made no difference", "hurt": "Distillation hurt"}.get(
+        outcome, "No verdict"
+    )
+    sample = f" on {found['split']} (n = {integer(number(found.get('n')) or 0)})" if found.get("split") and number(found.get("n")) else ""
+    return {
+        "outcome": outcome,
+        "title": title,
+        "text": str(found.get("text") or ""),
+        "difference": tables.difference(found),
+        "sample": sample,
+    }
+
+
+def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, teacher = summary.get("data"), summary.get("teacher")
+    parts = summary.get("seconds") or {}
+    known = [number(value) or 0 for name, value in parts.items() if name != "total"]
+    total = parts.get("total", sum(known) if known else None)
+    return [
+        ("Run", words(summary.get("run")).text),
+        ("Created", _date(summary.get("created"))),
+        ("Data", _data(data) if data else words(data).text),
+        ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
+        ("Time", show(total, seconds).text),
+    ]
+
+
+def _data(data: Any) -> str:
+    classes, splits = get(data, "classes"), get(data, "splits")
+    parts = [words(get(data, "source")).text]
+    if isinstance(classes, Sequence):
+        parts.append(f"{len(classes)} classes")
+    if number(get(data, "image_size")) is not None:
+        parts.append(f"images of {show(get(data, 'image_size'), integer).text} px")
+    if isinstance(splits, Mapping) and "unavailable" not in splits:
+        parts.append(", ".join(f"{name} {show(n, integer).text}" for name, n in splits.items()))
+    return "; ".join(parts)
+
+
+def _teacher(teacher: Any) -> str:
+    found = get(teacher, "accuracy")
+    score = found.get("val", found) if isinstance(found, Mapping) else {"value": found}
+    parts = [words(get(teacher, "model")).text]
+    if number(get(teacher, "parameters")) is not None:
+        parts.append(f"{show(get(teacher, 'parameters'), integer).text} parameters")
+    return "; ".join([*parts, f"accuracy on val {accuracy(score).text}"])
+
+
+def _date(text: Any) -> str:
+    try:
+        return datetime.datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return words(text).text
+
+
+def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
+    confusion, reliability = summary.get("confusion") or {}, summary.get("reliability") or {}
+    environment = summary.get("environment") or {}
+    machine = [(key, words(environment.get(key))) for key in ("platform", "cpu", "cores", "python")]
+    flags = environment.get("cpu_flags")
+    machine.append(("CPU flags", Cell(" ".join(map(str, flags))) if isinstance(flags, list) and flags else words(flags or None)))
+    hashes = [("recipe", words(get(summary, "recipe", "sha256"))), ("data", words(get(summary, "data", "sha256")))]
+    hashes.insert(1, ("effective recipe", words(get(summary, "recipe", "effective_sha256"))))
+    hashes.append(("quantized state", words(get(summary, "state", "sha256"))))
+    hashes += [(str(a.get("name")), words(a.get("sha256"))) for a in tables.by_format(summary)]
+    packages = environment.get("packages") if isinstance(environment.get("packages"), Mapping) else {}
+    return {
+        "overview": tables.overview(summary),
+        "ladder": tables.ladder(summary),
+        "parity": tables.parity(summary),
+        "pairs": tables.pairs(summary),
+        "measurements": tables.measurements(summary),
+        "confusions": tables.confusions(confusion.get("labels") or [], confusion.get("matrix") or []),
+        "bins": tables.bins(reliability),
+        "epochs": tables.epochs(summary),
+        "machine": tables.facts("Machine", ("what", "value"), machine),
+        "packages": tables.facts(
+            "Packages", ("package", "version"), [(str(name), words(version)) for name, version in (packages or {}).items()]
+        ),
+        "hashes": tables.facts("SHA-256", ("of", "hash"), hashes),
+        "seconds": tables.facts(
+            "Time by step", ("step", "time"), [(str(k), show(v, seconds)) for k, v in (summary.get("seconds") or {}).items()]
+        ),
+        "bundles": tables.facts("Bundles", ("target", "folder"), [(str(k), words(v)) for k, v in (summary.get("bundles") or {}).items()]),
+    }
+
+
+def _charts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Each chart as markup that the template may insert as it is: Vega escapes every text in its SVG."""
+    from markupsafe import Markup
+
+    artifacts, confusion = summary.get("artifacts") or [], summary.get("confusion") or {}
+    found = {
+        "ladder": charts.ladder(summary.get("ladder") or []),
+        "latency": charts.against(artifacts, ("latency_ms", "p50"), 1, "ms", "median latency, ms (logarithmic)"),
+        "size": charts.against(artifacts, ("bytes",), 1e-6, "MB", "file size, MB (logarithmic)"),
+        "loss": curves.lines(summary.get("curves") or {}, "loss", "training loss"),
+        "val": curves.lines(summary.get("curves") or {}, "val_accuracy", "accuracy on val"),
+        "confusion": charts.confusion(confusion.get("labels") or [], confusion.get("matrix") or []),
+        "reliability": charts.reliability((summary.get("reliability") or {}).get("bins") or []),
+    }
+    return {name: Markup(svg) if svg else None for name, svg in found.items()}
+
+
+def _not_plotted(summary: Mapping[str, Any]) -> list[str]:
+    """Artifacts that the latency chart cannot show, with the reason."""
+    names: dict[str, list[str]] = {}
+    for artifact in tables.by_format(summary):
+        latency = get(artifact, "latency_ms", "p50")
+        if number(latency) is None:
+            names.setdefault(reason(latency), []).append(str(artifact.get("name")))
+    return [f"{', '.join(group)} ({why})" for why, group in names.items()]
+
+
+def _yaml(effective: Any) -> str:
+    from ruamel.yaml import YAML
+
+    if not isinstance(effective, Mapping) or not effective:
+        return f"unavailable: {reason(effective)}"
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    stream = io.StringIO()
+    writer.dump(finite(effective), stream)
+    return stream.getvalue()

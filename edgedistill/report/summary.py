@@ -1,0 +1,243 @@
+"""The summary of a run: every figure of the report and of `--json`, read from the records of its steps."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from edgedistill.files import read_json
+from edgedistill.run import Run
+from edgedistill.teach import imageset
+from edgedistill.teach.imageset import ImageSet
+from edgedistill.verify import intervals, parity
+
+SCHEMA = "edgedistill/summary/1"
+FORMATS = ("executorch", "litert", "onnx", "coreml")
+_RUNGS = ("teacher", "control", "student", "fake_quant", "converted")
+_COREML_LATENCY = "Core ML runs on Apple devices only; this machine executes its program op by op to prove it"
+_NOT_RUN = "not measured; run `edgedistill bench`"
+
+
+def unavailable(reason: str) -> dict[str, Any]:
+    """A value that could not be measured, and why."""
+    return {"value": None, "unavailable": reason}
+
+
+def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
+    """The summary of what `state` has by now; see docs/cli.md for the document."""
+    recipe = read_json(state.path("recipe.json"))
+    images = imageset.load(state.path("data"))
+    artifacts = [artifact(state, a, images) for a in _lowered(state)]
+    pairs = _pairs(state, artifacts)
+    failed = [a["name"] for a in artifacts if a["ok"] is False] + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
+    ladder = _ladder(state, recipe["effective"], artifacts, images)
+    shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
+    return {
+        "schema": SCHEMA,
+        "name": recipe["effective"]["name"],
+        "status": "check_failed" if failed else "ok",
+        "failed": failed,
+        "run": str(state.folder),
+        "command": recipe["command"],
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": _seconds(state),
+        "environment": environment,
+        "recipe": {key: recipe[key] for key in ("path", "sha256", "effective_sha256", "effective")},
+        "data": state.result("data"),
+        "ladder": ladder,
+        "verdict": _verdict(state, images),
+        "teacher": _teacher(state, recipe["effective"], ladder, artifacts),
+        "artifacts": artifacts,
+        "pairs": pairs,
+        "curves": _curves(state),
+        "state": state.result("programs"),
+        **_quality(state, shipped, images),
+        "bundles": {},
+        "report": str(state.path("report.html")),
+    }
+
+
+def _lowered(state: Run) -> list[dict[str, Any]]:
+    return [a for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
+
+
+def _outputs(state: Run, rung: str, split: str) -> np.ndarray | None:
+    """Logits float32 [N, classes] of a rung or artifact on a split, or None where it did not run there."""
+    step = f"{split}-{rung}"
+    path = state.path("programs" if split == "val" else "holdout", f"{rung}.npy")
+    if state.result(step) is not None:
+        path = state.path(step, "outputs.npy")
+    return np.load(path) if path.exists() else None
+
+
+def _accuracy(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
+    found = {}
+    for split in ("val", "holdout"):
+        logits = _outputs(state, rung, split)
+        if logits is None:
+            ran = state.result(f"{split}-{rung}") or {}
+            why = (
+                "the data has no holdout"
+                if split == "holdout" and not len(images.indices["holdout"])
+                else f"{rung} was not scored on {split}"
+            )
+            found[split] = unavailable(ran.get("error", why))
+            continue
+        right = _correct(logits, images.labels[images.indices[split]])
+        low, high = intervals.wilson(int(right.sum()), len(right))
+        found[split] = {"value": float(right.mean()), "correct": int(right.sum()), "n": len(right), "interval": [low, high]}
+    return found
+
+
+def _correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return logits.argmax(axis=1) == labels
+
+
+def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str, Any]:
+    """Everything known of one artifact: what it is, whether it is proven, how accurate and how fast it is."""
+    name, coreml = lowered["name"], lowered["format"] == "coreml"
+    ran, benched = state.result(f"val-{name}"), state.result(f"bench-{name}")
+    record = {key: lowered[key] for key in ("name", "role", "format", "precision", "bytes", "sha256")}
+    record |= {
+        "path": f"export-{lowered['format']}/{name}",
+        "export_seconds": lowered["seconds"],
+        "accuracy": _accuracy(state, name, images),
+    }
+    record |= {"executed_by": "mil_float64" if coreml else "own_runtime", "ok": None, "runtime": {}}
+    if ran is None or "error" in ran:
+        why = "not verified; run `edgedistill verify`" if ran is None else ran["error"]
+        record |= {"executed_by": "unavailable", "ok": None if ran is None else False, "parity": unavailable(why)}
+    else:
+        record["runtime"] = ran["versions"]
+        record["parity"] = _parity(state, lowered)
+        record["ok"] = record["parity"]["ok"]
+    if benched is None or "error" in benched:
+        missing = unavailable(_COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"])
+        return record | dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)
+    figures = {key: benched[key] for key in ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady")}
+    return record | figures | {"latency_interval_ms": benched["median_interval_ms"], "threads": benched["facts"].get("threads")}
+
+
+def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
+    outputs = _outputs(state, lowered["name"], "val")
+    reference = "converted" if lowered["precision"] == "int8" else lowered["role"]
+    expected = _outputs(state, reference, "val")
+    if outputs is None or expected is None:
+        return unavailable(f"no outputs of {reference} to compare with") | {"ok": None}
+    if lowered["precision"] != "int8":
+        limit = 1e-2 if lowered["precision"] == "fp16" else 1e-4
+        return {"reference": reference, **parity.float_parity(outputs, expected, relative_limit=limit)}
+    scale = state.result("programs")["output_scale"]
+    return {"reference": reference, **parity.quantized_parity(outputs, expected, scale, mean_limit=_mean_limit(lowered))}
+
+
+def _mean_limit(record: dict[str, Any]) -> float:
+    """Mean difference allowed in LSB; Core ML stores biases and scales as float16, so its own is looser."""
+    return 1.0 if record["format"] == "coreml" else 0.3
+
+
+def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = [a["name"] for a in artifacts if a["precision"] == "int8"]
+    outputs = {name: found for name in names if (found := _outputs(state, name, "val")) is not None}
+    if len(outputs) < 2:
+        return []
+    limits = {a["name"]: _mean_limit(a) for a in artifacts if a["name"] in outputs}
+    return parity.pairs(outputs, state.result("programs")["output_scale"], limits)
+
+
+def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
+    rows = []
+    precision = {"fake_quant": "int8 simulated", "converted": "int8"}
+    for rung in _RUNGS:
+        if _outputs(state, rung, "val") is not None:
+            model = recipe["teacher" if rung == "teacher" else "student"]["model"]
+            row = {"rung": rung, "model": model, "precision": precision.get(rung, "fp32"), "executed_by": "pytorch"}
+            rows.append(row | {"accuracy": _accuracy(state, rung, images)})
+    for a in artifacts:
+        if a["role"] == "student":
+            row = {"rung": a["name"], "model": recipe["student"]["model"], "precision": a["precision"], "executed_by": a["executed_by"]}
+            rows.append(row | {"accuracy": a["accuracy"]})
+    by_name = {row["rung"]: row["accuracy"]["val"].get("value") for row in rows}
+    for row in rows:
+        before = _rung_before(row)
+        value, reference = by_name[row["rung"]], by_name.get(before) if before else None
+        row["drop_from"] = before
+        row["drop"] = None if value is None or reference is None else 100 * (reference - value)
+        logits = _outputs(state, row["rung"], "val")
+        row["ece"] = None if logits is None else intervals.calibration(_probabilities(logits), _labels(images, "val"))["ece"]
+    return rows
+
+
+def _rung_before(row: dict[str, Any]) -> str | None:
+    """What a rung is made from, and so compared with; a float artifact is the student's twin, an int8 one the state's."""
+    chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student", "converted": "fake_quant"}
+    if row["rung"] in chain:
+        return chain[row["rung"]]
+    return "converted" if row["precision"] == "int8" else "student"
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    from edgedistill.tasks.image_classification import softmax
+
+    return softmax(logits)
+
+
+def _labels(images: ImageSet, split: str) -> np.ndarray:
+    return images.labels[images.indices[split]]
+
+
+def _verdict(state: Run, images: ImageSet) -> dict[str, Any]:
+    student, control = _outputs(state, "student", "val"), _outputs(state, "control", "val")
+    if student is None or control is None:
+        text = "No verdict: the recipe trains no control, so nothing tells what the teacher added (distill.control: true)."
+        return {"outcome": "unavailable", "text": text}
+    labels = _labels(images, "val")
+    return intervals.verdict(_correct(student, labels), _correct(control, labels))
+
+
+def _teacher(state: Run, recipe: dict[str, Any], ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+    trained = state.result("teacher")
+    rung = next((row["accuracy"] for row in ladder if row["rung"] == "teacher"), None)
+    measured = next((a for a in artifacts if a["role"] == "teacher"), {})
+    own = {"model": recipe["teacher"]["model"], "parameters": trained["parameters"], "bytes": trained["bytes"], "accuracy": rung}
+    return {"name": "teacher", **measured, **own}
+
+
+def _curves(state: Run) -> dict[str, list[dict[str, Any]]]:
+    curves = {name: (state.result(name) or {"curve": []})["curve"] for name in ("teacher", "control", "student", "qat")}
+    curves["student"] = curves["student"] + curves.pop("qat")
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
+    logits = _outputs(state, rung, "val")
+    if logits is None:
+        return {"confusion": None, "reliability": None}
+    labels, count = _labels(images, "val"), len(images.classes)
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
+    reliability = intervals.calibration(_probabilities(logits), labels)
+    return {
+        "confusion": {"rung": rung, "labels": images.classes, "matrix": matrix.tolist()},
+        "reliability": {"rung": rung, **reliability},
+    }
+
+
+def _seconds(state: Run) -> dict[str, float]:
+    parts = {
+        "teach": ("data", "teacher"),
+        "distill": ("control", "student", "qat"),
+        "quantize": ("programs",),
+        "export": ("export-",),
+        "verify": ("val-",),
+        "measure": ("bench-",),
+        "holdout": ("holdout",),
+    }
+    return {name: round(sum(state.seconds(prefix) for prefix in prefixes), 2) for name, prefixes in parts.items()}
+
+
+def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The first `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
+    images = np.array(np.load(state.path("programs", "val.npy"), mmap_mode="r")[:count])
+    found = {a["name"]: _outputs(state, a["name"], "val") for a in artifacts}
+    return images, {name: logits[:count] for name, logits in found.items() if logits is not None}

@@ -1,0 +1,286 @@
+"""Build the report's tables: each takes a part of the summary and returns headers and rows of cells."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgedistill.report.values import (
+    Cell,
+    accuracy,
+    executed_by,
+    figures,
+    get,
+    integer,
+    interval,
+    lost,
+    megabytes,
+    number,
+    percent,
+    points,
+    reason,
+    show,
+    unavailable,
+    verdict,
+    words,
+)
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption. The first cell of a row is its header; `groups` rows are kept together."""
+
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def overview(summary: Summary) -> Table:
+    """Every artifact in one line."""
+    headers = ("artifact", "role", "format", "precision", "accuracy on val", "on holdout", "size, MB", "latency p50, ms", "parity")
+    return _table("All artifacts", headers, (_overview_row(artifact) for artifact in by_format(summary)))
+
+
+def _overview_row(artifact: Summary) -> list[Cell]:
+    return [
+        Cell(str(artifact.get("name")), "code"),
+        *(words(artifact.get(key)) for key in ("role", "format", "precision")),
+        show(get(artifact, "accuracy", "val"), percent),
+        show(get(artifact, "accuracy", "holdout"), percent),
+        show(get(artifact, "bytes"), megabytes),
+        show(get(artifact, "latency_ms", "p50"), figures),
+        verdict(artifact.get("ok"), _not_judged(artifact)),
+    ]
+
+
+def ladder(summary: Summary) -> Table:
+    """Each rung with its drop and what executed it."""
+    headers = ("rung", "model", "precision", "executed by", "accuracy on val", "drop, points", "accuracy on holdout", "ECE")
+    rows = [
+        [
+            Cell(str(rung.get("rung")), "code"),
+            words(rung.get("model")),
+            words(rung.get("precision")),
+            Cell(executed_by(rung.get("executed_by"))),
+            accuracy(get(rung, "accuracy", "val")),
+            _drop(rung),
+            accuracy(get(rung, "accuracy", "holdout")),
+            show(rung.get("ece"), figures),
+        ]
+        for rung in summary.get("ladder") or []
+    ]
+    return _table("The ladder: the same split scored at each rung", headers, rows)
+
+
+def _drop(rung: Summary) -> Cell:
+    """The drop and the rung that it is from; the teacher and the control have none before them."""
+    if rung.get("drop") is None and not rung.get("drop_from"):
+        return Cell("–")
+    cell = show(rung.get("drop"), lost)
+    return replace(cell, text=f"{cell.text}\nfrom {rung['drop_from']}") if rung.get("drop_from") and cell.kind == "number" else cell
+
+
+def parity(summary: Summary) -> Table:
+    """Each artifact against its reference, with the rule it had to keep."""
+    headers = ("artifact", "against", "largest difference", "mean difference", "within 2 LSB", "flips", "rule", "result")
+    return _table("Parity of each artifact with its reference", headers, (_parity_row(artifact) for artifact in by_format(summary)))
+
+
+def _parity_row(artifact: Summary) -> list[Cell]:
+    found = artifact.get("parity")
+    name = Cell(str(artifact.get("name")), "code")
+    if not isinstance(found, Mapping) or "reference" not in found:
+        return [name, *[unavailable(found)] * 6, verdict(artifact.get("ok"), found)]
+    if "reason" in found:
+        return [name, words(found["reference"]), *[unavailable(found)] * 4, words(found.get("rule")), verdict(artifact.get("ok"), found)]
+    in_lsb = "max_lsb" in found
+    if in_lsb:
+        largest = show(found.get("max_lsb"), lambda value: f"{value:g} LSB")
+    else:
+        relative = number(found.get("relative"))
+        largest = show(
+            found.get("max_abs"),
+            lambda value: figures(value) + (f"\n{figures(relative)} of the largest logit" if relative is not None else ""),
+        )
+    return [
+        name,
+        words(found.get("reference")),
+        largest,
+        show(found.get("mean_lsb"), lambda value: f"{figures(value)} LSB") if in_lsb else Cell("–"),
+        show(found.get("within_2_lsb"), percent) if in_lsb else Cell("–"),
+        _flips(found),
+        words(found.get("rule")),
+        verdict(artifact.get("ok"), _not_judged(artifact)),
+    ]
+
+
+def pairs(summary: Summary) -> Table:
+    """The int8 artifacts among each other."""
+    headers = ("artifact", "and", "largest difference, LSB", "mean, LSB", "exactly equal", "flips", "result")
+    rows = [
+        [
+            Cell(str(pair.get("a")), "code"),
+            Cell(str(pair.get("b")), "code"),
+            show(get(pair, "max_lsb"), "{:g}".format),
+            show(get(pair, "mean_lsb"), figures),
+            show(get(pair, "exact"), percent),
+            _flips(pair),
+            verdict(pair.get("ok"), pair),
+        ]
+        for pair in summary.get("pairs") or []
+    ]
+    return _table("int8 artifacts among each other", headers, rows)
+
+
+def measurements(summary: Summary) -> Table:
+    """Latency, load time and memory; each int8 artifact is followed by its floating-point twin of the same format."""
+    headers = (
+        "artifact", "p50, ms", "p95, ms", "samples", "threads", "first load, ms", "warm load, ms",
+        "first inference, ms", "peak memory, MiB", "faster than twin", "size, MB", "smaller than twin", "runtime",
+    )  # fmt: skip
+    ordered = by_format(summary)
+    return _table("Measured on this machine's CPU, batch 1", headers, (_measured_row(artifact, ordered) for artifact in ordered))
+
+
+def _measured_row(artifact: Summary, others: Sequence[Summary]) -> list[Cell]:
+    runtime = artifact.get("runtime")
+    versions = (
+        ", ".join(f"{name} {version}" for name, version in runtime.items())
+        if isinstance(runtime, Mapping) and "unavailable" not in runtime
+        else ""
+    )
+    return [
+        Cell(str(artifact.get("name")), "code"),
+        _with_interval(show(get(artifact, "latency_ms", "p50"), figures), artifact.get("latency_interval_ms")),
+        show(get(artifact, "latency_ms", "p95"), figures),
+        show(get(artifact, "latency_ms", "n"), lambda n: integer(n) + ("\n(not steady)" if artifact.get("steady") is False else "")),
+        # Where nothing was timed no number of threads is recorded either, for the same reason.
+        show(artifact.get("threads") or artifact.get("latency_ms"), integer),
+        show(get(artifact, "load_ms", "cold"), figures),
+        show(get(artifact, "load_ms", "warm"), figures),
+        show(artifact.get("first_inference_ms"), figures),
+        show(artifact.get("peak_rss_mb"), figures),
+        _against_twin(artifact, others, "latency_ms", "p50"),
+        show(artifact.get("bytes"), megabytes),
+        _against_twin(artifact, others, "bytes"),
+        Cell(versions) if versions else unavailable(runtime),
+    ]
+
+
+def _with_interval(cell: Cell, bounds: Any) -> Cell:
+    found = interval(bounds, figures)
+    return replace(cell, text=f"{cell.text}\n{found}") if found and cell.kind == "number" else cell
+
+
+def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) -> Cell:
+    """How many times smaller `quantity` is than that of the floating-point artifact of the same format; below 1 it is larger."""
+    if artifact.get("precision") != "int8":
+        return Cell("–")
+    twin = next((other for other in others if _key(other) == _key(artifact) and other.get("precision") != "int8"), None)
+    if twin is None:
+        return unavailable({"unavailable": "no floating-point artifact of this format"})
+    ours, theirs = get(artifact, *quantity), get(twin, *quantity)
+    mine, other = number(ours), number(theirs)
+    if not mine or other is None:
+        return unavailable(theirs if mine else ours)
+    return Cell(f"{figures(other / mine)}×", "number")
+
+
+def confusions(labels: Sequence[Any], matrix: Sequence[Sequence[Any]], most: int = 8) -> Table:
+    """The most frequent mistakes."""
+    wrong = Counter({(i, j): n for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j and (n := number(value))})
+    rows = [
+        [
+            Cell(str(labels[i])),
+            Cell(str(labels[j])),
+            Cell(integer(n), "number"),
+            Cell(percent(n / sum(number(x) or 0 for x in matrix[i])), "number"),
+        ]
+        for (i, j), n in wrong.most_common(most)
+    ]
+    return _table("Most frequent confusions", ("true class", "predicted", "samples", "of this class"), rows)
+
+
+def bins(reliability: Summary) -> Table:
+    """The numbers behind the reliability diagram."""
+    rows = [
+        [
+            Cell(" to ".join(show(entry.get(key), lambda value: f"{value:.2f}").text for key in ("low", "high"))),
+            show(entry.get("count"), integer),
+            show(entry.get("confidence"), percent) if entry.get("count") else Cell("–"),
+            show(entry.get("accuracy"), percent) if entry.get("count") else Cell("–"),
+        ]
+        for entry in reliability.get("bins") or []
+    ]
+    return _table("Bins of the reliability diagram", ("confidence", "samples", "mean confidence", "accuracy"), rows)
+
+
+def epochs(summary: Summary) -> Table:
+    """The numbers behind the training curves."""
+    rows = [
+        [
+            Cell(model),
+            words(epoch.get("stage")),
+            show(epoch.get("epoch"), integer),
+            show(epoch.get("loss"), figures),
+            show(epoch.get("val_accuracy"), percent),
+            show(epoch.get("lr"), figures),
+            show(epoch.get("seconds"), figures),
+        ]
+        for model, entries in (summary.get("curves") or {}).items()
+        for epoch in entries or []
+    ]
+    return _table("Every epoch", ("model", "stage", "epoch", "loss", "accuracy on val", "learning rate", "seconds"), rows)
+
+
+def facts(caption: str, headers: tuple[str, str], pairs_: Iterable[tuple[str, Cell]]) -> Table:
+    """A table of names and values."""
+    return _table(caption, headers, ([Cell(name), cell] for name, cell in pairs_))
+
+
+def difference(found: Summary) -> str:
+    """The verdict's numbers: student less control with its interval, split and number of samples."""
+    value = number(found.get("difference"))
+    if value is None:
+        return f"unavailable: {reason(found.get('difference') or found)}"
+    bounds = interval(found.get("interval"), points)
+    return f"{points(value)} points" + (f", {bounds}" if bounds else "")
+
+
+def by_format(summary: Summary) -> list[Summary]:
+    """Artifacts with the teacher first, then by format in the order they came, int8 before its floating-point twin."""
+    artifacts = list(summary.get("artifacts") or [])
+    order = {key: index for index, key in enumerate(dict.fromkeys(_key(artifact) for artifact in artifacts))}
+    return sorted(artifacts, key=lambda a: (a.get("role") != "teacher", order[_key(a)], a.get("precision") != "int8"))
+
+
+def _key(artifact: Summary) -> tuple[Any, Any]:
+    return artifact.get("role"), artifact.get("format")
+
+
+def _flips(found: Summary) -> Cell:
+    n = number(found.get("n"))
+    return show(get(found, "flips"), lambda value: integer(value) + (f" of {integer(n)}" if n is not None else ""))
+
+
+def _not_judged(artifact: Summary) -> Any:
+    """Where an artifact has no result, the value that says why."""
+    candidates = (artifact.get("executed_by"), artifact.get("parity"), get(artifact, "accuracy", "val"))
+    return next((value for value in candidates if isinstance(value, Mapping) and value.get("unavailable")), None)
+
+
+def _table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    return Table(caption, headers, [_merged(row) for row in rows])
+
+
+def _merged(row: Sequence[Cell]) -> list[Cell]:
+    """Neighbouring cells that are unavailable for one reason become one cell."""
+    merged: list[Cell] = []
+    for cell in row:
+        if merged and cell.kind == "unavailable" and merged[-1].kind == "unavailable" and merged[-1].full == cell.full:
+            merged[-1] = replace(merged[-1], span=merged[-1].span + 1)
+        else:
+            merged.append(cell)
+    return merged

@@ -1,0 +1,96 @@
+"""A run folder: what is finished, from which inputs, with which outputs; and what can be resumed."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import UserError
+from edgedistill.files import canonical_hash, read_json, sha256_tree, write_json
+
+_MARK = "run.json"
+
+
+class Run:
+    """A folder with one sub-folder a step and one record of each finished step in `steps/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run."""
+        return self.folder.joinpath(*parts)
+
+    def step(self, name: str, inputs: Any, work: Callable[[Path], Any]) -> Any:
+        """The JSON-able result of step `name`: read back when it was done from the same `inputs`, else made by `work`.
+
+        `work` gets the step's folder. It finds there what an interrupted try at the same inputs left, and nothing of
+        a try at other inputs. The record is written last, with a hash of the folder, so that a step is either done
+        or not, and a folder that changed since is made again.
+        """
+        key = canonical_hash(inputs)
+        folder, record, started = self.path(name), self.path("steps", f"{name}.json"), self.path("steps", f"{name}.started.json")
+        if record.exists():
+            done = read_json(record)
+            if done["inputs"] == key and folder.is_dir() and sha256_tree(folder) == done["outputs"]:
+                return done["result"]
+            record.unlink()
+        if not (started.exists() and read_json(started) == key):
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(started, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        begun = time.monotonic()
+        result = work(folder)
+        write_json(record, {"inputs": key, "outputs": sha256_tree(folder), "seconds": time.monotonic() - begun, "result": result})
+        return result
+
+    def result(self, name: str) -> Any:
+        """The result of a finished step, or None."""
+        record = self.path("steps", f"{name}.json")
+        return read_json(record)["result"] if record.exists() else None
+
+    def forget(self, prefix: str) -> None:
+        """Drop the records of the steps whose name begins with `prefix`, so that they are done again."""
+        for record in self.path("steps").glob(f"{prefix}*.json"):
+            record.unlink()
+
+    def seconds(self, prefix: str) -> float:
+        """How long the finished steps whose name begins with `prefix` took when they were made, in seconds."""
+        return sum(read_json(p)["seconds"] for p in self.path("steps").glob(f"{prefix}*.json") if not p.name.endswith(".started.json"))
+
+
+@contextmanager
+def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
+    """Take the run at `folder` for this process alone; with `fresh` what is there is removed first.
+
+    Raises UserError when another process has it, or when the folder holds something else than a run.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+        raise UserError(f"{folder} exists and is not a run of edgedistill; choose another name or --runs-dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another edgedistill works in {folder}; wait for it, or use another --runs-dir") from error
+        if fresh:
+            for entry in folder.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if not (folder / _MARK).exists():
+            write_json(folder / _MARK, {"schema": "edgedistill/run/1"})
+        yield Run(folder)
+    finally:
+        os.close(lock)
+
+
+def newest(runs_dir: Path) -> Path:
+    """The run in `runs_dir` that was worked on last; UserError when there is none."""
+    runs = [mark.parent for mark in runs_dir.glob(f"*/{_MARK}")]
+    if not runs:
+        raise UserError(f"no run in {runs_dir}; make one with `edgedistill run recipes/quickstart.yaml`, or name a run's folder")
+    return max(runs, key=lambda folder: max((p.stat().st_mtime for p in (folder / "steps").glob("*.json")), default=0.0))

@@ -1,0 +1,1 @@
+"""Proves every artifact against the quantized state: executes it, compares its answers, and scores the ladder."""

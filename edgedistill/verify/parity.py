@@ -1,0 +1,87 @@
+"""Whether two sets of logits come from the same program: rules on differences, counted in steps of the output scale."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+_LSB_LIMIT = 2.0
+_SHARE = 0.995
+_FLIP_SHARE = 0.003
+# Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
+_ROUNDING = 1e-3
+
+
+def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, *, mean_limit: float = 0.3) -> dict[str, Any]:
+    """Compare logits [N, classes] of two executions of one int8 program.
+
+    lsb: the scale of the output, in logits. The rule: at least 99.5% of the outputs within 2 LSB, a mean difference of
+    at most `mean_limit` LSB, and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
+    """
+    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {mean_limit:g} LSB, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
+    if reason := _incomparable(a, b):
+        return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
+    steps = np.abs(a.astype(np.float64) - b.astype(np.float64)) / lsb
+    flips = _flips(a, b)
+    within = float((steps <= _LSB_LIMIT + _ROUNDING).mean())
+    mean = float(steps.mean())
+    return {
+        "ok": within >= _SHARE and mean <= mean_limit and flips <= _flip_limit(len(a)),
+        "max_lsb": float(steps.max()),
+        "mean_lsb": mean,
+        "within_2_lsb": within,
+        "exact": float((steps <= _ROUNDING).mean()),
+        "flips": flips,
+        "n": len(a),
+        "rule": rule,
+    }
+
+
+def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float) -> dict[str, Any]:
+    """Compare logits [N, classes] of a float artifact with those of the module that it was lowered from.
+
+    relative_limit: the largest difference allowed, as a share of the largest logit of the reference (by magnitude).
+    """
+    rule = f"max difference <= {relative_limit:g} of the largest logit, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
+    if reason := _incomparable(a, reference):
+        return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
+    largest = float(np.abs(reference).max())
+    difference = float(np.abs(a.astype(np.float64) - reference.astype(np.float64)).max())
+    relative = difference / largest if largest else math.inf if difference else 0.0
+    flips = _flips(a, reference)
+    return {
+        "ok": relative <= relative_limit and flips <= _flip_limit(len(a)),
+        "max_abs": difference,
+        "relative": relative if math.isfinite(relative) else None,
+        "flips": flips,
+        "n": len(a),
+        "rule": rule,
+    }
+
+
+def pairs(outputs: dict[str, np.ndarray], lsb: float, limits: dict[str, float]) -> list[dict[str, Any]]:
+    """`quantized_parity` of every two of `outputs`, logits [N, classes] by artifact name.
+
+    limits: the mean limit of each artifact in LSB; a pair is held to the looser of its two.
+    """
+    names = list(outputs)
+    return [
+        {"a": a, "b": b, **quantized_parity(outputs[a], outputs[b], lsb, mean_limit=max(limits[a], limits[b]))}
+        for position, a in enumerate(names)
+        for b in names[position + 1 :]
+    ]
+
+
+def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:
+    if a.shape != b.shape:
+        return f"found outputs of shape {a.shape}, expected {b.shape}"
+    broken = int((~np.isfinite(a)).sum())
+    return f"{broken} of {a.size} outputs are NaN or infinite" if broken else None
+
+
+def _flips(a: np.ndarray, b: np.ndarray) -> int:
+    return int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
+
+
+def _flip_limit(samples: int) -> float:
+    return max(2.0, _FLIP_SHARE * samples)
