@@ -1,4 +1,4 @@
-"""`python -m edgedistill` is the command line."""
+"""`python -m edgedistill`."""
 
 from edgedistill.cli.app import main
 

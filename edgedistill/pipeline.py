@@ -68,10 +68,11 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[s
         _export(state, recipe, specs)
         _execute(state, recipe, specs, "val")
         summary = _finish(state, targets=targets or recipe.targets, out=out)
+    from edgedistill.report.summary import status_of
+
     wanted = {s.name for s in specs}
     artifacts = [a for a in summary["artifacts"] if a["name"] in wanted]
-    status = "check_failed" if any(a["ok"] is False for a in artifacts) else "ok"
-    return {"run": summary["run"], "status": status, "artifacts": artifacts, "bundles": summary["bundles"]}
+    return {"run": summary["run"], "status": status_of(artifacts, []), "artifacts": artifacts, "bundles": summary["bundles"]}
 
 
 def verify(run_dir: Path) -> dict[str, Any]:
@@ -256,8 +257,10 @@ def _execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *
 
     A runtime that crashes is recorded as that artifact's error, and the others go on.
     """
-    if again:
-        state.forget(f"{kind}-")
+    for spec in specs:
+        # A failure is kept for the report, not for the next try.
+        if again or "error" in (state.result(f"{kind}-{spec.name}") or {}):
+            state.forget(f"{kind}-{spec.name}")
 
     def one(name: str) -> None:
         spec = next(s for s in specs if s.name == name)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from edgedistill.errors import CheckFailed, EdgeDistillError
+from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError
+
+
+_EXIT_CODES = {"check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFailed.exit_code}
 
 
 def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> NoReturn:
-    """Do `work`, print its document (as JSON, or by `show`), and exit: 0, 3 when a check failed, or the error's code."""
+    """Do `work`, print its document (as JSON, or by `show`), and exit: 0, 3 when a check failed, 4 when a runtime did, or the error's code."""
     try:
         with _stdout_for_result() as result:
             document = work()
-        code = CheckFailed.exit_code if document.get("status") == "check_failed" else 0
+        code = _EXIT_CODES.get(document.get("status"), 0)
         if as_json:
             print(json.dumps(document, indent=2, allow_nan=False), file=result)
         else:

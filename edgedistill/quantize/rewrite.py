@@ -19,9 +19,8 @@ class Preprocessed(nn.Module):
         super().__init__()
         channels = len(mean)
         self.normalize = nn.Conv2d(channels, channels, 1, groups=channels)
-        with torch.no_grad():
-            self.normalize.weight.copy_(1 / torch.tensor(std).reshape(-1, 1, 1, 1))
-            self.normalize.bias.copy_(-torch.tensor(mean) / torch.tensor(std))
+        deviation = torch.tensor(std)
+        self.normalize.load_state_dict({"weight": 1 / deviation.reshape(-1, 1, 1, 1), "bias": -torch.tensor(mean) / deviation})
         self.normalize.requires_grad_(False)
         self.model = model
 

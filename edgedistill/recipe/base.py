@@ -53,6 +53,11 @@ def mistake(expected: str, found: str | None = None) -> PydanticCustomError:
     return PydanticCustomError("mistake", "expected {expected}", context)
 
 
+def complaint(text: str) -> PydanticCustomError:
+    """An error to raise in a validator whose text already says what was found and expected."""
+    return PydanticCustomError("complaint", "{text}", {"text": text})
+
+
 def checks_paths(info: ValidationInfo) -> bool:
     """Whether this validation has to look at the disk; a finished run is read without its data."""
     return bool(info.context and info.context.get("check_paths"))

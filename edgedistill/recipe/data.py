@@ -21,7 +21,7 @@ class Npz(Config):
     npz: FilePath = Field(description="images uint8 [N,H,W] or [N,H,W,3], labels int [N], optional split [N]: 0 train, 1 val, 2 holdout.")
 
 
-_FOLDERS_AND_FILES = {"imagefolder": ImageFolder, "npz": Npz}
+_FOLDERS_AND_FILES: dict[str, type[Config]] = {"imagefolder": ImageFolder, "npz": Npz}
 _SOURCES = "'sklearn-digits', {imagefolder: DIR} or {npz: FILE}"
 
 

@@ -29,12 +29,23 @@ def find_mistakes(model: type[Model], value: Any) -> tuple[Model | None, list[tu
             return (None if mistakes else valid), list(mistakes.items())
         except ValidationError as error:
             known = list(mistakes)
-            for details in error.errors(include_url=False):
+            found = error.errors(include_url=False)
+            for details in found:
                 location = _location(details)
+                if _misspelt_elsewhere(details, found):
+                    continue
                 if not any(_related(location, other) for other in known):
                     mistakes.setdefault(location, _sentence(model, details))
                 _remove(rest, location)
     return None, list(mistakes.items())
+
+
+def _misspelt_elsewhere(details: ErrorDetails, others: list[ErrorDetails]) -> bool:
+    """Whether a missing field is there with a wrong name: one mistake, which the unknown field's error tells."""
+    if details["type"] != "missing":
+        return False
+    siblings = [other for other in others if other["type"] == "extra_forbidden" and other["loc"][:-1] == details["loc"][:-1]]
+    return any(nearest(other["loc"][-1], [str(details["loc"][-1])]) for other in siblings)
 
 
 def _related(a: Location, b: Location) -> bool:
@@ -43,13 +54,17 @@ def _related(a: Location, b: Location) -> bool:
 
 
 def _remove(value: Any, location: Location) -> None:
-    for part in location[:-1]:
+    """Take out the innermost field around `location`; items stay in their list, or the others' indices would change."""
+    holder, field = None, None
+    for part in location:
+        if isinstance(value, dict):
+            holder, field = value, part
         try:
             value = value[part]
         except (KeyError, IndexError, TypeError):
-            return
-    if location and isinstance(value, dict):
-        value.pop(location[-1], None)
+            break
+    if holder is not None:
+        holder.pop(field, None)
 
 
 def _location(details: ErrorDetails) -> Location:
@@ -62,6 +77,8 @@ def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
     match details["type"]:
         case "mistake":
             return f"{context.get('found', found)}, expected {context['expected']}"
+        case "complaint":
+            return context["text"]
         case "extra_forbidden":
             return _unknown_field(model, details)
         case "missing":

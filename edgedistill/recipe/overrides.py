@@ -26,10 +26,10 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
             errors.append(f"--set {override}: found no FIELD=VALUE, expected for example data.image_size=64")
             continue
         try:
-            new, _ = read_yaml(text, f"--set {override}")
+            new, _ = read_yaml(text, "")
             location = _put(value, defaults, parts, new)
         except RecipeError as error:
-            errors.extend(error.errors)
+            errors.append(f"--set {override}: {error.errors[0].split(': ', 1)[1]}")
         except IndexError as error:
             errors.append(f"--set {override}: {error}")
         else:
@@ -59,7 +59,7 @@ def _put(value: dict[str, Any], defaults: Any, parts: list[str], new: Any) -> Lo
         if last:
             node[key] = new
             break
-        current = node[key] if isinstance(node, list) else node.get(key)
+        current = node[int(key)] if isinstance(node, list) else node.get(key)
         if not isinstance(current, (dict, list)):
             current = copy.deepcopy(default) if isinstance(default, list) else {}
             node[key] = current

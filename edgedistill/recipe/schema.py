@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from edgedistill.errors import UserError
-from edgedistill.recipe.base import CheckpointPath, Config, checks_paths, mistake
+from edgedistill.recipe.base import CheckpointPath, Config, RecipeError, checks_paths, complaint, mistake
 from edgedistill.recipe.data import Data
 from edgedistill.recipe.stages import Distill
 from edgedistill.recipe.targets import load_target
@@ -65,8 +64,8 @@ def _known_target(name: str, info: ValidationInfo) -> str:
     if checks_paths(info):
         try:
             load_target(name)
-        except UserError as error:
-            raise mistake("the name of a target or the path of a target's YAML file", str(error).replace("\n ", "")) from error
+        except RecipeError as error:
+            raise complaint("; ".join(error.errors)) from error
     return name
 
 

@@ -35,7 +35,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": recipe["effective"]["name"],
-        "status": "check_failed" if failed else "ok",
+        "status": status_of(artifacts, pairs),
         "failed": failed,
         "run": str(state.folder),
         "command": recipe["command"],
@@ -55,6 +55,13 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "bundles": {},
         "report": str(state.path("report.html")),
     }
+
+
+def status_of(artifacts: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
+    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison did not hold."""
+    if any(a["ok"] is False and a["executed_by"] == "unavailable" for a in artifacts):
+        return "runtime_failed"
+    return "check_failed" if any(item["ok"] is False for item in (*artifacts, *pairs)) else "ok"
 
 
 def _lowered(state: Run) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ class Recorder:
     def __init__(self, handle: BinaryIO) -> None:
         self._handle, self._digest, self._count = handle, hashlib.sha256(), 0
 
-    def write(self, kind: str, **fields: Any) -> None:
-        """Write one record of type `kind`, and flush it so that a crash right after cannot lose it."""
-        line = json.dumps({"type": kind, **fields}, allow_nan=False).encode() + b"\n"
+    def write(self, record: str, /, **fields: Any) -> None:
+        """Write one record of type `record`, and flush it so that a crash right after cannot lose it."""
+        line = json.dumps({"type": record, **fields}, allow_nan=False).encode() + b"\n"
         self._handle.write(line)
         self._handle.flush()
         self._digest.update(line)

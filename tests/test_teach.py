@@ -1,0 +1,132 @@
+"""Sources, splits, views that replay, and the keys of the signal cache."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgedistill.errors import UserError
+from edgedistill.recipe.data import Augment
+from edgedistill.teach import imageset, signals, sources
+from edgedistill.teach.views import Views
+
+FRACTIONS = (0.2, 0.2)
+
+
+def write_images(folder: Path, classes: dict[str, int], size: tuple[int, int] = (20, 14)) -> Path:
+    rng = np.random.default_rng(0)
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def test_imagefolder_is_divided_within_each_class_by_the_seed(tmp_path: Path) -> None:
+    found = sources.imagefolder(write_images(tmp_path / "data", {"cat": 10, "dog": 20}))
+    data = imageset.prepare(found, tmp_path / "run", image_size=16, fractions=FRACTIONS, seed=3)
+    assert data.classes == ["cat", "dog"]
+    assert data.images.shape == (30, 3, 16, 16)
+    assert {name: len(i) for name, i in data.indices.items()} == {"train": 18, "val": 6, "holdout": 6}
+    assert np.bincount(data.labels[data.indices["val"]]).tolist() == [2, 4]
+    again = imageset.assign_splits(found, FRACTIONS, 3)
+    assert (again == imageset.assign_splits(found, FRACTIONS, 3)).all()
+    assert (again != imageset.assign_splits(found, FRACTIONS, 4)).any()
+
+
+def test_folders_of_splits_are_kept_and_a_missing_one_is_drawn_from_train(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"a": 10, "b": 10})
+    write_images(tmp_path / "val", {"a": 3, "b": 4})
+    found = sources.imagefolder(tmp_path)
+    split = imageset.assign_splits(found, FRACTIONS, 0)
+    assert np.bincount(split).tolist() == [16, 7, 4]
+    assert all((split[i] == 1) == ("/val/" in name) for i, name in enumerate(found.names))
+
+
+def test_npz_keeps_its_split(tmp_path: Path) -> None:
+    images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
+    np.savez(tmp_path / "d.npz", images=images, labels=[0, 1, 0, 1, 0, 1], split=[0, 0, 1, 1, 2, 2])
+    data = imageset.prepare(sources.npz(tmp_path / "d.npz"), tmp_path / "run", image_size=4, fractions=FRACTIONS, seed=0)
+    assert [data.indices[s].tolist() for s in sources.SPLITS] == [[0, 1], [2, 3], [4, 5]]
+    assert (data.images[:, 0] == images).all()
+    assert imageset.load(tmp_path / "run").sha256 == data.sha256
+
+
+def test_mistakes_in_data_are_told_once_each(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "data", {"cat": 5, "dog": 5})
+    for name in ("cat/1.png", "dog/2.png"):
+        (folder / name).write_bytes(b"not an image")
+    with pytest.raises(UserError, match=r"2 unreadable image\(s\).*cat/1\.png.*dog/2\.png"):
+        imageset.prepare(sources.imagefolder(folder), tmp_path / "run", image_size=16, fractions=FRACTIONS, seed=0)
+    assert not (tmp_path / "run" / "images.npy").exists()
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no images in class folder .*empty"):
+        sources.imagefolder(folder)
+    with pytest.raises(UserError, match="no such folder"):
+        sources.imagefolder(tmp_path / "nowhere")
+    np.savez(tmp_path / "bad.npz", images=np.zeros((3, 4, 4), np.float32), labels=[0, 1, 1])
+    with pytest.raises(UserError, match=r"images are float32 \(3, 4, 4\), expected uint8"):
+        sources.npz(tmp_path / "bad.npz")
+
+
+def test_a_class_too_small_to_divide_is_refused(tmp_path: Path) -> None:
+    found = sources.imagefolder(write_images(tmp_path, {"cat": 9, "rare": 2}))
+    with pytest.raises(UserError, match="class 'rare' has 2"):
+        imageset.assign_splits(found, FRACTIONS, 0)
+
+
+def test_views_replay_and_differ() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
+    views = Views(images, Augment(hflip=True, brightness=0.2, erase=0.5), seed=1)
+    indices = np.array([4, 1])
+    state = torch.get_rng_state()
+    first = views.batch(indices, 0)
+    assert (torch.get_rng_state() == state).all(), "drawing a view must not disturb the training's generator"
+    assert (first == views.batch(indices, 0)).all()
+    assert (first[1] == views.batch(np.array([1]), 0)[0]).all(), "a view must not depend on the batch"
+    assert (first != views.batch(indices, 1)).any()
+    assert (first != Views(images, Augment(hflip=True, brightness=0.2, erase=0.5), seed=2).batch(indices, 0)).any()
+    assert first.min() >= 0
+    assert first.max() <= 1
+
+
+BASE = {"teacher": "t", "data": "d", "preprocessing": {"image_size": 32}, "augment": {"shift": 0.1}, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    "change", [{"teacher": "u"}, {"data": "e"}, {"preprocessing": {"image_size": 64}}, {"augment": {"shift": 0.2}}, {"seed": 1}]
+)
+def test_the_cache_key_changes_with_whatever_the_teacher_saw(change: dict) -> None:
+    assert signals.signal_key(**{**BASE, **change}) != signals.signal_key(**BASE)
+    assert signals.signal_key(**BASE) == signals.signal_key(**BASE)
+
+
+def test_signals_are_computed_once_and_are_the_teachers(tmp_path: Path) -> None:
+    data = imageset.prepare(
+        sources.imagefolder(write_images(tmp_path / "d", {"a": 8, "b": 8})), tmp_path / "r", image_size=16, fractions=FRACTIONS, seed=0
+    )
+    calls = []
+
+    class Teacher(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            calls.append(len(image))
+            return image.mean(dim=(2, 3))[:, :2]
+
+    views = Views(data.images, Augment(), 0)
+    found = signals.compute(Teacher(), data, views, 2, tmp_path / "cache", batch_size=4)
+    assert sum(calls) == 2 * len(data.indices["train"])
+    batch = data.indices["train"][[3, 1]]
+    assert torch.equal(found.batch(batch, 1), Teacher()(views.batch(batch, 1)))
+    calls.clear()
+    signals.compute(Teacher(), data, views, 3, tmp_path / "cache", batch_size=4)
+    assert sum(calls) == len(data.indices["train"]), "only the view that was missing is computed"
+
+    class Broken(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(image), 2), float("nan"))
+
+    with pytest.raises(UserError, match="NaN or infinity in view 0"):
+        signals.compute(Broken(), data, views, 1, tmp_path / "other", batch_size=4)
+    assert not list((tmp_path / "other").glob("view-*.npy"))
