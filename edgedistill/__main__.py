@@ -1,4 +1,4 @@
-"""`python -m edgedistill`."""
+"""`python -m edgedistill` is the command line."""
 
 from edgedistill.cli.app import main
 

@@ -176,6 +176,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet) -> None:
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
+    from edgedistill.verify.reference import Reference
     from edgedistill.verify.rungs import score
 
     size = recipe.data.image_size
@@ -185,7 +186,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet) -> None:
         rungs = _float_rungs(state, recipe, len(images.classes))
         module = stages.quantized(recipe, rungs["student"], state.path("qat"))
         quantized = convert(module)
-        score(rungs | {"fake_quant": module, "converted": quantized.converted}, images, "val", folder)
+        score(rungs | {"fake_quant": module, "converted": Reference(quantized.converted)}, images, "val", folder)
         for name in ("student", "teacher"):
             save_program(plain_batchnorm(rungs[name]), size, folder / f"{name}-float.pt2")
         save_program(quantized.converted, size, folder / "student-converted.pt2")

@@ -1,1 +1,1 @@
-"""The command line: one small module a command, each imports its step inside the command so that --help stays fast."""
+"""The command line: one small module a command, each of which imports its step when it is called."""

@@ -1,49 +1,118 @@
-"""The application: its commands, --version, and what a wrong command line gives."""
+"""The commands and their options. Nothing heavy is imported here: `edgedistill --help` has to be there at once."""
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
-
-from edgedistill import __version__
-from edgedistill.cli import bench, distill, export, recipes, report, run, targets, verify
 
 app = typer.Typer(
     name="edgedistill",
     help="Distil, quantize, export, prove and measure models for phones and single-board computers.",
-    epilog="Exit codes: 0 good, 2 a mistake in the recipe, options or data, 3 a check failed, 4 a device or runtime failed.",
     no_args_is_help=True,
     add_completion=False,
-    # Plain help: rendering it with rich takes as long as everything else together.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+
+Recipe = Annotated[str, typer.Argument(help="A recipe's file, or the name of one that comes with the package.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, as in data.image_size=64; repeatable.")]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is finished.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; the newest run when not given.")]
+RUNS = Path("runs")
+NOTHING: list[str] = []
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"edgedistill {__version__}")
+        from edgedistill import __version__
+
+        typer.echo(__version__)
         raise typer.Exit
 
 
 @app.callback()
-def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     pass
 
 
-for module in (run, distill, export, verify, bench, report, recipes, targets):
-    app.command()(module.command)
+@app.command()
+def run(recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Do the whole flow: distil, quantize, export, verify, bench, report."""
+    from edgedistill.cli import train
+
+    train.run(recipe, sets, runs_dir, fresh=fresh, as_json=as_json)
+
+
+@app.command()
+def distill(recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Teach and train, up to the quantized state."""
+    from edgedistill.cli import train
+
+    train.distill(recipe, sets, runs_dir, fresh=fresh, as_json=as_json)
+
+
+@app.command()
+def export(
+    run_folder: RunFolder = None,
+    target: Annotated[
+        list[str], typer.Option("--target", help="A target's name or file; repeatable. The recipe's targets when not given.")
+    ] = NOTHING,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the bundles; the run's own when not given.")] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Lower a run to the files of its targets, prove them, and write a bundle for each."""
+    from edgedistill.cli import artifacts
+
+    artifacts.export(run_folder, target, out, runs_dir, as_json=as_json)
+
+
+@app.command()
+def verify(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """Execute every artifact of a run and hold it against the quantized state."""
+    from edgedistill.cli import artifacts
+
+    artifacts.verify(run_folder, runs_dir, as_json=as_json)
+
+
+@app.command()
+def bench(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """Measure every artifact of a run on this machine."""
+    from edgedistill.cli import artifacts
+
+    artifacts.bench(run_folder, runs_dir, as_json=as_json)
+
+
+@app.command()
+def report(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """Write the HTML report of a run again, and print where it is."""
+    from edgedistill.cli import artifacts
+
+    artifacts.report(run_folder, runs_dir, as_json=as_json)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a recipe, for editors.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the recipes that come with the package, or print one, or their schema."""
+    from edgedistill.cli import catalogue
+
+    catalogue.recipes(name, schema=schema, as_json=as_json)
+
+
+@app.command()
+def targets(name: Annotated[str | None, typer.Argument(help="Print this target.")] = None, as_json: Json = False) -> None:
+    """List the targets that come with the package, or print one."""
+    from edgedistill.cli import catalogue
+
+    catalogue.targets(name, as_json=as_json)
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
-    try:
-        code = app(prog_name="edgedistill", standalone_mode=False)
-    except typer.TyperException as error:
-        # A wrong command line: unknown options, missing arguments.
-        from edgedistill.cli.output import wrong_command_line
-
-        code = wrong_command_line(error, as_json="--json" in sys.argv)
-    except typer.Abort:
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+    """Entry point of the command `edgedistill`."""
+    app()

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError
 
-
 _EXIT_CODES = {"check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFailed.exit_code}
 
 

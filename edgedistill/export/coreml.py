@@ -9,8 +9,9 @@ from torch.export import ExportedProgram
 def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
     """Write `program` as the package `path`.
 
-    An int8 program keeps its own quantize and dequantize operators around float16 arithmetic, which is what Core ML's
-    compiler matches to the int8 units of the Neural Engine; `precision` only decides that nothing else is quantized.
+    A float program computes in float16. An int8 program computes in float32 around its int8 tensors: in float16 its scales
+    and biases would be rounded as well, and the file would no longer carry the trained state (1.7 LSB mean difference on
+    the quickstart's student, against 0.1).
     """
     import coremltools as ct
 
@@ -18,7 +19,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         program.run_decompositions({}),
         outputs=[ct.TensorType(name="logits")],
         minimum_deployment_target=ct.target.iOS17,
-        compute_precision=ct.precision.FLOAT16,
+        compute_precision=ct.precision.FLOAT32 if precision == "int8" else ct.precision.FLOAT16,
     )
     model.short_description = f"{metadata['model']}, {precision}"
     model.user_defined_metadata.update(metadata)

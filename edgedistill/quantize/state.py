@@ -35,7 +35,6 @@ def convert(module: QATModule) -> QuantizedState:
     # convert folds batch norm in evaluation form and must not see another observation.
     module.eval()
     unfolded = convert_pt2e(copy.deepcopy(module.graph_module), fold_quantize=False)
-    round_scales(unfolded)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
     round_biases(unfolded)
     converted = copy.deepcopy(unfolded)
@@ -71,26 +70,6 @@ def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tens
     return _tensor(graph, node.args[1]), _tensor(graph, node.args[2])
 
 
-def round_scales(graph: GraphModule) -> None:
-    """Round every scale to a float16 number, in place, before anything is computed with it.
-
-    Core ML programs in float16 store the scales so. Rounded here, once, every format has the same ones, at a cost of
-    at most one part in 2,048. The quantizer's smallest scale, 2^-12, is a normal float16 number, so none vanishes.
-    """
-    ops = torch.ops.quantized_decomposed
-    per_tensor = (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default)
-    for node in operators(graph, per_tensor):
-        node.args = (node.args[0], _half(torch.tensor(node.args[1])).item(), *node.args[2:])
-    for node in operators(graph, (ops.quantize_per_channel.default,)):
-        scales = _tensor(graph, node.args[1])
-        scales.copy_(_half(scales))
-    graph.recompile()
-
-
-def _half(values: torch.Tensor) -> torch.Tensor:
-    return values.to(torch.float16).to(values.dtype)
-
-
 def _is_quantized(node: Node) -> bool:
     per_tensor, per_channel = _dequantize()
     both = per_tensor + per_channel
@@ -101,8 +80,7 @@ def round_biases(graph: GraphModule) -> int:
     """Round each bias to int32 at scale s_input * s_weight, in place; returns how many were rounded.
 
     Integer kernels hold the bias so (Jacob et al. 2018, arXiv 1712.05877, section 2.4). The simulation in floating
-    point would keep it unrounded, and PyTorch and the runtimes would compute two different models. It is rounded to
-    float16 first, as Core ML stores it: the nearest int32 then gives the same float16 number again.
+    point would keep it unrounded, and PyTorch and the runtimes would compute two different models.
     """
     count = 0
     for node in operators(graph, _weighted()):
@@ -110,7 +88,7 @@ def round_biases(graph: GraphModule) -> int:
             continue
         bias = _tensor(graph, node.args[2])
         scale = _bias_scale(graph, node)
-        rounded = torch.round(_half(bias).double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
+        rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
         target = str(node.args[2].target)
         owner = graph.get_submodule(target.rpartition(".")[0])
         setattr(owner, target.rpartition(".")[2], nn.Parameter(rounded.float(), requires_grad=False))

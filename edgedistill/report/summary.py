@@ -135,12 +135,7 @@ def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
         limit = 1e-2 if lowered["precision"] == "fp16" else 1e-4
         return {"reference": reference, **parity.float_parity(outputs, expected, relative_limit=limit)}
     scale = state.result("programs")["output_scale"]
-    return {"reference": reference, **parity.quantized_parity(outputs, expected, scale, mean_limit=_mean_limit(lowered))}
-
-
-def _mean_limit(record: dict[str, Any]) -> float:
-    """Mean difference allowed in LSB; Core ML stores biases and scales as float16, so its own is looser."""
-    return 1.0 if record["format"] == "coreml" else 0.3
+    return {"reference": reference, **parity.quantized_parity(outputs, expected, scale)}
 
 
 def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -148,8 +143,7 @@ def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     outputs = {name: found for name in names if (found := _outputs(state, name, "val")) is not None}
     if len(outputs) < 2:
         return []
-    limits = {a["name"]: _mean_limit(a) for a in artifacts if a["name"] in outputs}
-    return parity.pairs(outputs, state.result("programs")["output_scale"], limits)
+    return parity.pairs(outputs, state.result("programs")["output_scale"])
 
 
 def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
@@ -158,7 +152,12 @@ def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]],
     for rung in _RUNGS:
         if _outputs(state, rung, "val") is not None:
             model = recipe["teacher" if rung == "teacher" else "student"]["model"]
-            row = {"rung": rung, "model": model, "precision": precision.get(rung, "fp32"), "executed_by": "pytorch"}
+            row = {
+                "rung": rung,
+                "model": model,
+                "precision": precision.get(rung, "fp32"),
+                "executed_by": "pytorch_float64" if rung == "converted" else "pytorch",
+            }
             rows.append(row | {"accuracy": _accuracy(state, rung, images)})
     for a in artifacts:
         if a["role"] == "student":

@@ -7,18 +7,21 @@ import numpy as np
 
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
+_MEAN_LIMIT = 0.3
 _FLIP_SHARE = 0.003
 # Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
 _ROUNDING = 1e-3
 
 
-def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, *, mean_limit: float = 0.3) -> dict[str, Any]:
+def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]:
     """Compare logits [N, classes] of two executions of one int8 program.
 
     lsb: the scale of the output, in logits. The rule: at least 99.5% of the outputs within 2 LSB, a mean difference of
-    at most `mean_limit` LSB, and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
+    at most 0.3 LSB, and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
     """
-    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {mean_limit:g} LSB, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
+    rule = (
+        f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {_MEAN_LIMIT:g} LSB, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
+    )
     if reason := _incomparable(a, b):
         return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
     steps = np.abs(a.astype(np.float64) - b.astype(np.float64)) / lsb
@@ -26,7 +29,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, *, mean_limit: fl
     within = float((steps <= _LSB_LIMIT + _ROUNDING).mean())
     mean = float(steps.mean())
     return {
-        "ok": within >= _SHARE and mean <= mean_limit and flips <= _flip_limit(len(a)),
+        "ok": within >= _SHARE and mean <= _MEAN_LIMIT and flips <= _flip_limit(len(a)),
         "max_lsb": float(steps.max()),
         "mean_lsb": mean,
         "within_2_lsb": within,
@@ -59,16 +62,11 @@ def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float)
     }
 
 
-def pairs(outputs: dict[str, np.ndarray], lsb: float, limits: dict[str, float]) -> list[dict[str, Any]]:
-    """`quantized_parity` of every two of `outputs`, logits [N, classes] by artifact name.
-
-    limits: the mean limit of each artifact in LSB; a pair is held to the looser of its two.
-    """
+def pairs(outputs: dict[str, np.ndarray], lsb: float) -> list[dict[str, Any]]:
+    """`quantized_parity` of every two of `outputs`, logits [N, classes] by artifact name."""
     names = list(outputs)
     return [
-        {"a": a, "b": b, **quantized_parity(outputs[a], outputs[b], lsb, mean_limit=max(limits[a], limits[b]))}
-        for position, a in enumerate(names)
-        for b in names[position + 1 :]
+        {"a": a, "b": b, **quantized_parity(outputs[a], outputs[b], lsb)} for position, a in enumerate(names) for b in names[position + 1 :]
     ]
 
 

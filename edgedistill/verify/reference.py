@@ -1,0 +1,60 @@
+"""The reference of every int8 artifact: the converted program evaluated in float64."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter
+
+
+class Reference(nn.Module):
+    """A converted graph with every number in float64, where products and sums of int8 values are exact.
+
+    In float32 the accumulators of a simulated convolution are rounded, which moves results across a rounding boundary,
+    differently for each batch size. In float64 they are what integer kernels hold.
+
+    Input: float32 [N, 3, H, W] in 0..1. Output: float32 logits [N, classes].
+    """
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Reference":
+        """A converted graph has no modes, and refuses to be asked for one."""
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of a batch of any size."""
+        return _InFloat64(self.graph).run(image.double()).float()
+
+
+class _InFloat64(Interpreter):
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        ops = torch.ops.quantized_decomposed
+        # torch's own take float32 only.
+        if target == ops.quantize_per_tensor.default:
+            return _quantize(*args)
+        if target == ops.dequantize_per_tensor.default:
+            return _dequantize(*args[:3])
+        if target == ops.dequantize_per_channel.default:
+            return _dequantize_channels(*args[:4])
+        return super().call_function(target, args, kwargs)
+
+    def get_attr(self, target: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        return value.double() if value.is_floating_point() else value
+
+
+def _quantize(x: Tensor, scale: float, zero_point: int, low: int, high: int, _: torch.dtype) -> Tensor:
+    return torch.clamp(torch.round(x / scale) + zero_point, low, high)
+
+
+def _dequantize(x: Tensor, scale: float, zero_point: int) -> Tensor:
+    return (x.double() - zero_point) * scale
+
+
+def _dequantize_channels(x: Tensor, scales: Tensor, zero_points: Tensor, axis: int) -> Tensor:
+    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+    return (x.double() - zero_points.reshape(shape)) * scales.reshape(shape)
