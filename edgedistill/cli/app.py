@@ -1,5 +1,6 @@
 """The commands and their options. Nothing heavy is imported here: `edgedistill --help` has to be there at once."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 app = typer.Typer(
     name="edgedistill",
     help="Distil, quantize, export, prove and measure models for phones and single-board computers.",
+    epilog="Exit codes: 0 good, 2 a mistake in the recipe, options or data, 3 a check failed, 4 a device or runtime failed.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -78,19 +80,29 @@ def verify(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json
 
 
 @app.command()
-def bench(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+def bench(
+    run_folder: RunFolder = None,
+    device: Annotated[str, typer.Option("--device", help="Where to measure; local is this machine.")] = "local",
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
     """Measure every artifact of a run on this machine."""
     from edgedistill.cli import artifacts
 
-    artifacts.bench(run_folder, runs_dir, as_json=as_json)
+    artifacts.bench(run_folder, runs_dir, device=device, as_json=as_json)
 
 
 @app.command()
-def report(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+def report(
+    run_folder: RunFolder = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
     """Write the HTML report of a run again, and print where it is."""
     from edgedistill.cli import artifacts
 
-    artifacts.report(run_folder, runs_dir, as_json=as_json)
+    artifacts.report(run_folder, runs_dir, open_it=open_it, as_json=as_json)
 
 
 @app.command()
@@ -115,4 +127,11 @@ def targets(name: Annotated[str | None, typer.Argument(help="Print this target."
 
 def main() -> None:
     """Entry point of the command `edgedistill`."""
-    app()
+    try:
+        code = app(prog_name="edgedistill", standalone_mode=False)
+    except typer.TyperException as error:
+        from edgedistill.cli.output import wrong_command_line
+
+        wrong_command_line(error, as_json="--json" in sys.argv)
+    # An early end such as --version gives its code, a command gives nothing.
+    sys.exit(code if isinstance(code, int) else 0)

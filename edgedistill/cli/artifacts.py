@@ -5,6 +5,7 @@ from typing import Any
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
+from edgedistill.errors import UserError
 
 
 def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
@@ -38,10 +39,12 @@ def verify(run_folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
     finish(as_json, work, show_artifacts)
 
 
-def bench(run_folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
+def bench(run_folder: Path | None, runs_dir: Path, *, device: str, as_json: bool) -> None:
     """Measure again."""
 
     def work() -> dict[str, Any]:
+        if device != "local":
+            raise UserError(f"found device '{device}', expected local: this version measures on this machine only")
         from edgedistill import pipeline
 
         return pipeline.bench(_folder(run_folder, runs_dir))
@@ -49,12 +52,17 @@ def bench(run_folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
     finish(as_json, work, show_artifacts)
 
 
-def report(run_folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
+def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: bool) -> None:
     """Write the report again."""
 
     def work() -> dict[str, Any]:
         from edgedistill import pipeline
 
-        return {"report": str(pipeline.report(_folder(run_folder, runs_dir)))}
+        path = pipeline.report(_folder(run_folder, runs_dir))
+        if open_it:
+            import webbrowser
+
+            webbrowser.open(path.resolve().as_uri())
+        return {"report": str(path)}
 
     finish(as_json, work, lambda document: print(document["report"]))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_PLAIN_WIDTH = 132
+
 
 def _accuracy(record: dict[str, Any]) -> str:
     val = record["val"]
@@ -35,17 +37,23 @@ def _table(title: str) -> Any:
 
     table = Table(title=title)
     for name in ("model", "precision", "accuracy on val [95%]"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("size", "p50 ms", "p95 ms", "peak MB", "parity", "proof"):
         table.add_column(name, justify="right")
     return table
 
 
-def show_summary(summary: dict[str, Any]) -> None:
-    """The table of a run, its verdict, and where the report is."""
+def _console() -> Any:
     from rich.console import Console
 
     console = Console()
+    # A pipe or log has no width of its own; the usual guess of 80 would cut every cell.
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The table of a run, its verdict, and where the report is."""
+    console = _console()
     by_name = {a["name"]: a for a in summary["artifacts"]}
     table = _table(f"{summary['name']}: {summary['data']['source']}, {summary['data']['splits']['val']} validation images")
     for row in summary["ladder"]:
@@ -65,9 +73,7 @@ def show_summary(summary: dict[str, Any]) -> None:
 
 def show_artifacts(document: dict[str, Any]) -> None:
     """The table of some artifacts, and where the bundles are."""
-    from rich.console import Console
-
-    console = Console()
+    console = _console()
     table = _table(document["run"])
     for a in document["artifacts"]:
         table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))

@@ -80,7 +80,12 @@ class Data(Config):
     source: Source = Field(
         "sklearn-digits", description=f"One of {_SOURCES}; sklearn-digits are 1797 real scans of digits that come with scikit-learn."
     )
-    image_size: int = Field(32, ge=16, le=1024, description="Side of the square that every image is resized to, in pixels.")
+    image_size: int = Field(
+        32,
+        ge=16,
+        le=1024,
+        description="Side of the square that a model sees, in pixels: the shorter side is resized to it, then the centre is cropped.",
+    )
     split: Split = Field(Split(), description="Fractions, drawn by the seed; ignored where the data has splits.")
     augment: Augment = Field(Augment(), description="Augmentation of training images.")
     views: int = Field(

@@ -22,17 +22,19 @@ def find_mistakes(model: type[Model], value: Any) -> tuple[Model | None, list[tu
     taken out and the rest is checked again with their defaults; what then fails around a wrong field is not told.
     """
     mistakes: dict[Location, str] = {}
+    untold: list[Location] = []
     rest = copy.deepcopy(value)
     for _ in range(_ROUNDS):
         try:
             valid = model.model_validate(rest, context=CHECK_PATHS)
             return (None if mistakes else valid), list(mistakes.items())
         except ValidationError as error:
-            known = list(mistakes)
+            known = [*mistakes, *untold]
             found = error.errors(include_url=False)
             for details in found:
                 location = _location(details)
                 if _misspelt_elsewhere(details, found):
+                    untold.append(location)
                     continue
                 if not any(_related(location, other) for other in known):
                     mistakes.setdefault(location, _sentence(model, details))

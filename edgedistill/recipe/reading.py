@@ -24,7 +24,7 @@ def read_yaml(text: str, where: str) -> tuple[Any, Lines]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        problem = (error.problem or error.context or "a syntax error").splitlines()[0]
+        problem = (error.problem or error.context or "a syntax error").splitlines()[0].removeprefix("found ")
         raise RecipeError(where, [f"{where}:{line}: found {problem}, expected valid YAML with each key once"]) from error
     except YAMLError as error:
         raise RecipeError(where, [f"{where}:1: found {' '.join(str(error).split())}, expected valid YAML"]) from error

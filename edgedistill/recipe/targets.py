@@ -75,5 +75,6 @@ def load_target(name_or_path: str) -> Target:
     value, lines = read_yaml(text, str(path))
     target, mistakes = find_mistakes(Target, value)
     if target is None:
-        raise RecipeError(str(path), [f"{path}:{line_of(lines, at)}: {dotted(at) or 'target'}: {said}" for at, said in mistakes])
+        placed = sorted((line_of(lines, at), dotted(at) or "target", said) for at, said in mistakes)
+        raise RecipeError(str(path), [f"{path}:{line}: {field}: {said}" for line, field, said in placed])
     return target

@@ -50,7 +50,8 @@ def verdict(student: np.ndarray, control: np.ndarray) -> dict[str, Any]:
         )
     else:
         outcome = "no_difference"
-        text = f"Distillation made no difference that these images can show: student minus control is {100 * difference:+.1f} points ({points})."
+        gap = f"student minus control is {100 * difference:+.1f} points"
+        text = f"Distillation made no difference that these images can show: {gap} ({points})."
     return {"outcome": outcome, "text": text, "difference": difference, "interval": [low, high], "split": "val", "n": len(student)}
 
 

@@ -73,8 +73,10 @@ def pairs(outputs: dict[str, np.ndarray], lsb: float) -> list[dict[str, Any]]:
 def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:
     if a.shape != b.shape:
         return f"found outputs of shape {a.shape}, expected {b.shape}"
-    broken = int((~np.isfinite(a)).sum())
-    return f"{broken} of {a.size} outputs are NaN or infinite" if broken else None
+    for name, values in (("outputs", a), ("reference outputs", b)):
+        if broken := int((~np.isfinite(values)).sum()):
+            return f"{broken} of {values.size} {name} are NaN or infinite"
+    return None
 
 
 def _flips(a: np.ndarray, b: np.ndarray) -> int:

@@ -42,7 +42,7 @@ class _InFloat64(Interpreter):
             return _dequantize_channels(*args[:4])
         return super().call_function(target, args, kwargs)
 
-    def get_attr(self, target: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         value = super().get_attr(target, args, kwargs)
         return value.double() if value.is_floating_point() else value
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # The instruction sets that decide which integer and float kernels a runtime takes, on x86 and Arm.
-_KERNEL_FLAGS = re.compile(r"avx.*|sse4_\d|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|fphp|sve.*|sme.*")
+_KERNEL_FLAGS = re.compile(r"avx.*|sse4_\d|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|fphp|sve.*|sme\d?|sme_.*")
 _CLEAR_REFS = "/proc/self/clear_refs"
 
 

@@ -1,0 +1,135 @@
+"""What may import what: the flow goes one way, runtimes and the runner stand alone, and nobody imports the command line."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import edgedistill
+
+PACKAGE = "edgedistill"
+FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
+ROOT = {"", "errors", "files", "progress", "run"}
+"""The package itself and its root modules, which know no part."""
+EVERYWHERE = {"recipe", "tasks", "runtimes"} | ROOT
+ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
+    "recipe": {"recipe"} | ROOT,
+    "tasks": {"tasks", "recipe"} | ROOT,
+    # Both run on a device, where nothing else of the project is.
+    "runtimes": {"runtimes"},
+    "measure.runner": {"measure.runner", "runtimes"},
+    "cli": {*FLOW, "measure.runner", "cli", "pipeline"} | EVERYWHERE,
+    "pipeline": {*FLOW, "measure.runner", "pipeline"} | EVERYWHERE,
+    "__main__": {"cli"},
+    **{module: ROOT for module in ROOT},
+}  # fmt: skip
+# The parts on the host start the runner, which belongs to measure.
+for later in FLOW[FLOW.index("measure") :]:
+    ALLOWED[later].add("measure.runner")
+DEVICE_MODULES = {
+    "measure.runner": {"numpy"},
+    "runtimes": {"numpy", "onnxruntime", "ai_edge_litert", "executorch", "torch"},
+}
+
+
+def part_of(module: str) -> str:
+    """`edgedistill.measure.runner.facts` is in `measure.runner`, `edgedistill.errors` in `errors`, the package itself in ``."""
+    names = module.split(".")[1:]
+    return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")
+
+
+def imports(root: Path, file: Path) -> Iterator[tuple[int, str]]:
+    """Each module that `file` imports anywhere, functions and TYPE_CHECKING included, as (line, absolute name)."""
+    package = [PACKAGE, *file.relative_to(root).parent.parts]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from edgedistill.measure import runner` names the submodule only on the right.
+            yield from ((node.lineno, f"{module}.{alias.name}" if is_package(root, module) else module) for alias in node.names)
+
+
+def is_package(root: Path, module: str) -> bool:
+    names = module.split(".")
+    return names[0] == PACKAGE and root.joinpath(*names[1:]).is_dir()
+
+
+def imported_part(root: Path, module: str) -> str:
+    """The part of an imported name; a name that a package defines itself belongs to that package."""
+    names = module.split(".")[1:]
+    if len(names) == 1 and not (root / names[0]).is_dir() and not (root / f"{names[0]}.py").is_file():
+        return ""
+    return part_of(module)
+
+
+def violations(root: Path) -> list[str]:
+    """Imports below `root`, the folder of the package, that go against the arrows."""
+    wrong = []
+    for file in sorted(root.rglob("*.py")):
+        names = file.relative_to(root).with_suffix("").parts
+        part = part_of(".".join([PACKAGE, *(name for name in names if name != "__init__")]))
+        for line, module in imports(root, file):
+            top = module.split(".")[0]
+            where = f"{file.relative_to(root).as_posix()}:{line}"
+            if top == PACKAGE:
+                other = imported_part(root, module)
+                if other not in ALLOWED.get(part, set()):
+                    wrong.append(f"{where}: {part or PACKAGE} imports {other or PACKAGE}")
+            elif part in DEVICE_MODULES and top not in DEVICE_MODULES[part] and top not in sys.stdlib_module_names:
+                wrong.append(f"{where}: {part} imports {top}")
+    return wrong
+
+
+def test_the_package_keeps_to_the_arrows() -> None:
+    root = Path(edgedistill.__file__).parent
+    assert violations(root) == []
+    assert len(list(root.rglob("*.py"))) > 20
+
+
+def test_every_part_is_known() -> None:
+    root = Path(edgedistill.__file__).parent
+    parts = {path.name for path in root.iterdir() if (path / "__init__.py").is_file()}
+    parts |= {path.stem for path in root.glob("*.py")} - {"__init__"}
+    assert parts <= set(ALLOWED)
+
+
+def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
+    files = {
+        "__init__.py": "",
+        "errors.py": "from edgedistill.recipe import load\n",
+        "teach/__init__.py": "from edgedistill import verify\n",
+        "teach/late.py": "def f():\n    import edgedistill.report.page\n",
+        "teach/relative.py": "from ..distill import trainer\n",
+        "teach/fine.py": "from edgedistill import __version__\nfrom edgedistill.recipe import load\nfrom .late import f\nimport torch\n",
+        "recipe/load.py": "from .. import cli\n",
+        "quantize/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from edgedistill.distill.trainer import T\n",
+        "distill/trainer.py": "from edgedistill.quantize import typed\nfrom edgedistill import pipeline\n",
+        "runtimes/onnx.py": "import numpy\nfrom edgedistill.errors import UserError\n",
+        "measure/local.py": "from edgedistill.measure import runner\nfrom edgedistill.runtimes import onnx\n",
+        "measure/runner/__init__.py": "import pandas\nfrom ...measure import local\n",
+        "verify/rungs.py": "from edgedistill.measure.runner import facts\n",
+        "report/page.py": "from edgedistill.verify import rungs\nimport jinja2\n",
+        "pipeline.py": "from edgedistill.report import page\nfrom edgedistill.cli import app\n",
+        "cli/app.py": "from edgedistill import pipeline\nfrom edgedistill.verify import rungs\n",
+        "__main__.py": "from edgedistill.cli.app import main\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert violations(tmp_path) == [
+        "distill/trainer.py:2: distill imports pipeline",
+        "errors.py:1: errors imports recipe",
+        "measure/runner/__init__.py:1: measure.runner imports pandas",
+        "measure/runner/__init__.py:2: measure.runner imports measure",
+        "pipeline.py:2: pipeline imports cli",
+        "quantize/typed.py:3: quantize imports distill",
+        "recipe/load.py:1: recipe imports cli",
+        "runtimes/onnx.py:2: runtimes imports errors",
+        "teach/__init__.py:1: teach imports verify",
+        "teach/late.py:2: teach imports report",
+        "teach/relative.py:1: teach imports distill",
+        "verify/rungs.py:1: verify imports measure.runner",
+    ]

@@ -1,0 +1,126 @@
+"""Quantization-aware training and the quantized state, on a network with a batch norm of its own eps."""
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+from edgedistill.quantize.qat import QATModule, prepare_qat
+from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
+from edgedistill.quantize.state import convert, state_tensors
+from edgedistill.verify.reference import Reference
+
+
+def network() -> Preprocessed:
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 8, 3, 2, 1, bias=False), BatchNormAct2d(8, eps=1e-2, momentum=0.3),
+        nn.Conv2d(8, 8, 3, 1, 1, groups=8, bias=False), BatchNormAct2d(8, eps=1e-2, momentum=0.3),
+        nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 4),
+    ]  # fmt: skip
+    return Preprocessed(nn.Sequential(*layers), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+
+
+IMAGES = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def trained() -> QATModule:
+    module = prepare_qat(plain_batchnorm(network().eval()), 16)
+    labels = (IMAGES.mean(dim=(1, 2, 3)) * 400).long() % 4
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-2)
+    module.train()
+    for _ in range(20):
+        loss = nn.functional.cross_entropy(module(IMAGES), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return module.eval()
+
+
+def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(before: dict[str, torch.Tensor], module: nn.Module, ending: str) -> bool:
+    return any(not torch.equal(value, module.state_dict()[name]) for name, value in before.items() if name.endswith(ending))
+
+
+def test_normalisation_is_inside_the_program() -> None:
+    module = network().eval()
+    by_hand = (IMAGES - torch.tensor([0.5, 0.4, 0.3]).reshape(3, 1, 1)) / torch.tensor([0.2, 0.25, 0.3]).reshape(3, 1, 1)
+    assert torch.allclose(module(IMAGES), module.model(by_hand), atol=1e-5)
+
+
+def test_plain_batchnorm_computes_the_same_and_leaves_no_buffer_to_mutate() -> None:
+    module = network().eval()
+    plain = plain_batchnorm(module)
+    assert not any(isinstance(m, BatchNormAct2d) for m in plain.modules())
+    assert torch.equal(plain(IMAGES), module(IMAGES))
+    program = torch.export.export(plain, (IMAGES[:1],))
+    assert not program.graph_signature.buffers_to_mutate
+
+
+def test_evaluation_changes_neither_scales_nor_statistics(trained: QATModule) -> None:
+    before = snapshot(trained)
+    first = trained(IMAGES)
+    assert torch.equal(first, trained(IMAGES))
+    assert torch.allclose(first[:1], trained(IMAGES[:1]), atol=1e-4), "evaluation must not depend on the batch"
+    assert not changed(before, trained, "")
+
+
+def test_modes_keep_the_eps_and_momentum_of_batch_norm(trained: QATModule) -> None:
+    norms = [n for n in trained.graph_module.graph.nodes if n.target == torch.ops.aten.batch_norm.default]
+    assert sorted({(n.args[6], n.args[7]) for n in norms}) == [(0.1, 1e-5), (0.3, 1e-2)]
+
+
+def test_freezing_stops_statistics_and_then_ranges(trained: QATModule) -> None:
+    kept = snapshot(trained)
+    try:
+        trained.train()
+        trained.freeze(batchnorm=True, observers=False)
+        trained(IMAGES * 3)
+        assert not changed(kept, trained, "running_mean")
+        assert changed(kept, trained, "max_val")
+        ranges = snapshot(trained)
+        trained.freeze(batchnorm=True, observers=True)
+        trained(IMAGES * 9)
+        assert not changed(ranges, trained, "max_val")
+    finally:
+        trained.freeze(batchnorm=False, observers=False)
+        trained.eval()
+        trained.load_state_dict(kept)
+
+
+def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(trained: QATModule) -> None:
+    state = convert(trained)
+    tensors = state_tensors(state.converted)
+    biases = [name for name in tensors if name.endswith(".bias")]
+    assert len(biases) == 5
+    for name in biases:
+        layer = name.split(".")[0]
+        scale = tensors[f"{layer}.input_scale"].float() * tensors[f"{layer}.weight_scale"].float()
+        assert tensors[name].dtype == torch.int32
+        nodes = [n for n in state.converted.graph.nodes if n.target in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)]
+        stored = dict(state.converted.named_parameters())[nodes[int(layer)].args[2].target]
+        assert torch.allclose(stored, tensors[name] * scale, rtol=1e-6, atol=0)
+
+
+def test_both_forms_are_one_program_and_the_hash_tells_when_it_changes(trained: QATModule) -> None:
+    state = convert(trained)
+    assert torch.equal(state.converted(IMAGES), state.unfolded(IMAGES))
+    assert convert(trained).sha256 == state.sha256
+    kept = snapshot(trained)
+    with torch.no_grad():
+        trained.get_parameter(next(n for n, _ in trained.named_parameters() if n.endswith("10.bias"))).add_(0.5)
+    assert convert(trained).sha256 != state.sha256
+    trained.load_state_dict(kept)
+
+
+def test_the_reference_is_the_converted_program_without_float32_rounding(trained: QATModule) -> None:
+    state = convert(trained)
+    reference = Reference(state.converted)
+    steps = (reference(IMAGES) - state.converted(IMAGES)).abs() / state.output_scale
+    assert steps.max() <= 1.01
+    assert steps.mean() < 0.1
+    assert torch.equal(reference(IMAGES)[:1], reference(IMAGES[:1])), "in float64 the batch size changes nothing"
