@@ -1,5 +1,7 @@
 """Quantization-aware training and the quantized state, on a network with a batch norm of its own eps."""
 
+import copy
+
 import pytest
 import torch
 from timm.layers import BatchNormAct2d
@@ -7,7 +9,7 @@ from torch import nn
 
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
-from edgedistill.quantize.state import convert, state_tensors
+from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.verify.reference import Reference
 
 
@@ -16,7 +18,8 @@ def network() -> Preprocessed:
     layers = [
         nn.Conv2d(3, 8, 3, 2, 1, bias=False), BatchNormAct2d(8, eps=1e-2, momentum=0.3),
         nn.Conv2d(8, 8, 3, 1, 1, groups=8, bias=False), BatchNormAct2d(8, eps=1e-2, momentum=0.3),
-        nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 4),
+        nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 4),
     ]  # fmt: skip
     return Preprocessed(nn.Sequential(*layers), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
@@ -36,6 +39,11 @@ def trained() -> QATModule:
         loss.backward()
         optimizer.step()
     return module.eval()
+
+
+@pytest.fixture(scope="module")
+def state(trained: QATModule) -> QuantizedState:
+    return convert(trained)
 
 
 def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -69,9 +77,15 @@ def test_evaluation_changes_neither_scales_nor_statistics(trained: QATModule) ->
     assert not changed(before, trained, "")
 
 
-def test_modes_keep_the_eps_and_momentum_of_batch_norm(trained: QATModule) -> None:
-    norms = [n for n in trained.graph_module.graph.nodes if n.target == torch.ops.aten.batch_norm.default]
-    assert sorted({(n.args[6], n.args[7]) for n in norms}) == [(0.1, 1e-5), (0.3, 1e-2)]
+def test_preparing_keeps_the_eps_of_batch_norm() -> None:
+    from edgedistill.quantize import qat
+
+    module = plain_batchnorm(network().eval())
+    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_var.mul_(0.01)
+    absorbed = qat._with_default_eps(module)
+    assert {m.eps for m in absorbed.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-5}
+    assert torch.allclose(absorbed(IMAGES), module(IMAGES), rtol=1e-4, atol=1e-4)
 
 
 def test_freezing_stops_statistics_and_then_ranges(trained: QATModule) -> None:
@@ -92,33 +106,36 @@ def test_freezing_stops_statistics_and_then_ranges(trained: QATModule) -> None:
         trained.load_state_dict(kept)
 
 
-def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(trained: QATModule) -> None:
-    state = convert(trained)
+def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(state: QuantizedState) -> None:
     tensors = state_tensors(state.converted)
     biases = [name for name in tensors if name.endswith(".bias")]
     assert len(biases) == 5
+    nodes = [n for n in state.converted.graph.nodes if n.target in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)]
     for name in biases:
         layer = name.split(".")[0]
         scale = tensors[f"{layer}.input_scale"].float() * tensors[f"{layer}.weight_scale"].float()
-        assert tensors[name].dtype == torch.int32
-        nodes = [n for n in state.converted.graph.nodes if n.target in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)]
         stored = dict(state.converted.named_parameters())[nodes[int(layer)].args[2].target]
+        assert tensors[name].dtype == torch.int32
         assert torch.allclose(stored, tensors[name] * scale, rtol=1e-6, atol=0)
 
 
-def test_both_forms_are_one_program_and_the_hash_tells_when_it_changes(trained: QATModule) -> None:
-    state = convert(trained)
+def test_both_forms_are_one_program(state: QuantizedState, trained: QATModule) -> None:
     assert torch.equal(state.converted(IMAGES), state.unfolded(IMAGES))
-    assert convert(trained).sha256 == state.sha256
-    kept = snapshot(trained)
+    assert not [n for n in state.converted.graph.nodes if n.target == torch.ops.aten.batch_norm.default]
+    steps = (state.converted(IMAGES) - trained(IMAGES)).abs() / state.output_scale
+    assert steps.mean() < 0.5, "converting must not change what was trained"
+
+
+def test_the_hash_tells_when_the_state_changes(state: QuantizedState) -> None:
+    assert digest(state_tensors(state.converted)) == state.sha256
+    other = copy.deepcopy(state.converted)
+    last = next(n for n in other.graph.nodes if n.target == torch.ops.aten.linear.default)
     with torch.no_grad():
-        trained.get_parameter(next(n for n, _ in trained.named_parameters() if n.endswith("10.bias"))).add_(0.5)
-    assert convert(trained).sha256 != state.sha256
-    trained.load_state_dict(kept)
+        other.get_parameter(last.args[2].target).add_(0.5)
+    assert digest(state_tensors(other)) != state.sha256
 
 
-def test_the_reference_is_the_converted_program_without_float32_rounding(trained: QATModule) -> None:
-    state = convert(trained)
+def test_the_reference_is_the_converted_program_without_float32_rounding(state: QuantizedState) -> None:
     reference = Reference(state.converted)
     steps = (reference(IMAGES) - state.converted(IMAGES)).abs() / state.output_scale
     assert steps.max() <= 1.01

@@ -142,6 +142,20 @@ def test_executorch_runs_quantize_and_dequantize_without_a_delegate(artifacts, t
     np.testing.assert_allclose(outputs, np.round(means * 64) / 64, atol=1e-6)
 
 
+@pytest.mark.parametrize(("name", "adapter"), [("net.pte", "executorch"), ("net.onnx", "onnxruntime"), ("net.tflite", "litert")])
+def test_a_later_call_does_not_change_what_an_earlier_one_returned(artifacts, name, adapter):
+    folder, _ = artifacts
+    script = (
+        f"import sys\nimport numpy as np\nfrom edgedistill.runtimes import {adapter} as adapter\n"
+        "adapter.prepare(1)\nforward = adapter.load(sys.argv[1], 1)\nimages = np.load(sys.argv[2])\n"
+        "first = forward(images[:1].copy())\nkept = first.copy()\nsecond = forward(images[1:2].copy())\n"
+        "assert (kept != second).all(), 'the outputs must differ for this to prove something'\nassert (first == kept).all(), 'overwritten'"
+    )
+    command = [sys.executable, "-c", script, str(folder / name), str(folder / "inputs.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
 def test_executorch_refuses_a_pool_of_the_wrong_size(tmp_path):
     script = (
         "from edgedistill.runtimes import executorch\nexecutorch.prepare(1)\n"

@@ -32,6 +32,7 @@ def write_bundle(
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
     np.save(temporary / "golden" / "inputs.npy", images)
+    inputs_hash = sha256_file(temporary / "golden" / "inputs.npy")
     entries = []
     for artifact in artifacts:
         source, copy = run / artifact["path"], temporary / artifact["name"]
@@ -51,14 +52,15 @@ def write_bundle(
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
         "model": {key: model[key] for key in ("name", "state_sha256", "output_scale")},
         "input": {
-            "name": "image", "shape": [1, 3, size, size], "dtype": "float32", "layout": "NCHW", "color": "RGB", "range": [0.0, 1.0],
+            "name": "image", "shape": [1, 3, size, size], "dtype": "float32",
+            "layout": "NCHW", "color": "RGB", "range": [0.0, 1.0],
             "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
             "normalization": {"mean": model["mean"], "std": model["std"], "where": "inside the program"},
         },
-        "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax for probabilities"},
+        "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax"},
         "labels": model["classes"],
         "artifacts": entries,
-        "golden": {"inputs": {"path": "golden/inputs.npy", "sha256": sha256_file(temporary / "golden" / "inputs.npy")}, "count": len(images)},
+        "golden": {"count": len(images), "inputs": {"path": "golden/inputs.npy", "sha256": inputs_hash}},
         "versions": model["versions"],
     }  # fmt: skip
     write_json(temporary / "manifest.json", manifest)

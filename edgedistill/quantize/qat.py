@@ -1,5 +1,6 @@
 """Quantization-aware training with PT2E and the XNNPACK quantizer, as a module that a plain trainer can train."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
+_DEFAULT_EPS = nn.BatchNorm2d(1).eps
 _TRAINING_ARGUMENT = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
 
 
@@ -14,8 +16,7 @@ class QATModule(nn.Module):
     """A student with fake quantization whose `train` and `eval` do what they do for an eager module.
 
     An exported graph has no modes: batch norm and dropout carry theirs as an argument. It is set here in place,
-    because torchao's `move_exported_model_to_eval` replaces every batch norm by one with the default eps and
-    momentum, which changes the function of a model that uses others, and leaves the observers running.
+    because torchao's `move_exported_model_to_eval` matches patterns for seconds and leaves the observers running.
 
     In `eval` the observers are off, so that looking at the model never changes its scales.
     """
@@ -63,9 +64,24 @@ def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
     example = (torch.rand(2, 3, image_size, image_size),)
     batch = torch.export.Dim("batch", min=1, max=4096)
     # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
-    program = torch.export.export(model.eval(), example, dynamic_shapes=({0: batch},))
+    program = torch.export.export(_with_default_eps(model).eval(), example, dynamic_shapes=({0: batch},))
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=True))
     return QATModule(prepare_qat_pt2e(program.module(), quantizer))
+
+
+def _with_default_eps(model: nn.Module) -> nn.Module:
+    """A copy of `model` that computes the same in evaluation, with nn.BatchNorm2d's default eps everywhere.
+
+    torchao 0.18 fuses convolution and batch norm by patterns that hold the default eps and momentum, when it prepares
+    and again when it converts, and so replaces a model's own values without a word: EfficientNet's eps of 1e-3 becomes
+    1e-5, and another function. Moved into the running variance, the difference stays in the model.
+    """
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+            module.running_var += module.eps - _DEFAULT_EPS
+            module.eps = _DEFAULT_EPS
+    return model
 
 
 def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:

@@ -40,7 +40,7 @@ def convert(module: QATModule) -> QuantizedState:
     converted = copy.deepcopy(unfolded)
     constant_fold(converted, _quant_node_constraint)
     tensors = state_tensors(converted)
-    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), _digest(tensors))
+    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), digest(tensors))
 
 
 def _weighted() -> tuple[object, ...]:
@@ -126,9 +126,10 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of `state_tensors`."""
+    found = hashlib.sha256()
     for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
