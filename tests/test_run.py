@@ -1,0 +1,165 @@
+"""The whole flow on a small model: every artifact proven, bundles complete, the state in every file, resuming, bad input."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TINY, edgedistill
+
+ARTIFACTS = {
+    "student-int8.pte", "student-fp32.pte", "student-int8.tflite", "student-fp32.tflite", "student-int8.onnx", "student-fp32.onnx",
+    "student-int8.mlpackage", "student-fp16.mlpackage", "teacher-fp32.onnx",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def summary(tiny: Path) -> dict[str, Any]:
+    return json.loads((tiny / "result.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def artifacts(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {a["name"]: a for a in summary["artifacts"]}
+
+
+def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifacts: dict[str, dict[str, Any]]) -> None:
+    assert set(artifacts) == ARTIFACTS
+    assert {name: a["parity"] for name, a in artifacts.items() if a["ok"] is not True} == {}
+    assert [p for p in summary["pairs"] if not p["ok"]] == []
+    assert summary["status"] == "ok"
+    assert len(summary["pairs"]) == 6
+    for name, a in artifacts.items():
+        assert a["executed_by"] == ("mil_float64" if a["format"] == "coreml" else "own_runtime")
+        assert a["accuracy"]["val"]["n"] == 359
+        assert a["accuracy"]["holdout"]["n"] == 359
+        assert a["bytes"] > 10_000
+        if a["format"] == "coreml":
+            assert "Apple" in a["latency_ms"]["unavailable"]
+        else:
+            assert 0 < a["latency_ms"]["p50"] <= a["latency_ms"]["p95"], name
+            assert a["latency_ms"]["n"] >= 20
+            assert a["load_ms"]["cold"] > 0
+            assert a["peak_rss_mb"] > 0
+    for end in (".pte", ".tflite", ".onnx"):
+        assert artifacts[f"student-int8{end}"]["bytes"] < 0.5 * artifacts[f"student-fp32{end}"]["bytes"]
+
+
+def test_the_ladder_has_every_rung_and_the_verdict_its_interval(summary: dict[str, Any]) -> None:
+    rungs = [row["rung"] for row in summary["ladder"]]
+    assert rungs[:5] == ["teacher", "control", "student", "fake_quant", "converted"]
+    assert set(rungs[5:]) == ARTIFACTS - {"teacher-fp32.onnx"}
+    assert summary["ladder"][0]["accuracy"]["val"]["value"] > 0.8
+    assert summary["verdict"]["outcome"] in ("helped", "no_difference", "hurt")
+    low, high = summary["verdict"]["interval"]
+    assert low <= summary["verdict"]["difference"] <= high
+    assert len(summary["curves"]["student"]) == 8
+    assert len(summary["curves"]["control"]) == 6, "the control takes as many steps as the fp32 student"
+
+
+def test_a_bundle_has_its_files_and_golden_outputs(tiny: Path, summary: dict[str, Any]) -> None:
+    assert set(summary["bundles"]) == {"ios", "android", "raspberry-pi", "linux"}
+    bundle = tiny / summary["bundles"]["android"]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert {a["name"] for a in manifest["artifacts"]} == {f"student-{p}{e}" for p in ("int8", "fp32") for e in (".pte", ".tflite")}
+    images = np.load(bundle / "golden" / "inputs.npy")
+    assert images.shape == (16, 3, 32, 32)
+    assert manifest["labels"] == [str(i) for i in range(10)]
+    from edgedistill.runtimes import litert
+
+    litert.prepare(1)
+    run = litert.load(str(bundle / "student-int8.tflite"), 1)
+    golden = np.load(bundle / "golden" / "student-int8.tflite.npy")
+    assert np.array_equal(np.concatenate([run(images[i : i + 1]) for i in range(16)]), golden)
+
+
+def test_the_trained_state_stands_in_each_file(tiny: Path) -> None:
+    import onnx
+    import torch
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers operators
+    from ai_edge_litert import schema_py_generated as schema
+    from coremltools.models import MLModel  # noqa: F401
+    from onnx import numpy_helper
+
+    from edgedistill.quantize.state import state_tensors
+
+    run = tiny / "runs" / "tiny"
+    state = state_tensors(torch.export.load(run / "programs" / "student-converted.pt2").module(check_guards=False))
+    weights = [t.numpy() for name, t in state.items() if name.endswith(".weight")]
+    biases = [t.numpy() for name, t in state.items() if name.endswith(".bias")]
+    assert len(weights) == len(biases) > 10
+
+    stored = [numpy_helper.to_array(i) for i in onnx.load(run / "export-onnx" / "student-int8.onnx").graph.initializer]
+    in_onnx = {(a.dtype.str, a.tobytes()) for a in stored}
+    assert all((a.dtype.str, a.tobytes()) in in_onnx for a in weights + biases)
+
+    model = schema.ModelT.InitFromPackedBuf((run / "export-litert" / "student-int8.tflite").read_bytes())
+    in_litert = {bytes(b.data) for b in model.buffers if b.data is not None}
+    assert all(_litert_layout(w).tobytes() in in_litert for w in weights)
+    assert all(b.tobytes() in in_litert for b in biases)
+
+    blob = (run / "export-coreml" / "student-int8.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").read_bytes()
+    assert all(w.tobytes() in blob for w in weights if w.size > 64)
+
+
+def _litert_layout(weight: np.ndarray) -> np.ndarray:
+    """OIHW as LiteRT stores it: OHWI, and depthwise 1HWO."""
+    if weight.ndim != 4:
+        return weight
+    depthwise = weight.shape[1] == 1 and weight.shape[0] > 1
+    return np.ascontiguousarray(weight.transpose(1, 2, 3, 0) if depthwise else weight.transpose(0, 2, 3, 1))
+
+
+def test_the_same_command_again_does_nothing_anew(tiny: Path, summary: dict[str, Any]) -> None:
+    started = time.monotonic()
+    done = edgedistill("run", "tiny.yaml", "--json", cwd=tiny)
+    assert time.monotonic() - started < 60
+    again = json.loads(done.stdout)
+    assert again["artifacts"] == summary["artifacts"]
+    assert "teacher:" not in done.stderr
+
+
+def test_a_run_killed_while_training_ends_as_if_it_had_not_been(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = [sys.executable, "-m", "edgedistill", "distill", "tiny.yaml", "--json"]
+    for step in ("teacher", "student"):
+        child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        waited = time.monotonic()
+        while not (tmp_path / "runs" / "tiny" / step / "checkpoint.safetensors").exists():
+            assert child.poll() is None
+            assert time.monotonic() - waited < 300
+            time.sleep(0.02)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    done = edgedistill("distill", "tiny.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "teacher:" not in done.stderr, "a finished step is not done again"
+    for step in ("teacher", "control", "student"):
+        name = Path("runs", "tiny", step, "model.safetensors")
+        assert (tmp_path / name).read_bytes() == (tiny / name).read_bytes(), step
+    assert json.loads(done.stdout)["state"] == json.loads((tiny / "result.json").read_text())["state"]
+
+
+def test_a_nan_loss_is_one_error_and_leaves_what_was_finished(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(tiny / "runs" / "tiny" / "data", tmp_path / "runs" / "tiny" / "data")
+    shutil.copytree(tiny / "runs" / "tiny" / "teacher", tmp_path / "runs" / "tiny" / "teacher")
+    shutil.copy(tiny / "runs" / "tiny" / "run.json", tmp_path / "runs" / "tiny" / "run.json")
+    (tmp_path / "runs" / "tiny" / "steps").mkdir()
+    for step in ("data", "teacher"):
+        for name in (f"{step}.json", f"{step}.started.json"):
+            shutil.copy(tiny / "runs" / "tiny" / "steps" / name, tmp_path / "runs" / "tiny" / "steps" / name)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    huge = ["--set", "distill.stages.0.losses.kd.weight=1.0e+38", "--set", "distill.control=false"]
+    done = edgedistill("distill", "tiny.yaml", *huge, "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "student: the loss became" in json.loads(done.stdout)["error"]["message"]
+    assert "stage align, epoch 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "runs" / "tiny" / "steps" / "teacher.json").exists()
