@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 from torch.export import ExportedProgram
 
 
@@ -17,7 +18,8 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
 
     model = ct.convert(
         program.run_decompositions({}),
-        outputs=[ct.TensorType(name="logits")],
+        # Without the type a float16 program would answer in float16.
+        outputs=[ct.TensorType(name="logits", dtype=np.float32)],
         minimum_deployment_target=ct.target.iOS17,
         compute_precision=ct.precision.FLOAT32 if precision == "int8" else ct.precision.FLOAT16,
     )
