@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from conftest import TINY, edgedistill
 
+pytestmark = pytest.mark.long
+
 ARTIFACTS = {
     "student-int8.pte", "student-fp32.pte", "student-int8.tflite", "student-fp32.tflite", "student-int8.onnx", "student-fp32.onnx",
     "student-int8.mlpackage", "student-fp16.mlpackage", "teacher-fp32.onnx",
