@@ -12,7 +12,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
 
     A float program computes in float16. An int8 program computes in float32 around its int8 tensors: in float16 its scales
     and biases would be rounded as well, and the file would no longer carry the trained state (1.7 LSB mean difference on
-    the quickstart's student, against 0.1).
+    the quickstart's student, against 0).
     """
     import coremltools as ct
 
