@@ -53,9 +53,10 @@ class Run:
         record = self.path("steps", f"{name}.json")
         return read_json(record)["result"] if record.exists() else None
 
-    def forget(self, name: str) -> None:
-        """Drop the record of step `name`, so that it is done again."""
-        self.path("steps", f"{name}.json").unlink(missing_ok=True)
+    def forget(self, prefix: str) -> None:
+        """Drop the records of the steps whose name begins with `prefix`: what they were made from is made again."""
+        for record in self.path("steps").glob(f"{prefix}*.json"):
+            record.unlink()
 
     def seconds(self, prefix: str) -> float:
         """How long the finished steps whose name begins with `prefix` took when they were made, in seconds."""

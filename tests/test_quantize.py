@@ -106,6 +106,36 @@ def test_freezing_stops_statistics_and_then_ranges(trained: QATModule) -> None:
         trained.load_state_dict(kept)
 
 
+def test_folding_batch_norm_changes_neither_the_function_nor_an_int8_weight(trained: QATModule) -> None:
+    from edgedistill.quantize.fold import fold_batchnorm
+
+    for convolution in (nn.Conv2d(3, 8, 3, bias=True), nn.Conv2d(3, 8, 3, bias=False)):
+        net = nn.Sequential(convolution, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+        nn.init.uniform_(net[1].weight, 0.5, 2)
+        nn.init.normal_(net[1].bias)
+        module = prepare_qat(net.eval(), 16).train()
+        for _ in range(3):
+            module(IMAGES)
+        module.eval()
+        graph = copy.deepcopy(module.graph_module)
+        assert fold_batchnorm(graph) == 1
+        assert "batch_norm" not in str(graph.graph)
+        with torch.no_grad():
+            folded, trained_outputs = graph(IMAGES), module(IMAGES)
+        assert torch.allclose(folded, trained_outputs, atol=float(trained_outputs.abs().max()) * 0.02)
+        assert (folded == trained_outputs).float().mean() > 0.9, "a step of the last scale where rounding differs, no more"
+    assert fold_batchnorm(copy.deepcopy(trained.graph_module)) == 3
+
+
+def test_a_batch_norm_behind_something_else_stays(trained: QATModule) -> None:
+    from edgedistill.quantize.fold import fold_batchnorm
+
+    net = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    graph = prepare_qat(net.eval(), 16).eval().graph_module
+    assert fold_batchnorm(graph) == 0
+    assert "batch_norm" in str(graph.graph)
+
+
 def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(state: QuantizedState) -> None:
     tensors = state_tensors(state.converted)
     biases = [name for name in tensors if name.endswith(".bias")]

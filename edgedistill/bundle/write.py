@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.errors import UserError
 from edgedistill.files import sha256_file, write_json
 
 GOLDEN = 16
+_MANIFEST = "manifest.json"
 SCHEMA = "edgedistill/manifest/1"
 
 
@@ -22,12 +24,14 @@ def write_bundle(
     images: np.ndarray,
     outputs: dict[str, np.ndarray],
 ) -> Path:
-    """Write the bundle of `target` to `folder`, whole or not at all.
+    """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
     artifacts: records with name, path, format, precision, bytes, sha256, executed_by, ok, runtime; `path` is inside the folder `run`.
     model: name, classes, image_size, mean, std, versions, state_sha256, output_scale.
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
+    Raises UserError when `folder` holds something else than a bundle.
     """
+    remove_bundle(folder)
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
@@ -63,8 +67,13 @@ def write_bundle(
         "golden": {"count": len(images), "inputs": {"path": "golden/inputs.npy", "sha256": inputs_hash}},
         "versions": model["versions"],
     }  # fmt: skip
-    write_json(temporary / "manifest.json", manifest)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_json(temporary / _MANIFEST, manifest)
     temporary.rename(folder)
     return folder
+
+
+def remove_bundle(folder: Path) -> None:
+    """Remove an older bundle, so that none stands for artifacts that it was not made of; UserError when `folder` is not one."""
+    if folder.exists() and not (folder / _MANIFEST).exists():
+        raise UserError(f"{folder} exists and is not a bundle of edgedistill (it has no {_MANIFEST}); move it, or choose another --out")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -56,10 +56,14 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
     return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, weight_decay=recipe.distill.weight_decay))
 
 
-def train_quantized(recipe: Recipe, lesson: Lesson, student: nn.Module, folder: Path, first_epoch: int) -> dict[str, Any]:
-    """Train `student` with fake quantization, taught by the teacher's signals still; see `quantized` for the result."""
+def prepared(recipe: Recipe, student: nn.Module) -> QATModule:
+    """A trained `student` with fake quantization in it."""
+    return prepare_qat(plain_batchnorm(student), recipe.data.image_size)
+
+
+def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> dict[str, Any]:
+    """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
     stage = next(s for s in recipe.distill.stages if isinstance(s, QatStage))
-    module = _prepared(recipe, student)
 
     def freeze(fraction: float) -> None:
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
@@ -69,16 +73,11 @@ def train_quantized(recipe: Recipe, lesson: Lesson, student: nn.Module, folder: 
     return {"curve": fit(module, lesson, stages, name="qat", path=folder / _STATE, **options)}
 
 
-def quantized(recipe: Recipe, student: nn.Module, folder: Path) -> QATModule:
-    """The module that `train_quantized` trained into `folder`, in evaluation mode."""
-    module = _prepared(recipe, student)
+def restored(module: QATModule, folder: Path) -> QATModule:
+    """`module`, see `prepared`, as `train_quantized` trained it into `folder`, in evaluation mode."""
     checkpoint.restore(folder / _STATE, module)
     module.eval()
     return module
-
-
-def _prepared(recipe: Recipe, student: nn.Module) -> QATModule:
-    return prepare_qat(plain_batchnorm(student), recipe.data.image_size)
 
 
 def _save(module: Preprocessed, folder: Path, curve: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Quantization-aware training with PT2E and the XNNPACK quantizer, as a module that a plain trainer can train."""
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
 _DEFAULT_EPS = nn.BatchNorm2d(1).eps
@@ -82,8 +81,3 @@ def _with_default_eps(model: nn.Module) -> nn.Module:
             module.running_var += module.eps - _DEFAULT_EPS
             module.eps = _DEFAULT_EPS
     return model
-
-
-def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
-    """The call nodes of `graph` whose target is one of `targets`, in execution order."""
-    return [node for node in graph.graph.nodes if node.op == "call_function" and node.target in targets]

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.qat import QATModule, operators
+from edgedistill.quantize.fold import fold_batchnorm
+from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.qat import QATModule
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,11 @@ def convert(module: QATModule) -> QuantizedState:
     from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint, convert_pt2e
 
-    # convert folds batch norm in evaluation form and must not see another observation.
+    # In evaluation form the observers are off: converting must not see another observation.
     module.eval()
-    unfolded = convert_pt2e(copy.deepcopy(module.graph_module), fold_quantize=False)
+    graph = copy.deepcopy(module.graph_module)
+    fold_batchnorm(graph)
+    unfolded = convert_pt2e(graph, fold_quantize=False)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
     round_biases(unfolded)
     converted = copy.deepcopy(unfolded)
@@ -53,21 +57,12 @@ def _dequantize() -> tuple[tuple[object, ...], tuple[object, ...]]:
     return (ops.dequantize_per_tensor.default, ops.dequantize_per_tensor.tensor), (ops.dequantize_per_channel.default,)
 
 
-def _tensor(graph: GraphModule, argument: object) -> torch.Tensor:
-    if not isinstance(argument, Node):
-        return torch.tensor(argument)
-    value: object = graph
-    for part in str(argument.target).split("."):
-        value = getattr(value, part)
-    return value.detach()  # type: ignore[attr-defined]
-
-
 def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and zero point of a dequantize node; a clear error where the operator is not quantized."""
     per_tensor, per_channel = _dequantize()
     if not isinstance(node, Node) or node.target not in per_tensor + per_channel:
         raise ValueError(f"expected a dequantize before a quantized operator, found {node}")
-    return _tensor(graph, node.args[1]), _tensor(graph, node.args[2])
+    return tensor_of(graph, node.args[1]), tensor_of(graph, node.args[2])
 
 
 def _is_quantized(node: Node) -> bool:
@@ -86,7 +81,7 @@ def round_biases(graph: GraphModule) -> int:
     for node in operators(graph, _weighted()):
         if len(node.args) < 3 or not isinstance(node.args[2], Node) or not _is_quantized(node):
             continue
-        bias = _tensor(graph, node.args[2])
+        bias = tensor_of(graph, node.args[2])
         scale = _bias_scale(graph, node)
         rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
         target = str(node.args[2].target)
@@ -113,10 +108,10 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
     for index, node in enumerate(n for n in operators(converted, _weighted()) if _is_quantized(n)):
         weight = node.args[1]
         tensors[f"{index}.input_scale"], tensors[f"{index}.input_zero_point"] = _qparams(converted, node.args[0])
-        tensors[f"{index}.weight"] = _tensor(converted, weight.args[0])  # type: ignore[union-attr]
+        tensors[f"{index}.weight"] = tensor_of(converted, weight.args[0])  # type: ignore[union-attr]
         tensors[f"{index}.weight_scale"] = _qparams(converted, weight)[0]
         if len(node.args) > 2 and isinstance(node.args[2], Node):
-            scaled = _tensor(converted, node.args[2]).double() / _bias_scale(converted, node)
+            scaled = tensor_of(converted, node.args[2]).double() / _bias_scale(converted, node)
             tensors[f"{index}.bias"] = scaled.round().to(torch.int32)
     output = next(n for n in converted.graph.nodes if n.op == "output").all_input_nodes[0]
     tensors["output.scale"], tensors["output.zero_point"] = _qparams(converted, output)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.export.coreml import import_coremltools
 from edgedistill.verify.mil_ops import OPERATORS, affine_dequantize, to_tensor
 
 Value = Any
@@ -23,9 +24,10 @@ def versions() -> dict[str, str]:
 
 def prepare(threads: int) -> None:
     """Import the reader and set the threads of the arithmetic."""
-    import coremltools  # noqa: F401
     import torch
 
+    # Only its reader is used: no package that it converts from is needed.
+    import_coremltools(("sklearn", "executorch", "torchvision", "torchao", "transformers"))
     torch.set_num_threads(threads)
 
 

@@ -1,0 +1,111 @@
+"""The steps of a run in their order, as a Python API: run, distill, export, verify, bench, report.
+
+The only part that knows all others. Each function takes what the command of the same name takes, and returns what
+`--json` prints. A step that is finished is not done again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import UserError
+from edgedistill.files import read_json
+from edgedistill.pipeline import lowered
+from edgedistill.pipeline.outcome import write_outcome
+from edgedistill.pipeline.training import train
+from edgedistill.run import Run, newest, open_run
+
+if TYPE_CHECKING:
+    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.recipe.load import LoadedRecipe
+    from edgedistill.recipe.schema import Recipe
+
+
+def newest_run(runs_dir: Path) -> Path:
+    """The folder of the run in `runs_dir` that was worked on last."""
+    return newest(runs_dir)
+
+
+def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
+    """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
+    with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
+        train(state, loaded, runs_dir)
+        specs = lowered.wanted(loaded.recipe.targets)
+        lowered.export(state, loaded.recipe, specs)
+        lowered.execute(state, loaded.recipe, specs, "val")
+        lowered.execute(state, loaded.recipe, specs, "bench")
+        lowered.score_holdout(state, loaded.recipe, specs)
+        return write_outcome(state)
+
+
+def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
+    """Teach and train, up to the quantized state."""
+    with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
+        train(state, loaded, runs_dir)
+        return write_outcome(state)
+
+
+def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[str, Any]:
+    """Lower, verify and bundle the artifacts of `targets` (of the recipe's when empty) from a finished distillation.
+
+    The bundles go to `out`, by default `bundles` in the run.
+    """
+    with open_run(_existing(run_dir)) as state:
+        recipe = _recipe(state)
+        targets = targets or recipe.targets
+        wanted = lowered.wanted(targets)
+        # With what earlier targets asked for, which stays in the run and stays proven.
+        specs = list(dict.fromkeys([*lowered.exported(state), *wanted]))
+        lowered.export(state, recipe, specs)
+        lowered.execute(state, recipe, specs, "val")
+        summary = write_outcome(state, targets=targets, out=out)
+    from edgedistill.report.summary import status_of
+
+    names = {s.name for s in wanted}
+    artifacts = [a for a in summary["artifacts"] if a["name"] in names]
+    return {"run": summary["run"], "status": status_of(artifacts, []), "artifacts": artifacts, "bundles": summary["bundles"]}
+
+
+def verify(run_dir: Path) -> dict[str, Any]:
+    """Execute every artifact of a run on val again and hold it against the quantized state."""
+    with open_run(_existing(run_dir)) as state:
+        lowered.execute(state, _recipe(state), _artifacts(state), "val", again=True)
+        summary = write_outcome(state)
+    return {key: summary[key] for key in ("run", "status", "artifacts", "pairs")}
+
+
+def bench(run_dir: Path) -> dict[str, Any]:
+    """Measure every artifact of a run on this machine again."""
+    with open_run(_existing(run_dir)) as state:
+        lowered.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
+        summary = write_outcome(state)
+    return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
+
+
+def report(run_dir: Path) -> Path:
+    """Write the report of a run again from its records."""
+    with open_run(_existing(run_dir)) as state:
+        return Path(write_outcome(state)["report"])
+
+
+def _existing(run_dir: Path) -> Path:
+    if not (run_dir / "run.json").exists():
+        raise UserError(f"{run_dir} is not a run; make one with `edgedistill run recipes/quickstart.yaml`, or name the folder of one")
+    return run_dir
+
+
+def _recipe(state: Run) -> Recipe:
+    from edgedistill.recipe.schema import Recipe
+
+    record = state.path("recipe.json")
+    if state.result("qat") is None or not record.exists():
+        raise UserError(f"{state.folder} has no finished distillation; go on with `edgedistill run` of its recipe")
+    return Recipe.model_validate(read_json(record)["effective"])
+
+
+def _artifacts(state: Run) -> list[ArtifactSpec]:
+    found = lowered.exported(state)
+    if not found:
+        raise UserError(f"{state.folder} has no artifacts; make them with `edgedistill export {state.folder}`")
+    return found

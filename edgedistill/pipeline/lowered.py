@@ -1,0 +1,146 @@
+"""From a quantized state to artifacts that were executed: lowered, run on val, measured, scored on the holdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.pipeline.training import float_rungs
+from edgedistill.progress import log, track
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.recipe.schema import Recipe
+
+_PARALLEL = 2
+_ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
+    "onnx": "edgedistill.runtimes.onnxruntime",
+    "coreml": "edgedistill.verify.mil",
+}
+_TIMEOUT_S = 900.0
+
+
+def wanted(targets: list[str]) -> list[ArtifactSpec]:
+    """The artifacts of `targets`, each once, and the teacher as the file that it is measured by."""
+    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.recipe.targets import load_target
+
+    specs = [ArtifactSpec(a.format, a.precision) for name in targets for a in load_target(name).artifacts]
+    return list(dict.fromkeys([*specs, ArtifactSpec("onnx", "fp32", "teacher")]))
+
+
+def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
+    """One step a format, in parallel: converters wait on themselves more than on each other."""
+    from edgedistill.export.lower import lower
+    from edgedistill.export.programs import FORMATS
+
+    programs = state.result("programs")
+    metadata = {"generator": "edgedistill", "model": recipe.student.model, "state_sha256": programs["sha256"]}
+
+    def one(name: str) -> None:
+        chosen = [s for s in specs if s.format == name]
+
+        def work(folder: Path) -> dict[str, Any]:
+            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout") for spec in chosen):
+                state.forget(later)
+            return lower(chosen, state.path("programs"), folder, state.path("logs", f"export-{name}.log"), metadata)
+
+        state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata], work)
+
+    # Those that take longest start first.
+    _parallel("export", [name for name in FORMATS if any(s.format == name for s in specs)], one)
+
+
+def _parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
+    """Call `work` on each item, two at a time, with progress; the first failure is raised when all have ended."""
+    with ThreadPoolExecutor(_PARALLEL) as pool, track(description, len(items)) as progress:
+
+        def one(item: str) -> None:
+            work(item)
+            progress.advance(1, last=item)
+
+        for future in [pool.submit(one, item) for item in items]:
+            future.result()
+
+
+def exported(state: Run) -> list[ArtifactSpec]:
+    """The artifacts that a run has by now, perhaps none."""
+    from edgedistill.export.programs import FORMATS, ArtifactSpec
+
+    done = [a for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
+    return [ArtifactSpec(a["format"], a["precision"], a["role"]) for a in done]
+
+
+def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
+    """Run every artifact in a child process: on `val` or `holdout` for its outputs, or for `bench` to measure it.
+
+    A runtime that crashes is recorded as that artifact's error, and the others go on.
+    """
+    for spec in specs:
+        # A failure is kept for the report, not for the next try.
+        if again or "error" in (state.result(f"{kind}-{spec.name}") or {}):
+            state.forget(f"{kind}-{spec.name}")
+
+    def one(name: str) -> None:
+        spec = next(s for s in specs if s.name == name)
+        lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == name)
+        inputs = [lowered["sha256"], recipe.measure.model_dump() if kind == "bench" else None]
+        state.step(f"{kind}-{name}", inputs, lambda folder: _run_artifact(state, recipe, spec, kind, folder))
+
+    if kind == "bench":
+        # One at a time, and nothing beside it: two would measure each other.
+        chosen = [s.name for s in specs if s.format != "coreml"]
+        with track("bench", len(chosen)) as progress:
+            for name in chosen:
+                one(name)
+                progress.advance(1, last=name)
+    else:
+        _parallel(f"run on {kind}", [s.name for s in specs], one)
+
+
+def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from edgedistill.measure import local
+
+    measured = recipe.measure
+    try:
+        done = local.execute(
+            _ADAPTERS[spec.format],
+            state.path(f"export-{spec.format}", spec.name),
+            state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
+            outputs=None if kind == "bench" else folder / "outputs.npy",
+            threads=measured.threads,
+            bench={**measured.model_dump(exclude={"threads"}), "relative_width": 0.01} if kind == "bench" else None,
+            log=state.path("logs", f"{kind}-{spec.name}.log"),
+            timeout_s=_TIMEOUT_S,
+        )
+    except DeviceFailed as error:
+        return {"error": str(error)}
+    record = {k: v for k, v in asdict(done).items() if k not in ("outputs", "raw_durations_ns")}
+    if kind == "bench":
+        np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
+    return record
+
+
+def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
+    """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
+    from edgedistill.teach import imageset
+    from edgedistill.verify.rungs import load_converted, score
+
+    images = imageset.load(state.path("data"))
+    if not len(images.indices["holdout"]):
+        return
+
+    def work(folder: Path) -> None:
+        log(f"scoring the holdout of {len(images.indices['holdout'])} images")
+        rungs = float_rungs(state, recipe, len(images.classes))
+        score(rungs | {"converted": load_converted(state.path("programs", "student-converted.pt2"))}, images, "holdout", folder)
+
+    state.step("holdout", state.result("programs"), work)
+    execute(state, recipe, specs, "holdout")

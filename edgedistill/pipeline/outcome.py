@@ -1,0 +1,66 @@
+"""What a run leaves behind: summary, bundles and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgedistill.files import write_json
+from edgedistill.progress import log
+from edgedistill.run import Run
+
+
+def write_outcome(state: Run, *, targets: list[str] | None = None, out: Path | None = None) -> dict[str, Any]:
+    """Write the summary, the bundles of `targets` and the report from what is done."""
+    from edgedistill.measure.runner.facts import machine
+    from edgedistill.report import write_report
+    from edgedistill.report.summary import summarize
+
+    summary = summarize(state, {**machine(), "packages": _versions()})
+    summary["bundles"] = _bundles(state, summary, targets or summary["recipe"]["effective"]["targets"], out or state.path("bundles"))
+    write_json(state.path("summary.json"), summary)
+    write_report(summary, state.path("report.html"))
+    return summary
+
+
+def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
+    """Write the bundle of each target whose artifacts are all proven."""
+    from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
+    from edgedistill.recipe.targets import load_target
+    from edgedistill.report.summary import golden
+
+    ready = {(a["format"], a["precision"]): a for a in summary["artifacts"] if a["role"] == "student" and a["ok"]}
+    recipe, written = summary["recipe"]["effective"], {}
+    for target in map(load_target, targets):
+        wanted = [(a.format, a.precision) for a in target.artifacts]
+        folder = out / target.name
+        if missing := [f"{precision} {format_}" for format_, precision in wanted if (format_, precision) not in ready]:
+            log(f"no bundle for {target.name}: not proven are {', '.join(missing)}")
+            remove_bundle(folder)
+            continue
+        chosen = [ready[pair] for pair in wanted]
+        model = {
+            "name": recipe["student"]["model"], "classes": summary["data"]["classes"], "versions": summary["environment"]["packages"],
+            **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
+            "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"],
+        }  # fmt: skip
+        images, outputs = golden(state, chosen, GOLDEN)
+        write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=state.folder, model=model, images=images, outputs=outputs)
+        written[target.name] = str(folder)
+    return written
+
+
+_PACKAGES = ("edgedistill", "torch", "torchvision", "timm", "torchao", "executorch", "coremltools", "onnx", "onnxscript", "onnxruntime",
+             "ai-edge-litert", "litert-torch", "numpy")  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

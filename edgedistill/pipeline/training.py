@@ -1,0 +1,122 @@
+"""From a recipe to a quantized state: data, teacher, signals, control, student, quantization-aware training, programs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.files import canonical_hash, write_json
+from edgedistill.progress import log
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgedistill.quantize.qat import QATModule
+    from edgedistill.recipe.load import LoadedRecipe
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.teach.imageset import ImageSet
+
+
+def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
+    """Steps data, teacher, signals, control, student, qat and programs."""
+    from edgedistill.teach import load
+
+    recipe, effective = loaded.recipe, loaded.effective()
+    found = load.listing(recipe.data)
+    record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
+    write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
+    data_inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, load.fingerprint(found, recipe.data), recipe.seed]
+    facts = state.step("data", data_inputs, lambda folder: load.prepare(found, recipe.data, recipe.seed, folder))
+
+    from edgedistill.distill import stages
+    from edgedistill.distill.trainer import Lesson
+    from edgedistill.teach import imageset, signals
+    from edgedistill.teach.views import Views
+
+    images, classes = imageset.load(state.path("data")), len(facts["classes"])
+    views = Views(images.images, recipe.data.augment, recipe.seed)
+    lesson = Lesson(images, views, recipe.data.views, recipe.data.batch_size, recipe.seed)
+    common = {
+        "data": facts["sha256"],
+        "seed": recipe.seed,
+        **{k: effective["data"][k] for k in ("augment", "views", "batch_size", "mean", "std")},
+    }
+
+    teacher = state.step(
+        "teacher", [common, effective["teacher"], _file_hash(recipe.teacher.checkpoint)], lambda f: stages.train_teacher(recipe, lesson, f)
+    )
+    preprocessing = {key: effective["data"][key] for key in ("image_size", "mean", "std")}
+    key = signals.signal_key(
+        teacher=teacher["sha256"], data=facts["sha256"], preprocessing=preprocessing, augment=effective["data"]["augment"], seed=recipe.seed
+    )
+    cache = runs_dir / ".cache" / "signals" / key
+    model = stages.trained(recipe.teacher, recipe, classes, state.path("teacher"))
+    taught = Lesson(
+        images, views, recipe.data.views, recipe.data.batch_size, recipe.seed,
+        signals.compute(model, images, views, recipe.data.views, cache, batch_size=recipe.data.batch_size),
+    )  # fmt: skip
+    floats = [effective["student"], _file_hash(recipe.student.checkpoint), effective["distill"]["weight_decay"]]
+    plan = effective["distill"]["stages"]
+    lengths = [[s["name"], s["epochs"], s["lr"]] for s in plan[:-1]]
+    if recipe.distill.control:
+        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, lesson, f, distilled=False))
+    student = state.step("student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True))
+
+    @functools.cache
+    def prepared() -> QATModule:
+        return stages.prepared(recipe, stages.trained(recipe.student, recipe, classes, state.path("student")))
+
+    before = sum(s.epochs for s in recipe.distill.stages[:-1])
+    state.step(
+        "qat", [common, key, student["sha256"], plan[-1], floats],
+        lambda f: stages.train_quantized(recipe, taught, prepared(), f, before),
+    )  # fmt: skip
+    _programs(state, recipe, images, prepared)
+
+
+def _file_hash(path: Path | None) -> str | None:
+    from edgedistill.files import sha256_file
+
+    return None if path is None else sha256_file(path)
+
+
+def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[], QATModule]) -> None:
+    """Convert the trained student into its quantized state, save the programs, and score the rungs of PyTorch on val.
+
+    prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
+    """
+    from edgedistill.distill import stages
+    from edgedistill.export.programs import save_program
+    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.state import convert
+    from edgedistill.verify.reference import Reference
+    from edgedistill.verify.rungs import score
+
+    size = recipe.data.image_size
+
+    def work(folder: Path) -> dict[str, Any]:
+        log("converting the student into its quantized state")
+        for later in ("export-", "val-", "bench-", "holdout"):
+            state.forget(later)
+        rungs = float_rungs(state, recipe, len(images.classes))
+        module = stages.restored(prepared(), state.path("qat"))
+        quantized = convert(module)
+        score(rungs | {"fake_quant": module, "converted": Reference(quantized.converted)}, images, "val", folder)
+        for name in ("student", "teacher"):
+            save_program(plain_batchnorm(rungs[name]), size, folder / f"{name}-float.pt2")
+        save_program(quantized.converted, size, folder / "student-converted.pt2")
+        save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
+        return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+
+    state.step("programs", [state.result(s) for s in ("teacher", "student", "qat", "control")], work)
+
+
+def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, nn.Module]:
+    """The floating-point models of a run by rung: teacher, control where there is one, student; in evaluation mode."""
+    from edgedistill.distill import stages
+
+    names = ["teacher", *(["control"] if recipe.distill.control else []), "student"]
+    return {n: stages.trained(recipe.teacher if n == "teacher" else recipe.student, recipe, classes, state.path(n)) for n in names}

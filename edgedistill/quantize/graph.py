@@ -1,0 +1,21 @@
+"""Reading an exported graph: its operators and its tensors."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.fx import GraphModule, Node
+
+
+def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
+    """The call nodes of `graph` whose target is one of `targets`, in execution order."""
+    return [node for node in graph.graph.nodes if node.op == "call_function" and node.target in targets]
+
+
+def tensor_of(graph: GraphModule, argument: object) -> torch.Tensor:
+    """The parameter, buffer or number that an argument of an operator stands for."""
+    if not isinstance(argument, Node):
+        return torch.tensor(argument)
+    value: object = graph
+    for part in str(argument.target).split("."):
+        value = getattr(value, part)
+    return value.detach()  # type: ignore[attr-defined]
