@@ -10,6 +10,7 @@ from torch import nn
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
+from edgedistill.quantize.ties import break_ties
 from edgedistill.verify.reference import Reference
 
 
@@ -134,6 +135,31 @@ def test_a_batch_norm_behind_something_else_stays(trained: QATModule) -> None:
     graph = prepare_qat(net.eval(), 16).eval().graph_module
     assert fold_batchnorm(graph) == 0
     assert "batch_norm" in str(graph.graph)
+
+
+class Sum(nn.Module):
+    """An addition whose output lies between two steps for every odd second input, and a flatten that shares its scale."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        ops, bounds = torch.ops.quantized_decomposed, (-128, 127, torch.int8)
+        total = ops.dequantize_per_tensor(a, 0.5, 0, *bounds) + ops.dequantize_per_tensor(b, 0.25, 0, *bounds)
+        total = ops.dequantize_per_tensor(ops.quantize_per_tensor(total.relu(), 0.5, -3, *bounds), 0.5, -3, *bounds)
+        return ops.dequantize_per_tensor(ops.quantize_per_tensor(total.flatten(1), 0.5, -3, *bounds), 0.5, -3, *bounds)
+
+
+def test_no_sum_lies_in_the_middle_between_two_steps() -> None:
+    a, b = torch.arange(40, dtype=torch.int8).reshape(1, 40), torch.ones(1, 40, dtype=torch.int8)
+    graph = torch.export.export(Sum(), (a, b)).module(check_guards=False)
+    sums = a * 0.5 + b * 0.25
+    before = {n.args[1] for n in graph.graph.nodes if "quantize" in str(n.target)}
+    assert break_ties(graph) == 1
+    after = [n.args[1] for n in graph.graph.nodes if "quantize" in str(n.target)]
+    (widened,) = set(after) - before
+    assert after == [0.5, 0.25, *[widened] * 4], "the inputs keep their scales, and what shares the sum's scale goes with it"
+    assert widened == pytest.approx(0.5, rel=1.01e-3)
+    assert ((sums / 0.5) % 1 == 0.5).all()
+    assert ((sums / widened) % 1 - 0.5).abs().min() > 1e-4
+    assert (graph(a, b) - sums).abs().max() <= 0.501 * widened
 
 
 def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(state: QuantizedState) -> None:

@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule
+from edgedistill.quantize.ties import break_ties
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def convert(module: QATModule) -> QuantizedState:
     graph = copy.deepcopy(module.graph_module)
     fold_batchnorm(graph)
     unfolded = convert_pt2e(graph, fold_quantize=False)
+    break_ties(unfolded)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
     round_biases(unfolded)
     converted = copy.deepcopy(unfolded)
