@@ -7,6 +7,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
@@ -173,6 +174,16 @@ def test_biases_of_the_state_are_int32_at_the_product_of_the_scales(state: Quant
         stored = dict(state.converted.named_parameters())[nodes[int(layer)].args[2].target]
         assert tensors[name].dtype == torch.int32
         assert torch.allclose(stored, tensors[name] * scale, rtol=1e-6, atol=0)
+
+
+def test_float_weights_of_the_unfolded_form_lie_on_the_int8_grid(state: QuantizedState) -> None:
+    aten = torch.ops.aten
+    folded = [value for name, value in state_tensors(state.converted).items() if name.endswith(".weight")]
+    for node, expected in zip(operators(state.unfolded, (aten.conv2d.default, aten.linear.default)), folded, strict=True):
+        quantizer = node.args[1].args[0]
+        weight, scale = (tensor_of(state.unfolded, argument).double() for argument in quantizer.args[:2])
+        steps = weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
+        assert torch.allclose(steps, expected.double(), atol=1e-4), "any way of dividing rounds to the same integer"
 
 
 def test_both_forms_are_one_program(state: QuantizedState, trained: QATModule) -> None:

@@ -41,6 +41,7 @@ def convert(module: QATModule) -> QuantizedState:
     fold_batchnorm(graph)
     unfolded = convert_pt2e(graph, fold_quantize=False)
     break_ties(unfolded)
+    round_weights(unfolded)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
     round_biases(unfolded)
     converted = copy.deepcopy(unfolded)
@@ -73,6 +74,26 @@ def _is_quantized(node: Node) -> bool:
     return all(isinstance(a, Node) and a.target in both for a in node.args[:2])
 
 
+def round_weights(graph: GraphModule) -> int:
+    """Put each float weight on its int8 grid, in place; returns how many weights there are.
+
+    LiteRT's converter quantizes the float weights itself, and divides by the scale another way: a weight that lies in the
+    middle between two steps would become another integer there.
+    """
+    ops = torch.ops.quantized_decomposed
+    nodes = operators(graph, (ops.quantize_per_channel.default,))
+    for node in nodes:
+        scale, zero_point = (tensor_of(graph, argument) for argument in node.args[1:3])
+        steps = ops.quantize_per_channel(tensor_of(graph, node.args[0]), scale, zero_point, *node.args[3:])
+        _replace(graph, node.args[0], ops.dequantize_per_channel(steps, scale, zero_point, *node.args[3:]))
+    return len(nodes)
+
+
+def _replace(graph: GraphModule, node: object, value: torch.Tensor) -> None:
+    owner, _, name = str(node.target).rpartition(".")  # type: ignore[attr-defined]
+    setattr(graph.get_submodule(owner), name, nn.Parameter(value, requires_grad=False))
+
+
 def round_biases(graph: GraphModule) -> int:
     """Round each bias to int32 at scale s_input * s_weight, in place; returns how many were rounded.
 
@@ -86,9 +107,7 @@ def round_biases(graph: GraphModule) -> int:
         bias = tensor_of(graph, node.args[2])
         scale = _bias_scale(graph, node)
         rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
-        target = str(node.args[2].target)
-        owner = graph.get_submodule(target.rpartition(".")[0])
-        setattr(owner, target.rpartition(".")[2], nn.Parameter(rounded.float(), requires_grad=False))
+        _replace(graph, node.args[2], rounded.float())
         count += 1
     return count
 
