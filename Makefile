@@ -7,17 +7,14 @@ BIN := $(VENV)/bin
 # The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
 STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test lint clean
 
 demo: $(STAMP)
 	$(BIN)/edgedistill run recipes/quickstart.yaml
 	@echo "Open runs/quickstart/report.html in a browser."
 
 test: lint
-	$(BIN)/python -m pytest -m "not long"
-
-test-long: $(STAMP)
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

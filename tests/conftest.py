@@ -11,7 +11,7 @@ TINY = """# edgedistill run tiny.yaml
 name: tiny
 data: {image_size: 32, batch_size: 32, views: 2}
 teacher: {model: test_resnet, train: {epochs: 4, lr: 3.0e-3, warmup: 0.2}}
-student: {model: mobilenetv4_conv_small_035}
+student: {model: test_resnet}
 distill:
   stages:
     - {name: align, epochs: 4, lr: 3.0e-3, losses: {kd: {}}}

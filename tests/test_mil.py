@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgedistill.quantize.qat import prepare_qat
-from edgedistill.quantize.state import round_biases, state_tensors
+from edgedistill.quantize.state import convert, state_tensors
 from edgedistill.verify import mil
 from edgedistill.verify.parity import float_parity, quantized_parity
 
@@ -80,14 +80,9 @@ def float_net(images: tuple[torch.Tensor, torch.Tensor]) -> Net:
 
 @pytest.fixture(scope="module")
 def quantized(float_net: Net, images: tuple[torch.Tensor, torch.Tensor]) -> torch.fx.GraphModule:
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
-
     module = prepare_qat(float_net, SIZE)
     _train(module, images[0][:1400], images[1][:1400], 4, 1e-4)
-    # Not quantize.state.convert, which converts twice, for LiteRT's sake, and takes twice the time.
-    program = convert_pt2e(module.graph_module)
-    round_biases(program)
-    return program
+    return convert(module).converted
 
 
 @pytest.fixture(scope="module")
@@ -224,13 +219,18 @@ def test_pools_follow_padding(tmp_path: Path) -> None:
         inside = mb.avg_pool(x=v, exclude_padding_from_average=True, **custom)
         whole = mb.avg_pool(x=v, exclude_padding_from_average=False, **custom)
         rounded_up = mb.max_pool(x=v, kernel_sizes=[2, 2], strides=[2, 2], pad_type="valid", ceil_mode=True)
-        return mb.concat(values=[biggest, inside, whole, rounded_up], axis=1)
+        up = {"strides": [2, 2], "ceil_mode": True, "exclude_padding_from_average": True}
+        average_up = mb.avg_pool(x=v, kernel_sizes=[2, 2], pad_type="valid", **up)
+        padded_up = mb.avg_pool(x=v, kernel_sizes=[2, 2], pad_type="custom", pad=[1, 1, 1, 1], **up)
+        return mb.concat(values=[biggest, inside, whole, rounded_up, average_up, padded_up], axis=1)
 
     expected = [
         F.max_pool2d(x, 3, 2, 1),
         F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
         F.avg_pool2d(x, 3, 2, 1, count_include_pad=True),
         F.max_pool2d(x, 2, 2, ceil_mode=True),
+        F.avg_pool2d(x, 2, 2, ceil_mode=True, count_include_pad=False),
+        F.avg_pool2d(x, 2, 2, 1, ceil_mode=True, count_include_pad=False),
     ]
     np.testing.assert_allclose(_run(_operators(tmp_path, (1, 2, 7, 7), build), x.numpy()), torch.cat(expected, 1).numpy(), rtol=1e-6)
 

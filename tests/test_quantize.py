@@ -138,6 +138,24 @@ def test_a_batch_norm_behind_something_else_stays(trained: QATModule) -> None:
     assert "batch_norm" in str(graph.graph)
 
 
+@pytest.mark.parametrize(("pool", "size", "becomes"), [
+    (nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False), 8, True),
+    (nn.AvgPool2d((2, 3), 1, padding=1), 8, True),
+    (nn.AvgPool2d(2, 2, ceil_mode=True), 7, False),
+    (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), 8, False),
+    (nn.AvgPool2d(2, divisor_override=3), 8, False),
+])  # fmt: skip
+def test_average_pooling_becomes_a_convolution_where_all_windows_are_whole(pool: nn.AvgPool2d, size: int, becomes: bool) -> None:
+    from edgedistill.quantize.pooling import pool_by_convolution
+
+    images = torch.rand(2, 5, size, size)
+    graph = torch.export.export(pool, (images,)).module(check_guards=False)
+    assert pool_by_convolution(graph) == becomes
+    assert ("conv2d" in str(graph.graph)) is becomes
+    assert torch.allclose(graph(images), pool(images), atol=1e-6)
+    assert not list(graph.parameters()), "the weights of an average are not trained"
+
+
 class Sum(nn.Module):
     """An addition whose output lies between two steps for every odd second input, and a flatten that shares its scale."""
 
@@ -149,6 +167,8 @@ class Sum(nn.Module):
 
 
 def test_no_sum_lies_in_the_middle_between_two_steps() -> None:
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the operators
+
     a, b = torch.arange(40, dtype=torch.int8).reshape(1, 40), torch.ones(1, 40, dtype=torch.int8)
     graph = torch.export.export(Sum(), (a, b)).module(check_guards=False)
     sums = a * 0.5 + b * 0.25

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from conftest import TINY, edgedistill
 
-pytestmark = pytest.mark.long
-
 ARTIFACTS = {
     "student-int8.pte", "student-fp32.pte", "student-int8.tflite", "student-fp32.tflite", "student-int8.onnx", "student-fp32.onnx",
     "student-int8.mlpackage", "student-fp16.mlpackage", "teacher-fp32.onnx",
@@ -79,6 +77,29 @@ def test_a_bundle_has_its_files_and_golden_outputs(tiny: Path, summary: dict[str
     run = litert.load(str(bundle / "student-int8.tflite"), 1)
     golden = np.load(bundle / "golden" / "student-int8.tflite.npy")
     assert np.array_equal(np.concatenate([run(images[i : i + 1]) for i in range(16)]), golden)
+
+
+def test_export_takes_the_newest_run_and_leaves_a_folder_that_is_no_bundle_alone(
+    tiny: Path, summary: dict[str, Any], tmp_path: Path
+) -> None:
+    command = ["export", "--target", "ios", "--target", "raspberry-pi", "--json", "--out"]
+    done = edgedistill(*command, tmp_path / "made", cwd=tiny)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {name: Path(path).relative_to(tmp_path).as_posix() for name, path in result["bundles"].items()} == {
+        "ios": "made/ios", "raspberry-pi": "made/raspberry-pi",
+    }  # fmt: skip
+    assert (tmp_path / "made" / "ios" / "student-int8.mlpackage" / "Manifest.json").exists()
+    kept = json.loads((tiny / "runs" / "tiny" / "summary.json").read_text())
+    assert {a["name"] for a in kept["artifacts"]} == ARTIFACTS, "what other targets asked for stays in the run"
+    assert {a["sha256"] for a in kept["artifacts"]} == {a["sha256"] for a in summary["artifacts"]}, "nothing is lowered again"
+
+    (tmp_path / "mine" / "ios").mkdir(parents=True)
+    (tmp_path / "mine" / "ios" / "thesis.txt").write_text("years of work")
+    done = edgedistill(*command, tmp_path / "mine", cwd=tiny)
+    assert done.returncode == 2
+    assert "is not a bundle" in json.loads(done.stdout)["error"]["message"]
+    assert (tmp_path / "mine" / "ios" / "thesis.txt").read_text() == "years of work"
 
 
 def test_the_trained_state_stands_in_each_file(tiny: Path) -> None:

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from edgedistill.quantize.pooling import pool_by_convolution
+
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
 _DEFAULT_EPS = nn.BatchNorm2d(1).eps
 _TRAINING_ARGUMENT = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
@@ -64,8 +66,10 @@ def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
     batch = torch.export.Dim("batch", min=1, max=4096)
     # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
     program = torch.export.export(_with_default_eps(model).eval(), example, dynamic_shapes=({0: batch},))
+    graph = program.module()
+    pool_by_convolution(graph)
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=True))
-    return QATModule(prepare_qat_pt2e(program.module(), quantizer))
+    return QATModule(prepare_qat_pt2e(graph, quantizer))
 
 
 def _with_default_eps(model: nn.Module) -> nn.Module:

@@ -97,7 +97,7 @@ def _avg_pool(
 ) -> Tensor:
     kernel, stride = _ints(kernel_sizes), _ints(strides)
     if ceil_mode:
-        raise ValueError("avg_pool with ceil_mode cannot be executed")
+        return F.avg_pool2d(x, kernel, stride, _before(pad_type, pad, kernel), True, not exclude_padding_from_average)
     ones = [1] * len(kernel)
     total = F.avg_pool2d(_padded(x, pad_type, pad, kernel, stride, ones), kernel, stride)
     if not exclude_padding_from_average:
@@ -105,12 +105,15 @@ def _avg_pool(
     return total / F.avg_pool2d(_padded(torch.ones_like(x), pad_type, pad, kernel, stride, ones), kernel, stride)
 
 
+def _before(pad_type: Any, pad: Any, kernel: list[int]) -> list[int]:
+    """Padding, symmetric as MIL demands, of a pool with ceil_mode: its rule for the last window is torch's, which has to see it."""
+    return _ints(pad)[0::2] if pad_type == "custom" else [0] * len(kernel)
+
+
 def _max_pool(x: Tensor, kernel_sizes: Any, strides: Any, pad_type: Any, ceil_mode: Any, pad: Any = None) -> Tensor:
     kernel, stride = _ints(kernel_sizes), _ints(strides)
     if ceil_mode:
-        # MIL's rule for the last window is torch's, which has to see the padding; it is symmetric here, MIL demands it.
-        before = _ints(pad)[0::2] if pad_type == "custom" else [0] * len(kernel)
-        return F.max_pool2d(x, kernel, stride, before, ceil_mode=True)
+        return F.max_pool2d(x, kernel, stride, _before(pad_type, pad, kernel), ceil_mode=True)
     return F.max_pool2d(_padded(x, pad_type, pad, kernel, stride, [1] * len(kernel), fill=-torch.inf), kernel, stride)
 
 
