@@ -122,7 +122,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
         )
     except DeviceFailed as error:
         return {"error": str(error)}
-    record = {k: v for k, v in asdict(done).items() if k not in ("outputs", "raw_durations_ns")}
+    record = {k: v for k, v in asdict(done).items() if k not in ("outputs", "raw_durations_ns")} | {"threads": measured.threads}
     if kind == "bench":
         np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
     return record

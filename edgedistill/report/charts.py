@@ -31,7 +31,9 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
     order = [row["rung"] for row in points]
     y = alt.Y("rung:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, labelPadding=6))
     scale = alt.Scale(zero=False, nice=True)
-    colour = alt.Color("by:N", title="executed by", scale=alt.Scale(domain=used, range=hues))
+    # In two columns four names fit the width of the chart.
+    legend = alt.Legend(columns=2)
+    colour = alt.Color("by:N", title="executed by", legend=legend, scale=alt.Scale(domain=used, range=hues))
     base = rows("points")
     # Only the points carry the colour channel, so that the legend shows one symbol for each runner.
     bars = base.mark_rule(strokeWidth=2, color=MUTED).encode(
@@ -43,7 +45,7 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
         x=alt.X("value:Q", scale=scale),
         y=y,
         color=colour,
-        shape=alt.Shape("by:N", title="executed by", scale=alt.Scale(domain=used, range=shapes)),
+        shape=alt.Shape("by:N", title="executed by", legend=legend, scale=alt.Scale(domain=used, range=shapes)),
         description="label:N",
     )
     return draw((bars + dots).properties(width=260, height=alt.Step(25)), left=26, points=points)

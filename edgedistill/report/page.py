@@ -143,7 +143,7 @@ def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", _date(summary.get("created"))),
         ("Data", _data(data) if data else words(data).text),
         ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
-        ("Time", show(total, seconds).text),
+        ("Time", show(total, seconds).text + ", the sum of all steps"),
     ]
 
 

@@ -122,7 +122,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         missing = unavailable(_COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"])
         return record | dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)
     figures = {key: benched[key] for key in ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady")}
-    return record | figures | {"latency_interval_ms": benched["median_interval_ms"], "threads": benched["facts"].get("threads")}
+    return record | figures | {"latency_interval_ms": benched["median_interval_ms"], "threads": benched["threads"]}
 
 
 def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:

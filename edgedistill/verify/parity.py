@@ -25,15 +25,17 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]
     if reason := _incomparable(a, b):
         return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
     steps = np.abs(a.astype(np.float64) - b.astype(np.float64)) / lsb
+    whole = steps.round()
+    steps = np.where(np.abs(steps - whole) <= _ROUNDING, whole, steps)
     flips = _flips(a, b)
-    within = float((steps <= _LSB_LIMIT + _ROUNDING).mean())
+    within = float((steps <= _LSB_LIMIT).mean())
     mean = float(steps.mean())
     return {
         "ok": within >= _SHARE and mean <= _MEAN_LIMIT and flips <= _flip_limit(len(a)),
         "max_lsb": float(steps.max()),
         "mean_lsb": mean,
         "within_2_lsb": within,
-        "exact": float((steps <= _ROUNDING).mean()),
+        "exact": float((steps == 0).mean()),
         "flips": flips,
         "n": len(a),
         "rule": rule,
