@@ -60,9 +60,8 @@ def main() -> None:
     machine = summary["environment"]
     print("# Benchmarks\n")
     print("Written by `python benchmarks/main_job.py` on a machine that did nothing else.\n")
-    print(
-        f"{summary['created'][:10]}: {machine['cpu']}, {machine['cores']} cores ({' '.join(machine['cpu_flags'])}), Python {machine['python']}.\n"
-    )
+    flags = " ".join(machine["cpu_flags"])
+    print(f"{summary['created'][:10]}: {machine['cpu']}, {machine['cores']} cores ({flags}), Python {machine['python']}.\n")
     print("## Time\n\n| what | promised | median | largest | n |\n| --- | --- | --- | --- | --- |")
     print(row("`edgedistill --help`", helps, "0.15 s"))
     print(row("a recipe with three mistakes, told", mistakes, "1.5 s"))
