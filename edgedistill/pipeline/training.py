@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +54,11 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         teacher=teacher["sha256"], data=facts["sha256"], preprocessing=preprocessing, augment=effective["data"]["augment"], seed=recipe.seed
     )
     cache = runs_dir / ".cache" / "signals" / key
-    model = stages.trained(recipe.teacher, recipe, classes, state.path("teacher"))
-    taught = Lesson(
-        images, views, recipe.data.views, recipe.data.batch_size, recipe.seed,
-        signals.compute(model, images, views, recipe.data.views, cache, batch_size=recipe.data.batch_size),
-    )  # fmt: skip
+    taught = lesson
+    if any(stage.losses.kd is not None for stage in recipe.distill.stages):
+        model = stages.trained(recipe.teacher, recipe, classes, state.path("teacher"))
+        answers = signals.compute(model, images, views, recipe.data.views, cache, batch_size=recipe.data.batch_size)
+        taught = replace(lesson, signals=answers)
     floats = [effective["student"], _file_hash(recipe.student.checkpoint), effective["distill"]["weight_decay"]]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"]] for s in plan[:-1]]
