@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.distill.losses import cross_entropy, distillation, total
+from edgedistill.distill.losses import calibration, correlation_distillation, cross_entropy, decoupled_distillation, distillation, total
 from edgedistill.distill.trainer import Stage, learning_rate
-from edgedistill.recipe.stages import CrossEntropy, Distillation, Losses
+from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses, Ramp
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.normal(size=(7, 5)) * 3, RNG.normal(size=(7, 5)) * 4
@@ -44,10 +44,98 @@ def test_distillation_is_zero_at_the_teacher_and_finite_far_from_it() -> None:
     assert float(far) == pytest.approx(1e4)
 
 
-def test_total_is_the_weighted_sum() -> None:
+def test_label_smoothing() -> None:
+    target = np.full((7, 5), 0.1 / 5)
+    target[np.arange(7), LABELS] += 0.9
+    expected = -(target * np.log(probabilities(STUDENT))).sum(axis=1).mean()
+    assert float(cross_entropy(torch.tensor(STUDENT), torch.tensor(LABELS), 0.1)) == pytest.approx(expected)
+
+
+def test_standardized_distillation_ignores_shift_and_range_of_both_models() -> None:
+    def z(logits: np.ndarray) -> np.ndarray:
+        return np.array([(row - row.mean()) / row.std() for row in logits])
+
+    p, q = probabilities(z(TEACHER), 2.0), probabilities(z(STUDENT), 2.0)
+    expected = 4 * (p * np.log(p / q)).sum(axis=1).mean()
+    found = distillation(torch.tensor(STUDENT), torch.tensor(TEACHER), 2.0, standardize=True)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    moved = distillation(torch.tensor(STUDENT * 3 + 7), torch.tensor(TEACHER * 0.2 - 1), 2.0, standardize=True)
+    assert float(moved) == pytest.approx(expected, rel=1e-5)
+
+
+def reference_dkd(temperature: float) -> tuple[float, float]:
+    p, q, target, rest = probabilities(TEACHER, temperature), probabilities(STUDENT, temperature), [], []
+    for i, label in enumerate(LABELS):
+        pt, qt = p[i, label], q[i, label]
+        target.append(pt * np.log(pt / qt) + (1 - pt) * np.log((1 - pt) / (1 - qt)))
+        others = [c for c in range(5) if c != label]
+        rest.append(sum(p[i, c] / (1 - pt) * np.log(p[i, c] / (1 - pt) / (q[i, c] / (1 - qt))) for c in others))
+    return temperature**2 * float(np.mean(target)), temperature**2 * float(np.mean(rest))
+
+
+def test_decoupled_distillation() -> None:
+    target, rest = reference_dkd(4.0)
+    arguments = (torch.tensor(STUDENT), torch.tensor(TEACHER), torch.tensor(LABELS), 4.0)
+    assert float(decoupled_distillation(*arguments, alpha=1, beta=8)) == pytest.approx(target + 8 * rest)
+    assert float(decoupled_distillation(*arguments, alpha=1, beta=0)) == pytest.approx(target)
+
+
+def test_decoupled_distillation_with_the_teachers_own_weights_is_plain_distillation() -> None:
+    """Equation 6 of the paper: KD = TCKD + (1 - p_label) NCKD, sample by sample."""
+    for i in range(7):
+        student, teacher = torch.tensor(STUDENT[i : i + 1]), torch.tensor(TEACHER[i : i + 1])
+        beta = float(1 - probabilities(TEACHER[i : i + 1])[0, LABELS[i]])
+        found = decoupled_distillation(student, teacher, torch.tensor(LABELS[i : i + 1]), 1.0, alpha=1, beta=beta)
+        assert float(found) == pytest.approx(float(distillation(student, teacher, 1.0)))
+
+
+def test_decoupled_distillation_stays_finite_where_the_teacher_is_certain() -> None:
+    student = torch.tensor([[2.0, 1.0, 0.0]], requires_grad=True)
+    loss = decoupled_distillation(student, torch.tensor([[400.0, 0.0, -50.0]]), torch.tensor([0]), 1.0, alpha=1, beta=8)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_dist(temperature: float) -> None:
+    p, q = probabilities(TEACHER, temperature), probabilities(STUDENT, temperature)
+    inter = np.mean([1 - np.corrcoef(p[i], q[i])[0, 1] for i in range(7)])
+    intra = np.mean([1 - np.corrcoef(p[:, j], q[:, j])[0, 1] for j in range(5)])
+    found = correlation_distillation(torch.tensor(STUDENT), torch.tensor(TEACHER), temperature, inter=1, intra=0.5)
+    assert float(found) == pytest.approx(temperature**2 * (inter + 0.5 * intra))
+    same = torch.tensor(TEACHER)
+    assert float(correlation_distillation(same, same, temperature, inter=1, intra=1)) == pytest.approx(0, abs=1e-9)
+
+
+def test_calibration() -> None:
+    q = probabilities(STUDENT)
+    expected = np.mean([abs(q[:, j].mean() - (LABELS == j).mean()) for j in range(5)])
+    assert float(calibration(torch.tensor(STUDENT), torch.tensor(LABELS))) == pytest.approx(expected)
+
+
+def test_total_is_the_weighted_sum_and_tells_each_loss() -> None:
     losses = Losses(ce=CrossEntropy(weight=0.3), kd=Distillation(weight=0.7, temperature=2.0))
-    found = total(losses, torch.tensor(STUDENT), torch.tensor(LABELS), torch.tensor(TEACHER))
+    found, values = total(losses, torch.tensor(STUDENT), torch.tensor(LABELS), torch.tensor(TEACHER))
     assert float(found) == pytest.approx(0.3 * reference_ce() + 0.7 * reference_kd(2.0))
+    assert {name: float(value) for name, value in values.items()} == pytest.approx({"ce": reference_ce(), "kd": reference_kd(2.0)})
+
+
+def test_weights_and_temperatures_ramp_over_a_stage() -> None:
+    losses = Losses(ce=CrossEntropy(weight=Ramp(start=0.0, end=1.0)), kd=Distillation(temperature=Ramp(start=8.0, end=2.0)))
+    for fraction, weight, temperature in ((0.0, 0.0, 8.0), (0.5, 0.5, 5.0), (1.0, 1.0, 2.0)):
+        found, _ = total(losses, torch.tensor(STUDENT), torch.tensor(LABELS), torch.tensor(TEACHER), fraction)
+        assert float(found) == pytest.approx(weight * reference_ce() + reference_kd(temperature))
+
+
+def test_every_loss_of_a_recipe_is_computed_and_has_a_gradient() -> None:
+    for name in Losses.model_fields:
+        losses = Losses.model_validate({"ce": {}, name: {}})
+        student = torch.tensor(STUDENT, requires_grad=True)
+        loss, values = total(losses, student, torch.tensor(LABELS), torch.tensor(TEACHER))
+        loss.backward()
+        assert set(values) == {"ce", name}
+        assert student.grad.abs().sum() > 0
 
 
 def test_learning_rate_rises_and_falls_to_zero() -> None:

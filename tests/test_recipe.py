@@ -143,7 +143,13 @@ def test_a_wrong_field_does_not_hide_a_mistake_between_fields(tmp_path: Path) ->
         (["name: align", "name: qat", "name: qat"], "distill.stages: found align, qat, qat"),
         (["name: aling", "name: qat"], "distill.stages.0.name: found \"aling\", expected 'align', 'finetune' or 'qat' (did you mean"),
         (["name: align, losses: {ce: {weight: 0}}", "name: qat"], "distill.stages.0.losses: found"),
-        (["name: align, losses: {}", "name: qat"], "expected at least one of ce and kd with a weight above 0"),
+        (["name: align, losses: {}", "name: qat"], "expected at least one of ce, kd, dkd and dist with a weight above 0"),
+        (["name: align, losses: {mdca: {}}", "name: qat"], "expected at least one of ce, kd, dkd and dist with a weight above 0"),
+        (["name: align, losses: {kd: {weight: -1}}", "name: qat"], "kd.weight: found -1, expected a number of at least 0, or {start"),
+        (["name: align, losses: {kd: {weight: {start: 1, end: -1}}}", "name: qat"], "expected a number of at least 0, or {start: A"),
+        (["name: align, losses: {kd: {temperature: {start: 0, end: 4}}}", "name: qat"], "expected a number above 0 and at most 100"),
+        (["name: align, losses: {kd: {temperature: {start: 4, and: 4}}}", "name: qat"], "kd.temperature.and: found an unknown field"),
+        (["name: align, losses: {kd: {weight: much}}", "name: qat"], "losses.kd.weight: found \"much\", expected a number"),
         (["name: align, losses: {kdd: {}, ce: {}}", "name: qat"], "distill.stages.0.losses.kdd: found an unknown field"),
         (["name: align, freeze_observers: 0.5", "name: qat"], "expected one of name, epochs, lr, losses"),
         (["name: align", "name: qat, freeze_batchnorm: 0"], "distill.stages.1.freeze_batchnorm: found 0, expected a number above 0"),
@@ -238,6 +244,13 @@ def test_targets_of_the_package() -> None:
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():
         assert {f"{a.format} {a.precision}" for a in load_target(name).artifacts} == artifacts
+
+
+def test_label_smoothing_of_a_teacher_has_to_be_insisted_on(tmp_path: Path) -> None:
+    (error,) = mistakes(tmp_path, "name: x\nteacher: {train: {label_smoothing: 0.1}}\n")
+    assert "found label_smoothing 0.1, expected 0, since a teacher trained with it teaches worse" in error
+    text = "name: x\nteacher: {train: {label_smoothing: 0.1, allow_label_smoothing: true}}\n"
+    assert load_recipe(write(tmp_path, text)).recipe.teacher.train.label_smoothing == 0.1
 
 
 def test_a_users_target_and_its_mistakes(tmp_path: Path) -> None:

@@ -1,34 +1,133 @@
-"""What a stage minimises. Each loss is a mean over the batch, in nats, computed in log space."""
+"""What a stage minimises. Each loss is a mean over the batch, in nats where it is a divergence, computed in log space."""
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from edgedistill.recipe.stages import Losses
+from edgedistill.recipe.losses import (
+    Calibration,
+    CorrelationDistillation,
+    CrossEntropy,
+    DecoupledDistillation,
+    Distillation,
+    Loss,
+    Losses,
+    at,
+)
+
+_TINY = 1e-7
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """-log p(label), averaged over the batch. logits [B, C], labels int64 [B]."""
-    return -torch.log_softmax(logits, dim=1).gather(1, labels[:, None]).mean()
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """-log p(label), averaged over the batch; with smoothing e the target is (1 - e) on the label and e / C on every class.
+
+    logits [B, C], labels int64 [B]. Szegedy et al. 2015 (arXiv 1512.00567), section 7.
+    """
+    log_p = torch.log_softmax(logits, dim=1)
+    on_label = -log_p.gather(1, labels[:, None]).mean()
+    return on_label if label_smoothing == 0 else (1 - label_smoothing) * on_label - label_smoothing * log_p.mean()
 
 
-def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float, *, standardize: bool = False) -> Tensor:
     """T^2 KL(teacher || student) of the logits divided by T, summed over classes, averaged over the batch.
 
     logits and teacher_logits [B, C]. T^2 keeps the gradient's size independent of T. Hinton, Vinyals and Dean 2015
-    (arXiv 1503.02531), equation 2 and section 2.1.
+    (arXiv 1503.02531), equation 2 and section 2.1. standardize: see `standardized`.
     """
-    student = torch.log_softmax(logits / temperature, dim=1)
-    teacher = torch.log_softmax(teacher_logits / temperature, dim=1)
-    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+    if standardize:
+        logits, teacher_logits = standardized(logits), standardized(teacher_logits)
+    return temperature**2 * _divergence(logits / temperature, teacher_logits / temperature)
 
 
-def total(losses: Losses, logits: torch.Tensor, labels: torch.Tensor, teacher_logits: torch.Tensor | None) -> torch.Tensor:
-    """The weighted sum of a stage's losses; `teacher_logits` may be None where kd is not used."""
-    parts = []
-    if losses.ce is not None:
-        parts.append(losses.ce.weight * cross_entropy(logits, labels))
-    if losses.kd is not None:
-        if teacher_logits is None:
-            raise ValueError("the loss kd needs teacher logits, found none")
-        parts.append(losses.kd.weight * distillation(logits, teacher_logits, losses.kd.temperature))
-    return torch.stack(parts).sum()
+def standardized(logits: Tensor) -> Tensor:
+    """(x - mean) / std of each sample's logits [B, C], so that a student need not reach the teacher's range of logits.
+
+    Sun et al. 2024 (arXiv 2403.01427), algorithm 1; std is that of the C logits themselves (no n - 1).
+    """
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + _TINY)
+
+
+def decoupled_distillation(
+    logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float, *, alpha: float, beta: float
+) -> Tensor:
+    """T^2 (alpha TCKD + beta NCKD), averaged over the batch.
+
+    TCKD = KL of (p_label, 1 - p_label); NCKD = KL of the distributions among the other classes. Plain kd weighs NCKD by the
+    teacher's 1 - p_label, which is near 0 where the teacher is sure. logits and teacher_logits [B, C], labels int64 [B].
+    Zhao et al. 2022 (arXiv 2203.08679), equations 5 to 7.
+    """
+    ours, theirs = logits / temperature, teacher_logits / temperature
+    others = torch.ones_like(ours, dtype=torch.bool).scatter(1, labels[:, None], False)
+    binary = [_target_against_rest(x, labels, others) for x in (ours, theirs)]
+    target = F.kl_div(binary[0], binary[1], reduction="batchmean", log_target=True)
+    rest = _divergence(*(x[others].reshape(len(x), -1) for x in (ours, theirs)))
+    return temperature**2 * (alpha * target + beta * rest)
+
+
+def _target_against_rest(logits: Tensor, labels: Tensor, others: Tensor) -> Tensor:
+    """log p_label and log(1 - p_label), [B, 2]; the second from the other classes' logits, since 1 - p loses all digits near 1."""
+    log_p = torch.log_softmax(logits, dim=1)
+    rest = torch.logsumexp(log_p[others].reshape(len(log_p), -1), dim=1)
+    return torch.stack([log_p.gather(1, labels[:, None])[:, 0], rest], dim=1)
+
+
+def correlation_distillation(logits: Tensor, teacher_logits: Tensor, temperature: float, *, inter: float, intra: float) -> Tensor:
+    """T^2 (inter d_inter + intra d_intra), where d = 1 - Pearson's correlation of the softened probabilities.
+
+    d_inter over the classes of each sample, d_intra over the samples of each class; both averaged. logits and teacher_logits [B, C].
+    A match up to scale and shift is easier to reach for a student that is far below its teacher.
+    Huang et al. 2022 (arXiv 2205.10536), equations 5 to 10; T^2 as in the authors' code.
+    """
+    ours, theirs = torch.softmax(logits / temperature, dim=1), torch.softmax(teacher_logits / temperature, dim=1)
+    return temperature**2 * (inter * _distance(ours, theirs) + intra * _distance(ours.T, theirs.T))
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """1 - Pearson's correlation of the rows of `a` and `b`, averaged over the rows."""
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    return 1 - F.cosine_similarity(a, b, dim=1, eps=1e-8).mean()
+
+
+def calibration(logits: Tensor, labels: Tensor) -> Tensor:
+    """1/C sum over classes of |mean probability - frequency| in the batch. logits [B, C], labels int64 [B].
+
+    MDCA, Hebbalaguppe et al. 2022 (arXiv 2203.13834), equation 4.
+    """
+    frequency = F.one_hot(labels, logits.shape[1]).to(logits.dtype).mean(dim=0)
+    return (torch.softmax(logits, dim=1).mean(dim=0) - frequency).abs().mean()
+
+
+def _divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL(teacher || student), summed over classes, averaged over the batch."""
+    student, teacher = torch.log_softmax(logits, dim=1), torch.log_softmax(teacher_logits, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def total(
+    losses: Losses, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, fraction: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of a stage's losses, and each of them by name, unweighted and detached.
+
+    fraction: share of the stage's steps that is done, for what is scheduled. teacher_logits may be None where no loss needs them.
+    """
+    used = losses.used()
+    values = {name: _value(loss, logits, labels, teacher_logits, fraction) for name, loss in used.items()}
+    weighted = [at(used[name].weight, fraction) * value for name, value in values.items()]
+    return torch.stack(weighted).sum(), {name: value.detach() for name, value in values.items()}
+
+
+def _value(loss: Loss, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, fraction: float) -> Tensor:
+    if isinstance(loss, CrossEntropy):
+        return cross_entropy(logits, labels, loss.label_smoothing)
+    if isinstance(loss, Calibration):
+        return calibration(logits, labels)
+    if teacher_logits is None:
+        raise ValueError(f"the loss {type(loss).__name__} needs teacher logits, found none")
+    if isinstance(loss, Distillation):
+        return distillation(logits, teacher_logits, at(loss.temperature, fraction), standardize=loss.standardize)
+    if isinstance(loss, DecoupledDistillation):
+        temperature = at(loss.temperature, fraction)
+        return decoupled_distillation(logits, teacher_logits, labels, temperature, alpha=loss.alpha, beta=loss.beta)
+    assert isinstance(loss, CorrelationDistillation)
+    return correlation_distillation(logits, teacher_logits, at(loss.temperature, fraction), inter=loss.inter, intra=loss.intra)

@@ -9,8 +9,9 @@ from edgedistill.distill import checkpoint
 from edgedistill.distill.trainer import Lesson, Stage, fit
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
+from edgedistill.recipe.losses import CrossEntropy, Losses
 from edgedistill.recipe.schema import Recipe, Student, Teacher
-from edgedistill.recipe.stages import CrossEntropy, Losses, QatStage
+from edgedistill.recipe.stages import QatStage
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
 
 WEIGHTS = "model.safetensors"
@@ -36,7 +37,7 @@ def train_teacher(recipe: Recipe, lesson: Lesson, folder: Path) -> dict[str, Any
     module = model_of(recipe.teacher, recipe, len(lesson.data.classes))
     curve: list[dict[str, Any]] = []
     if (plan := recipe.teacher.train) is not None:
-        stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy()), plan.warmup)
+        stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy(label_smoothing=plan.label_smoothing)), plan.warmup)
         curve = fit(module, lesson, [stage], name="teacher", path=folder / _STATE, weight_decay=plan.weight_decay)
     return _save(module, folder, curve)
 

@@ -15,7 +15,7 @@ from edgedistill.distill import checkpoint
 from edgedistill.distill.losses import total
 from edgedistill.errors import UserError
 from edgedistill.progress import track
-from edgedistill.recipe.stages import Losses
+from edgedistill.recipe.losses import Losses
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.teach.signals import TeacherSignals
 from edgedistill.teach.views import Views
@@ -71,7 +71,8 @@ def fit(
     first_epoch: int = 0,
     at: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `module` in place; returns a curve with one record an epoch: stage, epoch, loss, val_accuracy, lr, seconds.
+    """Train `module` in place; returns a curve with one record an epoch: stage, epoch, loss (the weighted sum), losses (each by name,
+    unweighted), val_accuracy, lr, seconds.
 
     path: the checkpoint, written after each epoch; when it exists, training goes on from it.
     first_epoch: epochs that came before in this run, so that order and views go on instead of starting over.
@@ -95,20 +96,23 @@ def fit(
             # Dropout draws from the global generator: seeded by epoch, so that a resumed run repeats it.
             torch.manual_seed(lesson.seed * 1_000_003 + first_epoch + index)
 
-            def before_step(step: int, stage: Stage = stage, epoch: int = epoch, index: int = index) -> None:
+            def before_step(step: int, stage: Stage = stage, epoch: int = epoch, index: int = index) -> float:
+                fraction = (epoch + (step + 0.5) / steps) / stage.epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(stage, (epoch + (step + 0.5) / steps) / stage.epochs)
+                    group["lr"] = learning_rate(stage, fraction)
                 if at is not None:
                     at((index + step / steps) / len(plan))
+                return fraction
 
-            loss = _epoch(module, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
+            means = _epoch(module, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
+            loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise UserError(
                     f"{name}: the loss became {loss} in stage {stage.name}, epoch {epoch + 1}. "
                     f"Lower its lr ({stage.lr:g}) or check the images; the epochs before it are kept."
                 )
             accuracy = _accuracy(module.eval(), lesson)
-            record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "val_accuracy": accuracy}
+            record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, "val_accuracy": accuracy}
             record |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - started}
             curve.append(record)
             checkpoint.save(path, module, optimizer, {"curve": curve})
@@ -122,27 +126,30 @@ def _epoch(
     stage: Stage,
     number: int,
     optimizer: torch.optim.Optimizer,
-    before_step: Callable[[int], None],
+    before_step: Callable[[int], float],
     advance: Callable[..., None],
-) -> float:
-    """One pass over the training images, `number` of the run; returns the mean loss."""
+) -> dict[str, float]:
+    """One pass over the training images, `number` of the run; returns the mean `loss`, and of each loss in it.
+
+    before_step: sets what is scheduled, and tells the share of the stage that is done.
+    """
     module.train()
     batches = lesson.batches(number)
     view = number % lesson.view_count
-    needs_teacher = stage.losses.kd is not None
-    summed = torch.zeros(())
+    summed: dict[str, torch.Tensor] = {}
     for step, indices in enumerate(batches):
-        before_step(step)
+        fraction = before_step(step)
         labels = torch.from_numpy(lesson.data.labels[indices])
-        signals = lesson.signals.batch(indices, view) if needs_teacher and lesson.signals is not None else None
-        loss = total(stage.losses, module(lesson.views.batch(indices, view)), labels, signals)
+        signals = lesson.signals.batch(indices, view) if stage.losses.needs_teacher and lesson.signals is not None else None
+        loss, values = total(stage.losses, module(lesson.views.batch(indices, view)), labels, signals, fraction)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        # Summed as a tensor: reading the value each step would make an accelerator wait.
-        summed += loss.detach()
+        # Summed as tensors: reading a value each step would make an accelerator wait.
+        for name, value in {"loss": loss.detach(), **values}.items():
+            summed[name] = summed[name] + value if name in summed else value
         advance(1, stage=stage.name)
-    return float(summed) / len(batches)
+    return {name: float(value) / len(batches) for name, value in summed.items()}
 
 
 def _accuracy(module: nn.Module, lesson: Lesson) -> float:

@@ -55,7 +55,7 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     )
     cache = runs_dir / ".cache" / "signals" / key
     taught = lesson
-    if any(stage.losses.kd is not None for stage in recipe.distill.stages):
+    if any(stage.losses.needs_teacher for stage in recipe.distill.stages):
         model = stages.trained(recipe.teacher, recipe, classes, state.path("teacher"))
         answers = signals.compute(model, images, views, recipe.data.views, cache, batch_size=recipe.data.batch_size)
         taught = replace(lesson, signals=answers)

@@ -17,6 +17,17 @@ class Train(Config):
     lr: float = Field(1.0e-3, gt=0, le=10, description="Highest learning rate; it falls to 0 along a cosine.")
     weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the learning rate rises from 0.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes.")
+    allow_label_smoothing: bool = Field(
+        False, description="Needed for label_smoothing, which makes a teacher more accurate and a worse teacher (arXiv:1906.02629)."
+    )
+
+    @model_validator(mode="after")
+    def _teaches_well(self) -> "Train":
+        if self.label_smoothing and not self.allow_label_smoothing:
+            found = f"found label_smoothing {self.label_smoothing:g}"
+            raise mistake("0, since a teacher trained with it teaches worse (arXiv:1906.02629); allow_label_smoothing: true insists", found)
+        return self
 
 
 class _Model(Config):

@@ -1,40 +1,13 @@
-"""The distill part of a recipe: the losses and the stages align, finetune and qat."""
+"""The distill part of a recipe: the stages align, finetune and qat."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, mistake, nearest
+from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses
 
 STAGES = ("align", "finetune", "qat")
-
-
-class CrossEntropy(Config):
-    """Cross-entropy with the labels."""
-
-    weight: float = Field(1.0, ge=0, description="Factor of this loss in the sum.")
-
-
-class Distillation(Config):
-    """Kullback-Leibler divergence from the teacher's softened answers (arXiv:1503.02531)."""
-
-    weight: float = Field(1.0, ge=0, description="Factor of this loss in the sum.")
-    temperature: float = Field(
-        4.0, gt=0, le=100, description="Both models' logits are divided by it; the loss is multiplied by its square."
-    )
-
-
-class Losses(Config):
-    """The losses of a stage; null or absent means that a loss isn't used."""
-
-    ce: CrossEntropy | None = Field(None, description="Cross-entropy with the labels.")
-    kd: Distillation | None = Field(None, description="Divergence from the teacher's answers.")
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> "Losses":
-        if not any(loss is not None and loss.weight > 0 for loss in (self.ce, self.kd)):
-            raise mistake("at least one of ce and kd with a weight above 0")
-        return self
 
 
 def _stage_name(value: Any) -> Any:
