@@ -35,7 +35,7 @@ def wanted(targets: list[str]) -> list[ArtifactSpec]:
 
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
-    """One step a format, in parallel: converters wait on themselves more than on each other."""
+    """One step a format, two at a time: a converter keeps one core busy."""
     from edgedistill.export.lower import lower
     from edgedistill.export.programs import FORMATS
 
