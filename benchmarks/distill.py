@@ -70,9 +70,9 @@ class Bench:
             folder / "teacher", lambda f: self.scored(recipe, recipe.teacher, f, lambda: stages.train_teacher(recipe, self.lesson, f))
         )
         model = stages.trained(recipe.teacher, recipe, len(self.images.classes), folder / "teacher")
-        started = time.perf_counter()
-        answers = signals.compute(model, self.images, views, recipe.data.views, folder / "signals", batch_size=64)
-        self.teaching_s = time.perf_counter() - started
+        fill = lambda folder: signals.compute(model, self.images, views, recipe.data.views, folder, batch_size=64)  # noqa: E731
+        self.teaching_s = once(folder / "signals", lambda f: {"seconds": seconds_of(lambda: fill(f))})["seconds"]
+        answers = fill(folder / "signals")
         self.taught = replace(self.lesson, signals=answers)
         labels = self.images.labels.copy()
         train = self.images.indices["train"]
@@ -97,9 +97,7 @@ class Bench:
         from edgedistill.tasks.image_classification import predict, softmax
         from edgedistill.verify.intervals import calibration
 
-        started = time.perf_counter()
-        train()
-        seconds = time.perf_counter() - started
+        seconds = seconds_of(train)
         model = stages.trained(config, recipe, len(self.images.classes), folder)
         unseen = np.concatenate([self.images.indices["val"], self.images.indices["holdout"]])
         logits, labels = predict(model, self.images.images[unseen]), self.images.labels[unseen]
@@ -113,6 +111,13 @@ def once(folder: Path, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "result.json", work(folder))
     return read_json(folder / "result.json")
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """How long `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def half_width(values: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
@@ -11,6 +12,7 @@ from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
+from edgedistill.quantize.temperature import divide_classifier
 from edgedistill.quantize.ties import break_ties
 from edgedistill.verify.reference import Reference
 
@@ -211,6 +213,35 @@ def test_both_forms_are_one_program(state: QuantizedState, trained: QATModule) -
     assert not [n for n in state.converted.graph.nodes if n.target == torch.ops.aten.batch_norm.default]
     steps = (state.converted(IMAGES) - trained(IMAGES)).abs() / state.output_scale
     assert steps.mean() < 0.5, "converting must not change what was trained"
+
+
+def test_a_temperature_changes_the_scale_of_the_logits_and_no_integer(state: QuantizedState, trained: QATModule) -> None:
+    cooled = convert(trained, 2.0)
+    assert cooled.temperature == 2.0
+    for form in ("converted", "unfolded"):
+        assert torch.allclose(getattr(cooled, form)(IMAGES), getattr(state, form)(IMAGES) / 2, rtol=1e-6)
+    before, after = state_tensors(state.converted), state_tensors(cooled.converted)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"4.weight_scale", "output.scale", "activations"}
+    assert cooled.output_scale == pytest.approx(state.output_scale / 2)
+    assert cooled.sha256 != state.sha256
+
+
+def test_a_temperature_stays_out_of_a_network_that_does_not_end_in_a_layer() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4), nn.ReLU6())
+    module = prepare_qat(net.eval(), 16).train()
+    module(IMAGES)
+    assert convert(module, 2.0).temperature == 1.0
+    assert torch.equal(convert(module, 2.0).unfolded(IMAGES), convert(module).unfolded(IMAGES))
+
+
+def test_a_temperature_goes_into_the_classifier_of_a_float_model() -> None:
+    model = timm.create_model("test_resnet", num_classes=4).eval()
+    before = model(IMAGES)
+    assert divide_classifier(model, 2.0)
+    assert torch.allclose(model(IMAGES), before / 2, atol=1e-6)
+    assert not divide_classifier(timm.create_model("test_resnet", num_classes=0), 2.0)
 
 
 def test_the_hash_tells_when_the_state_changes(state: QuantizedState) -> None:

@@ -154,6 +154,10 @@ def test_verdict_command_recipe_hashes_and_meanings_are_there(page, summary):
         assert meaning.lower() in page.text.lower()
 
 
+def test_what_the_logits_were_divided_by_is_told(page):
+    assert "logits are divided by 1.25 (student), 1.50 (int8), fitted on val" in page.text
+
+
 def test_unavailable_is_shown_with_its_reason_and_never_as_zero(page, summary):
     why = artifact(summary, "student-int8.mlpackage")["latency_ms"]["unavailable"]
     row = page.tables[MEASURED]["student-int8.mlpackage"]

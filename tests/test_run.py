@@ -57,6 +57,9 @@ def test_the_ladder_has_every_rung_and_the_verdict_its_interval(summary: dict[st
     assert set(rungs[5:]) == ARTIFACTS - {"teacher-fp32.onnx"}
     assert summary["ladder"][0]["accuracy"]["val"]["value"] > 0.8
     assert summary["verdict"]["outcome"] in ("helped", "no_difference", "hurt")
+    assert set(summary["state"]["temperature"]) == {"student", "int8"}
+    assert all(value > 0 for value in summary["state"]["temperature"].values())
+    assert set(summary["curves"]["student"][-1]["losses"]) == {"ce", "kd"}
     low, high = summary["verdict"]["interval"]
     assert low <= summary["verdict"]["difference"] <= high
     assert len(summary["curves"]["student"]) == 8

@@ -130,6 +130,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
 
 def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
+    from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import load_converted, score
 
@@ -140,6 +141,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
         rungs = float_rungs(state, recipe, len(images.classes))
+        divide_classifier(rungs["student"].model, state.result("programs")["temperature"]["student"])
         score(rungs | {"converted": load_converted(state.path("programs", "student-converted.pt2"))}, images, "holdout", folder)
 
     state.step("holdout", state.result("programs"), work)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.qat import QATModule
+    from edgedistill.quantize.rewrite import Preprocessed
     from edgedistill.recipe.load import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.teach.imageset import ImageSet
@@ -90,9 +91,11 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
     """
     from edgedistill.distill import stages
+    from edgedistill.distill.calibrate import Tempered
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
+    from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.verify.reference import Reference
     from edgedistill.verify.rungs import score
 
@@ -104,19 +107,36 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
             state.forget(later)
         rungs = float_rungs(state, recipe, len(images.classes))
         module = stages.restored(prepared(), state.path("qat"))
-        quantized = convert(module)
-        score(rungs | {"fake_quant": module, "converted": Reference(quantized.converted)}, images, "val", folder)
+        fitted = {"student": 1.0, "int8": 1.0}
+        if recipe.distill.calibrate:
+            fitted = {name: _temperature(model, images) for name, model in (("student", rungs["student"]), ("int8", module))}
+        if not divide_classifier(rungs["student"].model, fitted["student"]):
+            fitted["student"] = 1.0
+        quantized = convert(module, fitted["int8"])
+        temperature = fitted | {"int8": quantized.temperature}
+        log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
+        simulated = {"fake_quant": Tempered(module, quantized.temperature), "converted": Reference(quantized.converted)}
+        score(rungs | simulated, images, "val", folder)
         for name in ("student", "teacher"):
             save_program(plain_batchnorm(rungs[name]), size, folder / f"{name}-float.pt2")
         save_program(quantized.converted, size, folder / "student-converted.pt2")
         save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
-        return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+        return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "temperature": temperature}
 
-    state.step("programs", [state.result(s) for s in ("teacher", "student", "qat", "control")], work)
+    trained = [state.result(s) for s in ("teacher", "student", "qat", "control")]
+    state.step("programs", [*trained, recipe.distill.calibrate], work)
 
 
-def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, nn.Module]:
-    """The floating-point models of a run by rung: teacher, control where there is one, student; in evaluation mode."""
+def _temperature(model: nn.Module, images: ImageSet) -> float:
+    from edgedistill.distill.calibrate import fit_temperature
+    from edgedistill.tasks.image_classification import predict
+
+    val = images.indices["val"]
+    return fit_temperature(predict(model, images.images[val]), images.labels[val])
+
+
+def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
+    """The floating-point models of a run by rung, as trained: teacher, control where there is one, student; in evaluation mode."""
     from edgedistill.distill import stages
 
     names = ["teacher", *(["control"] if recipe.distill.control else []), "student"]

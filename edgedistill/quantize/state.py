@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule
+from edgedistill.quantize.temperature import divide_logits
 from edgedistill.quantize.ties import break_ties
 
 
@@ -22,16 +23,21 @@ class QuantizedState:
     unfolded:  the same program with float weights on the int8 grid behind quantize and dequantize, which LiteRT needs.
     output_scale: the LSB of the logits, in logits.
     sha256: hash over every weight, scale, zero point and bias, in execution order.
+    temperature: what the logits were divided by; 1 where it could not be folded into the last layer.
     """
 
     converted: GraphModule
     unfolded: GraphModule
     output_scale: float
     sha256: str
+    temperature: float
 
 
-def convert(module: QATModule) -> QuantizedState:
-    """Freeze a trained `module` into its quantized state; the module is left as it was, in evaluation mode."""
+def convert(module: QATModule, temperature: float = 1.0) -> QuantizedState:
+    """Freeze a trained `module` into its quantized state; the module is left as it was, in evaluation mode.
+
+    temperature: the state's logits are those of the module divided by it, where its last layer can take it in; see `temperature`.
+    """
     from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint, convert_pt2e
 
@@ -40,6 +46,7 @@ def convert(module: QATModule) -> QuantizedState:
     graph = copy.deepcopy(module.graph_module)
     fold_batchnorm(graph)
     unfolded = convert_pt2e(graph, fold_quantize=False)
+    folded = temperature if divide_logits(unfolded, temperature) else 1.0
     break_ties(unfolded)
     round_weights(unfolded)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
@@ -47,7 +54,7 @@ def convert(module: QATModule) -> QuantizedState:
     converted = copy.deepcopy(unfolded)
     constant_fold(converted, _quant_node_constraint)
     tensors = state_tensors(converted)
-    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), digest(tensors))
+    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), digest(tensors), folded)
 
 
 def _weighted() -> tuple[object, ...]:

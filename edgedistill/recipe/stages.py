@@ -83,4 +83,7 @@ class Distill(Config):
         description="Also train the same student without the teacher, for as many steps and images: what tells if distillation helped.",
     )
     weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
+    calibrate: bool = Field(
+        True, description="Divide the student's logits by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
+    )
     stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(_DEFAULT_STAGES, description="align, finetune or both, and then qat.")

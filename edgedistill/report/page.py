@@ -143,8 +143,16 @@ def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", _date(summary.get("created"))),
         ("Data", _data(data) if data else words(data).text),
         ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
+        ("Calibration", _calibration(get(summary, "state", "temperature"))),
         ("Time", show(total, seconds).text + ", the sum of all steps"),
     ]
+
+
+def _calibration(temperature: Any) -> str:
+    if not isinstance(temperature, Mapping) or "unavailable" in temperature:
+        return words(temperature).text
+    parts = [f"{show(value, figures).text} ({name})" for name, value in temperature.items()]
+    return "logits are divided by " + ", ".join(parts) + ", fitted on val"
 
 
 def _data(data: Any) -> str:

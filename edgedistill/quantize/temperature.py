@@ -1,0 +1,54 @@
+"""Folds a temperature into the last layer: the logits are divided by it, and the program stays what it was."""
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from edgedistill.quantize.graph import tensor_of
+
+_ATEN = torch.ops.aten
+_PASSING = (_ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim)
+_WEIGHTED = (_ATEN.linear.default, _ATEN.conv2d.default, _ATEN.conv2d.padding)
+
+
+def divide_classifier(model: nn.Module, temperature: float) -> bool:
+    """Divide weight and bias of a timm model's classifier in place; False, with the model as it was, where it has no such layer."""
+    classifier = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(classifier, (nn.Linear, nn.Conv2d)):
+        return False
+    with torch.no_grad():
+        for parameter in classifier.parameters(recurse=False):
+            parameter.div_(temperature)
+    return True
+
+
+def divide_logits(graph: GraphModule, temperature: float) -> bool:
+    """Divide the logits of a converted graph with float weights, in place; False, with the graph as it was, where it cannot be folded.
+
+    The scales of the last weights and of the logits are divided, and with them the float weights and bias: every integer and
+    every multiplier between scales stays, so the int8 program is the same, and only the meaning of its output's steps changes.
+    """
+    ops = torch.ops.quantized_decomposed
+    steps: list[Node] = []
+    node = next(n for n in graph.graph.nodes if n.op == "output").all_input_nodes[0]
+    while node.target not in _WEIGHTED:
+        if node.target in (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default):
+            steps.append(node)
+        elif node.target not in _PASSING:
+            return False
+        node = node.all_input_nodes[0]
+    dequantize = node.args[1]
+    if not steps or not isinstance(dequantize, Node) or dequantize.target != ops.dequantize_per_channel.default:
+        return False
+    quantize = dequantize.args[0]
+    assert isinstance(quantize, Node)
+    for step in steps:
+        step.args = (step.args[0], step.args[1] / temperature, *step.args[2:])  # type: ignore[operator]
+    constants = {dequantize.args[1], quantize.args[1], quantize.args[0], *node.args[2:3]} - {None}
+    # By name: quantize and dequantize may read one scale through two nodes.
+    for name in {str(constant.target) for constant in constants if isinstance(constant, Node)}:
+        constant = next(c for c in constants if isinstance(c, Node) and str(c.target) == name)
+        with torch.no_grad():
+            tensor_of(graph, constant).div_(temperature)
+    graph.recompile()
+    return True

@@ -1,0 +1,31 @@
+"""Temperature scaling on logits whose true temperature is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgedistill.distill.calibrate import Tempered, fit_temperature
+from edgedistill.tasks.image_classification import softmax
+from edgedistill.verify.intervals import calibration
+
+RNG = np.random.default_rng(0)
+TRUE = RNG.normal(size=(4000, 5)) * 1.5
+LABELS = np.array([RNG.choice(5, p=row) for row in softmax(TRUE)])
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_that_logits_were_multiplied_by_is_found(temperature: float) -> None:
+    found = fit_temperature((TRUE * temperature).astype(np.float32), LABELS)
+    assert found == pytest.approx(temperature, rel=0.06)
+    before = calibration(softmax(TRUE * temperature), LABELS)["ece"]
+    after = calibration(softmax(TRUE * temperature / found), LABELS)["ece"]
+    assert after < 0.02
+    assert temperature == 1.0 or before > 5 * after
+
+
+def test_without_a_mistake_there_is_nothing_to_fit() -> None:
+    assert fit_temperature(TRUE, TRUE.argmax(axis=1)) == 1.0
+
+
+def test_a_tempered_model_divides_its_logits() -> None:
+    assert torch.equal(Tempered(torch.nn.Identity(), 2.0)(torch.tensor([[2.0, 4.0]])), torch.tensor([[1.0, 2.0]]))
