@@ -31,7 +31,7 @@ def write_bundle(
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.
     """
-    remove_bundle(folder)
+    _check_ours(folder)
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
@@ -68,12 +68,17 @@ def write_bundle(
         "versions": model["versions"],
     }  # fmt: skip
     write_json(temporary / _MANIFEST, manifest)
+    remove_bundle(folder)
     temporary.rename(folder)
     return folder
 
 
 def remove_bundle(folder: Path) -> None:
     """Remove an older bundle, so that none stands for artifacts that it was not made of; UserError when `folder` is not one."""
+    _check_ours(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_ours(folder: Path) -> None:
     if folder.exists() and not (folder / _MANIFEST).exists():
         raise UserError(f"{folder} exists and is not a bundle of edgedistill (it has no {_MANIFEST}); move it, or choose another --out")
-    shutil.rmtree(folder, ignore_errors=True)
