@@ -81,7 +81,7 @@ def test_decoupled_distillation() -> None:
 
 
 def test_decoupled_distillation_with_the_teachers_own_weights_is_plain_distillation() -> None:
-    """Equation 6 of the paper: KD = TCKD + (1 - p_label) NCKD, sample by sample."""
+    """The identity that the paper starts from: KD = TCKD + (1 - p_label) NCKD, sample by sample."""
     for i in range(7):
         student, teacher = torch.tensor(STUDENT[i : i + 1]), torch.tensor(TEACHER[i : i + 1])
         beta = float(1 - probabilities(TEACHER[i : i + 1])[0, LABELS[i]])

@@ -13,15 +13,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     It is 1 where every prediction is right: the likelihood then grows without end as T goes to 0, and tells nothing.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
     logits = logits.astype(np.float64)
 
     def loss(log_t: float) -> float:
-        scaled = logits / np.exp(log_t)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean())
+        return float(-log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_BOUNDS), method="bounded").x))
 

@@ -21,11 +21,9 @@ _TINY = 1e-7
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """-log p(label), averaged over the batch; with smoothing e the target is (1 - e) on the label and e / C on every class.
 
-    logits [B, C], labels int64 [B]. Szegedy et al. 2015 (arXiv 1512.00567), section 7.
+    logits [B, C], labels int64 [B]. Szegedy et al. 2015 (arXiv 1512.00567).
     """
-    log_p = torch.log_softmax(logits, dim=1)
-    on_label = -log_p.gather(1, labels[:, None]).mean()
-    return on_label if label_smoothing == 0 else (1 - label_smoothing) * on_label - label_smoothing * log_p.mean()
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float, *, standardize: bool = False) -> Tensor:
@@ -55,7 +53,7 @@ def decoupled_distillation(
 
     TCKD = KL of (p_label, 1 - p_label); NCKD = KL of the distributions among the other classes. Plain kd weighs NCKD by the
     teacher's 1 - p_label, which is near 0 where the teacher is sure. logits and teacher_logits [B, C], labels int64 [B].
-    Zhao et al. 2022 (arXiv 2203.08679), equations 5 to 7.
+    Zhao et al. 2022 (arXiv 2203.08679).
     """
     ours, theirs = logits / temperature, teacher_logits / temperature
     others = torch.ones_like(ours, dtype=torch.bool).scatter(1, labels[:, None], False)
@@ -77,7 +75,7 @@ def correlation_distillation(logits: Tensor, teacher_logits: Tensor, temperature
 
     d_inter over the classes of each sample, d_intra over the samples of each class; both averaged. logits and teacher_logits [B, C].
     A match up to scale and shift is easier to reach for a student that is far below its teacher.
-    Huang et al. 2022 (arXiv 2205.10536), equations 5 to 10; T^2 as in the authors' code.
+    Huang et al. 2022 (arXiv 2205.10536); T^2 as in kd.
     """
     ours, theirs = torch.softmax(logits / temperature, dim=1), torch.softmax(teacher_logits / temperature, dim=1)
     return temperature**2 * (inter * _distance(ours, theirs) + intra * _distance(ours.T, theirs.T))
@@ -92,7 +90,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 def calibration(logits: Tensor, labels: Tensor) -> Tensor:
     """1/C sum over classes of |mean probability - frequency| in the batch. logits [B, C], labels int64 [B].
 
-    MDCA, Hebbalaguppe et al. 2022 (arXiv 2203.13834), equation 4.
+    MDCA, Hebbalaguppe et al. 2022 (arXiv 2203.13834).
     """
     frequency = F.one_hot(labels, logits.shape[1]).to(logits.dtype).mean(dim=0)
     return (torch.softmax(logits, dim=1).mean(dim=0) - frequency).abs().mean()

@@ -67,6 +67,6 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities float64 [N, classes] of logits [N, classes]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    from scipy import special
+
+    return special.softmax(logits.astype(np.float64), axis=1)
