@@ -10,9 +10,7 @@ from edgedistill.files import write_bytes
 def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
     """Write `program` (float, or quantized with folded weights) as `path`; the precision is in the program itself."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.exir import to_edge_transform_and_lower
 
-    # The dialect's validity checks take a fifth of the time. What they would find cannot be lowered or fails when the file is run.
-    config = EdgeCompileConfig(_check_ir_validity=False)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], compile_config=config)
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     write_bytes(path, bytes(lowered.to_executorch().buffer))
