@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import lowered
+from edgedistill.pipeline import artifacts
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -31,11 +31,11 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
     """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
         train(state, loaded, runs_dir)
-        specs = lowered.wanted(loaded.recipe.targets)
-        lowered.export(state, loaded.recipe, specs)
-        lowered.execute(state, loaded.recipe, specs, "val")
-        lowered.execute(state, loaded.recipe, specs, "bench")
-        lowered.score_holdout(state, loaded.recipe, specs)
+        specs = artifacts.wanted(loaded.recipe.targets)
+        artifacts.export(state, loaded.recipe, specs)
+        artifacts.execute(state, loaded.recipe, specs, "val")
+        artifacts.execute(state, loaded.recipe, specs, "bench")
+        artifacts.score_holdout(state, loaded.recipe, specs)
         return write_outcome(state)
 
 
@@ -54,23 +54,23 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[s
     with open_run(_existing(run_dir)) as state:
         recipe = _recipe(state)
         targets = targets or recipe.targets
-        wanted = lowered.wanted(targets)
+        wanted = artifacts.wanted(targets)
         # With what earlier targets asked for, which stays in the run and stays proven.
-        specs = list(dict.fromkeys([*lowered.exported(state), *wanted]))
-        lowered.export(state, recipe, specs)
-        lowered.execute(state, recipe, specs, "val")
+        specs = list(dict.fromkeys([*artifacts.exported(state), *wanted]))
+        artifacts.export(state, recipe, specs)
+        artifacts.execute(state, recipe, specs, "val")
         summary = write_outcome(state, targets=targets, out=out)
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
-    artifacts = [a for a in summary["artifacts"] if a["name"] in names]
-    return {"run": summary["run"], "status": status_of(artifacts, []), "artifacts": artifacts, "bundles": summary["bundles"]}
+    asked = [a for a in summary["artifacts"] if a["name"] in names]
+    return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, "bundles": summary["bundles"]}
 
 
 def verify(run_dir: Path) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     with open_run(_existing(run_dir)) as state:
-        lowered.execute(state, _recipe(state), _artifacts(state), "val", again=True)
+        artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
         summary = write_outcome(state)
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs")}
 
@@ -78,7 +78,7 @@ def verify(run_dir: Path) -> dict[str, Any]:
 def bench(run_dir: Path) -> dict[str, Any]:
     """Measure every artifact of a run on this machine again."""
     with open_run(_existing(run_dir)) as state:
-        lowered.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
+        artifacts.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
         summary = write_outcome(state)
     return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
 
@@ -105,7 +105,7 @@ def _recipe(state: Run) -> Recipe:
 
 
 def _artifacts(state: Run) -> list[ArtifactSpec]:
-    found = lowered.exported(state)
+    found = artifacts.exported(state)
     if not found:
         raise UserError(f"{state.folder} has no artifacts; make them with `edgedistill export {state.folder}`")
     return found

@@ -24,8 +24,8 @@ def fold_batchnorm(graph: GraphModule) -> int:
         convolution = scaled.args[0] if scaled.target == _ATEN.div.Tensor else None
         if not isinstance(convolution, Node) or not isinstance(weight := convolution.args[1], Node):
             continue
-        product = weight.all_input_nodes[0]
-        if product.target != _ATEN.mul.Tensor:
+        product = next(iter(weight.all_input_nodes), None)
+        if product is None or product.target != _ATEN.mul.Tensor:
             continue
         gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]

@@ -44,11 +44,9 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     assert isinstance(quantize, Node)
     for step in steps:
         step.args = (step.args[0], step.args[1] / temperature, *step.args[2:])  # type: ignore[operator]
-    constants = {dequantize.args[1], quantize.args[1], quantize.args[0], *node.args[2:3]} - {None}
     # By name: quantize and dequantize may read one scale through two nodes.
-    for name in {str(constant.target) for constant in constants if isinstance(constant, Node)}:
-        constant = next(c for c in constants if isinstance(c, Node) and str(c.target) == name)
-        with torch.no_grad():
-            tensor_of(graph, constant).div_(temperature)
+    constants = {str(c.target): c for c in (dequantize.args[1], *quantize.args[:2], *node.args[2:3]) if isinstance(c, Node)}
+    for constant in constants.values():
+        tensor_of(graph, constant).div_(temperature)
     graph.recompile()
     return True
