@@ -10,6 +10,7 @@ from PIL import Image
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
 from edgedistill.teach import imageset, signals, sources
+from edgedistill.teach import views as views_module
 from edgedistill.teach.views import Views
 
 FRACTIONS = (0.2, 0.2)
@@ -90,6 +91,25 @@ def test_views_replay_and_differ() -> None:
     assert (first != Views(images, Augment(hflip=True, brightness=0.2, erase=0.5), seed=2).batch(indices, 0)).any()
     assert first.min() >= 0
     assert first.max() <= 1
+    again = Views(images, Augment(hflip=True, brightness=0.2, erase=0.5), seed=1)
+    assert (first[1] == again.batch(np.array([1]), 0)[0]).all(), "nor on what was drawn before"
+    assert (first == again.batch(indices, 0)).all()
+
+
+@pytest.mark.parametrize(("most", "made"), [(2**30, {0: [0, 1, 2], 1: [0]}), (0, {0: [0, 1, 1, 2, 0], 1: [0]})])
+def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.MonkeyPatch, most: int, made: dict) -> None:
+    monkeypatch.setattr(views_module, "_KEPT_BYTES", most)
+    images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
+    views = Views(images, Augment(hflip=True), seed=1)
+    found: dict[int, list[int]] = {}
+    one = views._one
+    monkeypatch.setattr(views, "_one", lambda image, index, view: (found.setdefault(view, []).append(index), one(image, index, view))[1])
+    batches = [(np.array(indices), view) for indices, view in (([0, 1], 0), ([1, 2, 0], 0), ([0], 1))]
+    answers = [views.batch(*batch) for batch in batches]
+    assert found == made
+    monkeypatch.setattr(views_module, "_KEPT_BYTES", 0)
+    for batch, answer in zip(batches, answers, strict=True):
+        assert (answer == Views(images, Augment(hflip=True), seed=1).batch(*batch)).all()
 
 
 BASE = {"teacher": "t", "data": "d", "preprocessing": {"image_size": 32}, "augment": {"shift": 0.1}, "seed": 0}
