@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.files import read_json, write_json
 from edgedistill.recipe.schema import Recipe
+from edgedistill.run import Run
 
 KD = {"kd": {}}
 LOSSES: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def recipe_of(task: dict[str, Any], losses: dict[str, Any], seed: int) -> Recipe
 
 
 class Bench:
-    """One task and seed: data, teacher and its signals, made once."""
+    """One task and seed: data, teacher and its signals, made once; each result is a step of a run folder."""
 
     def __init__(self, task: dict[str, Any], seed: int, folder: Path) -> None:
         from edgedistill.distill import stages
@@ -58,22 +58,21 @@ class Bench:
         from edgedistill.teach import imageset, load, signals
         from edgedistill.teach.views import Views
 
+        self.task, self.seed, self.run = task, seed, Run(folder)
         recipe = recipe_of(task, KD, seed)
-        self.task, self.seed, self.folder = task, seed, folder
-        (folder / "data").mkdir(parents=True, exist_ok=True)
-        if not (folder / "data" / "data.json").exists():
-            load.prepare(load.listing(recipe.data), recipe.data, seed, folder / "data")
-        self.images = imageset.load(folder / "data")
+        found = load.listing(recipe.data)
+        self.run.step("data", [task, seed], lambda f: load.prepare(found, recipe.data, seed, f))
+        self.images = imageset.load(self.run.path("data"))
         views = Views(self.images.images, recipe.data.augment, seed)
         self.lesson = Lesson(self.images, views, recipe.data.views, recipe.data.batch_size, seed)
-        self.teacher = once(
-            folder / "teacher", lambda f: self.scored(recipe, recipe.teacher, f, lambda: stages.train_teacher(recipe, self.lesson, f))
-        )
-        model = stages.trained(recipe.teacher, recipe, len(self.images.classes), folder / "teacher")
-        fill = lambda folder: signals.compute(model, self.images, views, recipe.data.views, folder, batch_size=64)  # noqa: E731
-        self.teaching_s = once(folder / "signals", lambda f: {"seconds": seconds_of(lambda: fill(f))})["seconds"]
-        answers = fill(folder / "signals")
-        self.taught = replace(self.lesson, signals=answers)
+        self.teacher = self.trained("teacher", recipe, recipe.teacher, lambda f: stages.train_teacher(recipe, self.lesson, f))
+        model = stages.trained(recipe.teacher, recipe, len(self.images.classes), self.run.path("teacher"))
+
+        def answer(signals_folder: Path) -> signals.TeacherSignals:
+            return signals.compute(model, self.images, views, recipe.data.views, signals_folder, batch_size=64)
+
+        self.teaching_s = self.run.step("signals", [task, seed], lambda f: seconds_of(lambda: answer(f)))
+        self.taught = replace(self.lesson, signals=answer(self.run.path("signals")))
         labels = self.images.labels.copy()
         train = self.images.indices["train"]
         labels[train] = predict(model, self.images.images[train]).argmax(axis=1)
@@ -85,32 +84,24 @@ class Bench:
 
         recipe = recipe_of(self.task, losses or KD, self.seed)
         lesson = self.taught if losses else self.predicted if name == CONTROLS[1] else self.lesson
-        folder = self.folder / "".join(c if c.isalnum() else "-" for c in name)
-        return once(
-            folder,
-            lambda f: self.scored(recipe, recipe.student, f, lambda: stages.train_float(recipe, lesson, f, distilled=losses is not None)),
-        )
+        step = "".join(c if c.isalnum() else "-" for c in name)
+        return self.trained(step, recipe, recipe.student, lambda f: stages.train_float(recipe, lesson, f, distilled=losses is not None))
 
-    def scored(self, recipe: Recipe, config: Any, folder: Path, train: Callable[[], Any]) -> dict[str, Any]:
+    def trained(self, step: str, recipe: Recipe, config: Any, train: Callable[[Path], Any]) -> dict[str, Any]:
         """Train, and score on val and holdout: accuracy, expected calibration error, seconds of training."""
         from edgedistill.distill import stages
         from edgedistill.tasks.image_classification import predict, softmax
         from edgedistill.verify.intervals import calibration
 
-        seconds = seconds_of(train)
-        model = stages.trained(config, recipe, len(self.images.classes), folder)
-        unseen = np.concatenate([self.images.indices["val"], self.images.indices["holdout"]])
-        logits, labels = predict(model, self.images.images[unseen]), self.images.labels[unseen]
-        ece = calibration(softmax(logits), labels)["ece"]
-        return {"accuracy": float((logits.argmax(axis=1) == labels).mean()), "ece": ece, "seconds": seconds, "n": len(labels)}
+        def work(folder: Path) -> dict[str, Any]:
+            seconds = seconds_of(lambda: train(folder))
+            model = stages.trained(config, recipe, len(self.images.classes), folder)
+            unseen = np.concatenate([self.images.indices["val"], self.images.indices["holdout"]])
+            logits, labels = predict(model, self.images.images[unseen]), self.images.labels[unseen]
+            ece = calibration(softmax(logits), labels)["ece"]
+            return {"accuracy": float((logits.argmax(axis=1) == labels).mean()), "ece": ece, "seconds": seconds, "n": len(labels)}
 
-
-def once(folder: Path, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """What `work` gave, kept in `folder`."""
-    if not (folder / "result.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "result.json", work(folder))
-    return read_json(folder / "result.json")
+        return self.run.step(step, [step, recipe.model_dump(mode="json")], work)
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
