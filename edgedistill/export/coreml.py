@@ -38,7 +38,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
 def import_coremltools(without: Sequence[str] = ("sklearn", "executorch")) -> ModuleType:
     """Import coremltools, letting it believe that the packages `without` are not installed.
 
-    It imports each package that it can convert from: 8 s instead of 3 s, and 1 s without torchvision and torchao as well.
+    It imports each package that it can convert from: 8 s instead of 3 s, and less than 2 s without torchvision and torchao as well.
     A package that was imported before stays in use.
     """
     hidden = [name for name in without if name not in sys.modules]
