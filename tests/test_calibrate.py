@@ -6,7 +6,7 @@ import torch
 
 from edgedistill.distill.calibrate import Tempered, fit_temperature
 from edgedistill.tasks.image_classification import softmax
-from edgedistill.verify.intervals import calibration
+from edgedistill.verify.calibration import calibration
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.normal(size=(4000, 5)) * 1.5

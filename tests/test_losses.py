@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.distill.losses import calibration, correlation_distillation, cross_entropy, decoupled_distillation, distillation, total
+from edgedistill.distill.criterion import Criterion, student_signals
+from edgedistill.distill.features import attention_transfer, contrastive_distillation, hint, relational_distillation
+from edgedistill.distill.losses import calibration, correlation_distillation, cross_entropy, decoupled_distillation, distillation
 from edgedistill.distill.trainer import Stage, learning_rate
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses, Ramp
 
@@ -114,9 +116,16 @@ def test_calibration() -> None:
     assert float(calibration(torch.tensor(STUDENT), torch.tensor(LABELS))) == pytest.approx(expected)
 
 
+SIGNALS = {"logits": torch.tensor(STUDENT)}
+TAUGHT = {"logits": torch.tensor(TEACHER)}
+
+
+def total(losses: Losses, fraction: float = 0.0, labels: np.ndarray = LABELS) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    return Criterion([losses], {}, {}, samples=100)(losses, SIGNALS, torch.tensor(labels), TAUGHT, fraction)
+
+
 def test_total_is_the_weighted_sum_and_tells_each_loss() -> None:
-    losses = Losses(ce=CrossEntropy(weight=0.3), kd=Distillation(weight=0.7, temperature=2.0))
-    found, values = total(losses, torch.tensor(STUDENT), torch.tensor(LABELS), torch.tensor(TEACHER))
+    found, values = total(Losses(ce=CrossEntropy(weight=0.3), kd=Distillation(weight=0.7, temperature=2.0)))
     assert float(found) == pytest.approx(0.3 * reference_ce() + 0.7 * reference_kd(2.0))
     assert {name: float(value) for name, value in values.items()} == pytest.approx({"ce": reference_ce(), "kd": reference_kd(2.0)})
 
@@ -124,18 +133,92 @@ def test_total_is_the_weighted_sum_and_tells_each_loss() -> None:
 def test_weights_and_temperatures_ramp_over_a_stage() -> None:
     losses = Losses(ce=CrossEntropy(weight=Ramp(start=0.0, end=1.0)), kd=Distillation(temperature=Ramp(start=8.0, end=2.0)))
     for fraction, weight, temperature in ((0.0, 0.0, 8.0), (0.5, 0.5, 5.0), (1.0, 1.0, 2.0)):
-        found, _ = total(losses, torch.tensor(STUDENT), torch.tensor(LABELS), torch.tensor(TEACHER), fraction)
+        found, _ = total(losses, fraction)
         assert float(found) == pytest.approx(weight * reference_ce() + reference_kd(temperature))
 
 
+def test_samples_without_a_label_are_taught_by_the_teacher_alone() -> None:
+    losses = Losses(ce=CrossEntropy(), kd=Distillation(temperature=2.0))
+    labels = np.where(np.arange(7) < 3, LABELS, -1)
+    _, values = total(losses, labels=labels)
+    expected = np.mean([-np.log(probabilities(STUDENT)[i, LABELS[i]]) for i in range(3)])
+    assert {name: float(value) for name, value in values.items()} == pytest.approx({"ce": expected, "kd": reference_kd(2.0)})
+    _, values = total(losses, labels=np.full(7, -1))
+    assert float(values["ce"]) == 0
+
+
+def features(seed: int, channels: int, side: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(7, channels, side, side)).astype(np.float32)
+
+
+def test_hint() -> None:
+    a, b = features(1, 3, 4), features(2, 3, 4)
+    assert float(hint(torch.tensor(a), torch.tensor(b))) == pytest.approx(0.5 * ((a - b) ** 2).mean(), rel=1e-5)
+
+
+def test_attention_transfer() -> None:
+    def attention(maps: np.ndarray) -> np.ndarray:
+        flat = (maps**2).sum(axis=1).reshape(7, -1)
+        return flat / np.sqrt((flat**2).sum(axis=1, keepdims=True))
+
+    a, b = features(1, 3, 4), features(2, 5, 4)
+    expected = ((attention(a) - attention(b)) ** 2).sum(axis=1).mean()
+    assert float(attention_transfer(torch.tensor(a), torch.tensor(b))) == pytest.approx(expected, rel=1e-5)
+    assert float(attention_transfer(torch.tensor(a), torch.tensor(3 * a))) == pytest.approx(0, abs=1e-6)
+
+
+def huber(x: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x) < 1, 0.5 * x**2, np.abs(x) - 0.5)
+
+
+def test_relational_distillation() -> None:
+    a, b = features(1, 3, 1)[:, :, 0, 0].astype(np.float64), features(2, 6, 1)[:, :, 0, 0].astype(np.float64)
+
+    def distances(x: np.ndarray) -> np.ndarray:
+        found = np.array([np.linalg.norm(x[i] - x[j]) for i in range(7) for j in range(i + 1, 7)])
+        return found / found.mean()
+
+    def angles(x: np.ndarray) -> np.ndarray:
+        def unit(v: np.ndarray) -> np.ndarray:
+            return v / max(np.linalg.norm(v), 1e-12)
+
+        return np.array([[[unit(x[j] - x[i]) @ unit(x[k] - x[i]) for k in range(7)] for j in range(7)] for i in range(7)])
+
+    pairs, triplets = huber(distances(a) - distances(b)).mean(), huber(angles(a) - angles(b)).mean()
+    tensors = torch.tensor(a), torch.tensor(b)
+    assert float(relational_distillation(*tensors, distance=1, angle=0)) == pytest.approx(pairs)
+    assert float(relational_distillation(*tensors, distance=0, angle=1)) == pytest.approx(triplets)
+    moved = torch.tensor(3 * a + 5)
+    assert float(relational_distillation(tensors[0], moved, distance=1, angle=1)) == pytest.approx(0, abs=1e-9)
+
+
+def test_contrastive_distillation() -> None:
+    a, b = features(1, 4, 1)[:, :, 0, 0].astype(np.float64), features(2, 4, 1)[:, :, 0, 0].astype(np.float64)
+    negatives = [(i, j) for i in range(7) for j in range(7) if LABELS[i] != LABELS[j]]
+    ratio = len(negatives) / 7 / 100
+
+    def h(i: int, j: int) -> float:
+        e = np.exp(a[i] @ b[j] / np.linalg.norm(a[i]) / np.linalg.norm(b[j]) / 0.5)
+        return e / (e + ratio)
+
+    expected = -(sum(np.log(h(i, i)) for i in range(7)) + sum(np.log(1 - h(i, j)) for i, j in negatives)) / 7
+    found = contrastive_distillation(torch.tensor(a), torch.tensor(b), torch.tensor(LABELS), temperature=0.5, samples=100)
+    assert float(found) == pytest.approx(expected)
+
+
 def test_every_loss_of_a_recipe_is_computed_and_has_a_gradient() -> None:
+    maps = {"features": torch.tensor(features(1, 3, 4)), "embedding": torch.tensor(features(2, 6, 1)[:, :, 0, 0])}
+    theirs = {"features": torch.tensor(features(3, 5, 2)), "embedding": torch.tensor(features(4, 8, 1)[:, :, 0, 0])} | TAUGHT
     for name in Losses.model_fields:
         losses = Losses.model_validate({"ce": {}, name: {}})
-        student = torch.tensor(STUDENT, requires_grad=True)
-        loss, values = total(losses, student, torch.tensor(LABELS), torch.tensor(TEACHER))
+        student = {key: value.clone().requires_grad_() for key, value in (SIGNALS | maps).items()}
+        criterion = Criterion([losses], student, theirs, samples=100)
+        loss, values = criterion(losses, student, torch.tensor(LABELS), theirs)
         loss.backward()
         assert set(values) == {"ce", name}
-        assert student.grad.abs().sum() > 0
+        for signal in student_signals(losses) | {"logits"}:
+            assert student[signal].grad.abs().sum() > 0, (name, signal)
+        assert all(p.grad.abs().sum() > 0 for p in criterion.parameters()), name
 
 
 def test_learning_rate_rises_and_falls_to_zero() -> None:

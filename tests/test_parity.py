@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgedistill.verify.intervals import calibration, paired_difference, verdict, wilson
+from edgedistill.verify.calibration import calibration
+from edgedistill.verify.intervals import paired_difference, verdict, wilson
 from edgedistill.verify.parity import float_parity, pairs, quantized_parity
 
 LSB = 0.25

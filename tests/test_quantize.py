@@ -10,10 +10,11 @@ from torch import nn
 
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
-from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
+from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.temperature import divide_classifier
 from edgedistill.quantize.ties import break_ties
+from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.verify.reference import Reference
 
 

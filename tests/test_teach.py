@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
-from edgedistill.teach import imageset, signals, sources
+from edgedistill.teach import imageset, sources
 from edgedistill.teach import views as views_module
 from edgedistill.teach.views import Views
 
@@ -110,43 +110,3 @@ def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.
     monkeypatch.setattr(views_module, "_KEPT_BYTES", 0)
     for batch, answer in zip(batches, answers, strict=True):
         assert (answer == Views(images, Augment(hflip=True), seed=1).batch(*batch)).all()
-
-
-BASE = {"teacher": "t", "data": "d", "preprocessing": {"image_size": 32}, "augment": {"shift": 0.1}, "seed": 0}
-
-
-@pytest.mark.parametrize(
-    "change", [{"teacher": "u"}, {"data": "e"}, {"preprocessing": {"image_size": 64}}, {"augment": {"shift": 0.2}}, {"seed": 1}]
-)
-def test_the_cache_key_changes_with_whatever_the_teacher_saw(change: dict) -> None:
-    assert signals.signal_key(**{**BASE, **change}) != signals.signal_key(**BASE)
-    assert signals.signal_key(**BASE) == signals.signal_key(**BASE)
-
-
-def test_signals_are_computed_once_and_are_the_teachers(tmp_path: Path) -> None:
-    data = imageset.prepare(
-        sources.imagefolder(write_images(tmp_path / "d", {"a": 8, "b": 8})), tmp_path / "r", image_size=16, fractions=FRACTIONS, seed=0
-    )
-    calls = []
-
-    class Teacher(torch.nn.Module):
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            calls.append(len(image))
-            return image.mean(dim=(2, 3))[:, :2]
-
-    views = Views(data.images, Augment(), 0)
-    found = signals.compute(Teacher(), data, views, 2, tmp_path / "cache", batch_size=4)
-    assert sum(calls) == 2 * len(data.indices["train"])
-    batch = data.indices["train"][[3, 1]]
-    assert torch.equal(found.batch(batch, 1), Teacher()(views.batch(batch, 1)))
-    calls.clear()
-    signals.compute(Teacher(), data, views, 3, tmp_path / "cache", batch_size=4)
-    assert sum(calls) == len(data.indices["train"]), "only the view that was missing is computed"
-
-    class Broken(torch.nn.Module):
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return torch.full((len(image), 2), float("nan"))
-
-    with pytest.raises(UserError, match="NaN or infinity in view 0"):
-        signals.compute(Broken(), data, views, 1, tmp_path / "other", batch_size=4)
-    assert not list((tmp_path / "other").glob("view-*.npy"))

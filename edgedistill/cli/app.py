@@ -20,6 +20,7 @@ Recipe = Annotated[str, typer.Argument(help="A recipe's file, or the name of one
 Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, as in data.image_size=64; repeatable.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is finished.")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow the recipe to name code to run (teacher.torch).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; the newest run when not given.")]
 RUNS = Path("runs")
@@ -40,19 +41,23 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 
 @app.command()
-def run(recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, as_json: Json = False) -> None:
+def run(
+    recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
+) -> None:
     """Do the whole flow: distil, quantize, export, verify, bench, report."""
     from edgedistill.cli import train
 
-    train.run(recipe, sets, runs_dir, fresh=fresh, as_json=as_json)
+    train.run(recipe, sets, runs_dir, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()
-def distill(recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, as_json: Json = False) -> None:
+def distill(
+    recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
+) -> None:
     """Teach and train, up to the quantized state."""
     from edgedistill.cli import train
 
-    train.distill(recipe, sets, runs_dir, fresh=fresh, as_json=as_json)
+    train.distill(recipe, sets, runs_dir, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()

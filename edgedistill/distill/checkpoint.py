@@ -10,11 +10,13 @@ from torch import nn
 from edgedistill.files import replacing
 
 
-def save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write module, optimizer and the JSON-able `state` atomically."""
+def save(path: Path, module: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Write module, what the losses learn, optimizer and the JSON-able `state` atomically."""
     from safetensors.torch import save_file
 
-    tensors = {f"module.{name}": value.detach().clone().contiguous() for name, value in module.state_dict().items()}
+    tensors: dict[str, torch.Tensor] = {}
+    for prefix, part in (("module", module), ("criterion", criterion)):
+        tensors |= {f"{prefix}.{name}": value.detach().clone().contiguous() for name, value in part.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value.detach().clone() for name, value in moments.items()}
     with replacing(path) as temporary:
@@ -29,12 +31,16 @@ def read_state(path: Path) -> dict[str, Any]:
         return json.loads(file.metadata()["state"])
 
 
-def restore(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Load a checkpoint into `module` and `optimizer`, and give its state."""
+def restore(
+    path: Path, module: nn.Module, criterion: nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Any]:
+    """Load a checkpoint into `module`, and what else is given, and give its state."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    load_into(module, {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
+    for prefix, part in (("module.", module), ("criterion.", criterion)):
+        if part is not None:
+            load_into(part, {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
     if optimizer is not None:
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():

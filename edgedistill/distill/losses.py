@@ -1,19 +1,8 @@
-"""What a stage minimises. Each loss is a mean over the batch, in nats where it is a divergence, computed in log space."""
+"""Losses of logits and labels. Each is a mean over the batch, in nats where it is a divergence, computed in log space."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from edgedistill.recipe.losses import (
-    Calibration,
-    CorrelationDistillation,
-    CrossEntropy,
-    DecoupledDistillation,
-    Distillation,
-    Loss,
-    Losses,
-    at,
-)
 
 _TINY = 1e-7
 
@@ -100,32 +89,3 @@ def _divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL(teacher || student), summed over classes, averaged over the batch."""
     student, teacher = torch.log_softmax(logits, dim=1), torch.log_softmax(teacher_logits, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-def total(
-    losses: Losses, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, fraction: float = 0.0
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of a stage's losses, and each of them by name, unweighted and detached.
-
-    fraction: share of the stage's steps that is done, for what is scheduled. teacher_logits may be None where no loss needs them.
-    """
-    used = losses.used()
-    values = {name: _value(loss, logits, labels, teacher_logits, fraction) for name, loss in used.items()}
-    weighted = [at(used[name].weight, fraction) * value for name, value in values.items()]
-    return torch.stack(weighted).sum(), {name: value.detach() for name, value in values.items()}
-
-
-def _value(loss: Loss, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None, fraction: float) -> Tensor:
-    if isinstance(loss, CrossEntropy):
-        return cross_entropy(logits, labels, loss.label_smoothing)
-    if isinstance(loss, Calibration):
-        return calibration(logits, labels)
-    if teacher_logits is None:
-        raise ValueError(f"the loss {type(loss).__name__} needs teacher logits, found none")
-    if isinstance(loss, Distillation):
-        return distillation(logits, teacher_logits, at(loss.temperature, fraction), standardize=loss.standardize)
-    if isinstance(loss, DecoupledDistillation):
-        temperature = at(loss.temperature, fraction)
-        return decoupled_distillation(logits, teacher_logits, labels, temperature, alpha=loss.alpha, beta=loss.beta)
-    assert isinstance(loss, CorrelationDistillation)
-    return correlation_distillation(logits, teacher_logits, at(loss.temperature, fraction), inter=loss.inter, intra=loss.intra)

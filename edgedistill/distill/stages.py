@@ -1,5 +1,6 @@
 """Trains the three models of a run: the teacher, the control and the student, each from its stages."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,39 +8,71 @@ from torch import nn
 
 from edgedistill.distill import checkpoint
 from edgedistill.distill.trainer import Lesson, Stage, fit
+from edgedistill.files import replacing, sha256_file
 from edgedistill.quantize.qat import QATModule, prepare_qat
-from edgedistill.quantize.rewrite import Preprocessed, plain_batchnorm
+from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.recipe.losses import CrossEntropy, Losses
-from edgedistill.recipe.schema import Recipe, Student, Teacher
+from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
+from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
+from edgedistill.tasks.preprocessed import Preprocessed
+from edgedistill.teach.teachers import build_module
 
 WEIGHTS = "model.safetensors"
 _STATE = "checkpoint.safetensors"
 
 
-def model_of(config: Teacher | Student, recipe: Recipe, classes: int) -> Preprocessed:
-    """The model that `config` names, with the recipe's normalisation in front; the same seed gives the same weights."""
-    path = None if config.checkpoint is None else str(config.checkpoint)
-    model = build_model(config.model, classes, checkpoint=path, pretrained=config.pretrained, seed=recipe.seed)
+TorchModel = TimmTeacher | HuggingFaceTeacher | TorchTeacher
+Member = TorchModel | FileTeacher
+
+
+def student_of(recipe: Recipe, classes: int, folder: Path | None = None) -> Preprocessed:
+    """The recipe's student with the normalisation in front, as it starts, or as a step trained it into `folder`; in evaluation mode.
+
+    The same seed gives the same weights.
+    """
+    config = recipe.student
+    start = {} if folder else {"checkpoint": None if config.checkpoint is None else str(config.checkpoint), "pretrained": config.pretrained}
+    model = build_model(config.model, classes, seed=recipe.seed, **start)  # type: ignore[arg-type]
+    if folder is not None:
+        load_checkpoint(model, folder / WEIGHTS, config.model)
     return Preprocessed(model, tuple(recipe.data.mean), tuple(recipe.data.std)).eval()
 
 
-def trained(config: Teacher | Student, recipe: Recipe, classes: int, folder: Path) -> Preprocessed:
-    """The model that a step trained into `folder`, in evaluation mode."""
-    wrapped = model_of(config.model_copy(update={"checkpoint": None, "pretrained": False}), recipe, classes)
-    load_checkpoint(wrapped.model, folder / WEIGHTS, config.model)
-    return wrapped
+def teacher_of(config: TorchModel, recipe: Recipe, classes: list[str], folder: Path) -> nn.Module:
+    """The module of a teacher as its step left it in `folder`, in evaluation mode."""
+    if not (folder / WEIGHTS).exists():
+        return build_module(config, recipe.data, classes, recipe.seed)
+    start = {"checkpoint": None, "pretrained": False} if isinstance(config, TimmTeacher) else {}
+    module = build_module(config.model_copy(update=start), recipe.data, classes, recipe.seed)
+    load_checkpoint(module.model, folder / WEIGHTS, config.label)  # type: ignore[arg-type]
+    return module
 
 
-def train_teacher(recipe: Recipe, lesson: Lesson, folder: Path) -> dict[str, Any]:
-    """Train the teacher on the labels where the recipe says so, and save its weights."""
-    module = model_of(recipe.teacher, recipe, len(lesson.data.classes))
-    curve: list[dict[str, Any]] = []
-    if (plan := recipe.teacher.train) is not None:
-        stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy(label_smoothing=plan.label_smoothing)), plan.warmup)
-        curve = fit(module, lesson, [stage], name="teacher", path=folder / _STATE, weight_decay=plan.weight_decay)
+def train_teacher(config: Member, recipe: Recipe, lesson: Lesson, folder: Path) -> dict[str, Any]:
+    """Train a teacher on the labels where the recipe says so, and save its weights; one that is given is only described."""
+    if isinstance(config, FileTeacher):
+        return {"curve": [], "sha256": sha256_file(config.file), "parameters": None, "bytes": config.file.stat().st_size}
+    module = build_module(config, recipe.data, lesson.data.classes, recipe.seed)
+    plan = None if isinstance(config, TorchTeacher) else config.train
+    if plan is None:
+        return {"curve": [], "sha256": _weights_hash(module), **_size(module)}
+    stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy(label_smoothing=plan.label_smoothing)), plan.warmup)
+    curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, weight_decay=plan.weight_decay)
     return _save(module, folder, curve)
+
+
+def _weights_hash(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode() + value.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _size(module: nn.Module) -> dict[str, int]:
+    values = list(module.state_dict().values())
+    return {"parameters": sum(p.numel() for p in module.parameters()), "bytes": sum(v.numel() * v.element_size() for v in values)}
 
 
 def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool) -> dict[str, Any]:
@@ -47,9 +80,9 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
 
     Both start from the same weights and see the same images in the same order for the same number of steps.
     """
-    module = model_of(recipe.student, recipe, len(lesson.data.classes))
+    module = student_of(recipe, len(lesson.data.classes))
     stages = [
-        Stage(s.name, s.epochs, s.lr, s.losses if distilled else Losses(ce=CrossEntropy()))
+        Stage(s.name, s.epochs, s.lr, s.losses if distilled else Losses(ce=CrossEntropy()), online=s.online, mixup=s.mixup and distilled)
         for s in recipe.distill.stages
         if not isinstance(s, QatStage)
     ]
@@ -81,14 +114,12 @@ def restored(module: QATModule, folder: Path) -> QATModule:
     return module
 
 
-def _save(module: Preprocessed, folder: Path, curve: list[dict[str, Any]]) -> dict[str, Any]:
+def _save(module: nn.Module, folder: Path, curve: list[dict[str, Any]]) -> dict[str, Any]:
     from safetensors.torch import save_file
 
-    from edgedistill.files import replacing, sha256_file
-
-    # The weights of the timm model alone, so that timm loads the file.
-    tensors = {name: value.detach().clone().contiguous() for name, value in module.model.state_dict().items()}
+    inner = module.model
+    # The weights of the inner model alone, so that timm or transformers load the file.
+    tensors = {name: value.detach().clone().contiguous() for name, value in inner.state_dict().items()}  # type: ignore[operator, union-attr]
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    parameters = sum(p.numel() for p in module.model.parameters())
-    return {"curve": curve, "sha256": sha256_file(folder / WEIGHTS), "parameters": parameters, "bytes": (folder / WEIGHTS).stat().st_size}
+    return {"curve": curve, "sha256": sha256_file(folder / WEIGHTS), **_size(inner), "bytes": (folder / WEIGHTS).stat().st_size}  # type: ignore[arg-type]

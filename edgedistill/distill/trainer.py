@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from edgedistill.distill import checkpoint
-from edgedistill.distill.losses import total
+from edgedistill.distill.criterion import Criterion, student_signals
 from edgedistill.errors import UserError
 from edgedistill.progress import track
 from edgedistill.recipe.losses import Losses
+from edgedistill.tasks.taps import Taps
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.teach.signals import TeacherSignals
 from edgedistill.teach.views import Views
@@ -30,11 +31,14 @@ class Stage:
     lr: float
     losses: Losses
     warmup: float = 0.1
+    online: bool = False
+    """Each epoch has views of its own, and the teacher is asked at each step."""
+    mixup: bool = False
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught, in which order: images and their views, the teacher's signals where a loss needs them."""
+    """What is taught, in which order: images and their views, and what the teachers say where a loss needs them."""
 
     data: ImageSet
     views: Views
@@ -42,15 +46,26 @@ class Lesson:
     batch_size: int
     seed: int
     signals: TeacherSignals | None = None
+    labelled_only: bool = False
+    """Leave out images without a label, in as many steps as with them."""
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Sample indices of each step of `epoch`, shuffled by the seed.
 
         The last, smaller batch is left out unless it is the only one: batch norm needs more than a few samples.
         """
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.data.indices["train"])
-        steps = max(1, len(order) // self.batch_size)
+        train = self.data.indices["train"]
+        pool = train[self.data.labels[train] >= 0] if self.labelled_only else train
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(pool)
+        while len(order) < len(train):
+            order = np.concatenate([order, rng.permutation(pool)])
+        steps = max(1, len(train) // self.batch_size)
         return [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(steps)]
+
+    def view(self, stage: Stage, epoch: int) -> int:
+        """The number of the view that `epoch` of the run shows."""
+        return epoch if stage.online else epoch % self.view_count
 
 
 def learning_rate(stage: Stage, fraction: float) -> float:
@@ -80,12 +95,13 @@ def fit(
 
     Raises UserError when the loss is NaN or infinite; the checkpoint of the last good epoch stays.
     """
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    taps, criterion = _criterion(module, lesson, stages)
+    parameters = [p for p in (*module.parameters(), *criterion.parameters()) if p.requires_grad]
     # Fused: one pass over the parameters instead of a dozen small operators for each, a sixth of a step on a small CPU.
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
     curve: list[dict[str, Any]] = []
     if path.exists():
-        curve = checkpoint.restore(path, module, optimizer)["curve"]
+        curve = checkpoint.restore(path, module, criterion, optimizer)["curve"]
     plan = [(stage, epoch) for stage in stages for epoch in range(stage.epochs)]
     steps = len(lesson.batches(0))
     with track(name, len(plan) * steps) as progress:
@@ -104,7 +120,7 @@ def fit(
                     at((index + step / steps) / len(plan))
                 return fraction
 
-            means = _epoch(module, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
+            means = _epoch(taps, criterion, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
             loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise UserError(
@@ -115,13 +131,47 @@ def fit(
             record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, "val_accuracy": accuracy}
             record |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - started}
             curve.append(record)
-            checkpoint.save(path, module, optimizer, {"curve": curve})
+            checkpoint.save(path, module, criterion, optimizer, {"curve": curve})
+    taps.remove()
     module.eval()
     return curve
 
 
+def _criterion(module: nn.Module, lesson: Lesson, stages: list[Stage]) -> tuple[Taps, Criterion]:
+    """The losses of all stages, and the student with taps where they need more than its logits."""
+    wanted = frozenset().union(*(student_signals(stage.losses) for stage in stages))
+    taps = Taps(module, wanted)
+    torch.manual_seed(lesson.seed)
+    losses = [stage.losses for stage in stages]
+    student, teacher = {}, {}
+    if wanted:
+        first = next(stage for stage in stages if stage.losses.needs - {"logits"})
+        indices = lesson.data.indices["train"][:2]
+        module.eval()
+        with torch.no_grad():
+            student = taps(lesson.views.batch(indices, 0))
+        teacher = _taught(lesson, first, indices, 0, lesson.views.batch(indices, 0))
+    return taps, Criterion(losses, student, teacher, len(lesson.data.indices["train"]))
+
+
+def _taught(lesson: Lesson, stage: Stage, indices: np.ndarray, view: int, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What the teachers say of a batch; nothing where no loss of the stage needs it."""
+    if not stage.losses.needs:
+        return {}
+    if lesson.signals is None:
+        raise ValueError(f"stage {stage.name} compares with a teacher, found none")
+    return lesson.signals.asked(images, indices) if stage.online else lesson.signals.replayed(indices, view)
+
+
+def _blended(images: torch.Tensor) -> torch.Tensor:
+    """Each image mixed with another of the batch by a share that is uniform in 0..1. Beyer et al. 2022 (arXiv 2106.05237)."""
+    share = torch.rand(len(images), 1, 1, 1)
+    return share * images + (1 - share) * images[torch.randperm(len(images))]
+
+
 def _epoch(
-    module: nn.Module,
+    taps: Taps,
+    criterion: Criterion,
     lesson: Lesson,
     stage: Stage,
     number: int,
@@ -133,15 +183,17 @@ def _epoch(
 
     before_step: sets what is scheduled, and tells the share of the stage that is done.
     """
-    module.train()
+    taps.model.train()
     batches = lesson.batches(number)
-    view = number % lesson.view_count
+    view = lesson.view(stage, number)
     summed: dict[str, torch.Tensor] = {}
     for step, indices in enumerate(batches):
         fraction = before_step(step)
         labels = torch.from_numpy(lesson.data.labels[indices])
-        signals = lesson.signals.batch(indices, view) if stage.losses.needs_teacher and lesson.signals is not None else None
-        loss, values = total(stage.losses, module(lesson.views.batch(indices, view)), labels, signals, fraction)
+        images = lesson.views.batch(indices, view, keep=not stage.online)
+        if stage.mixup:
+            images = _blended(images)
+        loss, values = criterion(stage.losses, taps(images), labels, _taught(lesson, stage, indices, view, images), fraction)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -31,7 +31,7 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
     """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
         train(state, loaded, runs_dir)
-        specs = artifacts.wanted(loaded.recipe.targets)
+        specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(state, loaded.recipe, specs)
         artifacts.execute(state, loaded.recipe, specs, "val")
         artifacts.execute(state, loaded.recipe, specs, "bench")
@@ -54,7 +54,7 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[s
     with open_run(_existing(run_dir)) as state:
         recipe = _recipe(state)
         targets = targets or recipe.targets
-        wanted = artifacts.wanted(targets)
+        wanted = artifacts.wanted(recipe, targets)
         # With what earlier targets asked for, which stays in the run and stays proven.
         specs = list(dict.fromkeys([*artifacts.exported(state), *wanted]))
         artifacts.export(state, recipe, specs)

@@ -25,13 +25,15 @@ _ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "li
 _TIMEOUT_S = 900.0
 
 
-def wanted(targets: list[str]) -> list[ArtifactSpec]:
-    """The artifacts of `targets`, each once, and the teacher as the file that it is measured by."""
+def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
+    """The artifacts of `targets`, each once, and a teacher of timm as the file that it is measured by."""
     from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.targets import load_target
+    from edgedistill.recipe.teachers import TimmTeacher
 
     specs = [ArtifactSpec(a.format, a.precision) for name in targets for a in load_target(name).artifacts]
-    return list(dict.fromkeys([*specs, ArtifactSpec("onnx", "fp32", "teacher")]))
+    teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if isinstance(recipe.teacher, TimmTeacher) else []
+    return list(dict.fromkeys([*specs, *teacher]))
 
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
@@ -130,6 +132,9 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
 
 def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
+    import numpy as np
+
+    from edgedistill.pipeline.teaching import faculty_of
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import load_converted, score
@@ -143,6 +148,8 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
         rungs = float_rungs(state, recipe, len(images.classes))
         divide_classifier(rungs["student"].model, state.result("programs")["temperature"]["student"])
         score(rungs | {"converted": load_converted(state.path("programs", "student-converted.pt2"))}, images, "holdout", folder)
+        faculty = faculty_of(state, recipe, images)
+        np.save(folder / "teacher.npy", faculty.merged(faculty.logits(images, "holdout"), images.indices["holdout"]))
 
     state.step("holdout", state.result("programs"), work)
     execute(state, recipe, specs, "holdout")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import canonical_hash, write_json
+from edgedistill.pipeline import teaching
 from edgedistill.progress import log
 from edgedistill.run import Run
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.qat import QATModule
-    from edgedistill.quantize.rewrite import Preprocessed
     from edgedistill.recipe.load import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.preprocessed import Preprocessed
     from edgedistill.teach.imageset import ImageSet
 
 
@@ -35,41 +36,31 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
     from edgedistill.distill import stages
     from edgedistill.distill.trainer import Lesson
-    from edgedistill.teach import imageset, signals
+    from edgedistill.teach import imageset
     from edgedistill.teach.views import Views
 
     images, classes = imageset.load(state.path("data")), len(facts["classes"])
     views = Views(images.images, recipe.data.augment, recipe.seed)
     lesson = Lesson(images, views, recipe.data.views, recipe.data.batch_size, recipe.seed)
+    labelled = replace(lesson, labelled_only=True)
     common = {
         "data": facts["sha256"],
         "seed": recipe.seed,
         **{k: effective["data"][k] for k in ("augment", "views", "batch_size", "mean", "std")},
     }
-
-    teacher = state.step(
-        "teacher", [common, effective["teacher"], _file_hash(recipe.teacher.checkpoint)], lambda f: stages.train_teacher(recipe, lesson, f)
-    )
-    preprocessing = {key: effective["data"][key] for key in ("image_size", "mean", "std")}
-    key = signals.signal_key(
-        teacher=teacher["sha256"], data=facts["sha256"], preprocessing=preprocessing, augment=effective["data"]["augment"], seed=recipe.seed
-    )
-    cache = runs_dir / ".cache" / "signals" / key
-    taught = lesson
-    if any(stage.losses.needs_teacher for stage in recipe.distill.stages):
-        model = stages.trained(recipe.teacher, recipe, classes, state.path("teacher"))
-        answers = signals.compute(model, images, views, recipe.data.views, cache, batch_size=recipe.data.batch_size)
-        taught = replace(lesson, signals=answers)
+    hashes = teaching.train_teachers(state, recipe, labelled, common)
+    signals, key = teaching.teach(state, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
+    taught = replace(lesson, signals=signals)
     floats = [effective["student"], _file_hash(recipe.student.checkpoint), effective["distill"]["weight_decay"]]
     plan = effective["distill"]["stages"]
-    lengths = [[s["name"], s["epochs"], s["lr"]] for s in plan[:-1]]
+    lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
     if recipe.distill.control:
-        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, lesson, f, distilled=False))
+        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, labelled, f, distilled=False))
     student = state.step("student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True))
 
     @functools.cache
     def prepared() -> QATModule:
-        return stages.prepared(recipe, stages.trained(recipe.student, recipe, classes, state.path("student")))
+        return stages.prepared(recipe, stages.student_of(recipe, classes, state.path("student")))
 
     before = sum(s.epochs for s in recipe.distill.stages[:-1])
     state.step(
@@ -90,12 +81,15 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
 
     prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
     """
+    import numpy as np
+
     from edgedistill.distill import stages
     from edgedistill.distill.calibrate import Tempered
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.temperature import divide_classifier
+    from edgedistill.recipe.teachers import TimmTeacher
     from edgedistill.verify.reference import Reference
     from edgedistill.verify.rungs import score
 
@@ -117,13 +111,16 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
         log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
         simulated = {"fake_quant": Tempered(module, quantized.temperature), "converted": Reference(quantized.converted)}
         score(rungs | simulated, images, "val", folder)
-        for name in ("student", "teacher"):
-            save_program(plain_batchnorm(rungs[name]), size, folder / f"{name}-float.pt2")
+        np.save(folder / "teacher.npy", np.load(state.path("teaching", "val.npy")))
+        save_program(plain_batchnorm(rungs["student"]), size, folder / "student-float.pt2")
+        if isinstance(recipe.teacher, TimmTeacher):
+            teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, state.path("teacher"))
+            save_program(plain_batchnorm(teacher), size, folder / "teacher-float.pt2")
         save_program(quantized.converted, size, folder / "student-converted.pt2")
         save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
         return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "temperature": temperature}
 
-    trained = [state.result(s) for s in ("teacher", "student", "qat", "control")]
+    trained = [state.result(s) for s in ("teaching", "student", "qat", "control")]
     state.step("programs", [*trained, recipe.distill.calibrate], work)
 
 
@@ -136,8 +133,8 @@ def _temperature(model: nn.Module, images: ImageSet) -> float:
 
 
 def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
-    """The floating-point models of a run by rung, as trained: teacher, control where there is one, student; in evaluation mode."""
+    """The control, where there is one, and the student in floating point, as trained; in evaluation mode."""
     from edgedistill.distill import stages
 
-    names = ["teacher", *(["control"] if recipe.distill.control else []), "student"]
-    return {n: stages.trained(recipe.teacher if n == "teacher" else recipe.student, recipe, classes, state.path(n)) for n in names}
+    names = [*(["control"] if recipe.distill.control else []), "student"]
+    return {name: stages.student_of(recipe, classes, state.path(name)) for name in names}

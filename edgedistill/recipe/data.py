@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from edgedistill.recipe.base import Config, FilePath, FolderPath, mistake, nearest
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
 
 
 class ImageFolder(Config):
@@ -18,18 +19,32 @@ class ImageFolder(Config):
 class Npz(Config):
     """One NumPy file with arrays `images`, `labels` and, if the data has splits, `split`."""
 
-    npz: FilePath = Field(description="images uint8 [N,H,W] or [N,H,W,3], labels int [N], optional split [N]: 0 train, 1 val, 2 holdout.")
+    npz: FilePath = Field(
+        description="images uint8 [N,H,W] or [N,H,W,3], labels int [N] (-1 for none), optional split [N]: 0 train, 1 val, 2 holdout; "
+        "further arrays [N] are fields."
+    )
 
 
-_FOLDERS_AND_FILES: dict[str, type[Config]] = {"imagefolder": ImageFolder, "npz": Npz}
-_SOURCES = "'sklearn-digits', {imagefolder: DIR} or {npz: FILE}"
+class Csv(Config):
+    """A table of images: one row each, with the image's path and its class; further columns are fields."""
+
+    csv: FilePath = Field(description="A CSV file with a header; paths of images start at its folder.")
+    image: str = Field("image", min_length=1, description="Column of the image's path.")
+    label: str = Field("label", min_length=1, description="Column of the class; empty for an image without a label.")
+    split: str | None = Field(None, description="Column that says train, val or holdout.")
+
+
+_FOLDERS_AND_FILES: dict[str, type[Config]] = {"imagefolder": ImageFolder, "npz": Npz, "csv": Csv}
+_SOURCES = "'sklearn-digits', {imagefolder: DIR}, {npz: FILE} or {csv: FILE}"
+
+
+def _kinds(value: Any) -> list[str]:
+    return [key for key in _FOLDERS_AND_FILES if key in value] if isinstance(value, dict) else []
 
 
 def _one_source(value: Any) -> Any:
     """Refuse what fits no source with one error, since a union would report one error a member."""
-    if isinstance(value, Config) or value == "sklearn-digits":
-        return value
-    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _FOLDERS_AND_FILES:
+    if isinstance(value, Config) or value == "sklearn-digits" or len(_kinds(value)) == 1:
         return value
     word = next(iter(value), "") if isinstance(value, dict) else value
     raise mistake(_SOURCES + nearest(word, ["sklearn-digits", *_FOLDERS_AND_FILES]))
@@ -38,13 +53,14 @@ def _one_source(value: Any) -> Any:
 def _source_kind(value: Any) -> str:
     if isinstance(value, Config):
         return f"union:{type(value).__name__}"
-    return f"union:{_FOLDERS_AND_FILES[next(iter(value))].__name__}" if isinstance(value, dict) else "union:embedded"
+    return f"union:{_FOLDERS_AND_FILES[_kinds(value)[0]].__name__}" if isinstance(value, dict) else "union:embedded"
 
 
 Source = Annotated[
     Annotated[Literal["sklearn-digits"], Tag("union:embedded")]
     | Annotated[ImageFolder, Tag("union:ImageFolder")]
-    | Annotated[Npz, Tag("union:Npz")],
+    | Annotated[Npz, Tag("union:Npz")]
+    | Annotated[Csv, Tag("union:Csv")],
     Discriminator(_source_kind),
     BeforeValidator(_one_source),
 ]
@@ -80,6 +96,9 @@ class Data(Config):
     source: Source = Field(
         "sklearn-digits", description=f"One of {_SOURCES}; sklearn-digits are 1797 real scans of digits that come with scikit-learn."
     )
+    unlabelled: FolderPath | None = Field(
+        None, description="Folder of further training images without labels, at any depth; the teacher alone teaches them."
+    )
     image_size: int = Field(
         32,
         ge=16,
@@ -93,6 +112,6 @@ class Data(Config):
     )
     batch_size: int = Field(64, ge=2, le=65536, description="Images in a training step.")
     mean: Channels = Field([0.5, 0.5, 0.5], description="Subtracted from each channel of an RGB image in 0..1; inside every artifact.")
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = Field(
+    std: Deviations = Field(
         [0.5, 0.5, 0.5], description="Each channel is divided by it after the mean is subtracted; inside every artifact."
     )

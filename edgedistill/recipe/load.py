@@ -76,8 +76,10 @@ def find_recipe(path_or_name: str) -> tuple[Path, str]:
     raise RecipeError(path_or_name, [error])
 
 
-def load_recipe(path_or_name: str, overrides: list[str] | None = None) -> LoadedRecipe:
+def load_recipe(path_or_name: str, overrides: list[str] | None = None, *, trust_code: bool = False) -> LoadedRecipe:
     """Read and validate a recipe, with `overrides` as `--set` takes them (`data.image_size=64`, `distill.stages.0.epochs=1`).
+
+    trust_code: whether it may name code to run, as `teacher.torch` does.
 
     Raises:
         RecipeError: `errors` has one text for each mistake: `file:line: field: found X, expected Y (did you mean 'z'?)`.
@@ -94,11 +96,12 @@ def load_recipe(path_or_name: str, overrides: list[str] | None = None) -> Loaded
         found = "an empty file" if value is None else shown(value)
         raise RecipeError(path, [f"{path}:1: recipe: found {found}, expected a mapping of fields, such as name: my-model"])
     origins, errors = apply_overrides(value, overrides)
-    recipe, mistakes = find_mistakes(Recipe, value)
+    recipe, mistakes = find_mistakes(Recipe, value, trust_code=trust_code)
     errors += [f"{_place(path, lines, origins, location)}: {dotted(location)}: {said}" for location, said in _by_line(mistakes, lines)]
     if recipe is None or errors:
         raise RecipeError(path, errors)
-    command = shlex.join(["edgedistill", "run", path, *(part for override in overrides for part in ("--set", override))])
+    trusted = ["--trust-code"] if trust_code else []
+    command = shlex.join(["edgedistill", "run", path, *(part for override in overrides for part in ("--set", override)), *trusted])
     return LoadedRecipe(recipe, path, text, hashlib.sha256(content).hexdigest(), command)
 
 

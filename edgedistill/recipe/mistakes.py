@@ -15,18 +15,19 @@ _ROUNDS = 3
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def find_mistakes(model: type[Model], value: Any) -> tuple[Model | None, list[tuple[Location, str]]]:
+def find_mistakes(model: type[Model], value: Any, *, trust_code: bool = False) -> tuple[Model | None, list[tuple[Location, str]]]:
     """Validate `value`; give the model, or every mistake as (location, text).
 
     A check over several fields runs only when each is right by itself. So that one wrong field hides no other mistake, wrong fields are
     taken out and the rest is checked again with their defaults; what then fails around a wrong field is not told.
+    trust_code: whether the recipe may name code to run.
     """
     mistakes: dict[Location, str] = {}
     untold: list[Location] = []
     rest = copy.deepcopy(value)
     for _ in range(_ROUNDS):
         try:
-            valid = model.model_validate(rest, context=CHECK_PATHS)
+            valid = model.model_validate(rest, context=CHECK_PATHS | {"trust_code": trust_code})
             return (None if mistakes else valid), list(mistakes.items())
         except ValidationError as error:
             known = [*mistakes, *untold]

@@ -1,4 +1,4 @@
-"""The distill part of a recipe: the stages align, finetune and qat."""
+"""The distill part of a recipe: the stages hints, align, finetune and qat."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,12 +7,12 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from edgedistill.recipe.base import Config, mistake, nearest
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses
 
-STAGES = ("align", "finetune", "qat")
+STAGES = ("hints", "align", "finetune", "qat")
 
 
 def _stage_name(value: Any) -> Any:
     if value not in STAGES:
-        raise mistake("'align', 'finetune' or 'qat'" + nearest(value, STAGES))
+        raise mistake("'hints', 'align', 'finetune' or 'qat'" + nearest(value, STAGES))
     return value
 
 
@@ -26,10 +26,26 @@ _LR = "Highest learning rate of the stage; it falls to 0 along a cosine."
 class TrainStage(Config):
     """A stage in floating point."""
 
-    name: Annotated[Literal["align", "finetune"], BeforeValidator(_stage_name)] = Field(description="align comes before finetune.")
+    name: Annotated[Literal["hints", "align", "finetune"], BeforeValidator(_stage_name)] = Field(
+        description="hints teaches features, align the teacher's answers, finetune the labels too; in this order."
+    )
     epochs: _Epochs = Field(4, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-3, description=_LR)
     losses: Losses = Field(Losses(ce=CrossEntropy(weight=0.5), kd=Distillation(weight=0.5)), description="What the stage minimises.")
+    online: bool = Field(
+        False, description="Ask the teacher at each step instead of caching its answers: a new view of each image in each epoch, and mixup."
+    )
+    mixup: bool = Field(
+        False, description="Blend pairs of images by a random share, as function matching does (arXiv:2106.05237); needs online: true."
+    )
+
+    @model_validator(mode="after")
+    def _blended_images_have_no_label(self) -> "TrainStage":
+        if self.mixup and not self.online:
+            raise mistake("online: true beside mixup: true, since blended images are in no cache", "found online: false")
+        if self.mixup and (labelled := [name for name, loss in self.losses.used().items() if loss.needs_labels]):
+            raise mistake("losses that need no labels, since blended images have none", f"found mixup: true with {', '.join(labelled)}")
+        return self
 
 
 class QatStage(Config):
@@ -43,10 +59,12 @@ class QatStage(Config):
     freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
 
     @model_validator(mode="after")
-    def _batchnorm_first(self) -> "QatStage":
+    def _fits_the_program(self) -> "QatStage":
         if self.freeze_batchnorm > self.freeze_observers:
             found = f"found freeze_batchnorm {self.freeze_batchnorm} above freeze_observers {self.freeze_observers}"
             raise mistake("freeze_batchnorm at most freeze_observers, since ranges follow the statistics", found)
+        if features := [name for name, loss in self.losses.used().items() if loss.needs - {"logits"}]:
+            raise mistake("losses of logits, since a quantized program gives nothing else", f"found {', '.join(features)} in qat")
         return self
 
 
@@ -63,8 +81,9 @@ Stage = Annotated[
 
 def _in_order(stages: list[Stage]) -> list[Stage]:
     names = [stage.name for stage in stages]
-    if names not in (["align", "qat"], ["finetune", "qat"], ["align", "finetune", "qat"]):
-        raise mistake("align, finetune or both, and then qat: each at most once, in this order", f"found {', '.join(names) or 'no stages'}")
+    if len(names) < 2 or names != [name for name in STAGES if name in names] or names[-1] != "qat":
+        found = f"found {', '.join(names) or 'no stages'}"
+        raise mistake("one or more of hints, align and finetune, and then qat: each at most once, in this order", found)
     return stages
 
 
@@ -73,6 +92,15 @@ _DEFAULT_STAGES: list[Stage] = [
     TrainStage(name="finetune"),
     QatStage(name="qat"),
 ]
+
+
+class Cache(Config):
+    """How the teacher's answers are kept on disk."""
+
+    dtype: Literal["float16", "float32"] = Field("float16", description="Type of every number.")
+    top_k: int | None = Field(
+        None, ge=1, le=65536, description="Keep only the largest K probabilities and the mass of the rest: for a thousand classes or more."
+    )
 
 
 class Distill(Config):
@@ -86,4 +114,7 @@ class Distill(Config):
     calibrate: bool = Field(
         True, description="Divide the student's logits by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
     )
-    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(_DEFAULT_STAGES, description="align, finetune or both, and then qat.")
+    cache: Cache = Field(Cache(), description="How the teacher's answers are kept on disk.")
+    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(
+        _DEFAULT_STAGES, description="One or more of hints, align and finetune, and then qat."
+    )

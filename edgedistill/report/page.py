@@ -70,7 +70,7 @@ def render(summary: Mapping[str, Any]) -> str:
         header=_header(summary),
         tables=_tables(summary),
         charts=_charts(summary),
-        ece=show(get(summary, "reliability", "ece"), figures),
+        scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
         many_classes=charts.MANY_CLASSES,
         not_plotted=_not_plotted(summary),
         memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
@@ -143,9 +143,20 @@ def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", _date(summary.get("created"))),
         ("Data", _data(data) if data else words(data).text),
         ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
+        *_taught(get(summary, "teacher", "members", "teaching_set")),
         ("Calibration", _calibration(get(summary, "state", "temperature"))),
         ("Time", show(total, seconds).text + ", the sum of all steps"),
     ]
+
+
+def _taught(found: Any) -> list[tuple[str, str]]:
+    """What is in the teaching set; nothing where no answers were cached."""
+    if not isinstance(found, Mapping):
+        return []
+    count = {key: show(found.get(key), integer).text for key in ("samples", "labelled", "views", "unsure", "contradicts")}
+    below = show(found.get("unsure_below"), percent).text
+    text = f"{count['samples']} images, {count['labelled']} with a label, {count['views']} views of each; the teacher is unsure "
+    return [("Teaching set", text + f"(below {below}) of {count['unsure']} and contradicts the label of {count['contradicts']}")]
 
 
 def _calibration(temperature: Any) -> str:
@@ -197,6 +208,8 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
     return {
         "overview": tables.overview(summary),
         "ladder": tables.ladder(summary),
+        "teachers": tables.teachers(summary),
+        "disagreement": tables.disagreement(summary),
         "parity": tables.parity(summary),
         "pairs": tables.pairs(summary),
         "measurements": tables.measurements(summary),

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from edgedistill.files import read_json
+from edgedistill.recipe.schema import Recipe
 from edgedistill.run import Run
 from edgedistill.teach import imageset
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.verify import intervals, parity
+from edgedistill.verify.calibration import calibration
 
 SCHEMA = "edgedistill/summary/1"
 FORMATS = ("executorch", "litert", "onnx", "coreml")
@@ -26,11 +28,12 @@ def unavailable(reason: str) -> dict[str, Any]:
 def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     """The summary of what `state` has by now; see docs/cli.md for the document."""
     recipe = read_json(state.path("recipe.json"))
+    valid = Recipe.model_validate(recipe["effective"])
     images = imageset.load(state.path("data"))
     artifacts = [artifact(state, a, images) for a in _lowered(state)]
     pairs = _pairs(state, artifacts)
     failed = [a["name"] for a in artifacts if a["ok"] is False] + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
-    ladder = _ladder(state, recipe["effective"], artifacts, images)
+    ladder = _ladder(state, valid, artifacts, images)
     shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
     return {
         "schema": SCHEMA,
@@ -46,10 +49,10 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "data": state.result("data"),
         "ladder": ladder,
         "verdict": _verdict(state, images),
-        "teacher": _teacher(state, recipe["effective"], ladder, artifacts),
+        "teacher": _teacher(state, valid, ladder, artifacts),
         "artifacts": artifacts,
         "pairs": pairs,
-        "curves": _curves(state),
+        "curves": _curves(state, valid),
         "state": state.result("programs"),
         **_quality(state, shipped, images),
         "bundles": {},
@@ -146,13 +149,13 @@ def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return parity.pairs(outputs, state.result("programs")["output_scale"])
 
 
-def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
-    rows = []
+def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     precision = {"fake_quant": "int8 simulated", "converted": "int8"}
     for rung in _RUNGS:
         if _outputs(state, rung, "val") is not None:
-            model = recipe["teacher" if rung == "teacher" else "student"]["model"]
-            row = {
+            model = recipe.teacher.label if rung == "teacher" else recipe.student.model
+            row: dict[str, Any] = {
                 "rung": rung,
                 "model": model,
                 "precision": precision.get(rung, "fp32"),
@@ -161,7 +164,7 @@ def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]],
             rows.append(row | {"accuracy": _accuracy(state, rung, images)})
     for a in artifacts:
         if a["role"] == "student":
-            row = {"rung": a["name"], "model": recipe["student"]["model"], "precision": a["precision"], "executed_by": a["executed_by"]}
+            row = {"rung": a["name"], "model": recipe.student.model, "precision": a["precision"], "executed_by": a["executed_by"]}
             rows.append(row | {"accuracy": a["accuracy"]})
     by_name = {row["rung"]: row["accuracy"]["val"].get("value") for row in rows}
     for row in rows:
@@ -170,7 +173,7 @@ def _ladder(state: Run, recipe: dict[str, Any], artifacts: list[dict[str, Any]],
         row["drop_from"] = before
         row["drop"] = None if value is None or reference is None else 100 * (reference - value)
         logits = _outputs(state, row["rung"], "val")
-        row["ece"] = None if logits is None else intervals.calibration(_probabilities(logits), _labels(images, "val"))["ece"]
+        row["ece"] = None if logits is None else calibration(_probabilities(logits), _labels(images, "val"))["ece"]
     return rows
 
 
@@ -201,16 +204,33 @@ def _verdict(state: Run, images: ImageSet) -> dict[str, Any]:
     return intervals.verdict(_correct(student, labels), _correct(control, labels))
 
 
-def _teacher(state: Run, recipe: dict[str, Any], ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any]:
-    trained = state.result("teacher")
+def _teacher(state: Run, recipe: Recipe, ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+    trained = [state.result(name) for name in recipe.teacher_steps]
     rung = next((row["accuracy"] for row in ladder if row["rung"] == "teacher"), None)
     measured = next((a for a in artifacts if a["role"] == "teacher"), {})
-    own = {"model": recipe["teacher"]["model"], "parameters": trained["parameters"], "bytes": trained["bytes"], "accuracy": rung}
-    return {"name": "teacher", **measured, **own}
+    parameters = [one["parameters"] for one in trained]
+    own: dict[str, Any] = {
+        "model": recipe.teacher.label,
+        "parameters": unavailable("a file does not say") if None in parameters else sum(parameters),
+        "bytes": sum(one["bytes"] for one in trained),
+        "accuracy": rung,
+    }
+    return {"name": "teacher", **measured, **own, "members": _members(state, recipe)}
 
 
-def _curves(state: Run) -> dict[str, list[dict[str, Any]]]:
-    curves = {name: (state.result(name) or {"curve": []})["curve"] for name in ("teacher", "control", "student", "qat")}
+def _members(state: Run, recipe: Recipe) -> dict[str, Any]:
+    """What was found out about the teachers, and about the set that they teach."""
+    met = state.result("teaching")
+    labels = {member.name: member.label for member in recipe.teacher.members}
+    weights = met.get("weights") or {}
+    scores = met["val_accuracy"].items()
+    members = [{"name": name, "model": labels[name], "val_accuracy": value, "weight": weights.get(name)} for name, value in scores]
+    return {"list": members, "disagreement": met["disagreement"], "teaching_set": state.result("teaching-set")}
+
+
+def _curves(state: Run, recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
+    names = [*recipe.teacher_steps, "control", "student", "qat"]
+    curves = {name: (state.result(name) or {"curve": []})["curve"] for name in names}
     curves["student"] = curves["student"] + curves.pop("qat")
     return {name: curve for name, curve in curves.items() if curve}
 
@@ -222,7 +242,7 @@ def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
     labels, count = _labels(images, "val"), len(images.classes)
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
-    reliability = intervals.calibration(_probabilities(logits), labels)
+    reliability = calibration(_probabilities(logits), labels)
     return {
         "confusion": {"rung": rung, "labels": images.classes, "matrix": matrix.tolist()},
         "reliability": {"rung": rung, **reliability},
@@ -231,7 +251,7 @@ def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
 
 def _seconds(state: Run) -> dict[str, float]:
     parts = {
-        "teach": ("data", "teacher"),
+        "teach": ("data", "teacher", "teaching"),
         "distill": ("control", "student", "qat"),
         "quantize": ("programs",),
         "export": ("export-",),

@@ -82,6 +82,37 @@ def _drop(rung: Summary) -> Cell:
     return replace(cell, text=f"{cell.text}\nfrom {rung['drop_from']}") if rung.get("drop_from") and cell.kind == "number" else cell
 
 
+def teachers(summary: Summary) -> Table:
+    """Each of several teachers, with its weight in the mean where there is one."""
+    found = get(summary, "teacher", "members", "list") or []
+    rows = [
+        [
+            Cell(str(one.get("name"))),
+            words(one.get("model")),
+            show(one.get("val_accuracy"), percent),
+            show(one.get("weight"), figures) if one.get("weight") is not None else Cell("–"),
+        ]
+        for one in (found if isinstance(found, list) else [])
+    ]
+    return _table("Teachers", ("name", "model", "accuracy on val", "weight"), rows)
+
+
+def disagreement(summary: Summary) -> Table:
+    """How far each pair of teachers disagrees on val."""
+    found = get(summary, "teacher", "members", "disagreement") or []
+    rows = [
+        [
+            Cell(f"{pair.get('a')} and {pair.get('b')}"),
+            show(pair.get("classes"), integer),
+            show(pair.get("share"), percent),
+            show(pair.get("divergence", pair.get("share")), figures),
+        ]
+        for pair in (found if isinstance(found, list) else [])
+    ]
+    headers = ("teachers", "classes that both know", "choose different classes", "Jensen-Shannon divergence, nats")
+    return _table("How far the teachers disagree on val", headers, rows)
+
+
 def parity(summary: Summary) -> Table:
     """Each artifact against its reference, with the rule it had to keep."""
     headers = ("artifact", "against", "largest difference", "mean difference", "within 2 LSB", "flips", "rule", "result")

@@ -15,7 +15,10 @@ from edgedistill.teach.sources import SPLITS, Listing
 
 @dataclass(frozen=True)
 class ImageSet:
-    """uint8 RGB images [N, 3, S, S] (memory-mapped), labels int64 [N], and the samples' indices of each split."""
+    """uint8 RGB images [N, 3, S, S] (memory-mapped), labels int64 [N], -1 for none, and the samples' indices of each split.
+
+    fields: further facts of each sample by name, [N].
+    """
 
     source: str
     classes: list[str]
@@ -23,6 +26,7 @@ class ImageSet:
     labels: np.ndarray
     indices: dict[str, np.ndarray]
     sha256: str
+    fields: dict[str, np.ndarray]
 
 
 def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int) -> ImageSet:
@@ -43,6 +47,9 @@ def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple
         images.flush()
         digest = hashlib.sha256(images.tobytes())
     digest.update(listing.labels.tobytes() + split.tobytes())
+    for name, values in sorted(listing.fields.items()):
+        digest.update(name.encode() + values.tobytes())
+    np.savez(folder / "fields.npz", **listing.fields)  # type: ignore[arg-type]
     np.save(folder / "labels.npy", listing.labels)
     np.save(folder / "split.npy", split)
     write_json(folder / "data.json", {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest()})
@@ -55,7 +62,9 @@ def load(folder: Path) -> ImageSet:
     split = np.load(folder / "split.npy")
     indices = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
     images = np.load(folder / "images.npy", mmap_mode="r")
-    return ImageSet(facts["source"], facts["classes"], images, np.load(folder / "labels.npy"), indices, facts["sha256"])
+    with np.load(folder / "fields.npz") as file:
+        fields = {name: file[name] for name in file.files}
+    return ImageSet(facts["source"], facts["classes"], images, np.load(folder / "labels.npy"), indices, facts["sha256"], fields)
 
 
 def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
@@ -85,8 +94,11 @@ def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
 def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -> np.ndarray:
     """The split of each sample, int8 [N]: the data's own, completed within each class by `seed`.
 
-    A split that the data lacks is drawn from its training samples; data without any split is divided whole.
+    A split that the data lacks is drawn from its training samples; data without any split is divided whole. Samples without a label
+    only train; UserError where the data's own split has one in val or holdout.
     """
+    if stray := [listing.names[i] for i in np.flatnonzero((listing.labels < 0) & (listing.split > 0))]:
+        raise UserError(f"{len(stray)} image(s) of val or holdout have no label, which both need: {'; '.join(stray[:5])}")
     split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
     rng = np.random.default_rng(seed)
     wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]

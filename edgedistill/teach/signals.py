@@ -1,59 +1,39 @@
-"""The signal cache: a teacher's logits for every training sample and view, computed once and memory-mapped."""
+"""What the teachers of a recipe say of a training batch, from their caches or asked at once."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
-from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, replacing, write_json
-from edgedistill.progress import track
-from edgedistill.teach.imageset import ImageSet
-from edgedistill.teach.views import Views
+from edgedistill.teach.cache import CachedSignals
+from edgedistill.teach.merge import Merger
+from edgedistill.teach.teachers import Teacher
 
 
 @dataclass(frozen=True)
 class TeacherSignals:
-    """Logits float32 [views][N, classes], memory-mapped; rows of samples outside the training split are NaN."""
+    """The signals of one teacher, or the merged logits of several.
 
-    logits: list[np.ndarray]
-
-    def batch(self, indices: np.ndarray, view: int) -> torch.Tensor:
-        """The teacher's logits [B, classes] for view `view` of the samples `indices` [B]."""
-        return torch.from_numpy(np.array(self.logits[view][indices]))
-
-
-def signal_key(*, teacher: str, data: str, preprocessing: dict, augment: dict, seed: int) -> str:
-    """The name under which signals are cached: any change of what the teacher saw gives another.
-
-    teacher: hash of its weights. data: hash of every sample and its split. preprocessing: size, mean and std.
-    A view's number is in the file's name, so that more views extend a cache instead of replacing it.
+    cached: of each member, empty where every stage is online. online: the members themselves, empty where none is.
     """
-    return canonical_hash({"teacher": teacher, "data": data, "preprocessing": preprocessing, "augment": augment, "seed": seed})[:32]
 
+    cached: list[CachedSignals]
+    online: list[Teacher]
+    merger: Merger | None
 
-def compute(teacher: nn.Module, data: ImageSet, views: Views, count: int, folder: Path, *, batch_size: int) -> TeacherSignals:
-    """Fill `folder` with `count` views' logits of `teacher` (in evaluation mode); finished views are kept.
+    def replayed(self, indices: np.ndarray, view: int) -> dict[str, Tensor]:
+        """The signals [B, ...] to view `view` of the samples `indices` [B], from the caches."""
+        answers = [member.batch(indices, view) for member in self.cached]
+        if self.merger is None:
+            return {name: torch.from_numpy(values) for name, values in answers[0].items()}
+        return self._merged([answer["logits"] for answer in answers], indices)
 
-    Raises UserError when the teacher answers NaN or infinity, naming the view.
-    """
-    train = data.indices["train"]
-    paths = [folder / f"view-{view}.npy" for view in range(count)]
-    missing = [view for view in range(count) if not paths[view].exists()]
-    if missing:
-        write_json(folder / "signals.json", {"classes": data.classes, "samples": len(data.labels), "data": data.sha256})
-        with track("teacher signals", len(missing) * len(train)) as progress:
-            for view in missing:
-                logits = np.full((len(data.labels), len(data.classes)), np.nan, np.float32)
-                for start in range(0, len(train), batch_size):
-                    batch = train[start : start + batch_size]
-                    with torch.no_grad():
-                        logits[batch] = teacher(views.batch(batch, view)).numpy()
-                    progress.advance(len(batch))
-                if not np.isfinite(logits[train]).all():
-                    raise UserError(f"the teacher answered NaN or infinity in view {view}; check its checkpoint, mean and std")
-                with replacing(paths[view]) as temporary:
-                    np.save(temporary, logits)
-    return TeacherSignals([np.load(path, mmap_mode="r") for path in paths])
+    def asked(self, images: Tensor, indices: np.ndarray) -> dict[str, Tensor]:
+        """The signals [B, ...] to `images` [B, 3, S, S], which come from the samples `indices`."""
+        answers = [member(images) for member in self.online]
+        return answers[0] if self.merger is None else self._merged([answer["logits"].numpy() for answer in answers], indices)
+
+    def _merged(self, logits: list[np.ndarray], indices: np.ndarray) -> dict[str, Tensor]:
+        assert self.merger is not None
+        return {"logits": torch.from_numpy(self.merger(logits, indices))}

@@ -3,8 +3,9 @@
 Each source gives a `Listing`: what there is, without reading a pixel, so that mistakes show before any work.
 """
 
+import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", 
 class Listing:
     """Samples of a source: `read(i)` gives sample i as a PIL image or uint8 array [H, W] or [H, W, 3].
 
-    labels: int64 [N]. split: int8 [N], index into SPLITS, -1 where the data does not say. names: for error messages.
+    labels: int64 [N], -1 for a sample without one. split: int8 [N], index into SPLITS, -1 where the data does not say. names: for error
+    messages. fields: further facts of each sample by name, [N].
     """
 
     name: str
@@ -28,6 +30,7 @@ class Listing:
     split: np.ndarray
     names: list[str]
     read: Callable[[int], object]
+    fields: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def digits() -> Listing:
@@ -79,27 +82,72 @@ def _open(path: Path) -> object:
 
 
 def npz(path: Path) -> Listing:
-    """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N], optional `split` [N] (0 train, 1 val, 2 holdout)."""
+    """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N] (-1: none), optional `split` [N]; see `recipe.data.Npz`."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            arrays = {key: data[key] for key in ("images", "labels", "split") if key in data}
+            arrays = {key: data[key] for key in data.files}
     except (OSError, ValueError) as error:
         raise UserError(f"data.source.npz: {path}: not a readable npz file ({error})") from error
     missing = [key for key in ("images", "labels") if key not in arrays]
     if missing:
         raise UserError(f"{path}: no array {' or '.join(missing)}; expected images, labels and optionally split")
-    images, labels = arrays["images"], arrays["labels"].astype(np.int64)
+    images, labels = arrays.pop("images"), arrays.pop("labels").astype(np.int64)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
         raise UserError(f"{path}: images are {images.dtype} {images.shape}, expected uint8 [N, H, W] or [N, H, W, 3]")
-    split = arrays.get("split", np.full(len(labels), -1)).astype(np.int8)
+    split = arrays.pop("split", np.full(len(labels), -1)).astype(np.int8)
     if not len(images) == len(labels) == len(split):
         raise UserError(f"{path}: {len(images)} images, {len(labels)} labels, {len(split)} splits; expected equal numbers")
-    if len(labels) == 0 or labels.min() < 0 or not set(np.unique(split)) <= {-1, 0, 1, 2}:
-        raise UserError(f"{path}: expected labels from 0 up and splits 0 (train), 1 (val), 2 (holdout)")
+    if len(labels) == 0 or labels.min() < -1 or labels.max() < 0 or not set(np.unique(split)) <= {-1, 0, 1, 2}:
+        raise UserError(f"{path}: expected labels from 0 up, -1 for none, and splits 0 (train), 1 (val), 2 (holdout)")
     classes = [str(c) for c in range(int(labels.max()) + 1)]
     absent = [c for c in classes if int(c) not in set(labels.tolist())]
     if absent:
         raise UserError(f"{path}: no image of class {', '.join(absent[:10])}; expected every label from 0 to {len(classes) - 1}")
     names = [f"{path} image {i}" for i in range(len(labels))]
     squeezed = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
-    return Listing(f"npz: {path}", classes, labels, split, names, lambda i: squeezed[i])
+    fields = {name: values for name, values in arrays.items() if values.shape == labels.shape and values.dtype.kind in "iuUb"}
+    return Listing(f"npz: {path}", classes, labels, split, names, lambda i: squeezed[i], fields)
+
+
+def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
+    """The images that the rows of a CSV file name; see `recipe.data.Csv` for the columns."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"data.source.csv: {path}: not a readable CSV file ({error})") from error
+    columns = list(rows[0]) if rows else []
+    if missing := [name for name in (image, label, split) if name is not None and name not in columns]:
+        raise UserError(f"{path}: no column {' or '.join(missing)}, found {', '.join(map(str, columns)) or 'an empty file'}")
+    files = [path.parent / (row[image] or "") for row in rows]
+    if lost := [f"line {number}: {file}" for number, file in enumerate(files, 2) if not file.is_file()]:
+        raise UserError(f"{path}: {len(lost)} image(s) are not there: {'; '.join(lost[:10])}")
+    classes = sorted({row[label] for row in rows if row[label]})
+    if len(classes) < 2:
+        raise UserError(f"{path}: found {len(classes)} class(es) in column {label}, expected at least 2")
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers.get(row[label], -1) for row in rows], np.int64)
+    splits = np.full(len(rows), -1, np.int8)
+    if split is not None:
+        if strange := sorted({str(row[split]) for row in rows} - {*SPLITS, ""}):
+            raise UserError(f"{path}: column {split} has {', '.join(strange[:5])}, expected train, val or holdout")
+        splits = np.array([SPLITS.index(row[split]) if row[split] else -1 for row in rows], np.int8)
+    fields = {name: np.array([row[name] or "" for row in rows]) for name in columns if name not in (image, label, split)}
+    return Listing(f"csv: {path}", classes, labels, splits, [str(f) for f in files], lambda i: _open(files[i]), fields)
+
+
+def with_unlabelled(found: Listing, folder: Path) -> Listing:
+    """`found` with the images in `folder`, at any depth, as training samples without a label."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    if not paths:
+        raise UserError(f"data.unlabelled: no images in {folder}, expected some ({', '.join(sorted(_SUFFIXES))})")
+    count = len(found.labels)
+    fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in found.fields.items()}
+    return replace(
+        found,
+        labels=np.concatenate([found.labels, np.full(len(paths), -1)]),
+        split=np.concatenate([found.split, np.zeros(len(paths), np.int8)]),
+        names=[*found.names, *map(str, paths)],
+        read=lambda i: found.read(i) if i < count else _open(paths[i - count]),
+        fields=fields,
+    )

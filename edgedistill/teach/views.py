@@ -47,11 +47,11 @@ class Views:
         self.transform = build_transform(config)
         self._kept: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
 
-    def batch(self, indices: np.ndarray, view: int) -> torch.Tensor:
-        """View `view` of the samples `indices` [B]: float32 [B, 3, H, W] in 0..1."""
+    def batch(self, indices: np.ndarray, view: int, *, keep: bool = True) -> torch.Tensor:
+        """View `view` of the samples `indices` [B]: float32 [B, 3, H, W] in 0..1. keep: it will be asked for again."""
         if self.transform is None:
             images = torch.from_numpy(np.array(self.images[indices]))
-        elif self.images.nbytes * (view + 1) > _KEPT_BYTES:
+        elif not keep or self.images.nbytes * (view + 1) > _KEPT_BYTES:
             images = self._augmented(indices, view)
         else:
             images = self._made_once(indices, view)

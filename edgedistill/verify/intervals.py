@@ -1,4 +1,4 @@
-"""Intervals for accuracies and their differences, calibration error, and the verdict on distillation in words."""
+"""Intervals for accuracies and their differences, and the verdict on distillation in words."""
 
 import math
 from typing import Any
@@ -53,25 +53,3 @@ def verdict(student: np.ndarray, control: np.ndarray) -> dict[str, Any]:
         gap = f"student minus control is {100 * difference:+.1f} points"
         text = f"Distillation made no difference that these images can show: {gap} ({points})."
     return {"outcome": outcome, "text": text, "difference": difference, "interval": [low, high], "split": "val", "n": len(student)}
-
-
-def calibration(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
-    """Expected calibration error and its reliability bins.
-
-    probabilities float [N, classes], labels int [N]. ece: mean gap between confidence and accuracy over `bins` equal
-    bins of confidence, weighted by their counts. Guo et al. 2017 (arXiv 1706.04599).
-    """
-    import torch
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    scores, targets = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    ece = float(multiclass_calibration_error(scores, targets, num_classes=probabilities.shape[1], n_bins=bins, norm="l1"))
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    position = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows = []
-    for index in range(bins):
-        chosen = position == index
-        row: dict[str, Any] = {"low": index / bins, "high": (index + 1) / bins, "count": int(chosen.sum())}
-        row |= {"confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())} if chosen.any() else {}
-        rows.append(row)
-    return {"ece": ece, "bins": rows}

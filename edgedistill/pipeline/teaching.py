@@ -1,0 +1,210 @@
+"""The teachers of a run: each is trained or taken as it is, asked once, and merged with the others."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgedistill.files import canonical_hash, replacing, sha256_file
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    from edgedistill.distill.stages import Member
+    from edgedistill.distill.trainer import Lesson
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.teach.imageset import ImageSet
+    from edgedistill.teach.merge import Merger
+    from edgedistill.teach.signals import TeacherSignals
+    from edgedistill.teach.teachers import Outputs, Teacher
+
+_UNSURE = 0.5
+
+
+@dataclass(frozen=True)
+class Faculty:
+    """The teachers of a run, ready to be asked. make: gives a member for the signals that are wanted of it."""
+
+    members: list[Member]
+    outputs: list[Outputs]
+    make: Callable[[int, list[str]], Teacher]
+    merger: Merger | None
+
+    def logits(self, data: ImageSet, split: str, batch_size: int = 64) -> list[np.ndarray]:
+        """Each member's logits [N, C] of the images of a split."""
+        from edgedistill.tasks.image_classification import to_unit
+
+        images, found = data.images[data.indices[split]], []
+        for number in range(len(self.members)):
+            teacher = self.make(number, ["logits"])
+            parts = [teacher(to_unit(images[start : start + batch_size]))["logits"] for start in range(0, len(images), batch_size)]
+            found.append(np.concatenate([part.numpy() for part in parts]))
+        return found
+
+    def merged(self, logits: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
+        """One answer [B, C] of the members' to the samples `indices`."""
+        return logits[0] if self.merger is None else self.merger(logits, indices)
+
+
+def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
+    """The teachers of a run whose steps are done, merged as the step `teaching` found out."""
+    from edgedistill.distill.stages import teacher_of
+    from edgedistill.recipe.teachers import FileTeacher, SeveralTeachers
+    from edgedistill.teach.merge import Merger
+    from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs
+
+    members = recipe.teacher.members
+    outputs = [Outputs(member.name, _names(member, data.classes), data.classes) for member in members]
+
+    def make(number: int, signals: list[str]) -> Teacher:
+        member = members[number]
+        if isinstance(member, FileTeacher):
+            return FileRunner(member, outputs[number])
+        return ModuleTeacher(teacher_of(member, recipe, data.classes, state.path(recipe.teacher_steps[number])), signals, outputs[number])
+
+    merger = None
+    if isinstance(recipe.teacher, SeveralTeachers):
+        known = np.stack([o.known for o in outputs])
+        merger = Merger(recipe.teacher.merge, [m.name for m in members], known, data.fields, data.classes)
+        path = state.path("teaching", "weights.npy")
+        if path.exists():
+            merger.weights = np.load(path)
+    elif not outputs[0].known.all():
+        Merger("mean", [members[0].name], outputs[0].known[None], {}, data.classes)
+    return Faculty(members, outputs, make, merger)
+
+
+def _names(member: Member, classes: list[str]) -> list[str] | None:
+    from edgedistill.recipe.teachers import HuggingFaceTeacher
+    from edgedistill.teach import huggingface
+
+    if member.classes is None and isinstance(member, HuggingFaceTeacher):
+        return huggingface.names(member, classes)
+    return member.classes
+
+
+def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> list[str]:
+    """A step for each teacher; returns the hash of each."""
+    from edgedistill.distill.stages import train_teacher
+    from edgedistill.recipe.teachers import FileTeacher
+
+    hashes = []
+    for member, name in zip(recipe.teacher.members, recipe.teacher_steps, strict=True):
+        paths = [path for key in ("checkpoint", "file") if (path := getattr(member, key, None)) is not None]
+        about = None if isinstance(member, FileTeacher) else common
+        inputs = [
+            about,
+            member.model_dump(mode="json"),
+            [sha256_file(path) for path in paths],
+            _code_hash(member),
+            len(lesson.data.classes),
+        ]
+        result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder))  # type: ignore[misc]
+        hashes.append(canonical_hash([result["sha256"], _code_hash(member)]))
+    return hashes
+
+
+def _code_hash(member: Member) -> str | None:
+    """Hash of the file whose code a teacher is: its weights alone do not tell what it computes."""
+    from importlib.util import find_spec
+
+    from edgedistill.recipe.teachers import TorchTeacher
+
+    if not isinstance(member, TorchTeacher):
+        return None
+    import sys
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        spec = find_spec(member.torch.partition(":")[0])
+    except ImportError:
+        spec = None
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    return sha256_file(Path(spec.origin)) if spec is not None and spec.origin is not None and Path(spec.origin).exists() else None
+
+
+def teach(
+    state: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_facts: dict[str, Any], root: Path
+) -> tuple[TeacherSignals, str]:
+    """The teachers' signals for the recipe's stages, and a key that changes with what they say.
+
+    root: folder of the caches, which runs share.
+    """
+    from edgedistill.teach.cache import CachedSignals, cache_folder, compute
+    from edgedistill.teach.signals import TeacherSignals
+
+    data, plan = lesson.data, recipe.distill
+    effective = recipe.model_dump(mode="json")
+    seen = {"data": data_facts["sha256"], "augment": effective["data"]["augment"], "seed": recipe.seed}
+    seen["preprocessing"] = {key: effective["data"][key] for key in ("image_size", "mean", "std")}
+    key = canonical_hash([hashes, effective["teacher"], seen, effective["distill"]["cache"]])
+    faculty = faculty_of(state, recipe, data)
+    val = data.indices["val"]
+
+    def meet(folder: Path) -> dict[str, Any]:
+        from edgedistill.teach.merge import disagreement
+
+        logits = faculty.logits(data, "val")
+        if faculty.merger is not None:
+            faculty.merger.learn(logits, data.labels[val])
+            np.save(folder / "weights.npy", faculty.merger.weights)
+        np.save(folder / "val.npy", faculty.merged(logits, val))
+        names = [member.name for member in faculty.members]
+        right = {n: float((x.argmax(axis=1) == data.labels[val]).mean()) for n, x in zip(names, logits, strict=True)}
+        merge = {} if faculty.merger is None else faculty.merger.facts()
+        return {"val_accuracy": right, "disagreement": disagreement(dict(zip(names, logits, strict=True))), **merge}
+
+    state.step("teaching", [key, recipe.seed], meet)
+    if faculty.merger is not None:
+        faculty.merger.weights = np.load(state.path("teaching", "weights.npy"))
+    offline = [stage for stage in plan.stages if stage.losses.needs and not getattr(stage, "online", False)]
+    wanted = frozenset().union(*(stage.losses.needs for stage in plan.stages))
+    caches: list[CachedSignals] = []
+    if offline:
+        asked = frozenset().union(*(stage.losses.needs for stage in offline))
+        for number, member in enumerate(faculty.members):
+            facts = {"teacher": hashes[number], "outputs": faculty.outputs[number].names, "input": _input(member), **seen}
+            options: dict[str, Any] = {"signals": asked, "count": recipe.data.views, "folder": cache_folder(root, facts)}
+            options |= {"options": plan.cache, "batch_size": recipe.data.batch_size}
+            caches.append(compute(functools.partial(faculty.make, number), facts, data, lesson.views, **options))
+    online = [faculty.make(n, sorted(wanted)) for n in range(len(faculty.members))] if _any_online(recipe) else []
+    signals = TeacherSignals(caches, online, faculty.merger)
+    if caches and "logits" in caches[0].encodings:
+        state.step("teaching-set", [key, recipe.data.views], lambda folder: _teaching_set(signals, data, folder))
+    return signals, key
+
+
+def _input(member: Member) -> dict[str, Any]:
+    """What is done to images before a teacher sees them, beside the recipe's own normalisation."""
+    return member.model_dump(mode="json", include={"layout", "input_size", "mean", "std"})
+
+
+def _any_online(recipe: Recipe) -> bool:
+    return any(getattr(stage, "online", False) and stage.losses.needs for stage in recipe.distill.stages)
+
+
+def _teaching_set(signals: TeacherSignals, data: ImageSet, folder: Path) -> dict[str, Any]:
+    """Count what is taught, and list in teaching-set.csv where the teacher is unsure or contradicts the label; such samples stay in."""
+    from edgedistill.tasks.image_classification import softmax
+
+    train = data.indices["train"]
+    probabilities = softmax(signals.replayed(train, 0)["logits"].numpy())
+    labels, chosen, confidence = data.labels[train], probabilities.argmax(axis=1), probabilities.max(axis=1)
+    unsure, contradicts = confidence < _UNSURE, (labels >= 0) & (chosen != labels)
+    with replacing(folder / "teaching-set.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sample", "label", "teacher", "confidence", "unsure", "contradicts"])
+        for row in np.flatnonzero(unsure | contradicts):
+            label = data.classes[labels[row]] if labels[row] >= 0 else ""
+            flags = [int(unsure[row]), int(contradicts[row])]
+            writer.writerow([int(train[row]), label, data.classes[chosen[row]], f"{confidence[row]:.3f}", *flags])
+    return {
+        "samples": len(train), "labelled": int((labels >= 0).sum()), "views": 1 + max(view for _, view in signals.cached[0].arrays),
+        "unsure": int(unsure.sum()), "contradicts": int(contradicts.sum()), "unsure_below": _UNSURE,
+    }  # fmt: skip

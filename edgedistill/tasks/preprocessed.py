@@ -1,0 +1,27 @@
+"""The normalisation of images as a part of the model."""
+
+import torch
+from torch import nn
+
+
+class Preprocessed(nn.Module):
+    """A model that takes RGB in 0..1 and normalises inside the program.
+
+    The normalisation is a frozen 1x1 depthwise convolution, x / std - mean / std: unlike subtract and divide it is
+    an operator that every int8 runtime fuses, so the input stays int8 from the first pixel on.
+
+    Input: float32 [N, 3, H, W] in 0..1. Output: whatever `model` gives, here float32 logits [N, classes].
+    """
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        channels = len(mean)
+        self.normalize = nn.Conv2d(channels, channels, 1, groups=channels)
+        deviation = torch.tensor(std)
+        self.normalize.load_state_dict({"weight": 1 / deviation.reshape(-1, 1, 1, 1), "bias": -torch.tensor(mean) / deviation})
+        self.normalize.requires_grad_(False)
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of images."""
+        return self.model(self.normalize(image))

@@ -1,0 +1,165 @@
+"""The signal cache of one teacher: what it said of every training image and view, on disk, checked and repaired."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.errors import UserError
+from edgedistill.files import canonical_hash, read_json, write_json
+from edgedistill.progress import log, track
+from edgedistill.recipe.stages import Cache
+from edgedistill.teach.encoding import Encoding, encoding_of
+from edgedistill.teach.imageset import ImageSet
+from edgedistill.teach.teachers import Teacher
+from edgedistill.teach.views import Views
+
+_SCHEMA = "edgedistill/signals/1"
+_CHUNK_ROWS = 512
+
+
+@dataclass(frozen=True)
+class CachedSignals:
+    """What one teacher said: arrays by signal and view, with a row for each training sample."""
+
+    arrays: dict[tuple[str, int], np.ndarray]
+    encodings: dict[str, Encoding]
+    position: np.ndarray
+
+    def batch(self, indices: np.ndarray, view: int) -> dict[str, np.ndarray]:
+        """The signals float32 [B, ...] to view `view` of the samples `indices` [B]."""
+        rows = self.position[indices]
+        return {name: encoding.decode(self.arrays[name, view][rows]) for name, encoding in self.encodings.items()}
+
+
+def cache_folder(root: Path, facts: dict[str, Any]) -> Path:
+    """Where the answers are kept that `facts` lead to: any change of what the teacher is or saw gives another folder.
+
+    A view's number is in the file's name, so that more views extend a cache instead of replacing it; and so is a signal's.
+    """
+    return root / canonical_hash(facts)[:32]
+
+
+def compute(
+    make_teacher: Callable[[list[str]], Teacher],
+    facts: dict[str, Any],
+    data: ImageSet,
+    views: Views,
+    *,
+    signals: frozenset[str],
+    count: int,
+    folder: Path,
+    options: Cache,
+    batch_size: int,
+) -> CachedSignals:
+    """The signals of `count` views of the training images; what is on disk and whole is kept, the rest is asked of the teacher.
+
+    make_teacher: called with the signals that are missing, and only where some are.
+
+    Raises UserError when the cache in `folder` is another teacher's, when the disk is too small, when the teacher answers NaN.
+    """
+    mark = folder / "signals.json"
+    known: dict[str, Any] = read_json(mark) if mark.exists() else {"schema": _SCHEMA, "facts": facts, "shapes": {}}
+    if known["facts"] != facts:
+        differing = [key for key in facts if known["facts"].get(key) != facts[key]]
+        raise UserError(f"the signal cache {folder} is of another {' and '.join(differing)}; remove the folder, and it is made anew")
+    teacher: Teacher | None = None
+    train = data.indices["train"]
+    unknown = sorted(signals - known["shapes"].keys())
+    if unknown:
+        # Two images tell the shapes.
+        teacher = make_teacher(sorted(signals))
+        probe = teacher(views.batch(train[:2], 0))
+        known["shapes"] |= {name: list(probe[name].shape[1:]) for name in unknown}
+        write_json(mark, known)
+    encodings = {name: encoding_of(name, known["shapes"][name], options) for name in sorted(signals)}
+    names = [(signal, view) for view in range(count) for signal in encodings]
+    paths = {name: folder / f"view-{name[1]}.{name[0].replace(':', '-')}.{encodings[name[0]].tag}" for name in names}
+    _check_disk(paths, {name: len(train) * encodings[name[0]].dtype.itemsize for name in names}, folder)
+    arrays = {name: _Rows(path, len(train), encodings[name[0]].dtype) for name, path in paths.items()}
+    work = [(view, chunk) for view in range(count) for chunk in sorted(set().union(*(arrays[s, view].missing for s in encodings)))]
+    if work:
+        teacher = teacher or make_teacher(sorted(signals))
+        with track("teacher signals", len(work)) as progress:
+            for view, chunk in work:
+                rows = train[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS]
+                answers = _answers(teacher, views, rows, view, batch_size)
+                _check_numbers(answers, view)
+                for signal, encoding in encodings.items():
+                    arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
+                progress.advance(1, view=view)
+    position = np.full(len(data.labels), -1)
+    position[train] = np.arange(len(train))
+    return CachedSignals({name: rows.array for name, rows in arrays.items()}, encodings, position)
+
+
+def _answers(teacher: Teacher, views: Views, indices: np.ndarray, view: int, batch_size: int) -> dict[str, np.ndarray]:
+    parts = [teacher(views.batch(indices[start : start + batch_size], view)) for start in range(0, len(indices), batch_size)]
+    return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+
+def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:
+    for name, values in answers.items():
+        # -inf is the logit of a class that a specialist does not know.
+        if np.isnan(values).any() or np.isposinf(values).any() or not np.isfinite(values).any(axis=-1).all():
+            raise UserError(f"the teacher answered NaN or infinity ({name}, view {view}); check its checkpoint, mean and std")
+
+
+def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int], int], folder: Path) -> None:
+    """Say how large a cache will be that is not there yet; UserError where the disk has no room for it."""
+    needed = sum(size for name, size in sizes.items() if not paths[name].exists())
+    if not needed:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"the signal cache needs {needed / 1e6:.3g} MB in {folder}, and {free / 1e6:.3g} MB are free; lower data.views, "
+            "set distill.cache.top_k, choose another --runs-dir, or set online: true in the stages"
+        )
+    if needed > 100e6:
+        log(f"the signal cache takes {needed / 1e6:.0f} MB of {free / 1e6:.0f} MB that are free")
+
+
+class _Rows:
+    """Rows of one signal in one view: a raw file, and beside it a checksum for each chunk of rows that is done."""
+
+    def __init__(self, path: Path, rows: int, dtype: np.dtype) -> None:
+        self.sums_path = path.with_name(path.name + ".json")
+        size = rows * dtype.itemsize
+        if not path.exists() or path.stat().st_size != size:
+            path.touch()
+            # What was cut off reads as zeros, which its checksum betrays.
+            os.truncate(path, size)
+        self.array = np.memmap(path, dtype, "r+", shape=(rows,))
+        self.sums = _read_sums(self.sums_path)
+        wanted = [str(chunk) for chunk in range(-(-rows // _CHUNK_ROWS))]
+        good = {chunk for chunk in wanted if chunk in self.sums and self.sums[chunk] == self._sum(int(chunk))}
+        damaged = [chunk for chunk in wanted if chunk in self.sums and chunk not in good]
+        if damaged:
+            log(f"signal cache: {len(damaged)} of {len(wanted)} parts of {path.name} are damaged and made again")
+        self.sums = {chunk: self.sums[chunk] for chunk in good}
+        self.missing = [int(chunk) for chunk in wanted if chunk not in good]
+
+    def write(self, chunk: int, values: np.ndarray) -> None:
+        """Write a chunk and then its checksum."""
+        self.array[chunk * _CHUNK_ROWS : chunk * _CHUNK_ROWS + len(values)] = values
+        self.array.flush()
+        self.sums[str(chunk)] = self._sum(chunk)
+        write_json(self.sums_path, self.sums)
+
+    def _sum(self, chunk: int) -> str:
+        return hashlib.blake2b(self.array[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS].tobytes(), digest_size=16).hexdigest()
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    try:
+        found = read_json(path) if path.exists() else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,44 @@
+"""Whether a model's confidence means what it says: calibration errors, proper scores and the reliability diagram."""
+
+from typing import Any
+
+import numpy as np
+
+_SMALLEST = 1e-12
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
+    """Calibration of probabilities float [N, classes] for labels int [N].
+
+    ece: mean gap between confidence and accuracy over `bins` equal bins of confidence, weighted by their counts (Guo et al. 2017,
+    arXiv 1706.04599). adaptive_ece: the same over bins of equal counts, which few samples at low confidence cannot distort (Nixon et
+    al. 2019, arXiv 1904.01685). brier: mean squared difference to the one-hot label, summed over classes, 0 to 2 (Brier 1950). nll: mean
+    negative log-likelihood in nats. bins: what a reliability diagram shows.
+    """
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    scores, targets = torch.from_numpy(probabilities), torch.from_numpy(labels)
+    ece = float(multiclass_calibration_error(scores, targets, num_classes=probabilities.shape[1], n_bins=bins, norm="l1"))
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    position = np.minimum((confidence * bins).astype(int), bins - 1)
+    rows = []
+    for index in range(bins):
+        chosen = position == index
+        row: dict[str, Any] = {"low": index / bins, "high": (index + 1) / bins, "count": int(chosen.sum())}
+        row |= {"confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())} if chosen.any() else {}
+        rows.append(row)
+    at_label = probabilities[np.arange(len(labels)), labels]
+    return {
+        "ece": ece,
+        "adaptive_ece": _adaptive(confidence, right, bins),
+        "brier": float((np.square(probabilities).sum(axis=1) - 2 * at_label + 1).mean()),
+        "nll": float(-np.log(np.maximum(at_label, _SMALLEST)).mean()),
+        "bins": rows,
+    }
+
+
+def _adaptive(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return float(sum(len(part) * abs(confidence[part].mean() - right[part].mean()) for part in parts) / len(confidence))
