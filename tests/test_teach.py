@@ -110,3 +110,46 @@ def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.
     monkeypatch.setattr(views_module, "_KEPT_BYTES", 0)
     for batch, answer in zip(batches, answers, strict=True):
         assert (answer == Views(images, Augment(hflip=True), seed=1).batch(*batch)).all()
+
+
+def test_a_table_of_images_with_splits_fields_and_rows_without_a_label(tmp_path: Path) -> None:
+    write_images(tmp_path / "photos", {"x": 12})
+    splits = ["train"] * 6 + ["val"] * 2 + ["holdout"] * 2 + ["train"] * 2
+    rows = [f"photos/x/{i}.png,{('cat', 'dog')[i % 2] if i < 10 else ''},{splits[i]},{('in', 'out')[i % 2]}" for i in range(12)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,part,place", *rows]))
+    found = sources.table(tmp_path / "t.csv", image="image", label="label", split="part")
+    data = imageset.prepare(found, tmp_path / "run", image_size=16, fractions=FRACTIONS, seed=0)
+    assert data.classes == ["cat", "dog"]
+    assert data.labels.tolist() == [0, 1] * 5 + [-1, -1]
+    assert [data.indices[s].tolist() for s in sources.SPLITS] == [[0, 1, 2, 3, 4, 5, 10, 11], [6, 7], [8, 9]]
+    assert imageset.load(tmp_path / "run").fields["place"].tolist() == ["in", "out"] * 6
+    for change, error in (
+        (("photos/x/3.png", "photos/x/33.png"), r"1 image\(s\) are not there: line 5"),
+        (("image,label,part", "image,label,parts"), "no column part, found image, label, parts, place"),
+        ((",train,", ",training,"), "column part has training, expected train, val or holdout"),
+    ):
+        (tmp_path / "bad.csv").write_text("\n".join(["image,label,part,place", *rows]).replace(*change))
+        with pytest.raises(UserError, match=error):
+            sources.table(tmp_path / "bad.csv", image="image", label="label", split="part")
+
+
+def test_images_without_a_label_only_train(tmp_path: Path) -> None:
+    labelled = sources.imagefolder(write_images(tmp_path / "data", {"cat": 5, "dog": 5}))
+    write_images(tmp_path / "more", {"deep": 7})
+    found = sources.with_unlabelled(labelled, tmp_path / "more")
+    data = imageset.prepare(found, tmp_path / "run", image_size=16, fractions=FRACTIONS, seed=0)
+    assert {name: len(i) for name, i in data.indices.items()} == {"train": 13, "val": 2, "holdout": 2}
+    assert (data.labels[10:] == -1).all()
+    assert set(range(10, 17)) <= set(data.indices["train"].tolist())
+    with pytest.raises(UserError, match="no images in"):
+        sources.with_unlabelled(labelled, tmp_path / "run")
+    np.savez(tmp_path / "d.npz", images=np.zeros((4, 4, 4), np.uint8), labels=[0, 1, 0, -1], split=[0, 0, 1, 1])
+    with pytest.raises(UserError, match="of val or holdout have no label"):
+        imageset.assign_splits(sources.npz(tmp_path / "d.npz"), FRACTIONS, 0)
+
+
+def test_views_that_are_not_kept_are_the_same_views() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
+    views = Views(images, Augment(hflip=True), seed=1)
+    assert torch.equal(views.batch(np.array([2, 4]), 3, keep=False), Views(images, Augment(hflip=True), seed=1).batch(np.array([2, 4]), 3))
+    assert not views._kept

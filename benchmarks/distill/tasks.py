@@ -1,0 +1,161 @@
+"""Tasks on which a teacher leads a student by far, and what is trained on them.
+
+A teacher is trained on every label. Then, for each seed, students that differ only in what they minimise: the same initial weights, images,
+order and number of steps. Accuracy is that of val and holdout together; nothing here chooses by either, and the temperature of
+calibration is fitted on one of them and scored on the other. Each result is a step of a run folder, so that what was interrupted goes on.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.recipe.schema import Recipe
+from edgedistill.run import Run
+
+MNIST = str(Path(__file__).parent.parent / "data" / "mnist10k.npz")
+KD = {"kd": {}}
+SIGNALS = frozenset({"logits", "embedding", "features"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data, models and the length of training. labelled: how many training images keep their label for students, None for all;
+    images: how many train at all."""
+
+    data: dict[str, Any]
+    teacher: dict[str, Any]
+    student: str
+    epochs: int
+    lr: float = 3.0e-3
+    labelled: int | None = None
+    images: int | None = None
+
+
+_DIGITS = {"image_size": 32, "batch_size": 32, "augment": {"shift": 0.1, "rotate": 10.0, "scale": 0.1}}
+_MNIST = {"source": {"npz": MNIST}, "image_size": 32, "batch_size": 64}
+_HARD = {"shift": 0.25, "rotate": 45.0, "scale": 0.3, "erase": 0.5}
+_TRAINED = {"epochs": 8, "lr": 3.0e-3, "warmup": 0.2}
+TASKS = {
+    "few steps": Task(_DIGITS, {"model": "test_resnet", "train": _TRAINED}, "test_efficientnet", 3),
+    "few labels": Task(
+        _MNIST | {"views": 3}, {"model": "test_resnet", "train": _TRAINED | {"epochs": 3}}, "test_efficientnet", 3, labelled=100
+    ),
+    "hard augmentation": Task(
+        _MNIST | {"augment": _HARD, "views": 6},
+        {"model": "test_resnet", "train": _TRAINED | {"epochs": 6}},
+        "test_efficientnet",
+        24,
+        images=1500,
+    ),
+}
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """How long `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+class Bench:
+    """One task and seed, with a teacher of its own or the one that is given: data, signals and students, each made once."""
+
+    def __init__(self, task: Task, seed: int, folder: Path) -> None:
+        from edgedistill.distill import stages
+        from edgedistill.distill.trainer import Lesson
+        from edgedistill.teach import imageset, load
+        from edgedistill.teach.cache import compute
+        from edgedistill.teach.signals import TeacherSignals
+        from edgedistill.teach.teachers import ModuleTeacher, Outputs
+        from edgedistill.teach.views import Views
+
+        self.task, self.seed, self.run = task, seed, Run(folder)
+        recipe = self.recipe(KD)
+        found = load.listing(recipe.data)
+        self.run.step("data", [task.data, seed], lambda f: load.prepare(found, recipe.data, seed, f))
+        self.images = imageset.load(self.run.path("data"))
+        train = np.random.default_rng(seed).permutation(self.images.indices["train"])
+        every = self.images.indices["train"]
+        views = Views(self.images.images, recipe.data.augment, seed)
+        whole = Lesson(self.images, views, recipe.data.views, recipe.data.batch_size, seed)
+        self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
+        model = stages.teacher_of(recipe.teacher, recipe, self.images.classes, self.run.path("teacher"))
+        outputs = Outputs("teacher", None, self.images.classes)
+        online = ModuleTeacher(model, SIGNALS, outputs)
+
+        labels = self.images.labels.copy()
+        if task.labelled is not None:
+            labels[train[task.labelled :]] = -1
+        chosen = np.sort(train[: task.images]) if task.images else every
+        data = replace(self.images, labels=labels, indices=self.images.indices | {"train": chosen})
+        self.lesson = replace(whole, data=data, labelled_only=True)
+
+        def answer(to: Path, signals: frozenset[str]) -> Any:
+            options = {"signals": signals, "count": recipe.data.views, "folder": to, "options": recipe.distill.cache, "batch_size": 64}
+            return compute(lambda _: online, {"teacher": self.teacher["sha256"]}, data, views, **options)
+
+        # The cost of the logits alone is what the default losses pay; features are for the losses that need them.
+        self.teaching_s = self.run.step(
+            "logits", [recipe.model_dump(mode="json")], lambda f: seconds_of(lambda: answer(f, frozenset({"logits"})))
+        )
+        cached = answer(self.run.path("signals"), SIGNALS)
+        self.taught = replace(self.lesson, labelled_only=False, signals=TeacherSignals([cached], [online], None))
+        predicted = labels.copy()
+        predicted[chosen] = cached.batch(chosen, 0)["logits"].argmax(axis=1)
+        self.predicted = replace(self.lesson, data=replace(data, labels=predicted), labelled_only=False)
+
+    def recipe(self, losses: dict[str, Any] | list[dict[str, Any]], epochs: int | None = None) -> Recipe:
+        """The recipe of one student: stages of losses, or a single one."""
+        task = self.task
+        plan = losses if isinstance(losses, list) else [{"name": "align", "losses": losses}]
+        stages = [{"epochs": (epochs or task.epochs) // len(plan), "lr": task.lr, **stage} for stage in plan]
+        return Recipe.model_validate({
+            "name": "bench", "seed": self.seed, "data": task.data, "teacher": task.teacher, "student": {"model": task.student},
+            "distill": {"stages": [*stages, {"name": "qat"}]},
+        })  # fmt: skip
+
+    def student(self, name: str, losses: Any, *, labels: str = "taught", epochs: int | None = None) -> dict[str, Any]:
+        """Train the student `name`. labels: `taught` by the teacher, or a control: `true` ones, or those that the teacher `predicted`."""
+        from edgedistill.distill import stages
+
+        recipe = self.recipe(losses or KD, epochs)
+        lesson = {"taught": self.taught, "true": self.lesson, "predicted": self.predicted}[labels]
+        step = "".join(c if c.isalnum() else "-" for c in name)
+        return self._trained(step, recipe, lambda f: stages.train_float(recipe, lesson, f, distilled=labels == "taught"))
+
+    def _trained(self, step: str, recipe: Recipe, train: Callable[[Path], Any]) -> dict[str, Any]:
+        """Train, and score on val and holdout: accuracy, calibration error before and after a temperature, seconds of training."""
+        from edgedistill.distill import stages
+        from edgedistill.distill.calibrate import fit_temperature
+        from edgedistill.tasks.image_classification import predict, softmax
+        from edgedistill.verify.calibration import calibration
+
+        def work(folder: Path) -> dict[str, Any]:
+            seconds = seconds_of(lambda: train(folder))
+            classes = self.images.classes
+            model = (
+                stages.teacher_of(recipe.teacher, recipe, classes, folder)
+                if step == "teacher"
+                else stages.student_of(recipe, len(classes), folder)
+            )
+            split = {name: self.images.indices[name] for name in ("val", "holdout")}
+            logits = {name: predict(model, self.images.images[chosen]) for name, chosen in split.items()}
+            labels = {name: self.images.labels[chosen] for name, chosen in split.items()}
+            temperature = fit_temperature(logits["val"], labels["val"])
+            both = np.concatenate(list(logits.values())), np.concatenate(list(labels.values()))
+            from edgedistill.files import sha256_file
+
+            return {
+                "accuracy": float((both[0].argmax(axis=1) == both[1]).mean()),
+                "ece": calibration(softmax(logits["holdout"]), labels["holdout"])["ece"],
+                "calibrated_ece": calibration(softmax(logits["holdout"] / temperature), labels["holdout"])["ece"],
+                "seconds": seconds,
+                "n": len(both[1]),
+                "sha256": sha256_file(folder / stages.WEIGHTS),
+            }
+
+        return self.run.step(step, [step, recipe.model_dump(mode="json"), self.task.labelled, self.task.images], work)

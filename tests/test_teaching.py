@@ -1,0 +1,111 @@
+"""Recipes of several teachers, features and unlabelled images, from the command line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import edgedistill
+from safetensors import safe_open
+from sklearn.datasets import load_digits
+
+from edgedistill.distill.trainer import Lesson, Stage, fit
+from edgedistill.recipe.data import Augment
+from edgedistill.recipe.losses import Losses
+from edgedistill.tasks.image_classification import build_model
+from edgedistill.teach.imageset import ImageSet
+from edgedistill.teach.signals import TeacherSignals
+from edgedistill.teach.teachers import ModuleTeacher, Outputs
+from edgedistill.teach.views import Views
+
+RECIPE = """# edgedistill distill two.yaml
+name: two
+data: {source: {npz: digits.npz}, image_size: 32, batch_size: 32, views: 2}
+teacher:
+  members:
+    - {name: small, model: test_resnet, train: {epochs: 3, lr: 3.0e-3}}
+    - {name: other, model: test_efficientnet, train: {epochs: 3, lr: 3.0e-3}}
+  merge: learned
+student: {model: test_resnet}
+distill:
+  stages:
+    - {name: align, epochs: 2, lr: 3.0e-3, online: true, mixup: true, losses: {kd: {}}}
+    - {name: finetune, epochs: 1, lr: 1.0e-3}
+    - {name: qat, epochs: 1, lr: 2.0e-4}
+targets: [linux]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 digits, half of the training images without a label."""
+    folder = tmp_path_factory.mktemp("teaching")
+    digits = load_digits()
+    labels, split = digits.target[:600].copy(), np.repeat([0, 1, 2], [400, 100, 100])
+    labels[:200] = -1
+    np.savez(folder / "digits.npz", images=np.round(digits.images[:600] * 15).astype(np.uint8), labels=labels, split=split)
+    (folder / "two.yaml").write_text(RECIPE)
+    return folder
+
+
+def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: Path) -> None:
+    done = edgedistill("distill", "two.yaml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads(done.stdout)
+    assert summary["data"]["unlabelled"] == 200
+    members = summary["teacher"]["members"]
+    assert [m["name"] for m in members["list"]] == ["small", "other"]
+    assert sum(m["weight"] for m in members["list"]) == pytest.approx(1)
+    (pair,) = members["disagreement"]
+    assert 0 <= pair["share"] < 1
+    assert members["teaching_set"]["samples"] == 400
+    assert members["teaching_set"]["labelled"] == 200
+    assert summary["teacher"]["accuracy"]["val"]["n"] == 100
+    assert {"teacher-small", "teacher-other", "control", "student"} <= set(summary["curves"])
+    assert (folder / "runs/two/teaching-set/teaching-set.csv").read_text().startswith("sample,label,teacher,confidence")
+    assert (folder / "runs/two/report.html").read_text().count("How far the teachers disagree on val") == 1
+
+
+def lesson() -> Lesson:
+    images = np.random.default_rng(0).integers(0, 255, (40, 3, 32, 32), dtype=np.uint8)
+    indices = {"train": np.arange(32), "val": np.arange(32, 40), "holdout": np.arange(0)}
+    data = ImageSet("test", ["a", "b"], images, np.arange(40) % 2, indices, "d", {})
+    teacher = ModuleTeacher(
+        build_model("test_efficientnet", 2, seed=1), ["logits", "features", "embedding"], Outputs("t", None, data.classes)
+    )
+    return Lesson(data, Views(images, Augment(), 0), 2, 8, 0, TeacherSignals([], [teacher], None))
+
+
+def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupted(tmp_path: Path) -> None:
+    losses = Losses.model_validate({"hint": {}, "crd": {}, "at": {}, "rkd": {}})
+    stages = [Stage("hints", 2, 1e-3, losses, online=True)]
+
+    def train(path: Path, stop: float = 2.0) -> dict[str, torch.Tensor]:
+        def at(fraction: float) -> None:
+            if fraction >= stop:
+                raise KeyboardInterrupt
+
+        module = build_model("test_resnet", 2, seed=0)
+        fit(module, lesson(), stages, name="student", path=path, weight_decay=0.0, at=at)
+        return module.state_dict()
+
+    whole = train(tmp_path / "whole.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "half.safetensors", stop=0.6)
+    resumed = train(tmp_path / "half.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    with safe_open(tmp_path / "whole.safetensors", "pt") as file:
+        assert {"criterion.projectors.hint.weight", "criterion.projectors.crd_teacher.weight"} <= set(file.keys())
+
+
+def test_the_control_sees_labelled_images_alone_in_as_many_steps() -> None:
+    few = lesson()
+    labels = few.data.labels.copy()
+    labels[4:32] = -1
+    few = replace(few, data=replace(few.data, labels=labels))
+    alone = replace(few, labelled_only=True)
+    assert len(few.batches(0)) == len(alone.batches(0)) == 4
+    assert set(np.concatenate(alone.batches(0)).tolist()) == {0, 1, 2, 3}
+    assert sorted(np.concatenate(few.batches(0)).tolist()) == list(range(32))
