@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ["run", "distill", "export", "verify", "bench", "report", "recipes", "targets"]
+COMMANDS = ["run", "distill", "export", "verify", "bench", "report", "init", "recipes", "targets"]
 THREE_MISTAKES = "name: x\nseeed: 1\ndata: {image_size: big}\ntargets: [andriod]\n"
 
 
@@ -210,3 +210,30 @@ def test_stdout_is_one_document_whatever_libraries_print(pipeline: Path, status:
     assert document(done) == {"run": "r", "status": status, "artifacts": []}
     assert "chatter" in done.stderr
     assert "native" in done.stderr
+
+
+def test_init_writes_a_recipe_that_is_valid_and_never_over_another(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    done = call("init", "mine.yaml", "--data", "photos", "--target", "ios", "--target", "linux", "--json", cwd=tmp_path)
+    assert document(done) == {"path": "mine.yaml", "command": "edgedistill run mine.yaml"}
+    text = (tmp_path / "mine.yaml").read_text()
+    assert text.startswith("# edgedistill run mine.yaml\n")
+    assert "source: {imagefolder: photos}" in text
+    assert "targets: [ios, linux]" in text
+    again = call("init", "mine.yaml", "--json", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "mine.yaml exists" in document(again)["error"]["message"]
+    assert (tmp_path / "mine.yaml").read_text() == text
+
+
+def test_init_asks_and_tells_all_mistakes_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgedistill", "init", "asked.yaml"]
+    asked = subprocess.run(command, cwd=tmp_path, input="\nsklearn-digits\nios, linux\n", capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout == "asked.yaml is written. Run it:\n  edgedistill run asked.yaml\n"
+    done = call("init", "bad.yaml", "--task", "detection", "--data", "nowhere", "--target", "andriod", "--json", cwd=tmp_path)
+    errors = document(done)["error"]["errors"]
+    assert [error.split(":")[0] for error in errors] == ["task", "data", "target"]
+    assert "(did you mean 'android'?)" in errors[2]
+    assert not (tmp_path / "bad.yaml").exists()

@@ -125,13 +125,15 @@ def test_an_interrupted_cache_goes_on(data: ImageSet, tmp_path: Path) -> None:
     assert teacher.images == ROWS - 512
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "sums"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone", "sums", "mark"])
 def test_a_damaged_cache_is_repaired(data: ImageSet, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     expected = ask(Asked(), data, tmp_path).batch(data.indices["train"], 1)["logits"]
     path = tmp_path / "view-1.logits.float16"
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
+    elif damage == "mark":
+        (tmp_path / "signals.json").write_text('{"schema": "edge')
     elif damage == "sums":
         path.with_name(path.name + ".json").write_text('{"0": "12')
     else:
@@ -139,7 +141,7 @@ def test_a_damaged_cache_is_repaired(data: ImageSet, tmp_path: Path, damage: str
     teacher = Asked()
     found = ask(teacher, data, tmp_path)
     assert (found.batch(data.indices["train"], 1)["logits"] == expected).all()
-    assert teacher.images == {"cut": ROWS - 512, "changed": 512, "gone": ROWS, "sums": ROWS}[damage]
+    assert teacher.images == {"cut": ROWS - 512, "changed": 512, "gone": ROWS, "sums": ROWS, "mark": 2}[damage]
     if damage == "changed":
         assert "1 of 3 parts of view-1.logits.float16 are damaged" in capsys.readouterr().err
 

@@ -38,19 +38,16 @@ class Task:
 _DIGITS = {"image_size": 32, "batch_size": 32, "augment": {"shift": 0.1, "rotate": 10.0, "scale": 0.1}}
 _MNIST = {"source": {"npz": MNIST}, "image_size": 32, "batch_size": 64}
 _HARD = {"shift": 0.25, "rotate": 45.0, "scale": 0.3, "erase": 0.5}
-_TRAINED = {"epochs": 8, "lr": 3.0e-3, "warmup": 0.2}
+
+
+def _teacher(epochs: int) -> dict[str, Any]:
+    return {"model": "test_resnet", "train": {"epochs": epochs, "lr": 3.0e-3, "warmup": 0.2}}
+
+
 TASKS = {
-    "few steps": Task(_DIGITS, {"model": "test_resnet", "train": _TRAINED}, "test_efficientnet", 3),
-    "few labels": Task(
-        _MNIST | {"views": 3}, {"model": "test_resnet", "train": _TRAINED | {"epochs": 3}}, "test_efficientnet", 3, labelled=100
-    ),
-    "hard augmentation": Task(
-        _MNIST | {"augment": _HARD, "views": 6},
-        {"model": "test_resnet", "train": _TRAINED | {"epochs": 6}},
-        "test_efficientnet",
-        24,
-        images=1500,
-    ),
+    "few steps": Task(_DIGITS, _teacher(8), "test_efficientnet", 2),
+    "few labels": Task(_MNIST | {"views": 3}, _teacher(3), "test_efficientnet", 3, labelled=100),
+    "hard augmentation": Task(_MNIST | {"augment": _HARD, "views": 6}, _teacher(6), "test_efficientnet", 24, images=1500),
 }
 
 

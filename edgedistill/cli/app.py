@@ -111,6 +111,20 @@ def report(
 
 
 @app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="The recipe to write.")] = Path("recipe.yaml"),
+    task: Annotated[str | None, typer.Option("--task", help="What the models do: image-classification.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="A folder of class folders, a .npz or .csv file, or sklearn-digits.")] = None,
+    target: Annotated[list[str], typer.Option("--target", help="A target's name; repeatable.")] = NOTHING,
+    as_json: Json = False,
+) -> None:
+    """Ask for task, data and targets, and write a commented recipe."""
+    from edgedistill.cli import init as command
+
+    command.init(path, task, data, target, as_json=as_json)
+
+
+@app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a recipe, for editors.")] = False,

@@ -100,13 +100,19 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
         inputs = [
             about,
             member.model_dump(mode="json"),
-            [sha256_file(path) for path in paths],
+            [sha256_file(path) for path in paths] + _folder_facts(getattr(member, "hf", "")),
             _code_hash(member),
             len(lesson.data.classes),
         ]
         result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder))  # type: ignore[misc]
         hashes.append(canonical_hash([result["sha256"], _code_hash(member)]))
     return hashes
+
+
+def _folder_facts(reference: str) -> list[Any]:
+    """Name, size and time of each file of a model's folder; nothing for a name on the hub."""
+    files = sorted(path for path in Path(reference).rglob("*") if path.is_file()) if reference and Path(reference).is_dir() else []
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
 def _code_hash(member: Member) -> str | None:

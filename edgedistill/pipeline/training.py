@@ -120,7 +120,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
         save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
         return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "temperature": temperature}
 
-    trained = [state.result(s) for s in ("teaching", "student", "qat", "control")]
+    trained = [state.result(s) for s in (*recipe.teacher_steps, "teaching", "student", "qat", "control")]
     state.step("programs", [*trained, recipe.distill.calibrate], work)
 
 

@@ -175,6 +175,8 @@ def _data(data: Any) -> str:
         parts.append(f"images of {show(get(data, 'image_size'), integer).text} px")
     if isinstance(splits, Mapping) and "unavailable" not in splits:
         parts.append(", ".join(f"{name} {show(n, integer).text}" for name, n in splits.items()))
+    if number(get(data, "unlabelled")):
+        parts.append(f"{show(get(data, 'unlabelled'), integer).text} without a label")
     return "; ".join(parts)
 
 

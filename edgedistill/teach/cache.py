@@ -64,7 +64,7 @@ def compute(
     Raises UserError when the cache in `folder` is another teacher's, when the disk is too small, when the teacher answers NaN.
     """
     mark = folder / "signals.json"
-    known: dict[str, Any] = read_json(mark) if mark.exists() else {"schema": _SCHEMA, "facts": facts, "shapes": {}}
+    known: dict[str, Any] = _read(mark) or {"schema": _SCHEMA, "facts": facts, "shapes": {}}
     if known["facts"] != facts:
         differing = [key for key in facts if known["facts"].get(key) != facts[key]]
         raise UserError(f"the signal cache {folder} is of another {' and '.join(differing)}; remove the folder, and it is made anew")
@@ -137,7 +137,7 @@ class _Rows:
             # What was cut off reads as zeros, which its checksum betrays.
             os.truncate(path, size)
         self.array = np.memmap(path, dtype, "r+", shape=(rows,))
-        self.sums = _read_sums(self.sums_path)
+        self.sums: dict[str, str] = _read(self.sums_path)
         wanted = [str(chunk) for chunk in range(-(-rows // _CHUNK_ROWS))]
         good = {chunk for chunk in wanted if chunk in self.sums and self.sums[chunk] == self._sum(int(chunk))}
         damaged = [chunk for chunk in wanted if chunk in self.sums and chunk not in good]
@@ -157,7 +157,8 @@ class _Rows:
         return hashlib.blake2b(self.array[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS].tobytes(), digest_size=16).hexdigest()
 
 
-def _read_sums(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or where it was cut off and is no JSON."""
     try:
         found = read_json(path) if path.exists() else {}
     except ValueError:
