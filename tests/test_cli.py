@@ -215,11 +215,13 @@ def test_stdout_is_one_document_whatever_libraries_print(pipeline: Path, status:
 def test_init_writes_a_recipe_that_is_valid_and_never_over_another(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
+    odd = call("init", "my first: one.yaml", "--data", "photos", "--json", cwd=tmp_path)
+    assert document(odd)["command"] == "edgedistill run 'my first: one.yaml'"
     done = call("init", "mine.yaml", "--data", "photos", "--target", "ios", "--target", "linux", "--json", cwd=tmp_path)
     assert document(done) == {"path": "mine.yaml", "command": "edgedistill run mine.yaml"}
     text = (tmp_path / "mine.yaml").read_text()
     assert text.startswith("# edgedistill run mine.yaml\n")
-    assert "source: {imagefolder: photos}" in text
+    assert 'source: {imagefolder: "photos"}' in text
     assert "targets: [ios, linux]" in text
     again = call("init", "mine.yaml", "--json", cwd=tmp_path)
     assert again.returncode == 2

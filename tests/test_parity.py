@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
 from edgedistill.verify.calibration import calibration
 from edgedistill.verify.intervals import paired_difference, verdict, wilson
@@ -196,6 +197,12 @@ def test_the_bins_reproduce_the_calibration_error() -> None:
     gaps = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in filled) / 500
     assert found["ece"] == pytest.approx(gaps, abs=1e-6)
     assert found["ece"] > 0.01
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    parts = np.array_split(np.argsort(confidence), 15)
+    adaptive = sum(len(part) * abs(confidence[part].mean() - right[part].mean()) for part in parts) / 500
+    assert found["adaptive_ece"] == pytest.approx(adaptive)
+    assert found["brier"] == pytest.approx(((probabilities - np.eye(4)[labels]) ** 2).sum(axis=1).mean())
+    assert found["nll"] == pytest.approx(log_loss(labels, probabilities))
     assert all(row["low"] - 1e-9 <= row["confidence"] <= row["high"] + 1e-9 for row in filled)
 
 

@@ -109,3 +109,48 @@ def test_the_control_sees_labelled_images_alone_in_as_many_steps() -> None:
     assert len(few.batches(0)) == len(alone.batches(0)) == 4
     assert set(np.concatenate(alone.batches(0)).tolist()) == {0, 1, 2, 3}
     assert sorted(np.concatenate(few.batches(0)).tolist()) == list(range(32))
+
+
+class Plain(torch.nn.Module):
+    """Without batch norm, whose statistics are those of a part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images)
+
+
+LABELS = [Stage("finetune", 2, 1e-2, Losses.model_validate({"ce": {}}))]
+
+
+def test_a_batch_in_parts_learns_what_a_whole_one_does(tmp_path: Path) -> None:
+    whole, parts = Plain(), Plain()
+    curves = [
+        fit(module, lesson(), LABELS, name="student", path=tmp_path / f"{n}.safetensors", weight_decay=0.0, accumulate=n)
+        for n, module in ((1, whole), (3, parts))
+    ]
+    assert curves[0][1]["loss"] == pytest.approx(curves[1][1]["loss"], rel=1e-4)
+    assert torch.allclose(whole.net[1].weight, parts.net[1].weight, atol=1e-5)
+
+
+def test_the_mean_of_the_weights_is_kept_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    def train(path: Path, ema: float | None, stop: float = 2.0) -> torch.Tensor:
+        def at(fraction: float) -> None:
+            if fraction >= stop:
+                raise KeyboardInterrupt
+
+        module = Plain()
+        fit(module, lesson(), LABELS, name="student", path=path, weight_decay=0.0, ema=ema, at=at)
+        return module.net[1].weight.detach()
+
+    last, mean = train(tmp_path / "last.safetensors", None), train(tmp_path / "mean.safetensors", 0.9)
+    assert not torch.equal(last, mean)
+    with safe_open(tmp_path / "mean.safetensors", "pt") as file:
+        assert torch.equal(file.get_tensor("module.net.1.weight"), last)
+        assert torch.equal(file.get_tensor("averaged.net.1.weight"), mean)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "half.safetensors", 0.9, stop=0.6)
+    assert torch.equal(train(tmp_path / "half.safetensors", 0.9), mean)

@@ -1,6 +1,7 @@
 """A training state in one safetensors file: weights, AdamW moments, and how far the training is."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import nn
 from edgedistill.files import replacing
 
 
-def save(path: Path, module: nn.Module, criterion: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write module, what the losses learn, optimizer and the JSON-able `state` atomically."""
+def save(path: Path, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Write the named modules, the optimizer and the JSON-able `state` atomically."""
     from safetensors.torch import save_file
 
     tensors: dict[str, torch.Tensor] = {}
-    for prefix, part in (("module", module), ("criterion", criterion)):
+    for prefix, part in parts.items():
         tensors |= {f"{prefix}.{name}": value.detach().clone().contiguous() for name, value in part.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value.detach().clone() for name, value in moments.items()}
@@ -31,16 +32,14 @@ def read_state(path: Path) -> dict[str, Any]:
         return json.loads(file.metadata()["state"])
 
 
-def restore(
-    path: Path, module: nn.Module, criterion: nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
-    """Load a checkpoint into `module`, and what else is given, and give its state."""
+def restore(path: Path, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+    """Load a checkpoint into the named modules, and the optimizer where it is given, and give its state."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)
-    for prefix, part in (("module.", module), ("criterion.", criterion)):
-        if part is not None:
-            load_into(part, {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+    for name, part in parts.items():
+        prefix = f"{name}."
+        load_into(part, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
     if optimizer is not None:
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():

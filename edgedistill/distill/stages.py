@@ -9,12 +9,14 @@ from torch import nn
 from edgedistill.distill import checkpoint
 from edgedistill.distill.trainer import Lesson, Stage, fit
 from edgedistill.files import replacing, sha256_file
+from edgedistill.progress import log
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.recipe.losses import CrossEntropy, Losses
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
+from edgedistill.tasks.activations import unfused
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach.teachers import build_module
@@ -34,7 +36,8 @@ def student_of(recipe: Recipe, classes: int, folder: Path | None = None) -> Prep
     """
     config = recipe.student
     start = {} if folder else {"checkpoint": None if config.checkpoint is None else str(config.checkpoint), "pretrained": config.pretrained}
-    model = build_model(config.model, classes, seed=recipe.seed, **start)  # type: ignore[arg-type]
+    shape = {"arguments": config.arguments, "activation": config.activation}
+    model = build_model(config.model, classes, seed=recipe.seed, **start, **shape)  # type: ignore[arg-type]
     if folder is not None:
         load_checkpoint(model, folder / WEIGHTS, config.model)
     return Preprocessed(model, tuple(recipe.data.mean), tuple(recipe.data.std)).eval()
@@ -87,7 +90,12 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
         if not isinstance(s, QatStage)
     ]
     name = "student" if distilled else "control"
-    return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, weight_decay=recipe.distill.weight_decay))
+    if distilled and (found := unfused(module)):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        log(f"warning: {recipe.student.model} has {kinds}, which int8 runtimes do not fuse; student.activation: relu6 replaces them")
+    plan = recipe.distill
+    options: dict[str, Any] = {"weight_decay": plan.weight_decay, "ema": plan.ema, "accumulate": plan.accumulate}
+    return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, **options))
 
 
 def prepared(recipe: Recipe, student: nn.Module) -> QATModule:
@@ -103,13 +111,14 @@ def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: P
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
 
     stages = [Stage(stage.name, stage.epochs, stage.lr, stage.losses)]
-    options: dict[str, Any] = {"weight_decay": recipe.distill.weight_decay, "first_epoch": first_epoch, "at": freeze}
+    options: dict[str, Any] = {"weight_decay": recipe.distill.weight_decay, "accumulate": recipe.distill.accumulate}
+    options |= {"first_epoch": first_epoch, "at": freeze}
     return {"curve": fit(module, lesson, stages, name="qat", path=folder / _STATE, **options)}
 
 
 def restored(module: QATModule, folder: Path) -> QATModule:
     """`module`, see `prepared`, as `train_quantized` trained it into `folder`, in evaluation mode."""
-    checkpoint.restore(folder / _STATE, module)
+    checkpoint.restore(folder / _STATE, {"module": module})
     module.eval()
     return module
 

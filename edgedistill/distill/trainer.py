@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from edgedistill.distill import checkpoint
@@ -83,6 +84,8 @@ def fit(
     name: str,
     path: Path,
     weight_decay: float,
+    ema: float | None = None,
+    accumulate: int = 1,
     first_epoch: int = 0,
     at: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -90,18 +93,24 @@ def fit(
     unweighted), val_accuracy, lr, seconds.
 
     path: the checkpoint, written after each epoch; when it exists, training goes on from it.
+    ema: decay of an exponential mean of the weights, which is scored and kept instead of the last weights.
+    accumulate: parts that a batch is computed in, one after the other; losses that are means over samples do not change by it.
     first_epoch: epochs that came before in this run, so that order and views go on instead of starting over.
     at: called before each step with the fraction of all steps that is done (schedules of QAT).
 
     Raises UserError when the loss is NaN or infinite; the checkpoint of the last good epoch stays.
     """
+    # Copied before the taps are set, which would be copied too. Its warm-up keeps the first weights from staying in a short training.
+    averaged = None if ema is None else ModelEmaV3(module, decay=ema, use_warmup=True)
+    scored = module if averaged is None else averaged.module
     taps, criterion = _criterion(module, lesson, stages)
+    parts = {"module": module, "criterion": criterion} | ({} if averaged is None else {"averaged": scored})
     parameters = [p for p in (*module.parameters(), *criterion.parameters()) if p.requires_grad]
     # Fused: one pass over the parameters instead of a dozen small operators for each, a sixth of a step on a small CPU.
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
     curve: list[dict[str, Any]] = []
     if path.exists():
-        curve = checkpoint.restore(path, module, criterion, optimizer)["curve"]
+        curve = checkpoint.restore(path, parts, optimizer)["curve"]
     plan = [(stage, epoch) for stage in stages for epoch in range(stage.epochs)]
     steps = len(lesson.batches(0))
     with track(name, len(plan) * steps) as progress:
@@ -120,19 +129,27 @@ def fit(
                     at((index + step / steps) / len(plan))
                 return fraction
 
-            means = _epoch(taps, criterion, lesson, stage, first_epoch + index, optimizer, before_step, progress.advance)
+            def after_step(step: int, index: int = index) -> None:
+                if averaged is not None:
+                    averaged.update(module, step=index * steps + step + 1)
+                progress.advance(1, stage=plan[index][0].name)
+
+            one = Epoch(stage, first_epoch + index, accumulate, before_step, after_step)
+            means = _epoch(taps, criterion, lesson, one, optimizer)
             loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise UserError(
                     f"{name}: the loss became {loss} in stage {stage.name}, epoch {epoch + 1}. "
                     f"Lower its lr ({stage.lr:g}) or check the images; the epochs before it are kept."
                 )
-            accuracy = _accuracy(module.eval(), lesson)
+            accuracy = _accuracy(scored.eval(), lesson)
             record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, "val_accuracy": accuracy}
             record |= {"lr": optimizer.param_groups[0]["lr"], "seconds": time.monotonic() - started}
             curve.append(record)
-            checkpoint.save(path, module, criterion, optimizer, {"curve": curve})
+            checkpoint.save(path, parts, optimizer, {"curve": curve})
     taps.remove()
+    if averaged is not None:
+        module.load_state_dict(scored.state_dict())
     module.eval()
     return curve
 
@@ -169,38 +186,42 @@ def _blended(images: torch.Tensor) -> torch.Tensor:
     return share * images + (1 - share) * images[torch.randperm(len(images))]
 
 
-def _epoch(
-    taps: Taps,
-    criterion: Criterion,
-    lesson: Lesson,
-    stage: Stage,
-    number: int,
-    optimizer: torch.optim.Optimizer,
-    before_step: Callable[[int], float],
-    advance: Callable[..., None],
-) -> dict[str, float]:
-    """One pass over the training images, `number` of the run; returns the mean `loss`, and of each loss in it.
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images, `number` of the run.
 
-    before_step: sets what is scheduled, and tells the share of the stage that is done.
+    before_step: sets what is scheduled, and tells the share of the stage that is done. after_step: called with the step's number.
     """
+
+    stage: Stage
+    number: int
+    accumulate: int
+    before_step: Callable[[int], float]
+    after_step: Callable[[int], None]
+
+
+def _epoch(taps: Taps, criterion: Criterion, lesson: Lesson, epoch: Epoch, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Train for one epoch; returns the mean `loss`, and of each loss in it."""
     taps.model.train()
-    batches = lesson.batches(number)
-    view = lesson.view(stage, number)
+    stage, batches = epoch.stage, lesson.batches(epoch.number)
+    view = lesson.view(stage, epoch.number)
     summed: dict[str, torch.Tensor] = {}
-    for step, indices in enumerate(batches):
-        fraction = before_step(step)
-        labels = torch.from_numpy(lesson.data.labels[indices])
-        images = lesson.views.batch(indices, view, keep=not stage.online)
-        if stage.mixup:
-            images = _blended(images)
-        loss, values = criterion(stage.losses, taps(images), labels, _taught(lesson, stage, indices, view, images), fraction)
+    for step, batch in enumerate(batches):
+        fraction = epoch.before_step(step)
         optimizer.zero_grad()
-        loss.backward()
+        for indices in np.array_split(batch, epoch.accumulate):
+            share = len(indices) / len(batch)
+            labels = torch.from_numpy(lesson.data.labels[indices])
+            images = lesson.views.batch(indices, view, keep=not stage.online)
+            if stage.mixup:
+                images = _blended(images)
+            loss, values = criterion(stage.losses, taps(images), labels, _taught(lesson, stage, indices, view, images), fraction)
+            (share * loss).backward()
+            # Summed as tensors: reading a value each step would make an accelerator wait.
+            for name, value in {"loss": loss.detach(), **values}.items():
+                summed[name] = summed.get(name, 0) + share * value
         optimizer.step()
-        # Summed as tensors: reading a value each step would make an accelerator wait.
-        for name, value in {"loss": loss.detach(), **values}.items():
-            summed[name] = summed[name] + value if name in summed else value
-        advance(1, stage=stage.name)
+        epoch.after_step(step)
     return {name: float(value) / len(batches) for name, value in summed.items()}
 
 

@@ -51,7 +51,11 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     hashes = teaching.train_teachers(state, recipe, labelled, common)
     signals, key = teaching.teach(state, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
     taught = replace(lesson, signals=signals)
-    floats = [effective["student"], _file_hash(recipe.student.checkpoint), effective["distill"]["weight_decay"]]
+    floats = [
+        effective["student"],
+        _file_hash(recipe.student.checkpoint),
+        [effective["distill"][k] for k in ("weight_decay", "ema", "accumulate")],
+    ]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
     if recipe.distill.control:

@@ -10,12 +10,23 @@ from edgedistill.recipe.stages import Distill
 from edgedistill.recipe.targets import load_target
 from edgedistill.recipe.teachers import Pretrained, Teacher, TimmTeacher
 
+Argument = bool | int | float | str
+
 
 class Student(Pretrained):
     """The model that is shipped."""
 
     model: str = Field(
         "mobilenetv4_conv_small", min_length=1, description="timm name of the student; activations that quantize well are ReLU and ReLU6."
+    )
+    arguments: dict[str, Argument | list[Argument]] = Field(
+        {},
+        description="Arguments of the timm model, as `layers: [1, 1, 1, 1]` for a shallower or `channels: [32, 64, 128, 256]` for "
+        "a narrower resnet18.",
+    )
+    activation: Literal["relu", "relu6"] | None = Field(
+        None,
+        description="Put it in the place of Hardswish, SiLU, GELU and Mish, and Sigmoid in that of Hardsigmoid gates; null keeps them.",
     )
 
 

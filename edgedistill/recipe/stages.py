@@ -111,6 +111,13 @@ class Distill(Config):
         description="Also train the same student without the teacher, for as many steps and images: what tells if distillation helped.",
     )
     weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay, such as 0.999, of an exponential mean of the floating-point weights, which is kept instead of the last.",
+    )
+    accumulate: int = Field(1, ge=1, le=1024, description="Parts that a batch is computed in, one after the other, to save memory.")
     calibrate: bool = Field(
         True, description="Divide the student's logits by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
     )

@@ -1,5 +1,8 @@
 """A first recipe for a user's own data, commented."""
 
+import json
+import re
+import shlex
 from pathlib import Path
 
 from edgedistill.recipe.base import RecipeError, nearest
@@ -53,10 +56,12 @@ def starter(path: Path, *, task: str, data: str, targets: list[str]) -> str:
         kind = "imagefolder" if file.is_dir() else _SUFFIXES.get(file.suffix) if file.is_file() else None
         if kind is None:
             errors.append(f"data: found '{data}', expected sklearn-digits, a folder of class folders, or a .npz or .csv file")
-        source = f"{{{kind}: {file}}}"
+        # A JSON string is a YAML string, whatever the path holds.
+        source = f"{{{kind}: {json.dumps(str(file), ensure_ascii=False)}}}"
     known = list_targets()
     errors += [f"target: found '{t}', expected one of {', '.join(known)}{nearest(t, known)}" for t in targets if t not in known]
     if errors:
         raise RecipeError(str(path), errors)
     size = 32 if data == "sklearn-digits" else 64
-    return _TEMPLATE.format(path=path, name=path.stem, task=task, source=source, size=size, targets=", ".join(targets))
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-")[:64] or "recipe"
+    return _TEMPLATE.format(path=shlex.quote(str(path)), name=name, task=task, source=source, size=size, targets=", ".join(targets))

@@ -1,19 +1,33 @@
 """Image classification: models by timm name, their checkpoints, batched forward and scores."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from edgedistill.errors import UserError
+from edgedistill.tasks.activations import replace_activations
 
 
-def build_model(name: str, classes: int, *, checkpoint: str | None = None, pretrained: bool = False, seed: int = 0) -> nn.Module:
+def build_model(
+    name: str,
+    classes: int,
+    *,
+    checkpoint: str | None = None,
+    pretrained: bool = False,
+    seed: int = 0,
+    arguments: Mapping[str, Any] | None = None,
+    activation: str | None = None,
+) -> nn.Module:
     """A timm model with `classes` logits, in evaluation mode.
 
-    Raises UserError when timm has no such model (with the nearest names), or when the safetensors checkpoint does not
-    fit it (naming the keys).
+    arguments: further ones of the timm model. activation: see `tasks.activations`.
+
+    Raises UserError when timm has no such model (with the nearest names), when it does not take the arguments, or when the
+    safetensors checkpoint does not fit it (naming the keys).
     """
     import timm
 
@@ -24,7 +38,14 @@ def build_model(name: str, classes: int, *, checkpoint: str | None = None, pretr
         near = difflib.get_close_matches(name, known, n=3)
         raise UserError(f"timm has no model '{name}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see timm.list_models()"))
     torch.manual_seed(seed)
-    model = timm.create_model(name, pretrained=pretrained, num_classes=classes)
+    try:
+        model = timm.create_model(name, pretrained=pretrained, num_classes=classes, **(arguments or {}))
+    except (TypeError, AssertionError) as error:
+        if not arguments:
+            raise
+        raise UserError(f"timm's {name} does not take the arguments {dict(arguments)}: {error}") from error
+    if activation is not None:
+        replace_activations(model, activation)
     if checkpoint is not None:
         load_checkpoint(model, Path(checkpoint), name)
     return model.eval()

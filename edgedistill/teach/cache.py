@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from edgedistill.teach.views import Views
 
 _SCHEMA = "edgedistill/signals/1"
 _CHUNK_ROWS = 512
+_SAVE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,22 @@ def compute(
     work = [(view, chunk) for view in range(count) for chunk in sorted(set().union(*(arrays[s, view].missing for s in encodings)))]
     if work:
         teacher = teacher or make_teacher(sorted(signals))
-        with track("teacher signals", len(work)) as progress:
-            for view, chunk in work:
-                rows = train[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS]
-                answers = _answers(teacher, views, rows, view, batch_size)
-                _check_numbers(answers, view)
-                for signal, encoding in encodings.items():
-                    arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
-                progress.advance(1, view=view)
+        saved = time.monotonic()
+        try:
+            with track("teacher signals", len(work)) as progress:
+                for view, chunk in work:
+                    rows = train[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS]
+                    answers = _answers(teacher, views, rows, view, batch_size)
+                    _check_numbers(answers, view)
+                    for signal, encoding in encodings.items():
+                        arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
+                    progress.advance(1, view=view)
+                    # Each save waits for the disk, so that a small teacher would do little else.
+                    if time.monotonic() - saved > _SAVE_EVERY_S:
+                        _save(arrays)
+                        saved = time.monotonic()
+        finally:
+            _save(arrays)
     position = np.full(len(data.labels), -1)
     position[train] = np.arange(len(train))
     return CachedSignals({name: rows.array for name, rows in arrays.items()}, encodings, position)
@@ -126,6 +136,11 @@ def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int],
         log(f"the signal cache takes {needed / 1e6:.0f} MB of {free / 1e6:.0f} MB that are free")
 
 
+def _save(arrays: dict[tuple[str, int], "_Rows"]) -> None:
+    for rows in arrays.values():
+        rows.save()
+
+
 class _Rows:
     """Rows of one signal in one view: a raw file, and beside it a checksum for each chunk of rows that is done."""
 
@@ -144,14 +159,21 @@ class _Rows:
         if damaged:
             log(f"signal cache: {len(damaged)} of {len(wanted)} parts of {path.name} are damaged and made again")
         self.sums = {chunk: self.sums[chunk] for chunk in good}
+        self.changed = False
         self.missing = [int(chunk) for chunk in wanted if chunk not in good]
 
     def write(self, chunk: int, values: np.ndarray) -> None:
-        """Write a chunk and then its checksum."""
+        """Set the rows of a chunk."""
         self.array[chunk * _CHUNK_ROWS : chunk * _CHUNK_ROWS + len(values)] = values
-        self.array.flush()
         self.sums[str(chunk)] = self._sum(chunk)
-        write_json(self.sums_path, self.sums)
+        self.changed = True
+
+    def save(self) -> None:
+        """Write what was set to the disk, rows first and then their checksums."""
+        if self.changed:
+            self.array.flush()
+            write_json(self.sums_path, self.sums)
+            self.changed = False
 
     def _sum(self, chunk: int) -> str:
         return hashlib.blake2b(self.array[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS].tobytes(), digest_size=16).hexdigest()
