@@ -1,5 +1,7 @@
 """Sources, splits, views that replay, and the keys of the signal cache."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
-from edgedistill.teach import imageset, sources
+from edgedistill.teach import hub, imageset, shards, sources
 from edgedistill.teach import views as views_module
 from edgedistill.teach.views import Views
 
@@ -153,3 +155,54 @@ def test_views_that_are_not_kept_are_the_same_views() -> None:
     views = Views(images, Augment(hflip=True), seed=1)
     assert torch.equal(views.batch(np.array([2, 4]), 3, keep=False), Views(images, Augment(hflip=True), seed=1).batch(np.array([2, 4]), 3))
     assert not views._kept
+
+
+def test_tar_shards_of_images_and_classes(tmp_path: Path) -> None:
+    pictures = write_images(tmp_path / "src", {"x": 12})
+
+    def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"s-{shard:03}.tar", "w") as tar:
+            for i in range(6):
+                number = 6 * shard + i
+                add(tar, f"dir/{number:05}.png", (pictures / "x" / f"{number}.png").read_bytes())
+                if number != 11:
+                    add(tar, f"dir/{number:05}.cls", b"10" if number % 2 else b"9")
+    found = shards.webdataset(str(tmp_path / "s-{000..001}.tar"))
+    assert found.classes == ["9", "10"]
+    assert found.labels.tolist() == [0, 1] * 5 + [0, -1]
+    for i in (0, 7):
+        assert np.array_equal(np.asarray(found.read(i)), np.asarray(Image.open(pictures / "x" / f"{i}.png")))
+    assert shards.webdataset(str(tmp_path / "s-*.tar")).labels.tolist() == found.labels.tolist()
+    with pytest.raises(UserError, match="no file matches"):
+        shards.webdataset(str(tmp_path / "t-*.tar"))
+    (tmp_path / "bad-0.tar").write_bytes(b"x" * 2000)
+    with pytest.raises(UserError, match="not a readable, uncompressed tar file"):
+        shards.webdataset(str(tmp_path / "bad-*.tar"))
+
+
+def test_a_saved_hugging_face_dataset(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    write_images(tmp_path / "src", {"x": 9})
+    files = [str(tmp_path / "src/x" / f"{i}.png") for i in range(9)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    parts = {"train": range(6), "test": range(6, 9)}
+    made = {
+        name: datasets.Dataset.from_dict({"image": [files[i] for i in rows], "label": [i % 2 for i in rows]}, features=features)
+        for name, rows in parts.items()
+    }
+    datasets.DatasetDict(made).save_to_disk(tmp_path / "saved")
+    found = hub.huggingface(str(tmp_path / "saved"), image="image", label="label")
+    assert found.classes == ["cat", "dog"]
+    assert found.labels.tolist() == [i % 2 for i in range(9)]
+    assert found.split.tolist() == [0] * 6 + [2] * 3
+    assert np.array_equal(np.asarray(found.read(7)), np.asarray(Image.open(files[7])))
+    assert found.version == hub.huggingface(str(tmp_path / "saved"), image="image", label="label").version
+    with pytest.raises(UserError, match="has no column img, found image, label"):
+        hub.huggingface(str(tmp_path / "saved"), image="img", label="label")
+    with pytest.raises(UserError, match="is no dataset that can be loaded"):
+        hub.huggingface(str(tmp_path / "src" / "nowhere"), image="image", label="label")

@@ -65,7 +65,7 @@ def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: P
     assert summary["teacher"]["accuracy"]["val"]["n"] == 100
     assert {"teacher-small", "teacher-other", "control", "student"} <= set(summary["curves"])
     assert (folder / "runs/two/teaching-set/teaching-set.csv").read_text().startswith("sample,label,teacher,confidence")
-    assert (folder / "runs/two/report.html").read_text().count("How far the teachers disagree on val") == 1
+    assert "How far the teachers disagree on val" in (folder / "runs/two/report.html").read_text()
 
 
 def lesson() -> Lesson:

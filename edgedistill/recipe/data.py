@@ -34,12 +34,28 @@ class Csv(Config):
     split: str | None = Field(None, description="Column that says train, val or holdout.")
 
 
-_FOLDERS_AND_FILES: dict[str, type[Config]] = {"imagefolder": ImageFolder, "npz": Npz, "csv": Csv}
-_SOURCES = "'sklearn-digits', {imagefolder: DIR}, {npz: FILE} or {csv: FILE}"
+class HuggingFace(Config):
+    """A dataset of Hugging Face datasets, with a split train and perhaps validation and test."""
+
+    hf: str = Field(min_length=1, description="Folder of a saved dataset, or its name on the hub; needs the extra `hf`.")
+    image: str = Field("image", min_length=1, description="Column of the image.")
+    label: str = Field("label", min_length=1, description="Column of the class; -1 or null for an image without a label.")
+
+
+class WebDataset(Config):
+    """Tar files with an image and a .cls file for each sample."""
+
+    webdataset: str = Field(min_length=1, description="Pattern of the files, as shards/train-{000..009}.tar or shards/*.tar.")
+
+
+SOURCE_KINDS: dict[str, type[Config]] = {
+    "imagefolder": ImageFolder, "npz": Npz, "csv": Csv, "hf": HuggingFace, "webdataset": WebDataset,
+}  # fmt: skip
+_SOURCES = "'sklearn-digits', {imagefolder: DIR}, {npz: FILE}, {csv: FILE}, {hf: DIR} or {webdataset: PATTERN}"
 
 
 def _kinds(value: Any) -> list[str]:
-    return [key for key in _FOLDERS_AND_FILES if key in value] if isinstance(value, dict) else []
+    return [key for key in SOURCE_KINDS if key in value] if isinstance(value, dict) else []
 
 
 def _one_source(value: Any) -> Any:
@@ -47,20 +63,22 @@ def _one_source(value: Any) -> Any:
     if isinstance(value, Config) or value == "sklearn-digits" or len(_kinds(value)) == 1:
         return value
     word = next(iter(value), "") if isinstance(value, dict) else value
-    raise mistake(_SOURCES + nearest(word, ["sklearn-digits", *_FOLDERS_AND_FILES]))
+    raise mistake(_SOURCES + nearest(word, ["sklearn-digits", *SOURCE_KINDS]))
 
 
 def _source_kind(value: Any) -> str:
     if isinstance(value, Config):
         return f"union:{type(value).__name__}"
-    return f"union:{_FOLDERS_AND_FILES[_kinds(value)[0]].__name__}" if isinstance(value, dict) else "union:embedded"
+    return f"union:{SOURCE_KINDS[_kinds(value)[0]].__name__}" if isinstance(value, dict) else "union:embedded"
 
 
 Source = Annotated[
     Annotated[Literal["sklearn-digits"], Tag("union:embedded")]
     | Annotated[ImageFolder, Tag("union:ImageFolder")]
     | Annotated[Npz, Tag("union:Npz")]
-    | Annotated[Csv, Tag("union:Csv")],
+    | Annotated[Csv, Tag("union:Csv")]
+    | Annotated[HuggingFace, Tag("union:HuggingFace")]
+    | Annotated[WebDataset, Tag("union:WebDataset")],
     Discriminator(_source_kind),
     BeforeValidator(_one_source),
 ]

@@ -97,7 +97,9 @@ def load_recipe(path_or_name: str, overrides: list[str] | None = None, *, trust_
         raise RecipeError(path, [f"{path}:1: recipe: found {found}, expected a mapping of fields, such as name: my-model"])
     origins, errors = apply_overrides(value, overrides)
     recipe, mistakes = find_mistakes(Recipe, value, trust_code=trust_code)
-    errors += [f"{_place(path, lines, origins, location)}: {dotted(location)}: {said}" for location, said in _by_line(mistakes, lines)]
+    errors += [
+        f"{_place(path, lines, origins, location)}: {dotted(location) or 'recipe'}: {said}" for location, said in _by_line(mistakes, lines)
+    ]
     if recipe is None or errors:
         raise RecipeError(path, errors)
     trusted = ["--trust-code"] if trust_code else []

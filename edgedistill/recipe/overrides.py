@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.data import SOURCE_KINDS
 from edgedistill.recipe.reading import Location, dotted, read_yaml
 from edgedistill.recipe.schema import Recipe
 
@@ -41,9 +42,9 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
 def _put(value: dict[str, Any], defaults: Any, parts: list[str], new: Any) -> Location:
     """Set the value at `parts`, filling in lists from the defaults on the way; give its location."""
     if tuple(parts[:2]) == _SOURCE and len(parts) > 2:
-        # A source has one kind: naming a field of another kind replaces it.
+        # A source has one kind: naming another kind replaces it.
         current = value.get("data", {}).get("source") if isinstance(value.get("data"), dict) else None
-        if not (isinstance(current, dict) and parts[2] in current):
+        if not isinstance(current, dict) or (parts[2] in SOURCE_KINDS and parts[2] not in current):
             _put(value, defaults, list(parts[:2]), {})
     node: Any = value
     location: Location = ()

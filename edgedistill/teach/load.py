@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.files import canonical_hash, sha256_file
-from edgedistill.recipe.data import Csv, Data, ImageFolder, Npz
-from edgedistill.teach import imageset, sources
+from edgedistill.recipe.data import Csv, Data, HuggingFace, ImageFolder, Npz, WebDataset
+from edgedistill.teach import hub, imageset, shards, sources
 from edgedistill.teach.sources import Listing
 
 
@@ -18,6 +18,10 @@ def listing(data: Data) -> Listing:
             found = sources.npz(data.source.npz)
         case Csv():
             found = sources.table(data.source.csv, image=data.source.image, label=data.source.label, split=data.source.split)
+        case HuggingFace():
+            found = hub.huggingface(data.source.hf, image=data.source.image, label=data.source.label)
+        case WebDataset():
+            found = shards.webdataset(data.source.webdataset)
         case _:
             found = sources.digits()
     return found if data.unlabelled is None else sources.with_unlabelled(found, data.unlabelled)
@@ -26,10 +30,12 @@ def listing(data: Data) -> Listing:
 def fingerprint(found: Listing, data: Data) -> str:
     """Changes when a file of the source is added, removed or rewritten (name, size and time of each; the content of an npz or csv)."""
     content = [sha256_file(path) for key in ("npz", "csv") if (path := getattr(data.source, key, None)) is not None]
-    # Names of samples that are files of their own; those of the embedded digits and of an npz are none.
-    files = [(name, Path(name)) for name in found.names if not isinstance(data.source, (Npz, str)) or data.unlabelled is not None]
-    stats = [(name, path.stat()) for name, path in files if path.is_file()]
-    return canonical_hash([found.name, content, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]])
+    files = [Path(name) for name in found.names]
+    if isinstance(data.source, WebDataset):
+        files = shards.shards(data.source.webdataset)
+    # Samples of the other sources are no files, but those of `data.unlabelled` beside them are.
+    stats = [(path, path.stat()) for path in files if path.is_file()]
+    return canonical_hash([found.name, found.version, content, [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats]])
 
 
 def prepare(found: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from edgedistill.errors import UserError
 
 SPLITS = ("train", "val", "holdout")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Listing:
     """Samples of a source: `read(i)` gives sample i as a PIL image or uint8 array [H, W] or [H, W, 3].
 
     labels: int64 [N], -1 for a sample without one. split: int8 [N], index into SPLITS, -1 where the data does not say. names: for error
-    messages. fields: further facts of each sample by name, [N].
+    messages. fields: further facts of each sample by name, [N]. version: what changes with the content, where names do not tell.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Listing:
     names: list[str]
     read: Callable[[int], object]
     fields: dict[str, np.ndarray] = field(default_factory=dict)
+    version: str = ""
 
 
 def digits() -> Listing:
@@ -60,14 +61,14 @@ def imagefolder(folder: Path) -> Listing:
     empty = []
     for group, root in groups.items():
         for label, name in enumerate(classes):
-            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not found:
                 empty.append(str(root / name))
             paths += found
             labels += [label] * len(found)
             split += [group] * len(found)
     if empty:
-        raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(_SUFFIXES))}) or remove the folder")
+        raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(SUFFIXES))}) or remove the folder")
     names = [str(p) for p in paths]
     return Listing(
         f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: _open(paths[i])
@@ -138,9 +139,9 @@ def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
 
 def with_unlabelled(found: Listing, folder: Path) -> Listing:
     """`found` with the images in `folder`, at any depth, as training samples without a label."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
-        raise UserError(f"data.unlabelled: no images in {folder}, expected some ({', '.join(sorted(_SUFFIXES))})")
+        raise UserError(f"data.unlabelled: no images in {folder}, expected some ({', '.join(sorted(SUFFIXES))})")
     count = len(found.labels)
     fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in found.fields.items()}
     return replace(
