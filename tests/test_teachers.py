@@ -12,7 +12,7 @@ from edgedistill.recipe.data import Data
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, Route, TimmTeacher, TorchTeacher, Weights
 from edgedistill.tasks.taps import Taps
 from edgedistill.teach import huggingface
-from edgedistill.teach.merge import Merger, disagreement, learned_weights, merged
+from edgedistill.teach.merge import Merger, check_known, disagreement, learned_weights, merged
 from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs, build_module
 
 CLASSES = ["a", "b", "c"]
@@ -152,7 +152,7 @@ INDICES = np.arange(6)
 
 
 def merger(how: object, known: np.ndarray = EVERYONE, fields: dict | None = None) -> Merger:
-    return Merger(how, ["one", "two"], known, fields or {}, CLASSES)  # type: ignore[arg-type]
+    return Merger(how, ["one", "two"], known, fields or {})  # type: ignore[arg-type]
 
 
 def test_mean_and_weights_average_probabilities() -> None:
@@ -200,7 +200,7 @@ def test_specialists_are_merged_class_by_class() -> None:
     assert np.isfinite(surest).all()
     known = np.array([[True, True, False], [False, True, True]])
     with pytest.raises(UserError, match="no teacher knows the class c"):
-        merger("mean", known=np.array([[True, True, False], [True, True, False]]))
+        check_known(np.array([[True, True, False], [True, True, False]]), CLASSES)
     with pytest.raises(UserError, match="learned needs teachers that know every class"):
         merger("learned", known=known)
 

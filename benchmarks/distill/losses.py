@@ -98,7 +98,8 @@ def main() -> None:
         print(f"\n## {name.capitalize()}\n\n{models}, {task.epochs} epochs, {arguments.seeds} seeds, ", end="")
         print(f"{results[name]['teacher'][0]['n']} images scored.\n")
         table(results[name])
-        print(f"\nThe cache of the teacher's logits took {np.mean(teaching[name]):.1f} s, views included; training reads it.")
+        took = f"{np.mean(teaching[name]):.1f} s"
+        print(f"\nThe cache of the teacher's logits took {took}, with the augmented views in memory; training reads it.")
     overall(results)
 
 

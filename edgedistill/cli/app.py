@@ -45,9 +45,9 @@ def run(
     recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
 ) -> None:
     """Do the whole flow: distil, quantize, export, verify, bench, report."""
-    from edgedistill.cli import train
+    from edgedistill.cli.train import train
 
-    train.run(recipe, sets, runs_dir, fresh=fresh, trust_code=trust, as_json=as_json)
+    train(recipe, sets, runs_dir, whole=True, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()
@@ -55,9 +55,9 @@ def distill(
     recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
 ) -> None:
     """Teach and train, up to the quantized state."""
-    from edgedistill.cli import train
+    from edgedistill.cli.train import train
 
-    train.distill(recipe, sets, runs_dir, fresh=fresh, trust_code=trust, as_json=as_json)
+    train(recipe, sets, runs_dir, whole=False, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()

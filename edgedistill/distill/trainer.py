@@ -160,14 +160,17 @@ def _criterion(module: nn.Module, lesson: Lesson, stages: list[Stage]) -> tuple[
     taps = Taps(module, wanted)
     torch.manual_seed(lesson.seed)
     losses = [stage.losses for stage in stages]
-    student, teacher = {}, {}
+    student: dict[str, torch.Tensor] = {}
+    teacher: dict[str, torch.Tensor] = {}
     if wanted:
-        first = next(stage for stage in stages if stage.losses.needs - {"logits"})
         indices = lesson.data.indices["train"][:2]
+        images = lesson.views.batch(indices, 0)
         module.eval()
         with torch.no_grad():
-            student = taps(lesson.views.batch(indices, 0))
-        teacher = _taught(lesson, first, indices, 0, lesson.views.batch(indices, 0))
+            student = taps(images)
+        # A stage that is online may need other signals than those that are cached.
+        for stage in stages:
+            teacher |= _taught(lesson, stage, indices, 0, images)
     return taps, Criterion(losses, student, teacher, len(lesson.data.indices["train"]))
 
 

@@ -55,7 +55,7 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
     """The teachers of a run whose steps are done, merged as the step `teaching` found out."""
     from edgedistill.distill.stages import teacher_of
     from edgedistill.recipe.teachers import FileTeacher, SeveralTeachers
-    from edgedistill.teach.merge import Merger
+    from edgedistill.teach.merge import Merger, check_known
     from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs
 
     members = recipe.teacher.members
@@ -67,15 +67,14 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
             return FileRunner(member, outputs[number])
         return ModuleTeacher(teacher_of(member, recipe, data.classes, state.path(recipe.teacher_steps[number])), signals, outputs[number])
 
+    known = np.stack([o.known for o in outputs])
+    check_known(known, data.classes)
     merger = None
     if isinstance(recipe.teacher, SeveralTeachers):
-        known = np.stack([o.known for o in outputs])
-        merger = Merger(recipe.teacher.merge, [m.name for m in members], known, data.fields, data.classes)
+        merger = Merger(recipe.teacher.merge, [m.name for m in members], known, data.fields)
         path = state.path("teaching", "weights.npy")
         if path.exists():
             merger.weights = np.load(path)
-    elif not outputs[0].known.all():
-        Merger("mean", [members[0].name], outputs[0].known[None], {}, data.classes)
     return Faculty(members, outputs, make, merger)
 
 
@@ -91,21 +90,23 @@ def _names(member: Member, classes: list[str]) -> list[str] | None:
 def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> list[str]:
     """A step for each teacher; returns the hash of each."""
     from edgedistill.distill.stages import train_teacher
-    from edgedistill.recipe.teachers import FileTeacher
+    from edgedistill.recipe.teachers import FileTeacher, TorchTeacher
+    from edgedistill.teach.teachers import code_hash
 
     hashes = []
     for member, name in zip(recipe.teacher.members, recipe.teacher_steps, strict=True):
         paths = [path for key in ("checkpoint", "file") if (path := getattr(member, key, None)) is not None]
         about = None if isinstance(member, FileTeacher) else common
+        code = code_hash(member) if isinstance(member, TorchTeacher) else None
         inputs = [
             about,
             member.model_dump(mode="json"),
             [sha256_file(path) for path in paths] + _folder_facts(getattr(member, "hf", "")),
-            _code_hash(member),
+            code,
             len(lesson.data.classes),
         ]
         result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder))  # type: ignore[misc]
-        hashes.append(canonical_hash([result["sha256"], _code_hash(member)]))
+        hashes.append(canonical_hash([result["sha256"], code]))
     return hashes
 
 
@@ -113,26 +114,6 @@ def _folder_facts(reference: str) -> list[Any]:
     """Name, size and time of each file of a model's folder; nothing for a name on the hub."""
     files = sorted(path for path in Path(reference).rglob("*") if path.is_file()) if reference and Path(reference).is_dir() else []
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-
-
-def _code_hash(member: Member) -> str | None:
-    """Hash of the file whose code a teacher is: its weights alone do not tell what it computes."""
-    from importlib.util import find_spec
-
-    from edgedistill.recipe.teachers import TorchTeacher
-
-    if not isinstance(member, TorchTeacher):
-        return None
-    import sys
-
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        spec = find_spec(member.torch.partition(":")[0])
-    except ImportError:
-        spec = None
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    return sha256_file(Path(spec.origin)) if spec is not None and spec.origin is not None and Path(spec.origin).exists() else None
 
 
 def teach(

@@ -54,16 +54,20 @@ def learned_weights(logits: list[np.ndarray], labels: np.ndarray, steps: int = 2
     return weights
 
 
+def check_known(known: np.ndarray, classes: list[str]) -> None:
+    """UserError for a class that no teacher knows. known: bool [members, C]."""
+    if lost := [classes[i] for i in np.flatnonzero(~known.any(axis=0))]:
+        raise UserError(f"no teacher knows the class {', '.join(lost[:10])}; add a teacher of it, or remove the class from the data")
+
+
 class Merger:
     """Merges the answers of the members of a recipe's teacher.
 
     names: of the members; known: bool [members, C], whether each knows a class; fields: of the data, by name, [N].
     """
 
-    def __init__(self, how: Merge, names: list[str], known: np.ndarray, fields: dict[str, np.ndarray], classes: list[str]) -> None:
-        self.how, self.names, self.known = how, names, known
-        if lost := [classes[i] for i in np.flatnonzero(~known.any(axis=0))]:
-            raise UserError(f"no teacher knows the class {', '.join(lost[:10])}; add a teacher of it, or remove the class from the data")
+    def __init__(self, how: Merge, names: list[str], known: np.ndarray, fields: dict[str, np.ndarray]) -> None:
+        self.how, self.names = how, names
         if how == "learned" and not known.all():
             raise UserError("merge: learned needs teachers that know every class; use mean, confidence or a field for specialists")
         self.weights = np.ones(len(names))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
+from edgedistill.files import sha256_file
 from edgedistill.recipe.data import Data
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
@@ -44,21 +47,39 @@ def build_module(config: TimmTeacher | HuggingFaceTeacher | TorchTeacher, data: 
     return module.eval()
 
 
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Let Python find modules in the current folder, which is not on the path of an installed script."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
 def _made_by(reference: str) -> nn.Module:
     name, _, function = reference.partition(":")
-    # The command's own folder is not on the path of an installed script.
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made = getattr(importlib.import_module(name), function)()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"teacher.torch: {reference} can't be loaded ({error}); expected a function in a module that Python finds"
-        ) from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
+    with _own_folder():
+        try:
+            made = getattr(importlib.import_module(name), function)()
+        except (ImportError, AttributeError) as error:
+            expected = "expected a function in a module that Python finds"
+            raise UserError(f"teacher.torch: {reference} can't be loaded ({error}); {expected}") from error
     if not isinstance(made, nn.Module):
         raise UserError(f"teacher.torch: {reference} gave {type(made).__name__}, expected a torch.nn.Module")
     return made
+
+
+def code_hash(config: TorchTeacher) -> str | None:
+    """Hash of the file whose code makes the teacher: its weights alone do not tell what it computes. None where there is no such file."""
+    with _own_folder():
+        try:
+            spec = find_spec(config.torch.partition(":")[0])
+        except ImportError:
+            return None
+    path = None if spec is None or spec.origin is None else Path(spec.origin)
+    return sha256_file(path) if path is not None and path.is_file() else None
 
 
 class ModuleTeacher:
