@@ -233,7 +233,10 @@ def test_init_asks_and_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgedistill", "init", "asked.yaml"]
     asked = subprocess.run(command, cwd=tmp_path, input="\nsklearn-digits\nios, linux\n", capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.strip() == "asked.yaml is written. Run it:\n  edgedistill run asked.yaml"
+    assert asked.stdout == "asked.yaml is written. Run it:\n  edgedistill run asked.yaml\n"
+    silent = subprocess.run([*command[:-1], "silent.yaml"], cwd=tmp_path, input="", capture_output=True, text=True, check=False)
+    assert silent.returncode == 2
+    assert silent.stderr.endswith("error: no answer; give --task, --data and --target instead\n")
     done = call("init", "bad.yaml", "--task", "detection", "--data", "nowhere", "--target", "andriod", "--json", cwd=tmp_path)
     errors = document(done)["error"]["errors"]
     assert [error.split(":")[0] for error in errors] == ["task", "data", "target"]

@@ -11,11 +11,17 @@ _TASK, _DATA, _TARGET = "image-classification", "sklearn-digits", "android"
 
 
 def init(path: Path, task: str | None, data: str | None, targets: list[str], *, as_json: bool) -> None:
-    """Write a recipe to `path`; what is not given is asked for on a terminal, and with --json has its default."""
-    if not as_json:
-        task = task or _ask("Task", _TASK)
-        data = data or _ask("Data (a folder of class folders, a .npz or .csv file, or sklearn-digits)", _DATA)
-        targets = targets or [t.strip() for t in _ask("Targets (ios, android, raspberry-pi, linux)", _TARGET).split(",")]
+    """Write a recipe to `path`; what is not given is asked for, and with --json has its default."""
+
+    def answer(question: str, default: str) -> str:
+        from edgedistill.errors import UserError
+
+        if as_json:
+            return default
+        try:
+            return str(typer.prompt(question, default=default, err=True))
+        except typer.Abort as error:
+            raise UserError("no answer; give --task, --data and --target instead") from error
 
     def work() -> dict[str, Any]:
         from edgedistill.errors import UserError
@@ -25,12 +31,12 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
 
         if path.exists():
             raise UserError(f"{path} exists; choose another name, or remove it")
-        write_text(path, starter(path, task=task or _TASK, data=data or _DATA, targets=targets or [_TARGET]))
+        chosen = {
+            "task": task or answer("Task", _TASK),
+            "data": data or answer("Data (a folder of class folders, a .npz or .csv file, or sklearn-digits)", _DATA),
+        }
+        asked = targets or [t.strip() for t in answer("Targets (ios, android, raspberry-pi, linux)", _TARGET).split(",")]
+        write_text(path, starter(path, **chosen, targets=asked))
         return {"path": str(path), "command": load_recipe(str(path)).command}
 
     finish(as_json, work, lambda document: print(f"{document['path']} is written. Run it:\n  {document['command']}"))
-
-
-def _ask(question: str, default: str) -> str:
-    """An answer from the terminal; the question goes to stderr, since stdout is for the result."""
-    return str(typer.prompt(question, default=default, err=True))
