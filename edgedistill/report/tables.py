@@ -90,7 +90,7 @@ def teachers(summary: Summary) -> Table:
             Cell(str(one.get("name"))),
             words(one.get("model")),
             show(one.get("val_accuracy"), percent),
-            show(one.get("weight"), figures) if one.get("weight") is not None else Cell("–"),
+            show(one.get("weight"), percent) if one.get("weight") is not None else Cell("–"),
         ]
         for one in (found if isinstance(found, list) else [])
     ]
