@@ -41,14 +41,16 @@ def test_each_command_has_help_and_json(tmp_path: Path, command: str) -> None:
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:
-    # Time of the processor, and the best of several: other work on the machine isn't what is tested.
-    best = min(_processor_seconds(tmp_path) for _ in range(5))
-    assert best < 0.15
+    # Time of the processor, and the best of several: other work on the machine isn't what is tested. Nor is a slow machine, where
+    # Python and typer alone take most of the time that is allowed.
+    typer = min(_processor_seconds(["-c", "import typer"], tmp_path) for _ in range(5))
+    best = min(_processor_seconds(["-m", "edgedistill", "--help"], tmp_path) for _ in range(5))
+    assert best < max(0.15, 2 * typer)
 
 
-def _processor_seconds(folder: Path) -> float:
+def _processor_seconds(arguments: list[str], folder: Path) -> float:
     before = os.times()
-    call("--help", cwd=folder)
+    subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, check=True, timeout=60)
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
 
