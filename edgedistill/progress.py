@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from edgedistill import processes
+
 _LINE_EVERY_S = 10.0
 
 
@@ -18,7 +20,8 @@ class Tracker(Protocol):
 
 def log(message: str) -> None:
     """Write one line to stderr, so that stdout stays free for the result."""
-    print(message, file=sys.stderr, flush=True)
+    if processes.is_main():
+        print(message, file=sys.stderr, flush=True)
 
 
 def _text(info: dict[str, object]) -> str:
@@ -51,7 +54,7 @@ class _BarTracker:
 @contextmanager
 def track(description: str, total: int) -> Iterator[Tracker]:
     """Show the progress of `total` units of work named `description`."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and processes.is_main()):
         yield _PlainTracker(description, total)
         return
     from rich.console import Console

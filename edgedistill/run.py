@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, sha256_tree, write_json
 
@@ -25,28 +26,45 @@ class Run:
         """A path inside the run."""
         return self.folder.joinpath(*parts)
 
-    def step(self, name: str, inputs: Any, work: Callable[[Path], Any]) -> Any:
+    def step(self, name: str, inputs: Any, work: Callable[[Path], Any], *, together: bool = False) -> Any:
         """The JSON-able result of step `name`: read back when it was done from the same `inputs`, else made by `work`.
 
         `work` gets the step's folder. It finds there what an interrupted try at the same inputs left, and nothing of
         a try at other inputs. The record is written last, with a hash of the folder, so that a step is either done
         or not, and a folder that changed since is made again.
+
+        Of several processes the main one works and the others wait for its result; `together` all of them do the work.
         """
-        key = canonical_hash(inputs)
+        key, folder, record = canonical_hash(inputs), self.path(name), self.path("steps", f"{name}.json")
+        if processes.is_main():
+            done = self._finished(name, key)
+        processes.wait()
+        if not processes.is_main():
+            if together and not record.exists():
+                work(folder)
+            processes.wait()
+            return read_json(record)["result"]
+        if done is None:
+            begun = time.monotonic()
+            done = {"inputs": key, "result": work(folder)}
+            done |= {"outputs": sha256_tree(folder), "seconds": time.monotonic() - begun}
+            write_json(record, done)
+        processes.wait()
+        return done["result"]
+
+    def _finished(self, name: str, key: str) -> dict[str, Any] | None:
+        """The record of a step that was done from the inputs of `key`; None after its folder was made ready for work."""
         folder, record, started = self.path(name), self.path("steps", f"{name}.json"), self.path("steps", f"{name}.started.json")
         if record.exists():
             done = read_json(record)
             if done["inputs"] == key and folder.is_dir() and sha256_tree(folder) == done["outputs"]:
-                return done["result"]
+                return done
             record.unlink()
         if not (started.exists() and read_json(started) == key):
             shutil.rmtree(folder, ignore_errors=True)
             write_json(started, key)
         folder.mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
-        result = work(folder)
-        write_json(record, {"inputs": key, "outputs": sha256_tree(folder), "seconds": time.monotonic() - begun, "result": result})
-        return result
+        return None
 
     def result(self, name: str) -> Any:
         """The result of a finished step, or None."""
@@ -65,10 +83,14 @@ class Run:
 
 @contextmanager
 def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
-    """Take the run at `folder` for this process alone; with `fresh` what is there is removed first.
+    """Take the run at `folder` for this process and those that train with it; with `fresh` what is there is removed first.
 
     Raises UserError when another process has it, or when the folder holds something else than a run.
     """
+    if not processes.is_main():
+        processes.wait()
+        yield Run(folder)
+        return
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise UserError(f"{folder} exists and is not a run of edgedistill; choose another name or --runs-dir")
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +105,7 @@ def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if not (folder / _MARK).exists():
             write_json(folder / _MARK, {"schema": "edgedistill/run/1"})
+        processes.wait()
         yield Run(folder)
     finally:
         os.close(lock)

@@ -9,7 +9,7 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "errors", "files", "progress", "run"}
+ROOT = {"", "errors", "files", "processes", "progress", "run"}
 """The package itself and its root modules, which know no part."""
 EVERYWHERE = {"recipe", "tasks", "runtimes"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {

@@ -6,8 +6,8 @@ import torch
 
 from edgedistill.distill.criterion import Criterion, student_signals
 from edgedistill.distill.features import attention_transfer, contrastive_distillation, hint, relational_distillation
+from edgedistill.distill.lesson import Stage, learning_rate
 from edgedistill.distill.losses import calibration, correlation_distillation, cross_entropy, decoupled_distillation, distillation
-from edgedistill.distill.trainer import Stage, learning_rate
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses, Ramp
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,8 @@ from conftest import edgedistill
 from safetensors import safe_open
 from sklearn.datasets import load_digits
 
-from edgedistill.distill.trainer import Lesson, Stage, fit
+from edgedistill.distill.lesson import Lesson, Stage
+from edgedistill.distill.trainer import Options, fit
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
 from edgedistill.tasks.image_classification import build_model
@@ -88,7 +89,7 @@ def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupte
                 raise KeyboardInterrupt
 
         module = build_model("test_resnet", 2, seed=0)
-        fit(module, lesson(), stages, name="student", path=path, weight_decay=0.0, at=at)
+        fit(module, lesson(), stages, name="student", path=path, options=Options(), at=at)
         return module.state_dict()
 
     whole = train(tmp_path / "whole.safetensors")
@@ -106,51 +107,6 @@ def test_the_control_sees_labelled_images_alone_in_as_many_steps() -> None:
     labels[4:32] = -1
     few = replace(few, data=replace(few.data, labels=labels))
     alone = replace(few, labelled_only=True)
-    assert len(few.batches(0)) == len(alone.batches(0)) == 4
-    assert set(np.concatenate(alone.batches(0)).tolist()) == {0, 1, 2, 3}
-    assert sorted(np.concatenate(few.batches(0)).tolist()) == list(range(32))
-
-
-class Plain(torch.nn.Module):
-    """Without batch norm, whose statistics are those of a part."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.net(images)
-
-
-LABELS = [Stage("finetune", 2, 1e-2, Losses.model_validate({"ce": {}}))]
-
-
-def test_a_batch_in_parts_learns_what_a_whole_one_does(tmp_path: Path) -> None:
-    whole, parts = Plain(), Plain()
-    curves = [
-        fit(module, lesson(), LABELS, name="student", path=tmp_path / f"{n}.safetensors", weight_decay=0.0, accumulate=n)
-        for n, module in ((1, whole), (3, parts))
-    ]
-    assert curves[0][1]["loss"] == pytest.approx(curves[1][1]["loss"], rel=1e-4)
-    assert torch.allclose(whole.net[1].weight, parts.net[1].weight, atol=1e-5)
-
-
-def test_the_mean_of_the_weights_is_kept_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
-    def train(path: Path, ema: float | None, stop: float = 2.0) -> torch.Tensor:
-        def at(fraction: float) -> None:
-            if fraction >= stop:
-                raise KeyboardInterrupt
-
-        module = Plain()
-        fit(module, lesson(), LABELS, name="student", path=path, weight_decay=0.0, ema=ema, at=at)
-        return module.net[1].weight.detach()
-
-    last, mean = train(tmp_path / "last.safetensors", None), train(tmp_path / "mean.safetensors", 0.9)
-    assert not torch.equal(last, mean)
-    with safe_open(tmp_path / "mean.safetensors", "pt") as file:
-        assert torch.equal(file.get_tensor("module.net.1.weight"), last)
-        assert torch.equal(file.get_tensor("averaged.net.1.weight"), mean)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "half.safetensors", 0.9, stop=0.6)
-    assert torch.equal(train(tmp_path / "half.safetensors", 0.9), mean)
+    assert len(few.order(0)) == len(alone.order(0)) == 4
+    assert set(np.concatenate(alone.order(0)).tolist()) == {0, 1, 2, 3}
+    assert sorted(np.concatenate(few.order(0)).tolist()) == list(range(32))

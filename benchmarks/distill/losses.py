@@ -1,6 +1,6 @@
 """How much of the gap between control and teacher each loss closes: `python benchmarks/distill/losses.py > docs/benchmarks-distill.md`.
 
-See `tasks.py` for what is compared. Each result is kept in the folder --out, so that an interrupted benchmark goes on. About 10
+See `tasks.py` for what is compared. Each result is kept in the folder --out, so that an interrupted benchmark goes on. About 15
 minutes a seed on 2 cores.
 """
 
@@ -14,13 +14,18 @@ import numpy as np
 from tasks import TASKS, Bench
 
 STANDARDISED = {"standardize": True, "temperature": 2.0, "weight": 9.0}
-LOSSES: dict[str, dict[str, Any]] = {
+LOSSES: dict[str, Any] = {
     "kd": {"kd": {}},
+    "kd, temperature 2": {"kd": {"temperature": 2.0}},
     "kd, standardised": {"kd": STANDARDISED},
     "ce + kd": {"ce": {"weight": 0.5}, "kd": {"weight": 0.5}},
     "ce + dkd": {"ce": {}, "dkd": {"weight": {"start": 0.0, "end": 1.0}}},
+    "dist": {"dist": {}},
     "kd + hint": {"kd": {}, "hint": {}},
+    "kd + at": {"kd": {}, "at": {}},
+    "kd + rkd": {"kd": {}, "rkd": {}},
     "kd + crd": {"kd": {}, "crd": {}},
+    "function matching": [{"name": "align", "losses": {"kd": {}}, "online": True, "mixup": True}],
 }
 DEFAULT = "kd"
 """What the recipes of the package use."""
@@ -74,6 +79,18 @@ def overall(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
             print(f"| {name} | {(mean(name) - mean(CONTROL)).mean() / gap:.0%} |")
 
 
+def equal_time(results: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    """Print the default loss beside the control that trained as long as teaching and training took."""
+    print("\n## Equal time\n\nThe control trains on for as long as making the cache and training with it took.\n")
+    print("| task | seconds | labels alone | kd | difference, points |\n| --- | --- | --- | --- | --- |".replace("kd", DEFAULT))
+    for name, task in results.items():
+        taught, control = (np.array([r["accuracy"] for r in task[row]]) for row in (DEFAULT, LONGER))
+        difference = 100 * (taught - control)
+        seconds = np.mean([r["seconds"] for r in task[LONGER]])
+        row = f"{seconds:.1f} | {control.mean():.1%} | {taught.mean():.1%} | {difference.mean():+.1f} ± {half_width(difference):.1f}"
+        print(f"| {name} | {row} |")
+
+
 def main() -> None:
     """Train what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -94,13 +111,15 @@ def main() -> None:
     print("± is the 95% interval of the mean over seeds, paired by seed. Losses with features are timed with features in the cache.")
     for name, task in TASKS.items():
         few = f", {task.labelled} labels" if task.labelled else f", {task.images} training images" if task.images else ""
-        models = f"teacher {task.teacher['model']}, student {task.student}{few}"
+        width = "".join(f" {key} {value}" for key, value in task.student.get("arguments", {}).items())
+        models = f"teacher {task.teacher['model']}, student {task.student['model']}{width}{few}"
         print(f"\n## {name.capitalize()}\n\n{models}, {task.epochs} epochs, {arguments.seeds} seeds, ", end="")
         print(f"{results[name]['teacher'][0]['n']} images scored.\n")
         table(results[name])
         took = f"{np.mean(teaching[name]):.1f} s"
         print(f"\nThe cache of the teacher's logits took {took}, with the augmented views in memory; training reads it.")
     overall(results)
+    equal_time(results)
 
 
 if __name__ == "__main__":

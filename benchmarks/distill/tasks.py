@@ -28,7 +28,7 @@ class Task:
 
     data: dict[str, Any]
     teacher: dict[str, Any]
-    student: str
+    student: dict[str, Any]
     epochs: int
     lr: float = 3.0e-3
     labelled: int | None = None
@@ -44,10 +44,13 @@ def _teacher(epochs: int) -> dict[str, Any]:
     return {"model": "test_resnet", "train": {"epochs": epochs, "lr": 3.0e-3, "warmup": 0.2}}
 
 
+_STUDENT = {"model": "test_efficientnet"}
+_NARROW = _STUDENT | {"arguments": {"channel_multiplier": 0.125}}
 TASKS = {
-    "few steps": Task(_DIGITS, _teacher(8), "test_efficientnet", 2),
-    "few labels": Task(_MNIST | {"views": 3}, _teacher(3), "test_efficientnet", 3, labelled=100),
-    "hard augmentation": Task(_MNIST | {"augment": _HARD, "views": 6}, _teacher(6), "test_efficientnet", 24, images=1500),
+    "few steps": Task(_DIGITS, _teacher(8), _STUDENT, 2),
+    "few labels": Task(_MNIST | {"views": 3}, _teacher(3), _STUDENT, 3, labelled=100),
+    "hard augmentation": Task(_MNIST | {"augment": _HARD, "views": 6}, _teacher(6), _STUDENT, 24, images=1500),
+    "narrow student": Task(_MNIST | {"augment": _HARD, "views": 2}, _teacher(4), _NARROW, 6),
 }
 
 
@@ -63,7 +66,7 @@ class Bench:
 
     def __init__(self, task: Task, seed: int, folder: Path) -> None:
         from edgedistill.distill import stages
-        from edgedistill.distill.trainer import Lesson
+        from edgedistill.distill.lesson import Lesson
         from edgedistill.teach import imageset, load
         from edgedistill.teach.cache import compute
         from edgedistill.teach.signals import TeacherSignals
@@ -111,12 +114,15 @@ class Bench:
         plan = losses if isinstance(losses, list) else [{"name": "align", "losses": losses}]
         stages = [{"epochs": (epochs or task.epochs) // len(plan), "lr": task.lr, **stage} for stage in plan]
         return Recipe.model_validate({
-            "name": "bench", "seed": self.seed, "data": task.data, "teacher": task.teacher, "student": {"model": task.student},
+            "name": "bench", "seed": self.seed, "data": task.data, "teacher": task.teacher, "student": task.student,
             "distill": {"stages": [*stages, {"name": "qat"}]},
         })  # fmt: skip
 
     def student(self, name: str, losses: Any, *, labels: str = "taught", epochs: int | None = None) -> dict[str, Any]:
-        """Train the student `name`. labels: `taught` by the teacher, or a control: `true` ones, or those that the teacher `predicted`."""
+        """Train the student `name` by losses, or by stages.
+
+        labels: `taught` by the teacher, or a control: `true` ones, or those that the teacher `predicted`.
+        """
         from edgedistill.distill import stages
 
         recipe = self.recipe(losses or KD, epochs)

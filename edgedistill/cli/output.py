@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from edgedistill import processes
 from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError, UserError
 
 _EXIT_CODES = {"check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFailed.exit_code}
@@ -21,6 +22,8 @@ def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[di
     try:
         with _stdout_for_result() as result:
             document = work()
+        if not processes.is_main():
+            sys.exit(0)
         code = _EXIT_CODES.get(str(document.get("status")), 0)
         if as_json:
             print(json.dumps(document, indent=2, allow_nan=False), file=result)
@@ -50,7 +53,7 @@ def wrong_command_line(error: Exception, *, as_json: bool) -> NoReturn:
 
 def _fail(as_json: bool, kind: str, message: str, errors: list[str], code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
-    if as_json:
+    if as_json and processes.is_main():
         print(json.dumps({"error": {"type": kind, "message": message, "errors": errors, "exit_code": code}}, indent=2))
     sys.exit(code)
 

@@ -1,13 +1,15 @@
 """Trains the three models of a run: the teacher, the control and the student, each from its stages."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edgedistill.distill import checkpoint
-from edgedistill.distill.trainer import Lesson, Stage, fit
+from edgedistill.distill.lesson import Lesson, Stage
+from edgedistill.distill.trainer import Options, fit
 from edgedistill.files import replacing, sha256_file
 from edgedistill.progress import log
 from edgedistill.quantize.qat import QATModule, prepare_qat
@@ -62,7 +64,8 @@ def train_teacher(config: Member, recipe: Recipe, lesson: Lesson, folder: Path) 
     if plan is None:
         return {"curve": [], "sha256": _weights_hash(module), **_size(module)}
     stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy(label_smoothing=plan.label_smoothing)), plan.warmup)
-    curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, weight_decay=plan.weight_decay)
+    options = Options(plan.weight_decay, precision=recipe.distill.precision, trackers=tuple(recipe.distill.trackers))
+    curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, options=options)
     return _save(module, folder, curve)
 
 
@@ -93,9 +96,13 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
     if distilled and (found := unfused(module)):
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
         log(f"warning: {recipe.student.model} has {kinds}, which int8 runtimes do not fuse; student.activation: relu6 replaces them")
+    options = replace(_options(recipe), ema=recipe.distill.ema, patience=recipe.distill.patience)
+    return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, options=options))
+
+
+def _options(recipe: Recipe) -> Options:
     plan = recipe.distill
-    options: dict[str, Any] = {"weight_decay": plan.weight_decay, "ema": plan.ema, "accumulate": plan.accumulate}
-    return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, **options))
+    return Options(plan.weight_decay, accumulate=plan.accumulate, precision=plan.precision, trackers=tuple(plan.trackers))
 
 
 def prepared(recipe: Recipe, student: nn.Module) -> QATModule:
@@ -111,9 +118,8 @@ def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: P
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
 
     stages = [Stage(stage.name, stage.epochs, stage.lr, stage.losses)]
-    options: dict[str, Any] = {"weight_decay": recipe.distill.weight_decay, "accumulate": recipe.distill.accumulate}
-    options |= {"first_epoch": first_epoch, "at": freeze}
-    return {"curve": fit(module, lesson, stages, name="qat", path=folder / _STATE, **options)}
+    options = replace(_options(recipe), exact=True)
+    return {"curve": fit(module, lesson, stages, name="qat", path=folder / _STATE, options=options, first_epoch=first_epoch, at=freeze)}
 
 
 def restored(module: QATModule, folder: Path) -> QATModule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.pipeline import artifacts
@@ -31,6 +32,8 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
     """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
         train(state, loaded, runs_dir)
+        if not processes.is_main():
+            return {}
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(state, loaded.recipe, specs)
         artifacts.execute(state, loaded.recipe, specs, "val")
@@ -43,7 +46,7 @@ def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dic
     """Teach and train, up to the quantized state."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
         train(state, loaded, runs_dir)
-        return write_outcome(state)
+        return write_outcome(state) if processes.is_main() else {}
 
 
 def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgedistill import processes
 from edgedistill.files import canonical_hash, replacing, sha256_file
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
+    from edgedistill.distill.lesson import Lesson
     from edgedistill.distill.stages import Member
-    from edgedistill.distill.trainer import Lesson
     from edgedistill.recipe.schema import Recipe
     from edgedistill.teach.imageset import ImageSet
     from edgedistill.teach.merge import Merger
@@ -43,7 +44,7 @@ class Faculty:
         for number in range(len(self.members)):
             teacher = self.make(number, ["logits"])
             parts = [teacher(to_unit(images[start : start + batch_size]))["logits"] for start in range(0, len(images), batch_size)]
-            found.append(np.concatenate([part.numpy() for part in parts]))
+            found.append(np.concatenate([part.cpu().numpy() for part in parts]))
         return found
 
     def merged(self, logits: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
@@ -105,7 +106,7 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
             code,
             len(lesson.data.classes),
         ]
-        result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder))  # type: ignore[misc]
+        result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder), together=True)  # type: ignore[misc]
         hashes.append(canonical_hash([result["sha256"], code]))
     return hashes
 
@@ -159,7 +160,8 @@ def teach(
             facts = {"teacher": hashes[number], "outputs": faculty.outputs[number].names, "input": _input(member), **seen}
             options: dict[str, Any] = {"signals": asked, "count": recipe.data.views, "folder": cache_folder(root, facts)}
             options |= {"options": plan.cache, "batch_size": recipe.data.batch_size}
-            caches.append(compute(functools.partial(faculty.make, number), facts, data, lesson.views, **options))
+            with processes.main_first():
+                caches.append(compute(functools.partial(faculty.make, number), facts, data, lesson.views, **options))
     online = [faculty.make(n, sorted(wanted)) for n in range(len(faculty.members))] if _any_online(recipe) else []
     signals = TeacherSignals(caches, online, faculty.merger)
     if caches and "logits" in caches[0].encodings:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill import processes
 from edgedistill.files import canonical_hash, write_json
 from edgedistill.pipeline import teaching
 from edgedistill.progress import log
@@ -30,12 +31,13 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     recipe, effective = loaded.recipe, loaded.effective()
     found = load.listing(recipe.data)
     record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
-    write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
+    if processes.is_main():
+        write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
     data_inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, load.fingerprint(found, recipe.data), recipe.seed]
     facts = state.step("data", data_inputs, lambda folder: load.prepare(found, recipe.data, recipe.seed, folder))
 
     from edgedistill.distill import stages
-    from edgedistill.distill.trainer import Lesson
+    from edgedistill.distill.lesson import Lesson
     from edgedistill.teach import imageset
     from edgedistill.teach.views import Views
 
@@ -54,13 +56,15 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     floats = [
         effective["student"],
         _file_hash(recipe.student.checkpoint),
-        [effective["distill"][k] for k in ("weight_decay", "ema", "accumulate")],
+        [effective["distill"][k] for k in ("weight_decay", "ema", "accumulate", "precision", "patience")],
     ]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
     if recipe.distill.control:
-        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, labelled, f, distilled=False))
-    student = state.step("student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True))
+        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, labelled, f, distilled=False), together=True)
+    student = state.step(
+        "student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True
+    )
 
     @functools.cache
     def prepared() -> QATModule:
@@ -69,9 +73,11 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     before = sum(s.epochs for s in recipe.distill.stages[:-1])
     state.step(
         "qat", [common, key, student["sha256"], plan[-1], floats],
-        lambda f: stages.train_quantized(recipe, taught, prepared(), f, before),
+        lambda f: stages.train_quantized(recipe, taught, prepared(), f, before), together=True,
     )  # fmt: skip
-    _programs(state, recipe, images, prepared)
+    processes.part()
+    if processes.is_main():
+        _programs(state, recipe, images, prepared)
 
 
 def _file_hash(path: Path | None) -> str | None:

@@ -118,6 +118,17 @@ class Distill(Config):
         description="Decay, such as 0.999, of an exponential mean of the floating-point weights, which is kept instead of the last.",
     )
     accumulate: int = Field(1, ge=1, le=1024, description="Parts that a batch is computed in, one after the other, to save memory.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Of matrix products and convolutions in training; losses and the stage qat keep fp32. bf16 is the safer one."
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better accuracy on val after which a floating-point stage ends, with the weights of its best epoch.",
+    )
+    trackers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        [], description="Where the curves go beside curve.jsonl; each needs its package."
+    )
     calibrate: bool = Field(
         True, description="Divide the student's logits by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
     )

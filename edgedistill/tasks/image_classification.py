@@ -75,9 +75,11 @@ def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
 
 def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
     """Logits float32 [N, classes] of float32 or uint8 images [N, 3, H, W]; uint8 is scaled to 0..1."""
+    parameter = next(model.parameters(), None)
+    device = None if parameter is None else parameter.device
     with torch.no_grad():
-        parts = [model(to_unit(images[start : start + batch_size])) for start in range(0, len(images), batch_size)]
-    return torch.cat(parts).numpy()
+        parts = [model(to_unit(images[start : start + batch_size]).to(device)) for start in range(0, len(images), batch_size)]
+    return torch.cat(parts).cpu().numpy()
 
 
 def to_unit(images: np.ndarray) -> torch.Tensor:

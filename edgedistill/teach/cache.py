@@ -110,7 +110,7 @@ def compute(
 
 def _answers(teacher: Teacher, views: Views, indices: np.ndarray, view: int, batch_size: int) -> dict[str, np.ndarray]:
     parts = [teacher(views.batch(indices[start : start + batch_size], view)) for start in range(0, len(indices), batch_size)]
-    return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
 
 
 def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:

@@ -32,7 +32,7 @@ class TeacherSignals:
     def asked(self, images: Tensor, indices: np.ndarray) -> dict[str, Tensor]:
         """The signals [B, ...] to `images` [B, 3, S, S], which come from the samples `indices`."""
         answers = [member(images) for member in self.online]
-        return answers[0] if self.merger is None else self._merged([answer["logits"].numpy() for answer in answers], indices)
+        return answers[0] if self.merger is None else self._merged([answer["logits"].cpu().numpy() for answer in answers], indices)
 
     def _merged(self, logits: list[np.ndarray], indices: np.ndarray) -> dict[str, Tensor]:
         assert self.merger is not None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.recipe.data import Data
@@ -86,13 +87,14 @@ class ModuleTeacher:
     """A PyTorch module that teaches. signals: what it is asked for; outputs: positions in its logits, see `Outputs`."""
 
     def __init__(self, module: nn.Module, signals: Collection[str], outputs: Outputs) -> None:
-        self.taps, self.outputs = Taps(module.eval(), signals), outputs
+        self.device = processes.device()
+        self.taps, self.outputs = Taps(module.eval().to(self.device), signals), outputs
         self.signals = sorted(signals)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """The signals of a batch."""
+        """The signals of a batch, on the device of the module."""
         with torch.no_grad():
-            found = self.taps(images)
+            found = self.taps(images.to(self.device))
         found["logits"] = self.outputs(found["logits"])
         return {name: found[name] for name in self.signals}
 

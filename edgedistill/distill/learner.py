@@ -1,0 +1,42 @@
+"""A model together with its losses: one module, so that several processes can hold copies of it."""
+
+import torch
+from torch import Tensor, nn
+
+from edgedistill.distill.criterion import Criterion, student_signals
+from edgedistill.distill.lesson import Batch, Lesson, Stage
+from edgedistill.recipe.losses import Losses
+from edgedistill.tasks.taps import Taps
+
+
+class Learner(nn.Module):
+    """`model` and the criterion of all `stages`.
+
+    exact: compute in float32 whatever the precision of training is, as quantization ranges need it.
+    """
+
+    def __init__(self, model: nn.Module, lesson: Lesson, stages: list[Stage], *, exact: bool) -> None:
+        super().__init__()
+        self.model, self.exact = model, exact
+        wanted = frozenset().union(*(student_signals(stage.losses) for stage in stages))
+        self.taps = Taps(model, wanted)
+        torch.manual_seed(lesson.seed)
+        student: dict[str, Tensor] = {}
+        teacher: dict[str, Tensor] = {}
+        if wanted:
+            # One batch tells the shapes. A stage that is online may need other signals than those that are cached.
+            indices = lesson.data.indices["train"][:2]
+            model.eval()
+            with torch.no_grad():
+                student = self.taps(lesson.views.batch(indices, 0))
+            for stage in stages:
+                teacher |= lesson.batch(stage, 0, indices).teacher
+        self.criterion = Criterion([stage.losses for stage in stages], student, teacher, len(lesson.data.indices["train"]))
+
+    def forward(self, batch: Batch, losses: Losses, fraction: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of `losses`, and each of them; see `Criterion`. The losses themselves are float32 always."""
+        device = batch.images.device.type
+        with torch.autocast(device, enabled=torch.is_autocast_enabled(device) and not self.exact):
+            signals = self.taps(batch.images)
+        with torch.autocast(device, enabled=False):
+            return self.criterion(losses, {name: value.float() for name, value in signals.items()}, batch.labels, batch.teacher, fraction)
