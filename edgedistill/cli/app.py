@@ -125,6 +125,26 @@ def init(
 
 
 @app.command()
+def students(
+    names: Annotated[list[str], typer.Argument(metavar="[MODEL]...", help="timm models; a list of usual ones when not given.")] = NOTHING,
+    target: Annotated[str, typer.Option("--target", help="A target's name or file: its first int8 format is taken.")] = "raspberry-pi",
+    max_ms: Annotated[float | None, typer.Option("--max-ms", help="Mark the models whose median latency is above.")] = None,
+    image_size: Annotated[int, typer.Option("--image-size", min=16, help="Side of the images in pixels.")] = 224,
+    classes: Annotated[int, typer.Option("--classes", min=2, help="Number of classes.")] = 1000,
+    activation: Annotated[str | None, typer.Option("--activation", help="relu or relu6, as student.activation in a recipe.")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that the runtime may use.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="Where to measure; local is this machine.")] = "local",
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Compare students before training any: parameters, operations, latency as int8, delegation."""
+    from edgedistill.cli import students as command
+
+    options = {"max_ms": max_ms, "image_size": image_size, "classes": classes, "activation": activation, "threads": threads}
+    command.students(names, target, runs_dir, device=device, options=options, as_json=as_json)
+
+
+@app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a recipe, for editors.")] = False,

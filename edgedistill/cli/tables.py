@@ -43,7 +43,8 @@ def _table(title: str) -> Any:
     return table
 
 
-def _console() -> Any:
+def console() -> Any:
+    """Where tables are printed, wide enough for them."""
     from rich.console import Console
 
     console = Console()
@@ -53,33 +54,33 @@ def _console() -> Any:
 
 def show_summary(summary: dict[str, Any]) -> None:
     """The table of a run, its verdict, and where the report is."""
-    console = _console()
+    screen = console()
     by_name = {a["name"]: a for a in summary["artifacts"]}
     table = _table(f"{summary['name']}: {summary['data']['source']}, {summary['data']['splits']['val']} validation images")
     for row in summary["ladder"]:
         artifact = by_name.get(row["rung"])
         cells = _artifact_cells(artifact) if artifact else ["-"] * 6
         table.add_row(row["rung"], row["precision"], _accuracy(row["accuracy"]), *cells)
-    console.print(table)
+    screen.print(table)
     teacher = by_name.get("teacher-fp32.onnx")
     if teacher is not None:
         size, p50, p95, peak, *_ = _artifact_cells(teacher)
-        console.print(f"Teacher {summary['teacher']['model']} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
+        screen.print(f"Teacher {summary['teacher']['model']} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
     for pair in summary["teacher"]["members"]["disagreement"]:
         if isinstance(pair["share"], float):
-            console.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
-    console.print(summary["verdict"]["text"])
+            screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
+    screen.print(summary["verdict"]["text"])
     for name in summary["failed"]:
-        console.print(f"CHECK FAILED: {name}")
-    console.print(f"Report: {summary['report']}", soft_wrap=True)
+        screen.print(f"CHECK FAILED: {name}")
+    screen.print(f"Report: {summary['report']}", soft_wrap=True)
 
 
 def show_artifacts(document: dict[str, Any]) -> None:
     """The table of some artifacts, and where the bundles are."""
-    console = _console()
+    screen = console()
     table = _table(document["run"])
     for a in document["artifacts"]:
         table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
-    console.print(table)
+    screen.print(table)
     for target, path in document.get("bundles", {}).items():
-        console.print(f"{target}: {path}", soft_wrap=True)
+        screen.print(f"{target}: {path}", soft_wrap=True)

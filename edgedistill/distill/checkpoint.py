@@ -19,7 +19,7 @@ def save(path: Path, parts: Mapping[str, nn.Module], optimizer: torch.optim.Opti
     for prefix, part in parts.items():
         tensors |= {f"{prefix}.{name}": value.detach().clone().contiguous() for name, value in part.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value.detach().clone() for name, value in moments.items()}
+        tensors |= {f"optimizer.{index}.{name}": value.detach().clone().contiguous() for name, value in moments.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"state": json.dumps(state)})
 
@@ -41,11 +41,15 @@ def restore(path: Path, parts: Mapping[str, nn.Module], optimizer: torch.optim.O
         prefix = f"{name}."
         load_into(part, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)})
     if optimizer is not None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".", 2)
-                moments.setdefault(int(index), {})[key] = value
+                parameter = parameters[int(index)]
+                # A fused step walks through memory: moments have to lie there as their parameter does.
+                placed = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+                moments.setdefault(int(index), {})[key] = placed
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return read_state(path)
 

@@ -70,6 +70,7 @@ def fit(
     Raises UserError when the loss is NaN or infinite; the checkpoint of the last good epoch stays.
     """
     accelerator = _accelerator(options, lesson, path.parent)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Copied before the taps are set, which would be copied too. Its warm-up keeps the first weights from staying in a short training.
     averaged = None if options.ema is None else ModelEmaV3(module, decay=options.ema, use_warmup=True).to(accelerator.device)
     scored: nn.Module = module if averaged is None else averaged.module
@@ -136,7 +137,7 @@ def fit(
     learner.taps.remove()
     if scored is not module:
         module.load_state_dict(scored.state_dict())
-    module.cpu().eval()
+    module.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     return curve
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
 
 _PARALLEL = 2
-_ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
+ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
     "onnx": "edgedistill.runtimes.onnxruntime",
     "coreml": "edgedistill.verify.mil",
 }
@@ -113,7 +113,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     measured = recipe.measure
     try:
         done = local.execute(
-            _ADAPTERS[spec.format],
+            ADAPTERS[spec.format],
             state.path(f"export-{spec.format}", spec.name),
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",

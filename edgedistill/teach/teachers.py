@@ -88,13 +88,15 @@ class ModuleTeacher:
 
     def __init__(self, module: nn.Module, signals: Collection[str], outputs: Outputs) -> None:
         self.device = processes.device()
-        self.taps, self.outputs = Taps(module.eval().to(self.device), signals), outputs
+        # A module of the user's own may count on the usual order.
+        self.order = torch.channels_last if isinstance(module, Preprocessed) else torch.contiguous_format
+        self.taps, self.outputs = Taps(module.eval().to(self.device, memory_format=self.order), signals), outputs  # type: ignore[call-overload]
         self.signals = sorted(signals)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The signals of a batch, on the device of the module."""
         with torch.no_grad():
-            found = self.taps(images.to(self.device))
+            found = self.taps(images.to(self.device, memory_format=self.order))
         found["logits"] = self.outputs(found["logits"])
         return {name: found[name] for name in self.signals}
 

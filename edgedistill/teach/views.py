@@ -48,14 +48,18 @@ class Views:
         self._kept: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
 
     def batch(self, indices: np.ndarray, view: int, *, keep: bool = True) -> torch.Tensor:
-        """View `view` of the samples `indices` [B]: float32 [B, 3, H, W] in 0..1. keep: it will be asked for again."""
+        """View `view` of the samples `indices` [B]: float32 [B, 3, H, W] in 0..1, channels last in memory.
+
+        keep: it will be asked for again.
+        """
         if self.transform is None:
             images = torch.from_numpy(np.array(self.images[indices]))
         elif not keep or self.images.nbytes * (view + 1) > _KEPT_BYTES:
             images = self._augmented(indices, view)
         else:
             images = self._made_once(indices, view)
-        return images.float().div_(255)
+        # Channels last: oneDNN's convolutions on a processor are up to a third faster so, and those of tensor cores too.
+        return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
     def _made_once(self, indices: np.ndarray, view: int) -> torch.Tensor:
         if view not in self._kept:

@@ -1,0 +1,154 @@
+"""Candidates for a student, compared before any is trained: size, operations, latency as int8, and what is left to slow kernels."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.files import canonical_hash
+from edgedistill.measure.statistics import unavailable
+from edgedistill.progress import log, track
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CANDIDATES = [
+    "mobilenetv4_conv_small_035",
+    "mobilenetv4_conv_small_050",
+    "mobilenetv4_conv_small",
+    "mobilenetv4_conv_medium",
+    "mobilenetv2_050",
+    "mobilenetv2_100",
+    "efficientnet_lite0",
+    "resnet18",
+]
+_PACKAGES = ("torch", "torchao", "executorch", "onnx", "onnxruntime", "ai-edge-litert", "litert-torch", "timm")
+_BENCH = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
+_TIMEOUT_S = 600.0
+
+
+def students(
+    names: list[str],
+    target: str,
+    runs_dir: Path,
+    *,
+    classes: int = 1000,
+    image_size: int = 224,
+    activation: str | None = None,
+    threads: int = 1,
+    max_ms: float | None = None,
+) -> dict[str, Any]:
+    """Facts of each model of timm in `names` (of the usual ones when empty), sorted by latency.
+
+    The model is quantized with its initial weights and lowered to the first int8 format of the target that runs on this machine: neither
+    latency nor delegation depends on what the weights are. What was lowered is kept in `runs_dir`/.cache/students; latency is measured
+    anew. A model that can't be lowered or run stands in the list with the reason.
+
+    Raises UserError when the target has no such format, or when timm has no model of a name.
+    """
+    from edgedistill.pipeline.artifacts import ADAPTERS
+    from edgedistill.recipe.targets import load_target
+    from edgedistill.tasks.image_classification import build_model
+    from edgedistill.verify.delegation import READERS
+
+    wanted = load_target(target).artifacts
+    formats = [a.format for a in wanted if a.precision == "int8" and a.format in READERS]
+    if not formats:
+        found = ", ".join(f"{a.format} {a.precision}" for a in wanted)
+        raise UserError(f"target {target} has {found}; expected an int8 format that runs on this machine: {', '.join(READERS)}")
+    names = names or CANDIDATES
+    # Names and arguments are wrong at once, not after minutes.
+    models = {name: build_model(name, classes, activation=activation) for name in dict.fromkeys(names)}
+    rows = []
+    with track("students", len(models)) as progress:
+        for name, model in models.items():
+            facts = [name, classes, image_size, activation, formats[0], {package: version(package) for package in _PACKAGES}]
+            run = Run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32])
+            row = {"model": name, **_size(model, image_size)}
+            try:
+                row |= _lowered(run, model, image_size, formats[0], facts)
+                row |= _measured(run, formats[0], ADAPTERS[formats[0]], image_size, threads)
+            except (DeviceFailed, UserError) as error:
+                row["error"] = str(error)
+            except Exception as error:
+                # Quantizing meets whatever a model's code does; the others go on.
+                row["error"] = f"{type(error).__name__}: {error}"
+            row = dict.fromkeys(("bytes", "delegation", "latency_ms"), unavailable(row.get("error", ""))) | row
+            p50 = row["latency_ms"].get("p50")
+            row["fits"] = None if max_ms is None or p50 is None else p50 <= max_ms
+            rows.append(row)
+            progress.advance(1, last=name)
+    rows.sort(key=lambda row: row["latency_ms"].get("p50", float("inf")))
+    asked = {"classes": classes, "image_size": image_size, "activation": activation, "threads": threads, "max_ms": max_ms}
+    return {"target": target, "format": formats[0], "precision": "int8", "device": "local", **asked, "students": rows}
+
+
+def _size(model: nn.Module, image_size: int) -> dict[str, Any]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from edgedistill.tasks.activations import unfused
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, image_size, image_size))
+    # An operation is a multiplication or an addition there.
+    macs = counter.get_total_flops() // 2
+    return {"parameters": sum(p.numel() for p in model.parameters()), "macs": macs, "unfused_activations": unfused(model)}
+
+
+def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list[Any]) -> dict[str, Any]:
+    """The int8 file of `model`, with ranges from noise: its bytes and delegation."""
+    from edgedistill.export.lower import lower
+    from edgedistill.export.programs import ArtifactSpec, save_program
+    from edgedistill.quantize.qat import prepare_qat
+    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.state import convert
+    from edgedistill.tasks.preprocessed import Preprocessed
+    from edgedistill.verify.delegation import delegation
+
+    spec = ArtifactSpec(kind, "int8")
+
+    def quantized(folder: Path) -> None:
+        import torch
+
+        log(f"{facts[0]}: quantizing and lowering")
+        torch.manual_seed(0)
+        for name, value in model.named_parameters():
+            # Residual branches start at 0, and fake quantization divides by this weight; a trained one is another number.
+            if name.endswith("weight") and value.ndim == 1 and not value.any():
+                torch.nn.init.ones_(value)
+        module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), image_size)
+        with torch.no_grad():
+            module.train()(torch.rand(2, 3, image_size, image_size))
+        state = convert(module)
+        program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
+        save_program(program, image_size, folder / spec.program)
+
+    run.step("programs", facts, quantized)
+    made = run.step("export", facts, lambda f: lower([spec], run.path("programs"), f, run.path("logs", "export.log"), {}))
+    found = run.step("delegation", facts, lambda _: delegation(kind, run.path("export", spec.name)))
+    return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
+
+
+def _measured(run: Run, kind: str, adapter: str, image_size: int, threads: int) -> dict[str, Any]:
+    import numpy as np
+
+    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.measure import local
+
+    inputs = run.path("input.npy")
+    np.save(inputs, np.random.default_rng(0).random((1, 3, image_size, image_size), np.float32))
+    done = local.execute(
+        adapter,
+        run.path("export", ArtifactSpec(kind, "int8").name),
+        inputs,
+        outputs=None,
+        threads=threads,
+        bench=_BENCH,
+        log=run.path("logs", "bench.log"),
+        timeout_s=_TIMEOUT_S,
+    )
+    return {"latency_ms": done.latency_ms, "steady": done.steady}
