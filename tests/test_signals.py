@@ -1,5 +1,6 @@
 """The signal cache: computed once, kept in little room, refused or repaired when it is not what it says."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,14 @@ def test_a_cache_larger_than_the_disk_is_refused_before_it_is_written(
     with pytest.raises(UserError, match=r"needs 0.0132 MB .* are free; lower data.views"):
         ask(Asked(), data, tmp_path)
     assert not list(tmp_path.glob("view-*"))
+
+
+def test_a_file_of_holes_does_not_count_as_written(data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(Asked(), data, tmp_path)
+    for path in [path for path in tmp_path.glob("view-*") if path.suffix != ".json"]:
+        size = path.stat().st_size
+        path.write_bytes(b"")
+        os.truncate(path, size)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10_000}))
+    with pytest.raises(UserError, match=r"needs 0.0132 MB .* are free"):
+        ask(Asked(), data, tmp_path)

@@ -121,6 +121,19 @@ def test_a_model_file_teaches_by_its_logits(onnx_file: tuple[Path, np.ndarray]) 
         FileRunner(FileTeacher(file=path), Outputs("file", None, CLASSES))(constant)
 
 
+def test_files_of_all_runtimes_teach_alike(tiny: Path) -> None:
+    files = ("export-onnx/student-fp32.onnx", "export-litert/student-fp32.tflite", "export-executorch/student-fp32.pte")
+    images = torch.rand(3, 3, 32, 32)
+    digits = [str(number) for number in range(10)]
+    first, *others = [
+        FileRunner(FileTeacher(file=path), Outputs("file", None, digits))(images)["logits"]
+        for path in (tiny / "runs/tiny" / file for file in files)
+    ]
+    assert first.std() > 0.1
+    for other in others:
+        assert other.numpy() == pytest.approx(first.numpy(), rel=1e-4, abs=1e-4)
+
+
 def test_a_file_that_is_no_model_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a model")

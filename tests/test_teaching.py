@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
+from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
 from edgedistill.tasks.image_classification import build_model
@@ -27,7 +28,7 @@ data: {source: {npz: digits.npz}, image_size: 32, batch_size: 32, views: 2}
 teacher:
   members:
     - {name: small, model: test_resnet, train: {epochs: 3, lr: 3.0e-3}}
-    - {name: other, model: test_efficientnet, train: {epochs: 3, lr: 3.0e-3}}
+    - {name: other, hf: vit, train: {epochs: 2, lr: 1.0e-3}}
   merge: learned
 student: {model: test_resnet}
 distill:
@@ -48,7 +49,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels[:200] = -1
     np.savez(folder / "digits.npz", images=np.round(digits.images[:600] * 15).astype(np.uint8), labels=labels, split=split)
     (folder / "two.yaml").write_text(RECIPE)
+    save_vit(folder / "vit")
     return folder
+
+
+def save_vit(folder: Path) -> None:
+    """A tiny vision transformer as transformers saves it, with a classifier of other classes."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.manual_seed(0)
+    config = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8)
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
 def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: Path) -> None:
@@ -74,13 +86,15 @@ def lesson() -> Lesson:
     indices = {"train": np.arange(32), "val": np.arange(32, 40), "holdout": np.arange(0)}
     data = ImageSet("test", ["a", "b"], images, np.arange(40) % 2, indices, "d", {})
     teacher = ModuleTeacher(
-        build_model("test_efficientnet", 2, seed=1), ["logits", "features", "embedding"], Outputs("t", None, data.classes)
+        build_model("test_efficientnet", 2, seed=1),
+        ["logits", "features", "features:blocks.2", "embedding"],
+        Outputs("t", None, data.classes),
     )
     return Lesson(data, Views(images, Augment(), 0), 2, 8, 0, TeacherSignals([], [teacher], None))
 
 
 def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupted(tmp_path: Path) -> None:
-    losses = Losses.model_validate({"hint": {}, "crd": {}, "at": {}, "rkd": {}})
+    losses = Losses.model_validate({"hint": {}, "crd": {}, "at": {"layer": "layer2", "teacher_layer": "blocks.2"}, "rkd": {}})
     stages = [Stage("hints", 2, 1e-3, losses, online=True)]
 
     def train(path: Path, stop: float = 2.0) -> dict[str, torch.Tensor]:
@@ -99,6 +113,12 @@ def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupte
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     with safe_open(tmp_path / "whole.safetensors", "pt") as file:
         assert {"criterion.projectors.hint.weight", "criterion.projectors.crd_teacher.weight"} <= set(file.keys())
+
+
+def test_attention_over_maps_of_one_place_is_refused(tmp_path: Path) -> None:
+    stages = [Stage("hints", 1, 1e-3, Losses.model_validate({"at": {}}), online=True)]
+    with pytest.raises(UserError, match="found 1 x 1 of the student and 1 x 1 of the teacher, expected 2 x 2 or more"):
+        fit(build_model("test_resnet", 2), lesson(), stages, name="student", path=tmp_path / "x.safetensors", options=Options())
 
 
 def test_the_control_sees_labelled_images_alone_in_as_many_steps() -> None:

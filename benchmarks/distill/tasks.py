@@ -18,7 +18,7 @@ from edgedistill.run import Run
 
 MNIST = str(Path(__file__).parent.parent / "data" / "mnist10k.npz")
 KD = {"kd": {}}
-SIGNALS = frozenset({"logits", "embedding", "features"})
+SIGNALS = frozenset({"logits", "embedding", "features", "features:layer2"})
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Bench:
         whole = Lesson(self.images, views, recipe.data.views, recipe.data.batch_size, seed)
         self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
         model = stages.teacher_of(recipe.teacher, recipe, self.images.classes, self.run.path("teacher"))
+        self.parameters = sum(p.numel() for p in model.parameters())
         outputs = Outputs("teacher", None, self.images.classes)
         online = ModuleTeacher(model, SIGNALS, outputs)
 

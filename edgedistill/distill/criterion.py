@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgedistill.distill import features, losses
+from edgedistill.errors import UserError
 from edgedistill.recipe.losses import (
     AttentionTransfer,
     Calibration,
@@ -51,6 +52,8 @@ class Criterion(nn.Module):
                 if isinstance(loss, Hint) and name not in self.projectors:
                     ours, theirs = student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)]
                     self.projectors[name] = nn.Conv2d(ours.shape[1], theirs.shape[1], 1)
+                elif isinstance(loss, AttentionTransfer):
+                    _check_places(student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)])
                 elif isinstance(loss, ContrastiveDistillation) and name not in self.projectors:
                     sizes = [signals["embedding"].shape[1] for signals in (student, teacher)]
                     self.projectors[name] = nn.Linear(sizes[0], loss.dimensions)
@@ -108,6 +111,16 @@ class Criterion(nn.Module):
                 theirs = self.projectors[f"{name}_teacher"](teacher["embedding"])
                 return features.contrastive_distillation(ours, theirs, labels, temperature=loss.temperature, samples=self.samples)
         raise ValueError(f"no formula for the loss {type(loss).__name__}")
+
+
+def _check_places(ours: Tensor, theirs: Tensor) -> None:
+    """Attention is where in an image: a map of one place is normalised to 1, and the loss is 0 whatever the student does."""
+    if min(*ours.shape[2:], *theirs.shape[2:]) < 2:
+        sizes = [" x ".join(map(str, maps.shape[2:])) for maps in (ours, theirs)]
+        raise UserError(
+            f"at compares places of feature maps: found {sizes[0]} of the student and {sizes[1]} of the teacher, expected 2 x 2 or more; "
+            "name earlier modules as layer and teacher_layer, or raise data.image_size"
+        )
 
 
 def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

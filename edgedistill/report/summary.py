@@ -7,6 +7,7 @@ import numpy as np
 
 from edgedistill.files import read_json
 from edgedistill.recipe.schema import Recipe
+from edgedistill.recipe.teachers import FileTeacher
 from edgedistill.run import Run
 from edgedistill.teach import imageset
 from edgedistill.teach.imageset import ImageSet
@@ -149,6 +150,12 @@ def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return parity.pairs(outputs, state.result("programs")["output_scale"])
 
 
+def _teachers_ran(recipe: Recipe) -> str:
+    """What executed the teachers: PyTorch, or the runtimes of those that are files."""
+    kinds = ["own_runtime" if isinstance(member, FileTeacher) else "pytorch" for member in recipe.teacher.members]
+    return " and ".join(dict.fromkeys(kinds))
+
+
 def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     precision = {"fake_quant": "int8 simulated", "converted": "int8"}
@@ -159,7 +166,7 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
                 "rung": rung,
                 "model": model,
                 "precision": precision.get(rung, "fp32"),
-                "executed_by": "pytorch_float64" if rung == "converted" else "pytorch",
+                "executed_by": _teachers_ran(recipe) if rung == "teacher" else "pytorch_float64" if rung == "converted" else "pytorch",
             }
             rows.append(row | {"accuracy": _accuracy(state, rung, images)})
     for a in artifacts:

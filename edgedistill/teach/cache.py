@@ -122,7 +122,8 @@ def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:
 
 def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int], int], folder: Path) -> None:
     """Say how large a cache will be that is not there yet; UserError where the disk has no room for it."""
-    needed = sum(size for name, size in sizes.items() if not paths[name].exists())
+    # Of a file that was begun, what is written counts: a file of holes has its whole length from the start.
+    needed = sum(max(0, size - (paths[name].stat().st_blocks * 512 if paths[name].exists() else 0)) for name, size in sizes.items())
     if not needed:
         return
     folder.mkdir(parents=True, exist_ok=True)
