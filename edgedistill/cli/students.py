@@ -37,7 +37,8 @@ def _show(document: dict[str, Any]) -> None:
     if limit is not None:
         table.add_column(f"<= {limit:g} ms")
     for row in document["students"]:
-        cells = [row["model"], f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.1f} M"]
+        macs = f"{row['macs'] / 1e6:.1f} M" if isinstance(row["macs"], int) else "-"
+        cells = [row["model"], f"{row['parameters'] / 1e6:.2f} M", macs]
         if "error" in row:
             table.add_row(*cells, "-", "-", "-", "-", row["error"].splitlines()[0][:100])
             continue

@@ -10,7 +10,7 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
 from edgedistill.measure.statistics import unavailable
 from edgedistill.progress import log, track
-from edgedistill.run import Run
+from edgedistill.run import Run, open_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,7 @@ def students(
     """
     from edgedistill.pipeline.artifacts import ADAPTERS
     from edgedistill.recipe.targets import load_target
+    from edgedistill.tasks.activations import unfused
     from edgedistill.tasks.image_classification import build_model
     from edgedistill.verify.delegation import READERS
 
@@ -66,17 +67,22 @@ def students(
     with track("students", len(models)) as progress:
         for name, model in models.items():
             facts = [name, classes, image_size, activation, formats[0], {package: version(package) for package in _PACKAGES}]
-            run = Run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32])
-            row = {"model": name, **_size(model, image_size)}
+            row: dict[str, Any] = {
+                "model": name,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "unfused_activations": unfused(model),
+            }
             try:
-                row |= _lowered(run, model, image_size, formats[0], facts)
-                row |= _measured(run, formats[0], ADAPTERS[formats[0]], image_size, threads)
+                row["macs"] = _macs(model, image_size)
+                with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
+                    row |= _lowered(run, model, image_size, formats[0], facts)
+                    row |= _measured(run, formats[0], ADAPTERS[formats[0]], image_size, threads)
             except (DeviceFailed, UserError) as error:
                 row["error"] = str(error)
             except Exception as error:
                 # Quantizing meets whatever a model's code does; the others go on.
                 row["error"] = f"{type(error).__name__}: {error}"
-            row = dict.fromkeys(("bytes", "delegation", "latency_ms"), unavailable(row.get("error", ""))) | row
+            row = dict.fromkeys(("macs", "bytes", "delegation", "latency_ms"), unavailable(row.get("error", ""))) | row
             p50 = row["latency_ms"].get("p50")
             row["fits"] = None if max_ms is None or p50 is None else p50 <= max_ms
             rows.append(row)
@@ -86,17 +92,15 @@ def students(
     return {"target": target, "format": formats[0], "precision": "int8", "device": "local", **asked, "students": rows}
 
 
-def _size(model: nn.Module, image_size: int) -> dict[str, Any]:
+def _macs(model: nn.Module, image_size: int) -> int:
+    """Multiply-accumulates of one image."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
-
-    from edgedistill.tasks.activations import unfused
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, image_size, image_size))
     # An operation is a multiplication or an addition there.
-    macs = counter.get_total_flops() // 2
-    return {"parameters": sum(p.numel() for p in model.parameters()), "macs": macs, "unfused_activations": unfused(model)}
+    return counter.get_total_flops() // 2
 
 
 def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list[Any]) -> dict[str, Any]:
