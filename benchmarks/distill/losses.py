@@ -22,7 +22,6 @@ LOSSES: dict[str, Any] = {
     "ce + dkd": {"ce": {}, "dkd": {"weight": {"start": 0.0, "end": 1.0}}},
     "dist": {"dist": {}},
     "kd + hint": {"kd": {}, "hint": {}},
-    "kd + at": {"kd": {}, "at": {"layer": "blocks.2", "teacher_layer": "layer2"}},
     "kd + rkd": {"kd": {}, "rkd": {}},
     "kd + crd": {"kd": {}, "crd": {}},
     "function matching": [{"name": "align", "losses": {"kd": {}}, "online": True, "mixup": True}],

@@ -18,7 +18,7 @@ from edgedistill.run import Run
 
 MNIST = str(Path(__file__).parent.parent / "data" / "mnist10k.npz")
 KD = {"kd": {}}
-SIGNALS = frozenset({"logits", "embedding", "features", "features:layer2"})
+SIGNALS = frozenset({"logits", "embedding", "features"})
 
 
 @dataclass(frozen=True)
