@@ -42,11 +42,12 @@ def main() -> None:
                 print(f"seed {seed}, {name}, {row}: {result['accuracy']:.1%}", file=sys.stderr)
     print("# Teachers of several sizes\n\nWritten by `python benchmarks/distill/teachers.py`, which says what is compared.")
     print(f"Student {TASK.student['model']}, {TASK.images} training images under hard augmentation, {TASK.epochs} epochs, ", end="")
-    print(f"{arguments.seeds} seeds; in points above the labels alone, with the 95% interval of the mean over seeds, paired by seed.\n")
+    interval = "with the 95% interval of the mean over seeds, paired by seed" if arguments.seeds > 1 else "and one seed has no interval"
+    print(f"seeds: {arguments.seeds}; in points above the labels alone, {interval}.\n")
     print("| teacher | parameters | its accuracy | " + " | ".join(LOSSES) + " |\n| --- | --- | --- |" + " --- |" * len(LOSSES))
     for name in TEACHERS:
         gains = [100 * (np.array(found[name][loss]) - np.array(controls)) for loss in LOSSES]
-        cells = " | ".join(f"{gain.mean():+.1f} ± {half_width(gain):.1f}" for gain in gains)
+        cells = " | ".join(f"{gain.mean():+.1f}" + (f" ± {half_width(gain):.1f}" if len(gain) > 1 else "") for gain in gains)
         print(f"| {name} | {size[name] / 1e6:.2f} M | {np.mean(found[name]['teacher']):.1%} | {cells} |")
     print(f"\nLabels alone: {np.mean(controls):.1%}.")
 
