@@ -14,8 +14,10 @@ from sklearn.datasets import load_digits
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
+from edgedistill.pipeline.teaching import train_teachers
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
+from edgedistill.recipe.schema import Recipe
 from edgedistill.tasks.image_classification import build_model
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.teach.signals import TeacherSignals
@@ -113,6 +115,23 @@ def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupte
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     with safe_open(tmp_path / "whole.safetensors", "pt") as file:
         assert {"criterion.projectors.hint.weight", "criterion.projectors.crd_teacher.weight"} <= set(file.keys())
+
+
+def test_a_teacher_is_trained_anew_in_another_precision_and_one_that_is_given_is_not() -> None:
+    seen = []
+
+    class State:
+        def step(self, name: str, inputs: object, work: object, *, together: bool) -> dict:
+            seen.append(inputs)
+            return {"sha256": "x"}
+
+    for train in ({"epochs": 1}, None):
+        for precision in ("fp32", "bf16"):
+            teacher, distill = {"model": "test_resnet", "train": train, "pretrained": train is None}, {"precision": precision}
+            recipe = Recipe.model_validate({"name": "x", "teacher": teacher, "distill": distill})
+            train_teachers(State(), recipe, lesson(), {})  # type: ignore[arg-type]
+    assert seen[0] != seen[1]
+    assert seen[2] == seen[3]
 
 
 def test_attention_over_maps_of_one_place_is_refused(tmp_path: Path) -> None:

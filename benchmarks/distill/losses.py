@@ -1,7 +1,7 @@
 """How much of the gap between control and teacher each loss closes: `python benchmarks/distill/losses.py > docs/benchmarks-distill.md`.
 
-See `tasks.py` for what is compared. Each result is kept in the folder --out, so that an interrupted benchmark goes on. About 15
-minutes a seed on 2 cores.
+See `tasks.py` for what is compared. Each result is kept in the folder --out, so that an interrupted benchmark goes on. About 20
+minutes a seed on one core.
 """
 
 import argparse

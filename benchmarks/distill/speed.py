@@ -3,7 +3,7 @@
 PYTHON is that of an environment with `pip install torchdistill==1.1.3 timm` and the same torch. Each way trains the same student from the
 same images with half cross-entropy and half kd, in the same number of steps, in a process of its own, one after the other, in turns. The
 images are a multiple of the batch: torchdistill fails where a batch has cached samples beside others that an earlier epoch left out.
-About ten minutes on 2 cores.
+About six minutes a repeat on one core.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What a student learns from teachers of several sizes: `python benchmarks/distill/teachers.py > docs/benchmarks-teachers.md`.
 
 The task is the hard augmentation of `tasks.py`: the same student, images and steps under each teacher. A much stronger teacher is known to
-hurt plain kd (Mirzadeh et al. 2019, arXiv 1902.03393). Each result is kept in --out. About 8 minutes a seed on 2 cores.
+hurt plain kd (Mirzadeh et al. 2019, arXiv 1902.03393). Each result is kept in --out. About 18 minutes a seed on one core.
 """
 
 import argparse

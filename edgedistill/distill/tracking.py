@@ -10,14 +10,12 @@ from accelerate import Accelerator
 from edgedistill.errors import UserError
 from edgedistill.files import write_text
 
-CURVE = "curve.jsonl"
-
 
 class Tracking:
     """Writes the records of one training, from the main process.
 
-    folder: of the step, whose name and that of the run above it name the training in the trackers.
-    Raises UserError when a tracker's package is not installed.
+    folder: of the step, whose name and that of the run above it name the training in the trackers; these are installed, see
+    `check_installed`.
     """
 
     def __init__(self, accelerator: Accelerator, folder: Path, trackers: Sequence[str]) -> None:
@@ -30,7 +28,7 @@ class Tracking:
     def write(self, curve: list[dict[str, Any]]) -> None:
         """Write the whole `curve` as JSON lines, and its last record to the trackers."""
         if self.accelerator.is_main_process:
-            write_text(self.folder / CURVE, "".join(json.dumps(record) + "\n" for record in curve))
+            write_text(self.folder / "curve.jsonl", "".join(json.dumps(record) + "\n" for record in curve))
         if self.trackers:
             last = curve[-1]
             values = {key: last[key] for key in ("loss", "val_accuracy", "lr", "seconds")}

@@ -105,6 +105,7 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
             [sha256_file(path) for path in paths] + _folder_facts(getattr(member, "hf", "")),
             code,
             len(lesson.data.classes),
+            recipe.distill.precision if getattr(member, "train", None) else None,
         ]
         result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder), together=True)  # type: ignore[misc]
         hashes.append(canonical_hash([result["sha256"], code]))
