@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -260,3 +261,30 @@ def test_the_reference_is_the_converted_program_without_float32_rounding(state: 
     assert steps.max() <= 1.01
     assert steps.mean() < 0.1
     assert torch.equal(reference(IMAGES)[:1], reference(IMAGES[:1])), "in float64 the batch size changes nothing"
+
+
+def test_a_relu6_is_quantized_once_behind_its_convolution() -> None:
+    layers = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 4, 1), nn.ReLU6(inplace=True)]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    module = prepare_qat(net, 16)
+    module.train()(IMAGES * 60)
+    graph = convert(module).converted
+    clamps = operators(graph, (torch.ops.aten.hardtanh.default, torch.ops.aten.hardtanh_.default))
+    assert [tuple(node.args[1:]) for node in clamps] == [(0.0, 6.0)] * 2
+    assert [node.args[0].target for node in clamps] == [torch.ops.aten.conv2d.default] * 2
+    quantized = [user for node in clamps for user in node.users]
+    for node in quantized:
+        assert node.target == torch.ops.quantized_decomposed.quantize_per_tensor.default
+        assert node.args[2] == -128, "no step is spent on negative values"
+        assert 255 * node.args[1] <= 6.0 * (1 + 1e-6)
+
+
+def test_a_mean_has_a_scale_of_its_own(state: QuantizedState) -> None:
+    ops = torch.ops.quantized_decomposed
+    (mean,) = operators(state.converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
+    (quantize,) = mean.users
+    assert quantize.args[1] == float(np.float32(mean.args[0].args[1] * (1 + 2**-10)))
+    assert quantize.args[2] == mean.args[0].args[2]
+    behind = operators(state.converted, (torch.ops.aten.linear.default,))[0].args[0]
+    assert behind.target == ops.dequantize_per_tensor.default
+    assert behind.args[1:3] == quantize.args[1:3], "what flattening passes on keeps the mean's scale"

@@ -19,11 +19,15 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
     the quickstart's student, against 0).
     """
     ct = import_coremltools()
+    passes = ct.PassPipeline.DEFAULT
+    # It turns dequantize, reshape, quantize into a reshape of integers without comparing the two scales.
+    passes.remove_passes({"common::int_op_canonicalization"})
     model = ct.convert(
         program.run_decompositions({}),
         # Without the type a float16 program would answer in float16.
         outputs=[ct.TensorType(name="logits", dtype=np.float32)],
         minimum_deployment_target=ct.target.iOS17,
+        pass_pipeline=passes,
         compute_precision=ct.precision.FLOAT32 if precision == "int8" else ct.precision.FLOAT16,
     )
     model.short_description = f"{metadata['model']}, {precision}"

@@ -25,6 +25,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
     if precision == "int8":
         quantize_biases(model)
         shift_activations(model)
+        drop_clips(model)
         separate_zero_points(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
@@ -99,6 +100,49 @@ def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
             graph.initializer.append(initializers[shifted])
         node.input[2] = shifted
     _replace_nodes(graph, list(graph.node))
+
+
+def drop_clips(model) -> int:  # type: ignore[no-untyped-def]
+    """Remove each Clip whose bounds the QuantizeLinear behind it saturates at anyway; returns how many.
+
+    A ReLU6 is such a Clip: its observed range ends at 6 at most. ONNX Runtime 1.32 keeps it between a convolution and the
+    QuantizeLinear, and computes both in floating point.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    readers: dict[str, list] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    kept: list = []
+    renamed: dict[str, str] = {}
+    for node in graph.node:
+        users = readers.get(node.output[0], [])
+        if node.op_type == "Clip" and users and all(_saturates(user, node, constants) for user in users):
+            renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
+        else:
+            kept.append(node)
+    for node in kept:
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+    _replace_nodes(graph, kept)
+    return len(renamed)
+
+
+def _saturates(quantize, clip, constants) -> bool:  # type: ignore[no-untyped-def]
+    """Whether `quantize` gives its least step for what `clip` bounds below, and its largest for what it bounds above."""
+    if quantize.op_type != "QuantizeLinear" or any(name not in constants for name in (*clip.input[1:], *quantize.input[1:3]) if name):
+        return False
+    scale, zero_point = (constants[name] for name in quantize.input[1:3])
+    if scale.size != 1:
+        return False
+    limits = np.iinfo(zero_point.dtype)
+    bounds = [constants[name] if name else None for name in clip.input[1:]]
+    steps = [None if bound is None else np.rint(np.float32(bound) / scale) + int(zero_point) for bound in bounds]
+    low, high = (*steps, None, None)[:2]
+    return (low is None or bool(low <= limits.min)) and (high is None or bool(high >= limits.max))
 
 
 def separate_zero_points(model) -> None:  # type: ignore[no-untyped-def]

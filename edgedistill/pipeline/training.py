@@ -100,8 +100,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.recipe.teachers import TimmTeacher
-    from edgedistill.verify.reference import Reference
-    from edgedistill.verify.rungs import score
+    from edgedistill.verify.rungs import references, score
 
     size = recipe.data.image_size
 
@@ -119,7 +118,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
         quantized = convert(module, fitted["int8"])
         temperature = fitted | {"int8": quantized.temperature}
         log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
-        simulated = {"fake_quant": Tempered(module, quantized.temperature), "converted": Reference(quantized.converted)}
+        simulated = {"fake_quant": Tempered(module, quantized.temperature), **references(quantized.converted)}
         score(rungs | simulated, images, "val", folder)
         np.save(folder / "teacher.npy", np.load(state.path("teaching", "val.npy")))
         save_program(plain_batchnorm(rungs["student"]), size, folder / "student-float.pt2")
@@ -131,7 +130,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
         return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "temperature": temperature}
 
     trained = [state.result(s) for s in (*recipe.teacher_steps, "teaching", "student", "qat", "control")]
-    state.step("programs", [*trained, recipe.distill.calibrate], work)
+    state.step("programs", [*trained, recipe.distill.calibrate, "integer"], work)
 
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:

@@ -1,6 +1,7 @@
 """Reading an exported graph: its operators and its tensors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
@@ -19,3 +20,8 @@ def tensor_of(graph: GraphModule, argument: object) -> torch.Tensor:
     for part in str(argument.target).split("."):
         value = getattr(value, part)
     return value.detach()  # type: ignore[attr-defined]
+
+
+def float32(value: Any) -> float:
+    """`value` as the float32 that every file stores it as, so that the state says what runtimes compute with."""
+    return float(torch.tensor(value, dtype=torch.float32))

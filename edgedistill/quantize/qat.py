@@ -7,6 +7,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgedistill.quantize.pooling import pool_by_convolution
+from edgedistill.quantize.relu6 import hide_relu6, show_relu6
 
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
 _DEFAULT_EPS = nn.BatchNorm2d(1).eps
@@ -69,7 +70,10 @@ def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
     graph = program.module()
     pool_by_convolution(graph)
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=True))
-    return QATModule(prepare_qat_pt2e(graph, quantizer))
+    hidden = hide_relu6(graph)
+    prepared = prepare_qat_pt2e(graph, quantizer)
+    show_relu6(prepared, hidden)
+    return QATModule(prepared)
 
 
 def _with_default_eps(model: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule
 from edgedistill.quantize.temperature import divide_logits
-from edgedistill.quantize.ties import break_ties
+from edgedistill.quantize.ties import break_ties, separate_means
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def convert(module: QATModule, temperature: float = 1.0) -> QuantizedState:
     unfolded = convert_pt2e(graph, fold_quantize=False)
     folded = temperature if divide_logits(unfolded, temperature) else 1.0
     break_ties(unfolded)
+    separate_means(unfolded)
     round_weights(unfolded)
     # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
     round_biases(unfolded)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import tensor_of
+from edgedistill.quantize.graph import float32, tensor_of
 
 _ATEN = torch.ops.aten
 _PASSING = (_ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim)
@@ -43,7 +43,7 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     quantize = dequantize.args[0]
     assert isinstance(quantize, Node)
     for step in steps:
-        step.args = (step.args[0], step.args[1] / temperature, *step.args[2:])  # type: ignore[operator]
+        step.args = (step.args[0], float32(step.args[1] / temperature), *step.args[2:])  # type: ignore[operator]
     # By name: quantize and dequantize may read one scale through two nodes.
     constants = {str(c.target): c for c in (dequantize.args[1], *quantize.args[:2], *node.args[2:3]) if isinstance(c, Node)}
     for constant in constants.values():

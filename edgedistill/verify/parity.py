@@ -34,6 +34,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]
         "ok": within >= _SHARE and mean <= _MEAN_LIMIT and flips <= _flip_limit(len(a)),
         "max_lsb": float(steps.max()),
         "mean_lsb": mean,
+        "within_1_lsb": float((steps <= 1).mean()),
         "within_2_lsb": within,
         "exact": float((steps == 0).mean()),
         "flips": flips,

@@ -1,13 +1,15 @@
-"""The rungs of the ladder that PyTorch runs: teacher, control, student, fake-quant and converted."""
+"""The rungs of the ladder that PyTorch runs: teacher, control, student, fake-quant, converted and integer."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from edgedistill.tasks.image_classification import predict
 from edgedistill.teach.imageset import ImageSet
+from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
 
 
@@ -22,9 +24,14 @@ def score(rungs: dict[str, nn.Module], data: ImageSet, split: str, folder: Path)
         np.save(folder / f"{name}.npy", predict(rung, chosen))
 
 
-def load_converted(path: Path) -> nn.Module:
-    """The converted program that was saved to `path`, evaluated in float64; see `reference`."""
+def references(converted: GraphModule) -> dict[str, nn.Module]:
+    """What int8 artifacts are held to: the converted program in float64, and in the integers that kernels compute with."""
+    return {"converted": Reference(converted), "integer": IntegerReference(converted)}
+
+
+def load_converted(path: Path) -> GraphModule:
+    """The converted program that was saved to `path`."""
     import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the operators that the file names
 
     # The guards of an exported module would refuse another batch size than that of the file.
-    return Reference(torch.export.load(path).module(check_guards=False))
+    return torch.export.load(path).module(check_guards=False)
