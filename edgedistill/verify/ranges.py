@@ -1,0 +1,71 @@
+"""Layers of a Core ML program whose values endanger float16, with the sample that drives them there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgedistill.verify import mil, mil_program
+from edgedistill.verify.mil_float16 import FLOAT16_MAX, all_finite, largest
+from edgedistill.verify.mil_ops import MOVERS
+from edgedistill.verify.mil_program import Step
+from edgedistill.verify.mil_values import Tensor
+
+ENDANGERED = 0.25
+"""Share of float16's range above which a layer is told: images that were not seen may reach four times as far."""
+
+
+@dataclass
+class LayerRange:
+    """How far one operation goes over all samples."""
+
+    name: str
+    operator: str
+    largest: float
+    """Largest magnitude of its results; infinite where finite arguments gave an infinite result."""
+    sample: int
+    """Index of the image that gave it."""
+    share: float
+    """`largest` as a share of 65504."""
+    overflows: bool
+    """Whether float16 cannot hold it."""
+
+
+def float16_ranges(path: str, images: np.ndarray, endangered: float = ENDANGERED) -> list[LayerRange]:
+    """The layers of the package `path` that go past `endangered` of float16's range, in the order of the program.
+
+    images: float32 [N, 3, H, W] as the program takes them, run one at a time. Computed in float64, so that one overflow
+    does not hide those behind it. Every floating-point operation counts, whatever its declared type: of a float32 program
+    the list tells what its float16 twin would meet. Operations that only move values are left out. Raises ValueError as
+    `mil.load` does.
+    """
+    found: dict[str, LayerRange] = {}
+    sample = 0
+
+    def after(step: Step, arguments: dict[str, Any], results: list[Tensor]) -> list[Tensor]:
+        if step.operator not in MOVERS:
+            for result, kind in zip(results, step.types, strict=True):
+                if kind in ("fp16", "fp32"):
+                    _note(found, step, _reach(arguments, result), sample)
+        return results
+
+    # Not given to `read`: weights are constants of the file, which the converter has checked.
+    call = mil.forward(mil_program.read(path), path, after)
+    for sample, image in enumerate(images):  # noqa: B007  `after` reads it
+        call(image[None])
+    return [layer for layer in found.values() if layer.share > endangered]
+
+
+def _reach(arguments: dict[str, Any], result: Tensor) -> float:
+    reach = largest(result)
+    if not torch.isfinite(result.sum()) and not torch.isfinite(result).all() and all_finite(arguments):
+        return float("inf")
+    return reach
+
+
+def _note(found: dict[str, LayerRange], step: Step, reach: float, sample: int) -> None:
+    known = found.get(step.name)
+    if known is None or reach > known.largest:
+        # A value up to 65520 is rounded to 65504.
+        found[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
