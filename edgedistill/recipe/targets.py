@@ -26,8 +26,15 @@ class TargetArtifact(Config):
         return self
 
 
+DELEGATING = ("executorch", "litert")
+"""Formats whose runtime gives parts of a file to XNNPACK and computes the rest itself, which is what budgets count."""
+
+
 class Budgets(Config):
-    """Limits that a release has to keep. No field is known yet: a limit that nothing checks would be a promise without proof."""
+    """Limits that each int8 artifact of a target in executorch or litert has to keep; see edgedistill/verify/delegation."""
+
+    partitions: int | None = Field(None, ge=1, description="Most parts that the delegate may take; null is no limit.")
+    fallbacks: int | None = Field(None, ge=0, description="Most operators that the delegate may leave; null is no limit.")
 
 
 class Target(Config):
@@ -37,7 +44,7 @@ class Target(Config):
     description: str = Field(min_length=1, description="One sentence on the devices that are meant.")
     minimum_os: str = Field(min_length=1, description="Oldest operating system that the bundle is for.")
     artifacts: list[TargetArtifact] = Field(min_length=1, description="Files of a bundle.")
-    budgets: Budgets = Field(Budgets(), description="Limits that a release has to keep; empty.")
+    budgets: Budgets = Field(Budgets(), description="Limits that its int8 executorch and litert artifacts have to keep.")
 
     @field_validator("artifacts")
     @classmethod
@@ -47,6 +54,19 @@ class Target(Config):
             if seen.count(pair) > 1:
                 raise mistake("each artifact once", f"found {' '.join(pair)} {seen.count(pair)} times")
         return artifacts
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Target":
+        # A limit that nothing checks would be a promise without proof.
+        if self.budgets.model_dump(exclude_none=True) and not self.budgeted:
+            found = ", ".join(f"{a.format} {a.precision}" for a in self.artifacts)
+            raise mistake(f"no budgets, or an int8 artifact of {' or '.join(DELEGATING)} to keep them", f"found budgets for {found}")
+        return self
+
+    @property
+    def budgeted(self) -> list[TargetArtifact]:
+        """The artifacts that budgets count for."""
+        return [a for a in self.artifacts if a.format in DELEGATING and a.precision == "int8"]
 
 
 def list_targets() -> list[str]:

@@ -1,0 +1,39 @@
+"""What of a file a runtime gives to its accelerated kernels, and what is left, and why.
+
+`python -m edgedistill.verify.delegation FORMAT FILE` prints the report of a file as JSON.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DeviceFailed
+
+# Formats whose delegation this machine can see, with the module that reads them.
+READERS = {name: f"edgedistill.verify.delegation.{name}" for name in ("executorch", "litert", "onnx")}
+_TIMEOUT_S = 300
+
+
+def delegation(kind: str, path: Path) -> dict[str, Any]:
+    """The report of an artifact of format `kind`; a child process opens the file, since runtimes crash.
+
+    partitions: parts that the delegate takes. outside: {operator: count} of what it does not take.
+    operators: {who computes them: {operator: count}}. fallbacks: a list of {operator, count, layers, why}.
+    transposes: {operator: count} of what only changes the order of dimensions.
+
+    ONNX Runtime has no delegate here: `partitions` is 1, and `outside` counts the operators that compute in floating point, which in a
+    quantized file were not fused into an integer kernel. Of Core ML it has `unavailable`, with the reason, and `operators`.
+
+    Raises DeviceFailed when the runtime does not open the file.
+    """
+    command = [sys.executable, "-m", "edgedistill.verify.delegation", kind, str(path)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceFailed(f"{path}: {kind} did not open it within {_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise DeviceFailed(f"{path}: {kind} does not open it: {lines[-1][:300] if lines else f'exit status {done.returncode}'}")
+    return json.loads(done.stdout.splitlines()[-1])

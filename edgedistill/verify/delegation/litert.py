@@ -1,0 +1,45 @@
+"""Which nodes of a .tflite the XNNPACK delegate takes, asked of the interpreter that has applied it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from edgedistill.verify.delegation.nodes import Node, Reading
+
+
+def read(path: Path) -> Reading:
+    """Open the file with LiteRT. Raises what the interpreter raises."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    nodes = interpreter._get_ops_details()
+    # Nodes that a delegate replaced are still listed: what runs is what the outputs are reached from, through the delegate first.
+    made_by: dict[int, dict[str, Any]] = {}
+    for node in sorted(nodes, key=lambda n: n["op_name"] == "DELEGATE"):
+        made_by |= {int(output): node for output in node["outputs"]}
+    run: set[int] = set()
+    waiting = [int(tensor["index"]) for tensor in interpreter.get_output_details()]
+    while waiting:
+        made = made_by.get(waiting.pop())
+        if made is not None and made["index"] not in run:
+            run.add(made["index"])
+            waiting += [int(value) for value in made["inputs"]]
+    found = []
+    for node in nodes:
+        if node["op_name"] != "DELEGATE":
+            tensor = interpreter._get_tensor_details(int(node["outputs"][0]), 0)["name"]
+            outside = node["index"] in run
+            found.append(Node(node["op_name"], "builtin" if outside else "XNNPACK", layer(tensor), outside))
+    partitions = sum(node["op_name"] == "DELEGATE" and node["index"] in run for node in nodes)
+    return Reading(partitions, found)
+
+
+def layer(tensor: str) -> str:
+    """The module's name in `tensor`, as litert_torch writes it: `a.b.ResNet_model/torch.nn.Conv2d_conv1;2` is model.conv1.
+
+    Of tensors that a fusion joined with `;;` the last one is where it began.
+    """
+    part = tensor.rpartition(";;")[2].partition(";")[0]
+    names = [match[1] for piece in part.split("/") if (match := re.fullmatch(r"(?:\w+\.)+[A-Za-z0-9]+_(\w+)", piece))]
+    return ".".join(names) or tensor

@@ -1,0 +1,231 @@
+"""What runtimes leave to slow kernels and why, and the budgets of targets that it is held against."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from conftest import edgedistill
+from onnx import TensorProto, helper
+
+from edgedistill import pipeline
+from edgedistill.cli.tables import show_artifacts
+from edgedistill.errors import DeviceFailed
+from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.targets import list_targets, load_target
+from edgedistill.report import delegation as judge
+from edgedistill.report import render
+from edgedistill.report.summary import status_of
+from edgedistill.run import Run
+from edgedistill.verify.delegation import delegation
+from edgedistill.verify.delegation.litert import layer
+from edgedistill.verify.delegation.nodes import Node, Reading, report
+from edgedistill.verify.delegation.reasons import why
+
+TARGET = """name: board
+description: A board.
+minimum_os: Linux
+artifacts: [{format: litert, precision: int8}]
+budgets: {partitions: 1, fallbacks: 0}
+"""
+PADDING, MEAN = [("PADV2", "model.maxpool", "pads with zero")], [("ReduceMean", "node_mean", "no integer")]
+LEFT = {"partitions": 2, "outside": {"PADV2": 1}}
+
+
+def test_an_operator_on_a_constant_and_a_float_computes_in_float(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy")
+    half, one = (helper.make_tensor(name, TensorProto.FLOAT, [4], [value] * 4) for name, value in (("half", 0.5), ("one", 1.0)))
+    nodes = [
+        helper.make_node("Mul", ["half", "x"], ["m"]),
+        helper.make_node("Tanh", ["m"], ["t"]),
+        helper.make_node("Add", ["one", "t"], ["y"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], [half, one]), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
+    onnx.save(model, tmp_path / "x.onnx")
+    found = delegation("onnx", tmp_path / "x.onnx")
+    assert found["operators"] == {"float": {"Mul": 1, "Tanh": 1, "Add": 1}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "inside", "fallbacks", "transposes"),
+    [
+        ("executorch", ".pte", {"XnnpackBackend": {"Conv2d": 15, "MaxPooling2d": 1}}, [], {"StaticTranspose": 2}),
+        ("litert", ".tflite", {"XNNPACK": {"CONV_2D": 15}, "builtin": {"PADV2": 1}}, PADDING, {"TRANSPOSE": 1}),
+        ("onnx", ".onnx", {"integer": {"QLinearConv": 19}, "float": {"ReduceMean": 1}}, MEAN, {"Transpose": 2}),
+    ],
+)
+def test_who_computes_what_and_why(
+    kind: str, suffix: str, inside: dict[str, Any], fallbacks: list[tuple[str, str, str]], transposes: dict[str, int], tiny: Path
+) -> None:
+    found = delegation(kind, tiny / f"runs/tiny/export-{kind}/student-int8{suffix}")
+    for by, operators in inside.items():
+        assert operators.items() <= found["operators"][by].items()
+    assert [(f["operator"], f["count"], f["layers"]) for f in found["fallbacks"]] == [
+        (operator, 1, [name]) for operator, name, _ in fallbacks
+    ]
+    for fallback, (_, _, words) in zip(found["fallbacks"], fallbacks, strict=True):
+        assert words in fallback["why"]
+    assert found["transposes"] == transposes
+
+
+def test_core_ml_tells_its_operators_and_that_the_device_decides(tiny: Path) -> None:
+    found = delegation("coreml", tiny / "runs/tiny/export-coreml/student-int8.mlpackage")
+    assert "decides on the device" in found["unavailable"]
+    assert {"conv": 19, "max_pool": 1, "linear": 1}.items() <= found["operators"]["program"].items()
+    assert "const" not in found["operators"]["program"]
+
+
+def test_a_float_file_has_nothing_to_fall_back_from(tiny: Path) -> None:
+    found = delegation("onnx", tiny / "runs/tiny/export-onnx/student-fp32.onnx")
+    assert found["fallbacks"] == []
+    assert found["operators"]["float"]["Conv"] == found["outside"]["Conv"] == 16
+
+
+@pytest.mark.parametrize(("kept", "told"), [(0, "expected b'ET12'"), (1000, "cut off"), (-5000, "cut off")])
+def test_a_pte_that_is_not_whole_is_told(kept: int, told: str, tiny: Path, tmp_path: Path) -> None:
+    data = (tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes()
+    (tmp_path / "x.pte").write_bytes(data[:kept])
+    with pytest.raises(DeviceFailed, match=told):
+        delegation("executorch", tmp_path / "x.pte")
+
+
+def test_a_pte_with_a_broken_program_is_told(tiny: Path, tmp_path: Path) -> None:
+    data = bytearray((tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes())
+    data[0:4] = b"\xff\xff\xff\x7f"
+    (tmp_path / "x.pte").write_bytes(data)
+    with pytest.raises(DeviceFailed, match=r"flatc can't read it by program\.fbs"):
+        delegation("executorch", tmp_path / "x.pte")
+
+
+def test_operators_of_which_no_reason_is_known_say_so() -> None:
+    nodes = [Node("SPARSE_TO_DENSE", "builtin", f"layer{i}", outside=True) for i in range(30)]
+    (fallback,) = report("litert", Reading(1, nodes))["fallbacks"]
+    assert fallback["why"] == "the delegate did not take it, no reason is known"
+    assert (fallback["count"], len(fallback["layers"])) == (30, 20)
+    assert "no reason is known" in why("executorch", "cat")
+    assert "has no rule" in why("executorch", "native_layer_norm")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "name"),
+    [
+        ("a.b.Preprocessed/timm.models.resnet.ResNet_model/torch.nn.modules.pooling.MaxPool2d_maxpool;1", "model.maxpool"),
+        ("a.B_model/c.ReLU_act1;;a.B_model/c.d.Sequential_layer2/c.Conv2d_conv1;1", "model.layer2.conv1"),
+        ("serving_default_output_0_output", "serving_default_output_0_output"),
+    ],
+)
+def test_layers_of_litert_have_the_names_of_modules(tensor: str, name: str) -> None:
+    assert layer(tensor) == name
+
+
+def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]) -> dict[str, Any]:
+    """The judgement on an artifact x of a run that has these two steps."""
+    state = Run(tmp_path)
+    state.path("steps").mkdir()
+    for name, result in (
+        ("delegation-x", found),
+        ("budgets", {t: {"artifacts": ["x"], "limits": limits} for t, limits in budgets.items()}),
+    ):
+        if result is not None:
+            state.step(name, None, lambda _, result=result: result)
+    return {"name": "x", "ok": True, "executed_by": "own_runtime", **judge.judged(state, "x")}
+
+
+def test_a_budget_is_kept_up_to_its_limit(tmp_path: Path) -> None:
+    artifact = judged(tmp_path, LEFT, {"a": {"partitions": 2, "fallbacks": 0}, "b": {"partitions": 2}, "c": {"partitions": 1}})
+    assert artifact["budgets"] == [
+        {"budget": "partitions", "limit": 2, "found": 2, "ok": True, "targets": ["a", "b"]},
+        {"budget": "fallbacks", "limit": 0, "found": 1, "ok": False, "targets": ["a"]},
+        {"budget": "partitions", "limit": 1, "found": 2, "ok": False, "targets": ["c"]},
+    ]
+    assert judge.broken([artifact]) == [
+        "x: budget fallbacks of a is at most 0, found 1 (1 PADV2)",
+        "x: budget partitions of c is at most 1, found 2",
+    ]
+    assert status_of([artifact], []) == "check_failed"
+    assert status_of([artifact | {"budgets": artifact["budgets"][:1]}], []) == "ok"
+
+
+@pytest.mark.parametrize(("found", "why"), [(None, "not examined"), ({"error": "x: litert does not open it"}, "litert does not open it")])
+def test_a_budget_that_could_not_be_checked_is_not_broken(found: dict[str, Any] | None, why: str, tmp_path: Path) -> None:
+    artifact = judged(tmp_path, found, {"a": {"partitions": 1}})
+    (budget,) = artifact["budgets"]
+    assert budget["ok"] is None
+    assert why in budget["found"]["unavailable"]
+    assert status_of([artifact], []) == "ok"
+
+
+def test_a_broken_budget_ends_an_export_with_3_and_leaves_other_targets_alone(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny / "runs", tmp_path / "runs")
+    (tmp_path / "board.yaml").write_text(TARGET)
+    done = edgedistill("export", "--target", "board.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr[-3000:]
+    document = json.loads(done.stdout)
+    assert document["status"] == "check_failed"
+    (artifact,) = [a for a in document["artifacts"] if a["role"] == "student"]
+    assert artifact["delegation"]["outside"] == {"PADV2": 1}
+    assert [(b["budget"], b["limit"], b["found"], b["ok"]) for b in artifact["budgets"]] == [
+        ("partitions", 1, 2, False),
+        ("fallbacks", 0, 1, False),
+    ]
+
+    line = "student-int8.tflite: budget partitions of board is at most 1, found 2"
+    summary = json.loads((tmp_path / "runs/tiny/summary.json").read_text())
+    assert line in summary["failed"]
+    assert line in (tmp_path / "runs/tiny/report.html").read_text()
+    show_artifacts(document)
+    assert f"CHECK FAILED: {line}\n" in capsys.readouterr().out
+
+    # The budget of board is not what android asked for, though it stays broken in the run.
+    document = pipeline.export(tmp_path / "runs/tiny", ["android"])
+    assert all(a["budgets"] == [] for a in document["artifacts"])
+    assert line in json.loads((tmp_path / "runs/tiny/summary.json").read_text())["failed"]
+
+
+def test_a_run_keeps_the_budgets_of_the_packages_targets(tiny: Path) -> None:
+    artifacts = json.loads((tiny / "result.json").read_text())["artifacts"]
+    budgets = {a["name"]: a["budgets"] for a in artifacts if a["budgets"]}
+    assert list(budgets) == ["student-int8.pte"]
+    assert {(b["budget"], b["limit"], b["ok"], *b["targets"]) for b in budgets["student-int8.pte"]} == {
+        ("partitions", 1, True, "ios", "linux"),
+        ("fallbacks", 0, True, "ios", "linux"),
+    }
+    assert all("delegation" in a for a in artifacts)
+
+
+def test_the_report_has_a_table_of_delegation(tiny: Path) -> None:
+    summary = json.loads((tiny / "result.json").read_text())
+    table = judge.table(summary)
+    assert {sum(cell.span for cell in row) for row in table.rows} == {len(table.headers)}
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["student-int8.pte"] == ["1", "XnnpackBackend 31", "nothing", "2", "✓ ok"]
+    assert rows["student-int8.tflite"][2].startswith("1 PADV2 (model.maxpool): LiteRT's XNNPACK pads with zero only")
+    assert "decides on the device" in rows["student-int8.mlpackage"][0]
+    broken = copy.deepcopy(summary)
+    artifact = next(a for a in broken["artifacts"] if a["name"] == "student-int8.pte")
+    artifact["budgets"][0] |= {"found": 3, "ok": False}
+    text = render(broken | {"status": "check_failed"})
+    assert "✗ failed: partitions" in text
+    assert "student-int8.pte: budget partitions of ios, linux is at most 1, found 3" in text
+    del artifact["delegation"], artifact["budgets"]
+    assert "Delegation of each artifact" in render(broken)
+
+
+def test_budgets_need_an_artifact_that_they_count_for(tmp_path: Path) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_text(TARGET.replace("litert, precision: int8", "onnx, precision: int8").replace("fallbacks: 0", "fallbacks: -1"))
+    with pytest.raises(RecipeError, match=r"board\.yaml:5: budgets\.fallbacks"):
+        load_target(str(path))
+    path.write_text(TARGET.replace("litert, precision: int8", "onnx, precision: int8"))
+    with pytest.raises(RecipeError, match="found budgets for onnx int8, expected no budgets, or an int8 artifact of executorch or litert"):
+        load_target(str(path))
+    path.write_text(TARGET)
+    assert load_target(str(path)).budgets.partitions == 1
+    assert [load_target(name).budgets.fallbacks for name in list_targets()] == [None, 0, 0, None]
