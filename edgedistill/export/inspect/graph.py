@@ -1,0 +1,230 @@
+"""What the readers of all formats have in common: tensors, operators, and the tables made from them."""
+
+import importlib.util
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Dimension = int | str | None
+# They convert between a number and its quantized form, and compute nothing.
+_CONVERSIONS = {
+    "QuantizeLinear", "DequantizeLinear", "quantize", "dequantize", "QUANTIZE", "DEQUANTIZE", "XNNConvert", "Cast", "cast", "CAST",
+}  # fmt: skip
+_QUANTIZES = {"QuantizeLinear", "quantize"}
+_ACTIVATIONS = {"Relu", "Clip", "relu", "relu6", "clip"}
+
+
+class Unsupported(Exception):
+    """The file is whole, and not what can be shown; the message says what was found and what to do."""
+
+
+class Unknown(Exception):
+    """A value that can't be told; the message says why."""
+
+
+@dataclass
+class Tensor:
+    """A value of the program. `bytes` is what the file stores of it, None where it is computed; `storage` tells who shares bytes."""
+
+    type: str | None
+    shape: list[Dimension] | None
+    bytes: int | None = None
+    storage: Hashable = None
+
+
+@dataclass
+class Node:
+    """One operator; `inputs` and `outputs` are names of tensors, "" an input that was left out."""
+
+    operator: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Graph:
+    """All tensors by name, and the operators in their order."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def shape(self, name: str) -> list[int]:
+        """The dimensions of a tensor. Raises Unknown unless all are numbers."""
+        tensor = self.tensors.get(name)
+        if tensor is None or tensor.shape is None:
+            raise Unknown(f"the file does not give the shape of {name}")
+        if not all(isinstance(size, int) for size in tensor.shape):
+            raise Unknown(f"the shape of {name} is not fixed")
+        return [size for size in tensor.shape if isinstance(size, int)]
+
+    def elements(self, name: str) -> int:
+        """How many numbers a tensor has."""
+        return math.prod(self.shape(name))
+
+
+def unavailable(why: str) -> dict[str, Any]:
+    """What stands for a value that can't be told."""
+    return {"value": None, "unavailable": why}
+
+
+def known(value: Any, why: str) -> Any:
+    """`value`, or what stands for it where it is missing."""
+    return unavailable(why) if value is None or value == "" else value
+
+
+def port(name: str | None, tensor: Tensor, scale: float | None = None, zero_point: int | None = None) -> dict[str, Any]:
+    """One input or output."""
+    described = {
+        "name": known(name, "this format does not name it"),
+        "type": known(tensor.type, "the file does not give it"),
+        "shape": known(tensor.shape, "the file does not give it"),
+    }
+    return described if scale is None else described | {"scale": scale, "zero_point": zero_point or 0}
+
+
+def stored_bytes(dtype: str, count: int) -> int:
+    """Bytes of `count` packed numbers of a type whose name holds its bits, as in int4 or float8e4m3fn."""
+    bits = re.search(r"\d+", dtype)
+    return -(-count * (int(bits[0]) if bits else 8) // 8)
+
+
+def describe(graph: Graph, macs: Callable[[Node, Graph], int], entries: int = 1) -> dict[str, Any]:
+    """Operators, weights, activations, layers and MACs of `graph`, as `inspect` gives them.
+
+    `macs` counts the multiply-accumulates of one operator, or raises Unknown. What is computed from constants only is no layer:
+    its constants belong to the operators that use the result. Of constants that are used twice, the first user has the bytes.
+    """
+    constants, computed = _fold(graph)
+    consumers: dict[str, list[Node]] = {}
+    for node in computed:
+        for name in node.inputs:
+            consumers.setdefault(name, []).append(node)
+    counted: set[Hashable] = set()
+    layers = []
+    for node in computed:
+        weight_bytes = 0
+        for constant in sorted({stored for name in node.inputs for stored in constants.get(name, ())}):
+            tensor = graph.tensors[constant]
+            if _storage(constant, tensor) not in counted:
+                counted.add(_storage(constant, tensor))
+                weight_bytes += tensor.bytes or 0
+        layers.append(_layer(node, graph, consumers) | {"weight_bytes": weight_bytes, "macs": _macs_of(node, graph, macs)})
+    unknown = [layer["macs"]["unavailable"] for layer in layers if not isinstance(layer["macs"], int)]
+    total: Any = sum(layer["macs"] for layer in layers if isinstance(layer["macs"], int))
+    if unknown:
+        total = unavailable(f"not known for {len(unknown)} of {len(layers)} layers, the first because {unknown[0]}")
+    elif entries > 1:
+        total = unavailable(f"the file has {entries} programs; each layer has its own")
+    types = (layer["type"] for layer in layers if layer["operator"] not in _CONVERSIONS)
+    return {
+        "operators": dict(Counter(node.operator for node in graph.nodes).most_common()),
+        "weights": _weights(graph),
+        "activations": dict(Counter(kind for kind in types if isinstance(kind, str)).most_common()),
+        "layers": layers,
+        "macs": total,
+    }
+
+
+def _fold(graph: Graph) -> tuple[dict[str, set[str]], list[Node]]:
+    """Which stored constants each constant value is made of, and the operators that compute anything else."""
+    constants = {name: {name} for name, tensor in graph.tensors.items() if tensor.bytes is not None}
+    computed, before = graph.nodes, -1
+    # Not every format keeps its operators in the order of computation.
+    while len(constants) != before:
+        before, rest = len(constants), []
+        for node in computed:
+            inputs = [name for name in node.inputs if name]
+            if inputs and all(name in constants for name in inputs):
+                constants |= {output: set().union(*(constants[name] for name in inputs)) for output in node.outputs}
+            else:
+                rest.append(node)
+        computed = rest
+    return constants, computed
+
+
+def _storage(name: str, tensor: Tensor) -> Hashable:
+    return name if tensor.storage is None else tensor.storage
+
+
+def _layer(node: Node, graph: Graph, consumers: dict[str, list[Node]]) -> dict[str, Any]:
+    output = next((name for name in node.outputs if name), "")
+    tensor = graph.tensors.get(output, Tensor(None, None))
+    return {
+        "name": node.name or output,
+        "operator": node.operator,
+        "type": known(_kept_as(output, graph, consumers), "the file does not give it"),
+        "output_shape": known(tensor.shape, "the file does not give it"),
+    }
+
+
+def _kept_as(name: str, graph: Graph, consumers: dict[str, list[Node]]) -> str | None:
+    """The type of a value, or that which it is quantized to at once, possibly after an activation: runtimes fuse the three."""
+    users = consumers.get(name, [])
+    if len(users) == 1 and users[0].operator in _ACTIVATIONS:
+        return _kept_as(users[0].outputs[0], graph, consumers)
+    types = {graph.tensors.get(user.outputs[0], Tensor(None, None)).type for user in users if user.operator in _QUANTIZES}
+    if len(types) == 1 and all(user.operator in _QUANTIZES for user in users):
+        return types.pop()
+    tensor = graph.tensors.get(name)
+    return tensor.type if tensor else None
+
+
+def _macs_of(node: Node, graph: Graph, macs: Callable[[Node, Graph], int]) -> Any:
+    try:
+        return macs(node, graph)
+    except Unknown as error:
+        return unavailable(str(error))
+
+
+def _weights(graph: Graph) -> dict[str, dict[str, int]]:
+    weights: dict[str, dict[str, int]] = {}
+    seen = set()
+    for name, tensor in graph.tensors.items():
+        if tensor.bytes and _storage(name, tensor) not in seen:
+            seen.add(_storage(name, tensor))
+            of_type = weights.setdefault(tensor.type or "unknown", {"count": 0, "bytes": 0})
+            of_type["count"] += 1
+            of_type["bytes"] += tensor.bytes
+    return dict(sorted(weights.items(), key=lambda item: -item[1]["bytes"]))
+
+
+class Strict(bytes):
+    """Bytes that refuse a slice beyond their end: the flatbuffers package would shorten a string that was cut off without a word."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice) and key.stop is not None and key.stop > len(self):
+            raise ValueError(f"found {len(self)} bytes, expected at least {key.stop}")
+        return super().__getitem__(key)
+
+
+def text(value: Any) -> str:
+    """A name of the file as text."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+
+
+def package_folder(name: str) -> Path:
+    """Where an installed package is, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(name)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def import_without_parents(*names: str) -> None:
+    """Let modules of the packages `names` be imported without these packages' own imports, which take seconds, torch among them."""
+    for name in names:
+        if name not in sys.modules:
+            top, *rest = name.split(".")
+            module = ModuleType(name)
+            module.__path__ = [str(package_folder(top).joinpath(*rest))]
+            sys.modules[name] = module
