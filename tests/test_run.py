@@ -36,7 +36,8 @@ def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifact
     assert summary["status"] == "ok"
     assert len(summary["pairs"]) == 6
     for name, a in artifacts.items():
-        assert a["executed_by"] == ("mil_float64" if a["format"] == "coreml" else "own_runtime")
+        executor = "mil_float16" if a["precision"] == "fp16" else "mil_float64"
+        assert a["executed_by"] == (executor if a["format"] == "coreml" else "own_runtime")
         assert a["accuracy"]["val"]["n"] == 359
         assert a["accuracy"]["holdout"]["n"] == 359
         assert a["bytes"] > 10_000

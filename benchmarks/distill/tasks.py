@@ -133,9 +133,11 @@ class Bench:
 
     def _trained(self, step: str, recipe: Recipe, train: Callable[[Path], Any]) -> dict[str, Any]:
         """Train, and score on val and holdout: accuracy, calibration error before and after a temperature, seconds of training."""
+        from scipy.special import softmax
+
         from edgedistill.distill import stages
         from edgedistill.distill.calibrate import fit_temperature
-        from edgedistill.tasks.image_classification import predict, softmax
+        from edgedistill.tasks.image_classification import predict
         from edgedistill.verify.calibration import calibration
 
         def work(folder: Path) -> dict[str, Any]:
@@ -155,8 +157,8 @@ class Bench:
 
             return {
                 "accuracy": float((both[0].argmax(axis=1) == both[1]).mean()),
-                "ece": calibration(softmax(logits["holdout"]), labels["holdout"])["ece"],
-                "calibrated_ece": calibration(softmax(logits["holdout"] / temperature), labels["holdout"])["ece"],
+                "ece": calibration(softmax(logits["holdout"], axis=1), labels["holdout"])["ece"],
+                "calibrated_ece": calibration(softmax(logits["holdout"] / temperature, axis=1), labels["holdout"])["ece"],
                 "seconds": seconds,
                 "n": len(both[1]),
                 "sha256": sha256_file(folder / stages.WEIGHTS),

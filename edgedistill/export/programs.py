@@ -1,12 +1,15 @@
 """The exported programs that converters start from: the float student, and the quantized state in its two forms."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from edgedistill.files import replacing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "litert": ".tflite"}
 
@@ -35,6 +38,8 @@ class ArtifactSpec:
 
 def save_program(module: nn.Module, image_size: int, path: Path) -> None:
     """Export `module` at batch 1, float32 [1, 3, S, S], and save it."""
+    import torch
+
     example = (torch.zeros(1, 3, image_size, image_size),)
     program = torch.export.export(module, example)
     with replacing(path) as temporary:

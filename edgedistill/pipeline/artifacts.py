@@ -22,6 +22,8 @@ ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "lit
     "onnx": "edgedistill.runtimes.onnxruntime",
     "coreml": "edgedistill.verify.mil",
 }
+# Rounds after each operation, so that what overflows on a phone does so here.
+_FLOAT16_COREML = "edgedistill.verify.mil_float16"
 _TIMEOUT_S = 900.0
 
 
@@ -48,7 +50,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         chosen = [s for s in specs if s.format == name]
 
         def work(folder: Path) -> dict[str, Any]:
-            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout") for spec in chosen):
+            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation") for spec in chosen):
                 state.forget(later)
             return lower(chosen, state.path("programs"), folder, state.path("logs", f"export-{name}.log"), metadata)
 
@@ -113,7 +115,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     measured = recipe.measure
     try:
         done = local.execute(
-            ADAPTERS[spec.format],
+            _FLOAT16_COREML if (spec.format, spec.precision) == ("coreml", "fp16") else ADAPTERS[spec.format],
             state.path(f"export-{spec.format}", spec.name),
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",
@@ -137,7 +139,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     from edgedistill.pipeline.teaching import faculty_of
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.teach import imageset
-    from edgedistill.verify.rungs import load_converted, score
+    from edgedistill.verify.rungs import load_converted, references, score
 
     images = imageset.load(state.path("data"))
     if not len(images.indices["holdout"]):
@@ -147,7 +149,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
         rungs = float_rungs(state, recipe, len(images.classes))
         divide_classifier(rungs["student"].model, state.result("programs")["temperature"]["student"])
-        score(rungs | {"converted": load_converted(state.path("programs", "student-converted.pt2"))}, images, "holdout", folder)
+        score(rungs | references(load_converted(state.path("programs", "student-converted.pt2"))), images, "holdout", folder)
         faculty = faculty_of(state, recipe, images)
         np.save(folder / "teacher.npy", faculty.merged(faculty.logits(images, "holdout"), images.indices["holdout"]))
 

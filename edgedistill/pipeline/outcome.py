@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgedistill.files import write_json
+from edgedistill.files import read_json, write_json
 from edgedistill.progress import log
 from edgedistill.run import Run
 
@@ -18,9 +18,16 @@ def write_outcome(state: Run, *, targets: list[str] | None = None, out: Path | N
 
     summary = summarize(state, {**machine(), "packages": _versions()})
     summary["bundles"] = _bundles(state, summary, targets or summary["recipe"]["effective"]["targets"], out or state.path("bundles"))
-    write_json(state.path("summary.json"), summary)
-    write_report(summary, state.path("report.html"))
+    before, report = state.path("summary.json"), state.path("report.html")
+    if not (report.exists() and before.exists() and _same(read_json(before), summary)):
+        write_json(before, summary)
+        write_report(summary, report)
     return summary
+
+
+def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two summaries tell the same but for when they were written: then their reports do, and drawing one takes a second."""
+    return before | {"created": None} == now | {"created": None}
 
 
 def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:

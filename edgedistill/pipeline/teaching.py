@@ -181,10 +181,10 @@ def _any_online(recipe: Recipe) -> bool:
 
 def _teaching_set(signals: TeacherSignals, data: ImageSet, folder: Path) -> dict[str, Any]:
     """Count what is taught, and list in teaching-set.csv where the teacher is unsure or contradicts the label; such samples stay in."""
-    from edgedistill.tasks.image_classification import softmax
+    from scipy import special
 
     train = data.indices["train"]
-    probabilities = softmax(signals.replayed(train, 0)["logits"].numpy())
+    probabilities = special.softmax(signals.replayed(train, 0)["logits"].numpy().astype(np.float64), axis=1)
     labels, chosen, confidence = data.labels[train], probabilities.argmax(axis=1), probabilities.max(axis=1)
     unsure, contradicts = confidence < _UNSURE, (labels >= 0) & (chosen != labels)
     with replacing(folder / "teaching-set.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, curves, tables
+from edgedistill.report import charts, costs, curves, delegation, tables
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -91,7 +91,8 @@ def _shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
 def _failures(summary: Mapping[str, Any]) -> list[str]:
     """What did not keep its rule, by name."""
     pairs = [f"{p.get('a')} and {p.get('b')}" for p in summary.get("pairs") or [] if p.get("ok") is False]
-    return [str(a.get("name")) for a in summary.get("artifacts") or [] if a.get("ok") is False] + pairs
+    broken = delegation.broken(summary.get("artifacts") or [])
+    return [str(a.get("name")) for a in summary.get("artifacts") or [] if a.get("ok") is False] + pairs + broken
 
 
 def _headline(summary: Mapping[str, Any]) -> str | None:
@@ -215,6 +216,9 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
         "parity": tables.parity(summary),
         "pairs": tables.pairs(summary),
         "measurements": tables.measurements(summary),
+        "delegation": delegation.table(summary),
+        "quantization": costs.quantization(summary),
+        "lowering": costs.lowering(summary),
         "confusions": tables.confusions(confusion.get("labels") or [], confusion.get("matrix") or []),
         "bins": tables.bins(reliability),
         "epochs": tables.epochs(summary),

@@ -8,6 +8,8 @@ import numpy as np
 from edgedistill.files import read_json
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
+from edgedistill.report import delegation
+from edgedistill.report.twins import add_twins, compare
 from edgedistill.run import Run
 from edgedistill.teach import imageset
 from edgedistill.teach.imageset import ImageSet
@@ -16,7 +18,7 @@ from edgedistill.verify.calibration import calibration
 
 SCHEMA = "edgedistill/summary/1"
 FORMATS = ("executorch", "litert", "onnx", "coreml")
-_RUNGS = ("teacher", "control", "student", "fake_quant", "converted")
+_RUNGS = ("teacher", "control", "student", "fake_quant", "converted", "integer")
 _COREML_LATENCY = "Core ML runs on Apple devices only; this machine executes its program op by op to prove it"
 _NOT_RUN = "not measured; run `edgedistill bench`"
 
@@ -32,8 +34,11 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     valid = Recipe.model_validate(recipe["effective"])
     images = imageset.load(state.path("data"))
     artifacts = [artifact(state, a, images) for a in _lowered(state)]
-    pairs = _pairs(state, artifacts)
+    labels = _labels(images, "val")
+    add_twins(artifacts, lambda name: _outputs(state, name, "val"), labels)
+    pairs = _pairs(state, artifacts, labels)
     failed = [a["name"] for a in artifacts if a["ok"] is False] + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
+    failed += delegation.broken(artifacts)
     ladder = _ladder(state, valid, artifacts, images)
     shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
     return {
@@ -55,6 +60,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "pairs": pairs,
         "curves": _curves(state, valid),
         "state": state.result("programs"),
+        "lowering": _lowering(state),
         **_quality(state, shipped, images),
         "bundles": {},
         "report": str(state.path("report.html")),
@@ -62,10 +68,11 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def status_of(artifacts: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
-    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison did not hold."""
+    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison or a budget did not hold."""
     if any(a["ok"] is False and a["executed_by"] == "unavailable" for a in artifacts):
         return "runtime_failed"
-    return "check_failed" if any(item["ok"] is False for item in (*artifacts, *pairs)) else "ok"
+    budgets = [budget for a in artifacts for budget in a["budgets"]]
+    return "check_failed" if any(item["ok"] is False for item in (*artifacts, *pairs, *budgets)) else "ok"
 
 
 def _lowered(state: Run) -> list[dict[str, Any]]:
@@ -113,8 +120,10 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         "path": f"export-{lowered['format']}/{name}",
         "export_seconds": lowered["seconds"],
         "accuracy": _accuracy(state, name, images),
+        **delegation.judged(state, name),
     }
-    record |= {"executed_by": "mil_float64" if coreml else "own_runtime", "ok": None, "runtime": {}}
+    executor = "mil_float16" if lowered["precision"] == "fp16" else "mil_float64"
+    record |= {"executed_by": executor if coreml else "own_runtime", "ok": None, "runtime": {}}
     if ran is None or "error" in ran:
         why = "not verified; run `edgedistill verify`" if ran is None else ran["error"]
         record |= {"executed_by": "unavailable", "ok": None if ran is None else False, "parity": unavailable(why)}
@@ -131,7 +140,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
 
 def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     outputs = _outputs(state, lowered["name"], "val")
-    reference = "converted" if lowered["precision"] == "int8" else lowered["role"]
+    reference = _reference(lowered["format"]) if lowered["precision"] == "int8" else lowered["role"]
     expected = _outputs(state, reference, "val")
     if outputs is None or expected is None:
         return unavailable(f"no outputs of {reference} to compare with") | {"ok": None}
@@ -142,12 +151,18 @@ def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     return {"reference": reference, **parity.quantized_parity(outputs, expected, scale)}
 
 
-def _pairs(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _reference(format_: str) -> str:
+    """The rung that an int8 artifact is held to: Core ML's program is run in floating point, all others by integer kernels."""
+    return "converted" if format_ == "coreml" else "integer"
+
+
+def _pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray) -> list[dict[str, Any]]:
     names = [a["name"] for a in artifacts if a["precision"] == "int8"]
     outputs = {name: found for name in names if (found := _outputs(state, name, "val")) is not None}
     if len(outputs) < 2:
         return []
-    return parity.pairs(outputs, state.result("programs")["output_scale"])
+    compared = parity.pairs(outputs, state.result("programs")["output_scale"])
+    return [pair | compare(outputs[pair["a"]], outputs[pair["b"]], labels) for pair in compared]
 
 
 def _teachers_ran(recipe: Recipe) -> str:
@@ -158,7 +173,8 @@ def _teachers_ran(recipe: Recipe) -> str:
 
 def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images: ImageSet) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    precision = {"fake_quant": "int8 simulated", "converted": "int8"}
+    precision = {"fake_quant": "int8 simulated", "converted": "int8", "integer": "int8"}
+    ran = {"teacher": _teachers_ran(recipe), "converted": "pytorch_float64", "integer": "pytorch_integer"}
     for rung in _RUNGS:
         if _outputs(state, rung, "val") is not None:
             model = recipe.teacher.label if rung == "teacher" else recipe.student.model
@@ -166,13 +182,13 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
                 "rung": rung,
                 "model": model,
                 "precision": precision.get(rung, "fp32"),
-                "executed_by": _teachers_ran(recipe) if rung == "teacher" else "pytorch_float64" if rung == "converted" else "pytorch",
+                "executed_by": ran.get(rung, "pytorch"),
             }
             rows.append(row | {"accuracy": _accuracy(state, rung, images)})
     for a in artifacts:
         if a["role"] == "student":
-            row = {"rung": a["name"], "model": recipe.student.model, "precision": a["precision"], "executed_by": a["executed_by"]}
-            rows.append(row | {"accuracy": a["accuracy"]})
+            row = {key: a[key] for key in ("precision", "executed_by", "accuracy", "format")}
+            rows.append({"rung": a["name"], "model": recipe.student.model, **row})
     by_name = {row["rung"]: row["accuracy"]["val"].get("value") for row in rows}
     for row in rows:
         before = _rung_before(row)
@@ -187,15 +203,16 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
 def _rung_before(row: dict[str, Any]) -> str | None:
     """What a rung is made from, and so compared with; a float artifact is the student's twin, an int8 one the state's."""
     chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student", "converted": "fake_quant"}
+    chain["integer"] = "converted"
     if row["rung"] in chain:
         return chain[row["rung"]]
-    return "converted" if row["precision"] == "int8" else "student"
+    return _reference(row["format"]) if row["precision"] == "int8" else "student"
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
-    from edgedistill.tasks.image_classification import softmax
+    from scipy import special
 
-    return softmax(logits)
+    return special.softmax(logits.astype(np.float64), axis=1)
 
 
 def _labels(images: ImageSet, split: str) -> np.ndarray:
@@ -262,11 +279,21 @@ def _seconds(state: Run) -> dict[str, float]:
         "distill": ("control", "student", "qat"),
         "quantize": ("programs",),
         "export": ("export-",),
-        "verify": ("val-",),
+        "verify": ("val-", "delegation-"),
         "measure": ("bench-",),
         "holdout": ("holdout",),
     }
     return {name: round(sum(state.seconds(prefix) for prefix in prefixes), 2) for name, prefixes in parts.items()}
+
+
+def _lowering(state: Run) -> dict[str, Any]:
+    """What the process of each format took, its imports included: seconds, peak memory, and each file with its own seconds."""
+    found = {}
+    for name in FORMATS:
+        if (done := state.result(f"export-{name}")) is not None:
+            files = [f"{a['name']} {a['seconds']:.1f} s" for a in done["artifacts"]]
+            found[name] = {"seconds": state.seconds(f"export-{name}"), "peak_rss_mb": done["peak_rss_mb"], "files": files}
+    return found
 
 
 def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -86,10 +86,3 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
     """A float32 tensor in 0..1 of uint8 or float32 images [N, 3, H, W]."""
     tensor = torch.from_numpy(np.array(images))
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float64 [N, classes] of logits [N, classes]."""
-    from scipy import special
-
-    return special.softmax(logits.astype(np.float64), axis=1)

@@ -15,22 +15,19 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15
     al. 2019, arXiv 1904.01685). brier: mean squared difference to the one-hot label, summed over classes, 0 to 2 (Brier 1950). nll: mean
     negative log-likelihood in nats. bins: what a reliability diagram shows.
     """
-    import torch
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    scores, targets = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    ece = float(multiclass_calibration_error(scores, targets, num_classes=probabilities.shape[1], n_bins=bins, norm="l1"))
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     position = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows = []
+    rows, gaps = [], 0.0
     for index in range(bins):
         chosen = position == index
         row: dict[str, Any] = {"low": index / bins, "high": (index + 1) / bins, "count": int(chosen.sum())}
-        row |= {"confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())} if chosen.any() else {}
+        if chosen.any():
+            row |= {"confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())}
+            gaps += row["count"] * abs(row["confidence"] - row["accuracy"])
         rows.append(row)
     at_label = probabilities[np.arange(len(labels)), labels]
     return {
-        "ece": ece,
+        "ece": gaps / len(labels),
         "adaptive_ece": _adaptive(confidence, right, bins),
         "brier": float((np.square(probabilities).sum(axis=1) - 2 * at_label + 1).mean()),
         "nll": float(-np.log(np.maximum(at_label, _SMALLEST)).mean()),

@@ -1,0 +1,40 @@
+"""The report's tables of what quantization cost and gained, and of what lowering took."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgedistill.report.tables import Table, by_format
+from edgedistill.report.values import Cell, figures, get, integer, interval, number, points, seconds, show, words
+
+Summary = Mapping[str, Any]
+
+
+def quantization(summary: Summary) -> Table:
+    """Each int8 artifact beside the floating-point file of its format."""
+    headers = ("artifact", "against", "flips", "accuracy, points", "its bytes are", "faster", "advice")
+    rows = [_row(a) for a in by_format(summary) if isinstance(a.get("quantization"), Mapping)]
+    return Table("What quantization cost and gained, on val", headers, rows)
+
+
+def _row(artifact: Summary) -> list[Cell]:
+    found = artifact["quantization"]
+    difference = show(found.get("difference"), points)
+    bounds = interval(found.get("interval"), points)
+    return [
+        Cell(str(artifact.get("name")), "code"),
+        Cell(str(found.get("twin")), "code"),
+        show(found.get("flips"), lambda flips: f"{integer(flips)} of {integer(found['n'])}"),
+        Cell(f"{difference.text}\n{bounds}", "number") if number(found.get("difference")) is not None and bounds else difference,
+        show(found.get("bytes_ratio"), lambda ratio: f"{figures(ratio)}×"),
+        show(found.get("speedup"), lambda ratio: f"{figures(ratio)}×"),
+        words(found.get("advice") or "–"),
+    ]
+
+
+def lowering(summary: Summary) -> Table:
+    """Time and memory of the process that lowered each format."""
+    rows = [
+        [Cell(name), show(get(found, "seconds"), seconds), show(get(found, "peak_rss_mb"), figures), Cell(", ".join(found["files"]))]
+        for name, found in (summary.get("lowering") or {}).items()
+    ]
+    return Table("Lowering, one process a format", ("format", "time", "peak memory, MiB", "files and their own time"), rows)

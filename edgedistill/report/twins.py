@@ -1,0 +1,55 @@
+"""What quantization cost and gained: each int8 artifact beside the floating-point artifact of its format."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgedistill.measure.statistics import unavailable
+from edgedistill.verify.intervals import paired_difference
+
+Outputs = Callable[[str], np.ndarray | None]
+
+
+def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndarray) -> None:
+    """Give each int8 artifact of the student a `quantization`, in place; see `quantization`.
+
+    outputs: logits float32 [N, classes] on val of an artifact or rung, or None. labels: int [N].
+    """
+    for artifact in artifacts:
+        if artifact["precision"] == "int8":
+            twin = next((a for a in artifacts if _same_format(a, artifact) and a["precision"] != "int8"), None)
+            artifact["quantization"] = quantization(artifact, twin, outputs, labels)
+
+
+def _same_format(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return (a["format"], a["role"]) == (b["format"], b["role"])
+
+
+def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs: Outputs, labels: np.ndarray) -> dict[str, Any]:
+    """Flips, accuracy, bytes and latency of `artifact` against its `twin`, or against the student in PyTorch where it has none.
+
+    difference: accuracy less that of the twin, with the 95% interval of matched pairs. bytes_ratio: its bytes over the twin's. speedup: the
+    twin's median latency over its own. advice: the twin where int8 is slower, else None.
+    """
+    name = "student" if twin is None else twin["name"]
+    found: dict[str, Any] = {"twin": name, **compare(outputs(artifact["name"]), outputs(name), labels)}
+    if twin is None:
+        none = unavailable("no floating-point artifact of this format")
+        return found | {"bytes_ratio": none, "speedup": none, "advice": None}
+    found["bytes_ratio"] = artifact["bytes"] / twin["bytes"]
+    ours, theirs = (a["latency_ms"].get("p50") for a in (artifact, twin))
+    if ours is None or theirs is None:
+        why = artifact["latency_ms"] if ours is None else twin["latency_ms"]
+        return found | {"speedup": unavailable(why.get("unavailable", "not measured")), "advice": None}
+    slower = f"int8 is slower than floating point here: ship {name} unless {found['bytes_ratio']:.2f} times the bytes matter more"
+    return found | {"speedup": theirs / ours, "advice": slower if ours > theirs else None}
+
+
+def compare(a: np.ndarray | None, b: np.ndarray | None, labels: np.ndarray) -> dict[str, Any]:
+    """Flipped predictions between logits `a` and `b` [N, classes], and the difference of their accuracies with its interval."""
+    if a is None or b is None or a.shape != b.shape:
+        return dict.fromkeys(("flips", "difference", "interval"), unavailable("not both were run on val")) | {"n": 0}
+    chosen = [logits.argmax(axis=1) for logits in (a, b)]
+    difference, low, high = paired_difference(*(c == labels for c in chosen))
+    return {"flips": int((chosen[0] != chosen[1]).sum()), "difference": difference, "interval": [low, high], "n": len(labels)}
