@@ -288,3 +288,13 @@ def test_a_mean_has_a_scale_of_its_own(state: QuantizedState) -> None:
     behind = operators(state.converted, (torch.ops.aten.linear.default,))[0].args[0]
     assert behind.target == ops.dequantize_per_tensor.default
     assert behind.args[1:3] == quantize.args[1:3], "what flattening passes on keeps the mean's scale"
+
+
+@pytest.mark.parametrize(("size", "changed"), [(2, False), (4, True), (6, False), (8, True)])
+def test_only_a_mean_over_an_even_count_gets_another_scale(size: int, changed: bool) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    module = prepare_qat(net, size)
+    module.train()(torch.rand(4, 3, size, size))
+    (mean,) = operators(convert(module).converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
+    (quantize,) = mean.users
+    assert (quantize.args[1] != mean.args[0].args[1]) is changed

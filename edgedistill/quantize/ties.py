@@ -1,5 +1,7 @@
 """Keeps the sums of a quantized program away from the middle between two steps."""
 
+import math
+
 import torch
 from torch.fx import GraphModule, Node
 
@@ -40,14 +42,15 @@ def break_ties(graph: GraphModule) -> int:
 
 
 def separate_means(graph: GraphModule) -> int:
-    """Give each global average a scale of its own, 2^-10 wider than that of its input, in place; returns how many.
+    """Give each global average over an even count a scale of its own, 2^-10 wider than that of its input, in place; returns how many.
 
     The quantizer lets them share one scale, so that a mean over 4 x 4 lies on exactly the middle between two steps once in 16 times,
-    and ONNX Runtime, which computes it in floating point, rounds other ones up than integer kernels do.
+    and ONNX Runtime, which computes it in floating point, rounds other ones up than integer kernels do. A mean over an odd count has no
+    such middle; one over a single value is dropped by LiteRT's converter, and with it a change of scale.
     """
     ops, aten = torch.ops.quantized_decomposed, torch.ops.aten
     quantize, dequantize = ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default
-    means = operators(graph, (aten.adaptive_avg_pool2d.default, aten.mean.dim))
+    means = [node for node in operators(graph, (aten.adaptive_avg_pool2d.default, aten.mean.dim)) if _count(node) % 2 == 0]
     for mean in means:
         shared = [node.args[1:3] for node in mean.users if node.target == quantize]
         waiting = list(mean.users) if shared else []
@@ -60,3 +63,14 @@ def separate_means(graph: GraphModule) -> int:
             waiting += node.users
     graph.recompile()
     return len(means)
+
+
+def _count(mean: Node) -> int:
+    """How many values each result of `mean` is made of."""
+    before = mean.all_input_nodes[0]
+    while "val" not in before.meta:
+        before = before.all_input_nodes[0]
+    # Both are of the same, perhaps symbolic, batch.
+    shapes = (math.prod(int(size) for size in node.meta["val"].shape[1:]) for node in (before, mean))
+    whole, results = shapes
+    return whole // results
