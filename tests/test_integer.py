@@ -20,6 +20,8 @@ from edgedistill.verify.parity import quantized_parity
 from edgedistill.verify.rungs import load_converted
 
 INT8 = (-128, 127, torch.int8)
+# No saturation, so that every difference is seen.
+WIDE = (-(2**30), 2**30, torch.int32)
 
 
 def steps(*shape: int, seed: int = 0, scale: float = 0.1, zero_point: int = 3) -> Steps:
@@ -35,16 +37,33 @@ def test_a_convolution_sums_in_integers_and_multiplies_in_float32() -> None:
     bias = np.arange(-3, 3) * 100
     pending = kernels.convolution(x, weight, torch.tensor(bias * products.astype(np.float64)), 2, 1, 1, 2)
     assert pending is not None
-    found = kernels.quantize(kernels.relu(pending), 0.25, -7, *INT8)
+    # A step of about that of the sums: a bias of one more, or a product that is not rounded to float32, is another result.
+    step = float(np.float32(0.013))
+    found = kernels.quantize(kernels.relu(pending), step, -7, *WIDE)
 
     integers = np.pad(x.values.numpy().astype(np.int64) - x.zero_point, ((0, 0), (0, 0), (1, 1), (1, 1)))
     expected = np.zeros((2, 6, 3, 3))
     for n, o, i, j in np.ndindex(expected.shape):
         window = integers[n, (o // 3) * 2 : (o // 3) * 2 + 2, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
         total = int((window * weight.values[o].numpy().astype(np.int64)).sum() + bias[o])
-        rounded = np.rint(np.float32(total) * (products[o] / np.float32(0.25)))
-        expected[n, o, i, j] = np.clip(rounded - 7, -7, 127)
+        rounded = np.rint(np.float32(total) * (products[o] / np.float32(step)))
+        expected[n, o, i, j] = max(rounded - 7, -7)
     assert np.array_equal(found.numpy(), expected)
+
+
+def test_the_multiplier_is_rounded_to_float32() -> None:
+    x = Steps(torch.arange(-128, 128).float().expand(1, 1, 16, 256), float(np.float32(0.1)), 0)
+    x = Steps((x.values.reshape(1, 1, -1)[0, 0] * 1.0).reshape(-1, 1), x.scale, 0)
+    values = torch.arange(1.0, 128.0).reshape(-1, 1)
+    scales = torch.linspace(1e-4, 9e-3, 127)
+    pending = kernels.linear(x, Weights(values, scales))
+    assert pending is not None
+    step = np.float32(0.0007)
+    products = np.float32(x.scale) * scales.numpy()
+    total = x.values.numpy().astype(np.int64) * values.numpy().astype(np.int64).T
+    expected = np.rint(total.astype(np.float32) * (products / step))
+    assert np.array_equal(kernels.quantize(pending, float(step), 0, *WIDE).numpy(), expected)
+    assert (expected != np.rint(total * (products.astype(np.float64) / np.float64(step)))).any(), "some results tell the two apart"
 
 
 def test_sums_beyond_float32_stay_exact() -> None:
@@ -65,7 +84,12 @@ def test_a_sum_is_in_fixed_point_and_rounds_halves_up() -> None:
 
 
 def test_the_multipliers_of_a_sum_have_21_bits() -> None:
-    a, b, step = steps(500, seed=1, scale=0.0731), steps(500, seed=2, scale=0.0113, zero_point=-20), np.float32(0.0817)
+    every = torch.arange(-128, 128).float()
+    a, b = (
+        Steps(every[:, None].expand(256, 256), float(np.float32(0.0731)), 3),
+        Steps(every[None].expand(256, 256), float(np.float32(0.0113)), -20),
+    )
+    step = np.float32(0.0817)
     pending = kernels.add(a, b)
     assert pending is not None
     ratios = np.array([np.float32(a.scale), np.float32(b.scale)], np.float32) / step
@@ -90,7 +114,9 @@ def test_steps_of_the_same_scale_pass_unchanged_and_of_another_are_converted() -
     x = steps(64)
     assert torch.equal(kernels.quantize(x, x.scale, 3, *INT8), x.values)
     converted = kernels.quantize(x, 0.2, 3, *INT8)
-    assert (converted - torch.round(x.shifted / 2 + 3)).abs().max() <= 1
+    multiplier = round(256 * float(np.float32(x.scale) / np.float32(0.2)))
+    expected = ((x.values.numpy().astype(np.int64) - 3) * multiplier + (3 << 8) + 128) >> 8
+    assert np.array_equal(converted.numpy(), expected)
     assert not torch.equal(converted, x.values)
 
 

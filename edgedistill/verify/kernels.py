@@ -83,8 +83,7 @@ def quantize(x: Any, scale: float, zero_point: int, low: int, high: int, _: torc
         return (torch.floor((x.shifted * multiplier + 128) / 256) + zero_point).clamp(low, high)
     if not isinstance(x, Pending):
         return (torch.round(x.float() * (1 / step)) + zero_point).clamp(low, high)
-    least = max(low, int(torch.round(_float32(x.low) / step).clamp(-512, 512)) + zero_point)
-    most = min(high, int(torch.round(_float32(x.high) / step).clamp(-512, 512)) + zero_point)
+    least, most = (float((torch.round(_float32(bound) / step) + zero_point).clamp(low, high)) for bound in (x.low, x.high))
     return (x.rounded(step) + zero_point).float().clamp(least, most)
 
 
