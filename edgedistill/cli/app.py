@@ -67,21 +67,29 @@ def export(
         list[str], typer.Option("--target", help="A target's name or file; repeatable. The recipe's targets when not given.")
     ] = NOTHING,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the bundles; the run's own when not given.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Lower again what was lowered before from the same programs.")] = False,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """Lower a run to the files of its targets, prove them, and write a bundle for each."""
     from edgedistill.cli import artifacts
 
-    artifacts.export(run_folder, target, out, runs_dir, as_json=as_json)
+    artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
 
 
 @app.command()
-def verify(run_folder: RunFolder = None, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
-    """Execute every artifact of a run and hold it against the quantized state."""
+def verify(
+    run_or_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|FILE]", help="A run's folder, the newest when not given; with --against a model file.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option("--against", metavar="RUN", help="Hold FILE against this run.")] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Execute every artifact of a run, or one file from elsewhere, and hold it against the quantized state."""
     from edgedistill.cli import artifacts
 
-    artifacts.verify(run_folder, runs_dir, as_json=as_json)
+    artifacts.verify(run_or_file, against, runs_dir, as_json=as_json)
 
 
 @app.command()
@@ -108,6 +116,16 @@ def report(
     from edgedistill.cli import artifacts
 
     artifacts.report(run_folder, runs_dir, open_it=open_it, as_json=as_json)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .pte, .tflite, .onnx or .ort file, or an .mlpackage folder.")], as_json: Json = False
+) -> None:
+    """Show what a model file holds: inputs, outputs, operators, precisions, sizes by layer."""
+    from edgedistill.cli import inspect as command
+
+    command.inspect(file, as_json=as_json)
 
 
 @app.command()
@@ -162,6 +180,14 @@ def targets(name: Annotated[str | None, typer.Argument(help="Print this target."
     from edgedistill.cli import catalogue
 
     catalogue.targets(name, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what works on this machine, what is missing and how to get it; nothing is downloaded."""
+    from edgedistill.cli import doctor as command
+
+    command.doctor(as_json=as_json)
 
 
 def main() -> None:

@@ -1,11 +1,15 @@
 """The commands that take a finished run: export, verify, bench, report."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.errors import UserError
+
+# Those of edgedistill.export.inspect, which would be slow to import here.
+_MODEL_SUFFIXES = (".pte", ".tflite", ".onnx", ".ort", ".mlpackage")
 
 
 def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
@@ -14,7 +18,7 @@ def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
     return run_folder if run_folder is not None else pipeline.newest_run(runs_dir)
 
 
-def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_dir: Path, *, as_json: bool) -> None:
+def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Lower, prove and bundle."""
 
     def work() -> dict[str, Any]:
@@ -23,20 +27,59 @@ def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_d
 
         for name in targets:
             load_target(name)
-        return pipeline.export(_folder(run_folder, runs_dir), targets, out)
+        return pipeline.export(_folder(run_folder, runs_dir), targets, out, fresh=fresh)
 
     finish(as_json, work, show_artifacts)
 
 
-def verify(run_folder: Path | None, runs_dir: Path, *, as_json: bool) -> None:
-    """Prove again."""
+def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as_json: bool) -> None:
+    """Prove a run again, or a file against the run `against`."""
 
     def work() -> dict[str, Any]:
+        if against is None and run_or_file is not None and _is_model(run_or_file):
+            raise UserError(f"{run_or_file} names a model file and not a run; say which run to hold it against with --against RUN")
         from edgedistill import pipeline
 
-        return pipeline.verify(_folder(run_folder, runs_dir))
+        if against is None:
+            return pipeline.verify(_folder(run_or_file, runs_dir))
+        if run_or_file is None:
+            raise UserError(f"found --against {against} and no file; expected `edgedistill verify FILE --against RUN`")
+        return pipeline.verify_file(run_or_file, against)
 
-    finish(as_json, work, show_artifacts)
+    finish(as_json, work, show_artifacts if against is None else _show_file)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether the user seems to mean a model, which may be missing, and not the folder of a run."""
+    return path.is_file() or path.suffix.lower() in _MODEL_SUFFIXES
+
+
+def _show_file(document: dict[str, Any]) -> None:
+    parity, accuracy = document["parity"], document["accuracy"]
+    for warning in document["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    what = f"{document['format']}, {document['precision']}, {document['bytes'] / 1024:.0f} KiB"
+    print(f"{document['file']}: {what}, SHA-256 {document['sha256']}")
+    if "unavailable" in parity:
+        print(f"FAILED: it did not run: {parity['unavailable']}")
+        return
+    print(f"accuracy on val: {_accuracy(accuracy['file'])}; the run's student, fp32: {_accuracy(accuracy['student'])}")
+    if "reason" in parity:
+        distance = parity["reason"]
+    else:
+        distance = (
+            f"at most {parity['max_abs']:.2g} apart"
+            if "max_abs" in parity
+            else (f"{100 * parity['exact']:.2f}% exact, mean {parity['mean_lsb']:.2f} LSB, at most {parity['max_lsb']:.3g} LSB")
+        )
+        distance += f", {parity['flips']} of {parity['n']} predictions flipped"
+    print(f"against {parity['reference']} of {document['run']}: {distance}")
+    print(f"{'ok' if document['ok'] else 'CHECK FAILED'}: the rule is {parity['rule']}")
+
+
+def _accuracy(score: dict[str, Any]) -> str:
+    low, high = score["interval"]
+    return f"{100 * score['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def bench(run_folder: Path | None, runs_dir: Path, *, device: str, as_json: bool) -> None:

@@ -76,11 +76,15 @@ def show_summary(summary: dict[str, Any]) -> None:
 
 
 def show_artifacts(document: dict[str, Any]) -> None:
-    """The table of some artifacts, and where the bundles are."""
+    """The table of some artifacts, their broken budgets, and where the bundles are."""
+    from edgedistill.report.delegation import broken
+
     screen = console()
     table = _table(document["run"])
     for a in document["artifacts"]:
         table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
     screen.print(table)
+    for line in broken(document["artifacts"]):
+        screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in document.get("bundles", {}).items():
         screen.print(f"{target}: {path}", soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts
+from edgedistill.pipeline import artifacts, delegates, foreign
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -37,6 +37,7 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(state, loaded.recipe, specs)
         artifacts.execute(state, loaded.recipe, specs, "val")
+        delegates.examine(state, specs, loaded.recipe.targets)
         artifacts.execute(state, loaded.recipe, specs, "bench")
         artifacts.score_holdout(state, loaded.recipe, specs)
         return write_outcome(state)
@@ -49,10 +50,11 @@ def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dic
         return write_outcome(state) if processes.is_main() else {}
 
 
-def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[str, Any]:
+def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh: bool = False) -> dict[str, Any]:
     """Lower, verify and bundle the artifacts of `targets` (of the recipe's when empty) from a finished distillation.
 
-    The bundles go to `out`, by default `bundles` in the run.
+    The bundles go to `out`, by default `bundles` in the run. With `fresh` files that were lowered before from the same programs are
+    lowered again.
     """
     with open_run(_existing(run_dir)) as state:
         recipe = _recipe(state)
@@ -60,13 +62,16 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None) -> dict[s
         wanted = artifacts.wanted(recipe, targets)
         # With what earlier targets asked for, which stays in the run and stays proven.
         specs = list(dict.fromkeys([*artifacts.exported(state), *wanted]))
+        if fresh:
+            state.forget("export-")
         artifacts.export(state, recipe, specs)
         artifacts.execute(state, recipe, specs, "val")
+        delegates.examine(state, specs, targets, keep=True)
         summary = write_outcome(state, targets=targets, out=out)
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
-    asked = [a for a in summary["artifacts"] if a["name"] in names]
+    asked = delegates.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
     return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, "bundles": summary["bundles"]}
 
 
@@ -74,8 +79,15 @@ def verify(run_dir: Path) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     with open_run(_existing(run_dir)) as state:
         artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
+        delegates.examine(state, _artifacts(state), [], keep=True, again=True)
         summary = write_outcome(state)
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs")}
+
+
+def verify_file(path: Path, run_dir: Path) -> dict[str, Any]:
+    """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
+    with open_run(_existing(run_dir)) as state:
+        return foreign.verify(state, _recipe(state), path)
 
 
 def bench(run_dir: Path) -> dict[str, Any]:
@@ -89,6 +101,7 @@ def bench(run_dir: Path) -> dict[str, Any]:
 def report(run_dir: Path) -> Path:
     """Write the report of a run again from its records."""
     with open_run(_existing(run_dir)) as state:
+        state.path("report.html").unlink(missing_ok=True)
         return Path(write_outcome(state)["report"])
 
 

@@ -1,0 +1,148 @@
+"""A model file from elsewhere, held against the programs of a run: as its own artifacts are, without becoming one of them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgedistill.recipe.schema import Recipe
+
+_ORT = {"ort": ADAPTERS["onnx"]}
+_FLOAT16_COREML = "edgedistill.verify.mil_float16"
+_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
+"""Largest difference of logits, as a share of the largest; as for the run's own artifacts."""
+_QUANTIZED = {"int8", "uint8"}
+_TIMEOUT_S = 900.0
+
+
+def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
+    """Execute the model file `path` on the val images of a run, and hold it against the run's program of the same precision.
+
+    An int8 file is held to the integer reference (Core ML: to the converted program), a floating-point one to the student. The document
+    has what docs/cli.md says. Raises UserError when `path` is no whole model file, or when it takes or gives something else than the
+    run's programs do.
+    """
+    from edgedistill.export.inspect import inspect
+    from edgedistill.teach import imageset
+    from edgedistill.verify import parity
+
+    facts = inspect(path)
+    precision = precision_of(facts)
+    rung = "student" if precision != "int8" else "converted" if facts["format"] == "coreml" else "integer"
+    images = imageset.load(state.path("data"))
+    reference, student = (_logits(state, name) for name in (rung, "student"))
+    _check_ports(path, facts, state.folder, (3, recipe.data.image_size, recipe.data.image_size), len(images.classes))
+    document = {"file": str(path), **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")}, "precision": precision}
+    document |= {"run": str(state.folder), "executed_by": "own_runtime", "runtime": {}}
+    labels = images.labels[images.indices["val"]]
+    accuracy: dict[str, Any] = {"student": _score(student, labels)}
+    try:
+        logits, versions, executor = _execute(state, recipe, path, facts)
+    except DeviceFailed as error:
+        missing = {"value": None, "unavailable": str(error)}
+        failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
+        return document | failed | {"accuracy": {"file": missing} | accuracy}
+    if precision == "int8":
+        compared = parity.quantized_parity(logits, reference, state.result("programs")["output_scale"])
+    else:
+        compared = parity.float_parity(logits, reference, relative_limit=_LIMITS.get(precision, _LIMITS["fp32"]))
+    return document | {
+        "executed_by": executor,
+        "runtime": versions,
+        "ok": compared["ok"],
+        "status": "ok" if compared["ok"] else "check_failed",
+        "parity": {"reference": rung, **compared},
+        "accuracy": {"file": _score(logits, labels)} | accuracy,
+    }
+
+
+def precision_of(facts: dict[str, Any]) -> str:
+    """What a file computes in, by what `inspect` says of it: int8, fp16, fp32 or mixed.
+
+    int8 has activations of 8 bits. Integer weights with other activations (weight-only, palettized, 16x8) are mixed: they are
+    neither program of a run.
+    """
+    if _QUANTIZED & set(facts["activations"]):
+        return "int8"
+    # Shapes and axes are integers too, of 32 and 64 bits; some formats keep a palette's indices, or a block's steps, as a few bits.
+    if any(re.fullmatch(r"u?int[1-8]", kind) for kind in facts["weights"]):
+        return "mixed"
+    return "fp16" if _has_float16(facts) else "fp32"
+
+
+def _has_float16(facts: dict[str, Any]) -> bool:
+    return "float16" in facts["weights"] or "float16" in facts["activations"]
+
+
+def _logits(state: Run, rung: str) -> np.ndarray:
+    """Logits float32 [N, classes] of a rung on val."""
+    import numpy as np
+
+    path = state.path("programs", f"{rung}.npy")
+    if not path.exists():
+        raise UserError(f"{state.folder} has no {path.name} in its programs; go on with `edgedistill run` of its recipe, which makes it")
+    return np.load(path)
+
+
+def _check_ports(path: Path, facts: dict[str, Any], run: Path, image: tuple[int, int, int], classes: int) -> None:
+    """UserError unless the file takes one float32 image and gives one row of logits, as far as it says what it takes and gives."""
+    for kind, shape in (("inputs", (1, *image)), ("outputs", (1, classes))):
+        expected = f"float32 {_dimensions(shape)}"
+        ports = facts[kind]
+        if len(ports) != 1:
+            raise UserError(f"{path} has {len(ports)} {kind}, expected one, {expected}, as the programs of {run} have")
+        dtype, found = ports[0]["type"], ports[0]["shape"]
+        fits = not isinstance(dtype, str) or dtype == "float32"
+        if isinstance(found, list):
+            # A dimension that is a name or not given fits any size.
+            fits &= len(found) == len(shape) and all(not isinstance(a, int) or a == b for a, b in zip(found, shape, strict=False))
+        if not fits:
+            said = " ".join(part for part in (dtype, _dimensions(found)) if isinstance(part, str))
+            verb = "takes" if kind == "inputs" else "gives"
+            todo = "Name the run that it belongs to, or export it with these inputs and outputs"
+            raise UserError(f"{path} {verb} {said}, and the programs of {run} {verb[:-1]} {expected}. {todo}")
+
+
+def _dimensions(shape: Any) -> str | None:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]" if isinstance(shape, list | tuple) else None
+
+
+def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> tuple[np.ndarray, dict[str, str], str]:
+    """Logits of the file on val, versions of what ran it, and what that was; a child process opens the file."""
+    import numpy as np
+
+    from edgedistill.measure import local
+
+    adapter, executor = (ADAPTERS | _ORT)[facts["format"]], "own_runtime"
+    if facts["format"] == "coreml":
+        # Rounds what the file declares as float16, as a phone would.
+        adapter, executor = (_FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+        outputs = Path(folder) / "outputs.npy"
+        done = local.execute(
+            adapter, path, state.path("programs", "val.npy"), outputs=outputs, threads=recipe.measure.threads, bench=None,
+            log=state.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
+        )  # fmt: skip
+        return np.load(outputs), done.versions, executor
+
+
+def _score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy with its 95% interval."""
+    from edgedistill.verify.intervals import wilson
+
+    right = logits.argmax(axis=1) == labels
+    return {
+        "value": float(right.mean()),
+        "correct": int(right.sum()),
+        "n": len(right),
+        "interval": list(wilson(int(right.sum()), len(right))),
+    }
