@@ -54,8 +54,8 @@ def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifact
 
 def test_the_ladder_has_every_rung_and_the_verdict_its_interval(summary: dict[str, Any]) -> None:
     rungs = [row["rung"] for row in summary["ladder"]]
-    assert rungs[:5] == ["teacher", "control", "student", "fake_quant", "converted"]
-    assert set(rungs[5:]) == ARTIFACTS - {"teacher-fp32.onnx"}
+    assert rungs[:6] == ["teacher", "control", "student", "fake_quant", "converted", "integer"]
+    assert set(rungs[6:]) == ARTIFACTS - {"teacher-fp32.onnx"}
     assert summary["ladder"][0]["accuracy"]["val"]["value"] > 0.8
     assert summary["verdict"]["outcome"] in ("helped", "no_difference", "hurt")
     assert set(summary["state"]["temperature"]) == {"student", "int8"}
