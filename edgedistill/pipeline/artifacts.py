@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
 
 _PARALLEL = 2
+_LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx")
 ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
     "onnx": "edgedistill.runtimes.onnxruntime",
     "coreml": "edgedistill.verify.mil",
@@ -41,7 +42,6 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """One step a format, two at a time: a converter keeps one core busy."""
     from edgedistill.export.lower import lower
-    from edgedistill.export.programs import FORMATS
 
     programs = state.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.model, "state_sha256": programs["sha256"]}
@@ -56,8 +56,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
 
         state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata], work)
 
-    # Those that take longest start first.
-    _parallel("export", [name for name in FORMATS if any(s.format == name for s in specs)], one)
+    _parallel("export", [name for name in _LONGEST_FIRST if any(s.format == name for s in specs)], one)
 
 
 def _parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
