@@ -8,9 +8,6 @@ from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.errors import UserError
 
-# Those of edgedistill.export.inspect, which would be slow to import here.
-_MODEL_SUFFIXES = (".pte", ".tflite", ".onnx", ".ort", ".mlpackage")
-
 
 def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
     from edgedistill import pipeline
@@ -51,7 +48,9 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
 
 def _is_model(path: Path) -> bool:
     """Whether the user seems to mean a model, which may be missing, and not the folder of a run."""
-    return path.is_file() or path.suffix.lower() in _MODEL_SUFFIXES
+    from edgedistill.export.inspect import SUFFIXES
+
+    return path.is_file() or path.suffix.lower() in SUFFIXES.values()
 
 
 def _show_file(document: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "lit
     "coreml": "edgedistill.verify.mil",
 }
 # Rounds after each operation, so that what overflows on a phone does so here.
-_FLOAT16_COREML = "edgedistill.verify.mil_float16"
+FLOAT16_COREML = "edgedistill.verify.mil_float16"
 _TIMEOUT_S = 900.0
 
 
@@ -56,10 +56,10 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
 
         state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata], work)
 
-    _parallel("export", [name for name in _LONGEST_FIRST if any(s.format == name for s in specs)], one)
+    parallel("export", [name for name in _LONGEST_FIRST if any(s.format == name for s in specs)], one)
 
 
-def _parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
+def parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
     """Call `work` on each item, two at a time, with progress; the first failure is raised when all have ended."""
     with ThreadPoolExecutor(_PARALLEL) as pool, track(description, len(items)) as progress:
 
@@ -103,7 +103,7 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
                 one(name)
                 progress.advance(1, last=name)
     else:
-        _parallel(f"run on {kind}", [s.name for s in specs], one)
+        parallel(f"run on {kind}", [s.name for s in specs], one)
 
 
 def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     measured = recipe.measure
     try:
         done = local.execute(
-            _FLOAT16_COREML if (spec.format, spec.precision) == ("coreml", "fp16") else ADAPTERS[spec.format],
+            FLOAT16_COREML if (spec.format, spec.precision) == ("coreml", "fp16") else ADAPTERS[spec.format],
             state.path(f"export-{spec.format}", spec.name),
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",

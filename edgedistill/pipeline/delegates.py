@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.progress import track
+from edgedistill.pipeline.artifacts import parallel
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
     from edgedistill.export.programs import ArtifactSpec
-
-_PARALLEL = 2
 
 
 def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
@@ -22,7 +19,8 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
     """
     from edgedistill.verify.delegation import delegation
 
-    def one(spec: ArtifactSpec) -> None:
+    def one(name: str) -> None:
+        spec = next(s for s in specs if s.name == name)
         step = f"delegation-{spec.name}"
         lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == spec.name)
         if again or "error" in (state.result(step) or {}):
@@ -35,11 +33,8 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
                 return {"error": str(error)}
 
         state.step(step, lowered["sha256"], work)
-        progress.advance(1, last=spec.name)
 
-    with ThreadPoolExecutor(_PARALLEL) as pool, track("delegation", len(specs)) as progress:
-        for future in [pool.submit(one, spec) for spec in specs]:
-            future.result()
+    parallel("delegation", [spec.name for spec in specs], one)
     earlier = (state.result("budgets") or {}) if keep else {}
     limits = earlier | {target: limit for name in targets for target, limit in _limits(name).items()}
     state.step("budgets", limits, lambda _: limits)

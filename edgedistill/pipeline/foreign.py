@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
 
 _ORT = {"ort": ADAPTERS["onnx"]}
-_FLOAT16_COREML = "edgedistill.verify.mil_float16"
-_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
-"""Largest difference of logits, as a share of the largest; as for the run's own artifacts."""
 _QUANTIZED = {"int8", "uint8"}
 _TIMEOUT_S = 900.0
 
@@ -54,7 +51,7 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     if precision == "int8":
         compared = parity.quantized_parity(logits, reference, state.result("programs")["output_scale"])
     else:
-        compared = parity.float_parity(logits, reference, relative_limit=_LIMITS.get(precision, _LIMITS["fp32"]))
+        compared = parity.float_parity(logits, reference, relative_limit=parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"])
     return document | {
         "executed_by": executor,
         "runtime": versions,
@@ -125,7 +122,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> t
     adapter, executor = (ADAPTERS | _ORT)[facts["format"]], "own_runtime"
     if facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
-        adapter, executor = (_FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
+        adapter, executor = (FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(

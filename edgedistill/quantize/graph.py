@@ -6,6 +6,12 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+_ATEN = torch.ops.aten
+# They give on each value as it is.
+PASSING = (
+    _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
+)  # fmt: skip
+
 
 def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
     """The call nodes of `graph` whose target is one of `targets`, in execution order."""

@@ -4,10 +4,9 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import float32, tensor_of
+from edgedistill.quantize.graph import PASSING, float32, tensor_of
 
 _ATEN = torch.ops.aten
-_PASSING = (_ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim)
 _WEIGHTED = (_ATEN.linear.default, _ATEN.conv2d.default, _ATEN.conv2d.padding)
 
 
@@ -34,7 +33,7 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     while node.target not in _WEIGHTED:
         if node.target in (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default):
             steps.append(node)
-        elif node.target not in _PASSING:
+        elif node.target not in PASSING:
             return False
         node = node.all_input_nodes[0]
     dequantize = node.args[1]

@@ -5,13 +5,9 @@ import math
 import torch
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import float32, operators
+from edgedistill.quantize.graph import PASSING, float32, operators
 
 _WIDENING = 2.0**-10
-_ATEN = torch.ops.aten
-_PASSING = (
-    _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
-)  # fmt: skip
 
 
 def break_ties(graph: GraphModule) -> int:
@@ -58,7 +54,7 @@ def separate_means(graph: GraphModule) -> int:
             node = waiting.pop()
             if node.target in (quantize, dequantize) and node.args[1:3] == shared[0]:
                 node.args = (node.args[0], float32(node.args[1] * (1 + _WIDENING)), *node.args[2:])  # type: ignore[operator]
-            elif node.target not in _PASSING:
+            elif node.target not in PASSING:
                 continue
             waiting += node.users
     graph.recompile()

@@ -16,6 +16,9 @@ def judged(state: Run, name: str) -> dict[str, Any]:
 
     A budget: budget (partitions or fallbacks), limit, found, ok (None where found is unavailable), targets that set this limit.
     """
+    # The module brings numpy, which drawing a report does without.
+    from edgedistill.measure.statistics import unavailable
+
     found = state.result(f"delegation-{name}")
     if found is None or "error" in found:
         found = unavailable(_NOT_EXAMINED if found is None else found["error"])
@@ -27,14 +30,9 @@ def judged(state: Run, name: str) -> dict[str, Any]:
     return {"delegation": found, "budgets": list(budgets.values())}
 
 
-def unavailable(why: str) -> dict[str, Any]:
-    """What stands in the summary for a value that is not known."""
-    return {"value": None, "unavailable": why}
-
-
 def _held(found: dict[str, Any], budget: str, limit: int) -> dict[str, Any]:
     if "unavailable" in found:
-        return {"found": unavailable(found["unavailable"]), "ok": None}
+        return {"found": {key: found[key] for key in ("value", "unavailable")}, "ok": None}
     value = found["partitions"] if budget == "partitions" else sum(found["outside"].values())
     return {"found": value, "ok": value <= limit}
 

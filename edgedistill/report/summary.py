@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.files import read_json
+from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
 from edgedistill.report import delegation
@@ -21,11 +22,6 @@ FORMATS = ("executorch", "litert", "onnx", "coreml")
 _RUNGS = ("teacher", "control", "student", "fake_quant", "converted", "integer")
 _COREML_LATENCY = "Core ML runs on Apple devices only; this machine executes its program op by op to prove it"
 _NOT_RUN = "not measured; run `edgedistill bench`"
-
-
-def unavailable(reason: str) -> dict[str, Any]:
-    """A value that could not be measured, and why."""
-    return {"value": None, "unavailable": reason}
 
 
 def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     if outputs is None or expected is None:
         return unavailable(f"no outputs of {reference} to compare with") | {"ok": None}
     if lowered["precision"] != "int8":
-        limit = 1e-2 if lowered["precision"] == "fp16" else 1e-4
+        limit = parity.FLOAT_LIMITS[lowered["precision"]]
         return {"reference": reference, **parity.float_parity(outputs, expected, relative_limit=limit)}
     scale = state.result("programs")["output_scale"]
     return {"reference": reference, **parity.quantized_parity(outputs, expected, scale)}

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+FLOAT_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
+"""Largest difference of a floating-point artifact from its module, as a share of the largest logit, by precision."""
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
 _MEAN_LIMIT = 0.3
