@@ -136,7 +136,7 @@ SOUND = "sound"
 def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The saved programs of the sound state and of each fault, images.npy, and the references of the sound one."""
     folder = tmp_path_factory.mktemp("faults")
-    state = convert(trained)
+    state = convert(trained.eval().graph_module)
     images, labels = (part[:COUNT] for part in digits)
     np.save(folder / "images.npy", images.numpy())
     for name, reference in references(state.converted).items():

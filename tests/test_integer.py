@@ -139,7 +139,7 @@ def state() -> QuantizedState:
     torch.manual_seed(0)
     module = prepare_qat(plain_batchnorm(Net().eval()), 16)
     module.train()(torch.rand(16, 3, 16, 16))
-    return convert(module)
+    return convert(module.eval().graph_module)
 
 
 def test_the_integers_are_within_a_step_of_the_float64_program(state: QuantizedState) -> None:
@@ -165,7 +165,7 @@ def test_a_trace_gives_the_steps_of_the_nodes_that_were_asked_for(state: Quantiz
 def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) -> None:
     run = tiny / "runs" / "tiny"
     images, found = np.load(run / "programs" / "val.npy"), np.load(run / f"val-student-int8.{suffix}" / "outputs.npy")
-    reference = IntegerReference(load_converted(run / "programs" / "student-converted.pt2"))
+    reference = IntegerReference(load_converted(run / "programs" / "student-reference.pt2"))
     scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]
     parity = quantized_parity(found, reference(torch.from_numpy(images)).numpy(), scale)
     assert parity["within_1_lsb"] >= 0.995, parity
@@ -177,7 +177,7 @@ def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) 
 def test_one_weight_channel_of_the_wrong_sign_is_seen(tiny: Path) -> None:
     run = tiny / "runs" / "tiny"
     images = torch.from_numpy(np.load(run / "programs" / "val.npy"))
-    converted = load_converted(run / "programs" / "student-converted.pt2")
+    converted = load_converted(run / "programs" / "student-reference.pt2")
     changed = copy.deepcopy(converted)
     convolutions = operators(changed, (torch.ops.aten.conv2d.default,))
     weight = tensor_of(changed, convolutions[len(convolutions) // 2].args[1].args[0])

@@ -83,7 +83,7 @@ def float_net(images: tuple[torch.Tensor, torch.Tensor]) -> Net:
 def quantized(float_net: Net, images: tuple[torch.Tensor, torch.Tensor]) -> torch.fx.GraphModule:
     module = prepare_qat(float_net, SIZE)
     _train(module, images[0][:1400], images[1][:1400], 4, 1e-4)
-    return convert(module).converted
+    return convert(module.eval().graph_module).converted
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def trained() -> QATModule:
 
 @pytest.fixture(scope="module")
 def state(trained: QATModule) -> QuantizedState:
-    return convert(trained)
+    return convert(trained.eval().graph_module)
 
 
 def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -218,7 +218,7 @@ def test_both_forms_are_one_program(state: QuantizedState, trained: QATModule) -
 
 
 def test_a_temperature_changes_the_scale_of_the_logits_and_no_integer(state: QuantizedState, trained: QATModule) -> None:
-    cooled = convert(trained, 2.0)
+    cooled = convert(trained.eval().graph_module, 2.0)
     assert cooled.temperature == 2.0
     for form in ("converted", "unfolded"):
         assert torch.allclose(getattr(cooled, form)(IMAGES), getattr(state, form)(IMAGES) / 2, rtol=1e-6)
@@ -234,8 +234,8 @@ def test_a_temperature_stays_out_of_a_network_that_does_not_end_in_a_layer() -> 
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4), nn.ReLU6())
     module = prepare_qat(net.eval(), 16).train()
     module(IMAGES)
-    assert convert(module, 2.0).temperature == 1.0
-    assert torch.equal(convert(module, 2.0).unfolded(IMAGES), convert(module).unfolded(IMAGES))
+    assert convert(module.eval().graph_module, 2.0).temperature == 1.0
+    assert torch.equal(convert(module.eval().graph_module, 2.0).unfolded(IMAGES), convert(module.eval().graph_module).unfolded(IMAGES))
 
 
 def test_a_temperature_goes_into_the_classifier_of_a_float_model() -> None:
@@ -268,7 +268,7 @@ def test_a_relu6_is_quantized_once_behind_its_convolution() -> None:
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     module = prepare_qat(net, 16)
     module.train()(IMAGES * 60)
-    graph = convert(module).converted
+    graph = convert(module.eval().graph_module).converted
     clamps = operators(graph, (torch.ops.aten.hardtanh.default, torch.ops.aten.hardtanh_.default))
     assert [tuple(node.args[1:]) for node in clamps] == [(0.0, 6.0)] * 2
     assert [node.args[0].target for node in clamps] == [torch.ops.aten.conv2d.default] * 2
@@ -295,6 +295,6 @@ def test_only_a_mean_over_an_even_count_gets_another_scale(size: int, changed: b
     net = nn.Sequential(nn.Conv2d(3, 4, 1, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
     module = prepare_qat(net, size)
     module.train()(torch.rand(4, 3, size, size))
-    (mean,) = operators(convert(module).converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
+    (mean,) = operators(convert(module.eval().graph_module).converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
     (quantize,) = mean.users
     assert (quantize.args[1] != mean.args[0].args[1]) is changed

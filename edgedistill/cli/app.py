@@ -68,13 +68,29 @@ def export(
     ] = NOTHING,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the bundles; the run's own when not given.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Lower again what was lowered before from the same programs.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="torch:MODULE:FUNCTION", help="A trained model of yours, in the place of a run.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file with the weights of --model.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", help="Images that quantize and prove --model: a folder, one of class folders, or an .npz file."),
+    ] = None,
+    image_size: Annotated[int, typer.Option("--image-size", help="Side of the images that --model takes, in pixels.")] = 224,
+    mean: Annotated[str, typer.Option("--mean", help="Subtracted from RGB in 0..1 before --model, as 0.485,0.456,0.406.")] = "0,0,0",
+    std: Annotated[str, typer.Option("--std", help="Each channel is divided by it after that, as 0.229,0.224,0.225.")] = "1,1,1",
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run of --model; its function's when not given.")] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Lower a run to the files of its targets, prove them, and write a bundle for each."""
+    """Lower a run, or a model of your own, to the files of its targets, prove them, and write a bundle for each."""
     from edgedistill.cli import artifacts
 
-    artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
+    if model is None:
+        artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
+    else:
+        facts = {"checkpoint": checkpoint, "calibration": calibration, "image_size": image_size, "mean": mean, "std": std, "name": name}
+        artifacts.export_model(run_folder, model, facts, target, out, runs_dir, fresh=fresh, as_json=as_json)
 
 
 @app.command()

@@ -29,6 +29,35 @@ def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_d
     finish(as_json, work, show_artifacts)
 
 
+def export_model(
+    run_folder: Path | None, model: str, facts: dict[str, Any], targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Quantize, lower, prove and bundle a model of the user's own; facts: the other fields of `BroughtModel`, as options give them."""
+
+    def work() -> dict[str, Any]:
+        from edgedistill.recipe.model import BroughtModel, recipe_of
+
+        if run_folder is not None:
+            raise UserError(f"found a run, {run_folder}, and --model {model}; expected one of them")
+        if facts["calibration"] is None:
+            raise UserError(f"found --model {model} without --calibration; expected a folder of images that quantize and prove it")
+        channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
+        loaded = recipe_of(BroughtModel(model, **facts | channels), targets)
+        from edgedistill import pipeline
+
+        return pipeline.export_model(loaded, runs_dir, targets, out, fresh=fresh)
+
+    finish(as_json, work, show_artifacts)
+
+
+def _channels(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{option}: found '{text}', expected three numbers with commas between them, as 0.5,0.5,0.5") from error
+
+
 def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as_json: bool) -> None:
     """Prove a run again, or a file against the run `against`."""
 
@@ -77,6 +106,8 @@ def _show_file(document: dict[str, Any]) -> None:
 
 
 def _accuracy(score: dict[str, Any]) -> str:
+    if score["value"] is None:
+        return f"unavailable ({score['unavailable']})"
     low, high = score["interval"]
     return f"{100 * score['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 

@@ -66,7 +66,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     if teacher is not None:
         size, p50, p95, peak, *_ = _artifact_cells(teacher)
         screen.print(f"Teacher {summary['teacher']['model']} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
-    for pair in summary["teacher"]["members"]["disagreement"]:
+    for pair in summary["teacher"]["members"]["disagreement"] if summary["teacher"] else ():
         if isinstance(pair["share"], float):
             screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
     screen.print(summary["verdict"]["text"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgedistill.distill import checkpoint
@@ -17,11 +18,12 @@ from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.recipe.losses import CrossEntropy, Losses
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
+from edgedistill.recipe.student import TorchStudent
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
 from edgedistill.tasks.activations import unfused
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
 from edgedistill.tasks.preprocessed import Preprocessed
-from edgedistill.teach.teachers import build_module
+from edgedistill.teach.teachers import build_module, torch_module
 
 WEIGHTS = "model.safetensors"
 _STATE = "checkpoint.safetensors"
@@ -37,6 +39,9 @@ def student_of(recipe: Recipe, classes: int, folder: Path | None = None) -> Prep
     The same seed gives the same weights.
     """
     config = recipe.student
+    if isinstance(config, TorchStudent):
+        torch.manual_seed(recipe.seed)
+        return Preprocessed(torch_module(config, "student"), tuple(recipe.data.mean), tuple(recipe.data.std)).eval()
     start = {} if folder else {"checkpoint": None if config.checkpoint is None else str(config.checkpoint), "pretrained": config.pretrained}
     shape = {"arguments": config.arguments, "activation": config.activation}
     model = build_model(config.model, classes, seed=recipe.seed, **start, **shape)  # type: ignore[arg-type]
@@ -62,21 +67,23 @@ def train_teacher(config: Member, recipe: Recipe, lesson: Lesson, folder: Path) 
     module = build_module(config, recipe.data, lesson.data.classes, recipe.seed)
     plan = None if isinstance(config, TorchTeacher) else config.train
     if plan is None:
-        return {"curve": [], "sha256": _weights_hash(module), **_size(module)}
+        return {"curve": [], "sha256": weights_hash(module), **size_of(module)}
     stage = Stage("train", plan.epochs, plan.lr, Losses(ce=CrossEntropy(label_smoothing=plan.label_smoothing)), plan.warmup)
-    options = Options(plan.weight_decay, precision=recipe.distill.precision, trackers=tuple(recipe.distill.trackers))
+    options = Options(plan.weight_decay, precision=recipe.learning.precision, trackers=tuple(recipe.learning.trackers))
     curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, options=options)
     return _save(module, folder, curve)
 
 
-def _weights_hash(module: nn.Module) -> str:
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(name.encode() + value.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _size(module: nn.Module) -> dict[str, int]:
+def size_of(module: nn.Module) -> dict[str, int]:
+    """How many parameters a module has, and the bytes of them and its buffers."""
     values = list(module.state_dict().values())
     return {"parameters": sum(p.numel() for p in module.parameters()), "bytes": sum(v.numel() * v.element_size() for v in values)}
 
@@ -89,19 +96,19 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
     module = student_of(recipe, len(lesson.data.classes))
     stages = [
         Stage(s.name, s.epochs, s.lr, s.losses if distilled else Losses(ce=CrossEntropy()), online=s.online, mixup=s.mixup and distilled)
-        for s in recipe.distill.stages
+        for s in recipe.learning.stages
         if not isinstance(s, QatStage)
     ]
     name = "student" if distilled else "control"
     if distilled and (found := unfused(module)):
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
-        log(f"warning: {recipe.student.model} has {kinds}, which int8 runtimes do not fuse; student.activation: relu6 replaces them")
-    options = replace(_options(recipe), ema=recipe.distill.ema, patience=recipe.distill.patience)
+        log(f"warning: {recipe.student.label} has {kinds}, which int8 runtimes do not fuse; student.activation: relu6 replaces them")
+    options = replace(_options(recipe), ema=recipe.learning.ema, patience=recipe.learning.patience)
     return _save(module, folder, fit(module, lesson, stages, name=name, path=folder / _STATE, options=options))
 
 
 def _options(recipe: Recipe) -> Options:
-    plan = recipe.distill
+    plan = recipe.learning
     return Options(plan.weight_decay, accumulate=plan.accumulate, precision=plan.precision, trackers=tuple(plan.trackers))
 
 
@@ -112,7 +119,7 @@ def prepared(recipe: Recipe, student: nn.Module) -> QATModule:
 
 def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> dict[str, Any]:
     """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
-    stage = next(s for s in recipe.distill.stages if isinstance(s, QatStage))
+    stage = next(s for s in recipe.learning.stages if isinstance(s, QatStage))
 
     def freeze(fraction: float) -> None:
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
@@ -137,4 +144,4 @@ def _save(module: nn.Module, folder: Path, curve: list[dict[str, Any]]) -> dict[
     tensors = {name: value.detach().clone().contiguous() for name, value in inner.state_dict().items()}  # type: ignore[operator, union-attr]
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    return {"curve": curve, "sha256": sha256_file(folder / WEIGHTS), **_size(inner), "bytes": (folder / WEIGHTS).stat().st_size}  # type: ignore[arg-type]
+    return {"curve": curve, "sha256": sha256_file(folder / WEIGHTS), **size_of(inner), "bytes": (folder / WEIGHTS).stat().st_size}  # type: ignore[arg-type]

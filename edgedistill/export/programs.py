@@ -36,11 +36,12 @@ class ArtifactSpec:
         return f"{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
 
 
-def save_program(module: nn.Module, image_size: int, path: Path) -> None:
-    """Export `module` at batch 1, float32 [1, 3, S, S], and save it."""
+def save_program(module: nn.Module, image_size: int, path: Path, *, any_batch: bool = False) -> None:
+    """Export `module` at batch 1, float32 [1, 3, S, S], and save it; `any_batch`: for batches of any size, which converters don't take."""
     import torch
 
-    example = (torch.zeros(1, 3, image_size, image_size),)
-    program = torch.export.export(module, example)
+    example = (torch.zeros(2 if any_batch else 1, 3, image_size, image_size),)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if any_batch else None
+    program = torch.export.export(module, example, dynamic_shapes=shapes)
     with replacing(path) as temporary:
         torch.export.save(program, temporary)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, delegates, foreign
+from edgedistill.pipeline import artifacts, delegates, foreign, posttraining
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -31,7 +31,7 @@ def newest_run(runs_dir: Path) -> Path:
 def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
     """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
-        train(state, loaded, runs_dir)
+        _quantized(state, loaded, runs_dir)
         if not processes.is_main():
             return {}
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
@@ -46,8 +46,16 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
 def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
     """Teach and train, up to the quantized state."""
     with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
-        train(state, loaded, runs_dir)
+        _quantized(state, loaded, runs_dir)
         return write_outcome(state) if processes.is_main() else {}
+
+
+def _quantized(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
+    """Bring a run to its quantized state: by training, or after it."""
+    if loaded.recipe.distill is None:
+        posttraining.quantize(state, loaded)
+    else:
+        train(state, loaded, runs_dir)
 
 
 def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh: bool = False) -> dict[str, Any]:
@@ -73,6 +81,14 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
     names = {s.name for s in wanted}
     asked = delegates.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
     return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, "bundles": summary["bundles"]}
+
+
+def export_model(
+    loaded: LoadedRecipe, runs_dir: Path, targets: list[str], out: Path | None = None, *, fresh: bool = False
+) -> dict[str, Any]:
+    """Do the whole flow for a trained model, see `recipe.model.recipe_of`; returns what `export` does, for the run that holds it all."""
+    run(loaded, runs_dir, fresh=fresh)
+    return export(runs_dir / loaded.recipe.name, targets, out)
 
 
 def verify(run_dir: Path) -> dict[str, Any]:
@@ -115,8 +131,8 @@ def _recipe(state: Run) -> Recipe:
     from edgedistill.recipe.schema import Recipe
 
     record = state.path("recipe.json")
-    if state.result("qat") is None or not record.exists():
-        raise UserError(f"{state.folder} has no finished distillation; go on with `edgedistill run` of its recipe")
+    if state.result("programs") is None or not record.exists():
+        raise UserError(f"{state.folder} has no quantized state; go on with `edgedistill run` of its recipe")
     return Recipe.model_validate(read_json(record)["effective"])
 
 

@@ -44,7 +44,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     from edgedistill.export.lower import lower
 
     programs = state.result("programs")
-    metadata = {"generator": "edgedistill", "model": recipe.student.model, "state_sha256": programs["sha256"]}
+    metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
     def one(name: str) -> None:
         chosen = [s for s in specs if s.format == name]
@@ -141,14 +141,17 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     from edgedistill.verify.rungs import load_converted, references, score
 
     images = imageset.load(state.path("data"))
-    if not len(images.indices["holdout"]):
+    if not len(images.indices["holdout"]) or not images.classes:
         return
 
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
         rungs = float_rungs(state, recipe, len(images.classes))
-        divide_classifier(rungs["student"].model, state.result("programs")["temperature"]["student"])
-        score(rungs | references(load_converted(state.path("programs", "student-converted.pt2"))), images, "holdout", folder)
+        if (temperature := state.result("programs")["temperature"]["student"]) != 1:
+            divide_classifier(rungs["student"].model, temperature)
+        score(rungs | references(load_converted(state.path("programs", "student-reference.pt2"))), images, "holdout", folder)
+        if recipe.distill is None:
+            return
         faculty = faculty_of(state, recipe, images)
         np.save(folder / "teacher.npy", faculty.merged(faculty.logits(images, "holdout"), images.indices["holdout"]))
 

@@ -46,12 +46,15 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
             remove_bundle(folder)
             continue
         chosen = [ready[pair] for pair in wanted]
+        images, outputs = golden(state, chosen, GOLDEN)
+        count = next(iter(outputs.values())).shape[1]
         model = {
-            "name": recipe["student"]["model"], "classes": summary["data"]["classes"], "versions": summary["environment"]["packages"],
+            "name": summary["ladder"][-1]["model"], "versions": summary["environment"]["packages"],
+            # Outputs that no folder of images names have their numbers.
+            "classes": summary["data"]["classes"] or [str(number) for number in range(count)],
             **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
             "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"],
         }  # fmt: skip
-        images, outputs = golden(state, chosen, GOLDEN)
         write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=state.folder, model=model, images=images, outputs=outputs)
         written[target.name] = str(folder)
     return written

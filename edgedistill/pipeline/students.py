@@ -127,7 +127,7 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
         module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), image_size)
         with torch.no_grad():
             module.train()(torch.rand(2, 3, image_size, image_size))
-        state = convert(module)
+        state = convert(module.eval().graph_module)
         program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
         save_program(program, image_size, folder / spec.program)
 

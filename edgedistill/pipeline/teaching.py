@@ -59,7 +59,7 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
     from edgedistill.teach.merge import Merger, check_known
     from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs
 
-    members = recipe.teacher.members
+    members = recipe.members
     outputs = [Outputs(member.name, _names(member, data.classes), data.classes) for member in members]
 
     def make(number: int, signals: list[str]) -> Teacher:
@@ -95,7 +95,7 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
     from edgedistill.teach.teachers import code_hash
 
     hashes = []
-    for member, name in zip(recipe.teacher.members, recipe.teacher_steps, strict=True):
+    for member, name in zip(recipe.members, recipe.teacher_steps, strict=True):
         paths = [path for key in ("checkpoint", "file") if (path := getattr(member, key, None)) is not None]
         about = None if isinstance(member, FileTeacher) else common
         code = code_hash(member) if isinstance(member, TorchTeacher) else None
@@ -105,7 +105,7 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
             [sha256_file(path) for path in paths] + _folder_facts(getattr(member, "hf", "")),
             code,
             len(lesson.data.classes),
-            recipe.distill.precision if getattr(member, "train", None) else None,
+            recipe.learning.precision if getattr(member, "train", None) else None,
         ]
         result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder), together=True)  # type: ignore[misc]
         hashes.append(canonical_hash([result["sha256"], code]))
@@ -128,7 +128,7 @@ def teach(
     from edgedistill.teach.cache import CachedSignals, cache_folder, compute
     from edgedistill.teach.signals import TeacherSignals
 
-    data, plan = lesson.data, recipe.distill
+    data, plan = lesson.data, recipe.learning
     effective = recipe.model_dump(mode="json")
     seen = {"data": data_facts["sha256"], "augment": effective["data"]["augment"], "seed": recipe.seed}
     seen["preprocessing"] = {key: effective["data"][key] for key in ("image_size", "mean", "std")}
@@ -176,7 +176,7 @@ def _input(member: Member) -> dict[str, Any]:
 
 
 def _any_online(recipe: Recipe) -> bool:
-    return any(getattr(stage, "online", False) and stage.losses.needs for stage in recipe.distill.stages)
+    return any(getattr(stage, "online", False) and stage.losses.needs for stage in recipe.learning.stages)
 
 
 def _teaching_set(signals: TeacherSignals, data: ImageSet, folder: Path) -> dict[str, Any]:

@@ -26,15 +26,8 @@ if TYPE_CHECKING:
 
 def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     """Steps data, teacher, signals, control, student, qat and programs."""
-    from edgedistill.teach import load
-
     recipe, effective = loaded.recipe, loaded.effective()
-    found = load.listing(recipe.data)
-    record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
-    if processes.is_main():
-        write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
-    data_inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, load.fingerprint(found, recipe.data), recipe.seed]
-    facts = state.step("data", data_inputs, lambda folder: load.prepare(found, recipe.data, recipe.seed, folder))
+    facts = prepared_data(state, loaded)
 
     from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
@@ -60,7 +53,7 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     ]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
-    if recipe.distill.control:
+    if recipe.learning.control:
         state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, labelled, f, distilled=False), together=True)
     student = state.step(
         "student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True
@@ -70,7 +63,7 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     def prepared() -> QATModule:
         return stages.prepared(recipe, stages.student_of(recipe, classes, state.path("student")))
 
-    before = sum(s.epochs for s in recipe.distill.stages[:-1])
+    before = sum(s.epochs for s in recipe.learning.stages[:-1])
     state.step(
         "qat", [common, key, student["sha256"], plan[-1], floats],
         lambda f: stages.train_quantized(recipe, taught, prepared(), f, before), together=True,
@@ -78,6 +71,19 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     processes.part()
     if processes.is_main():
         _programs(state, recipe, images, prepared)
+
+
+def prepared_data(state: Run, loaded: LoadedRecipe) -> dict[str, Any]:
+    """Note the recipe in recipe.json, and do the step `data`; its result."""
+    from edgedistill.teach import load
+
+    recipe, effective = loaded.recipe, loaded.effective()
+    found = load.listing(recipe.data)
+    record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
+    if processes.is_main():
+        write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
+    inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, load.fingerprint(found, recipe.data), recipe.seed]
+    return state.step("data", inputs, lambda folder: load.prepare(found, recipe.data, recipe.seed, folder))
 
 
 def _file_hash(path: Path | None) -> str | None:
@@ -96,41 +102,34 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     from edgedistill.distill import stages
     from edgedistill.distill.calibrate import Tempered
     from edgedistill.export.programs import save_program
+    from edgedistill.pipeline import programs
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.recipe.teachers import TimmTeacher
-    from edgedistill.verify.rungs import references, score
 
-    size = recipe.data.image_size
+    size, plan = recipe.data.image_size, recipe.learning
 
     def work(folder: Path) -> dict[str, Any]:
-        log("converting the student into its quantized state")
-        for later in ("export-", "val-", "bench-", "holdout"):
-            state.forget(later)
         rungs = float_rungs(state, recipe, len(images.classes))
         module = stages.restored(prepared(), state.path("qat"))
         fitted = {"student": 1.0, "int8": 1.0}
-        if recipe.distill.calibrate:
+        if plan.calibrate:
             fitted = {name: _temperature(model, images) for name, model in (("student", rungs["student"]), ("int8", module))}
         if not divide_classifier(rungs["student"].model, fitted["student"]):
             fitted["student"] = 1.0
-        quantized = convert(module, fitted["int8"])
+        quantized = convert(module.graph_module, fitted["int8"])
         temperature = fitted | {"int8": quantized.temperature}
         log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
-        simulated = {"fake_quant": Tempered(module, quantized.temperature), **references(quantized.converted)}
-        score(rungs | simulated, images, "val", folder)
         np.save(folder / "teacher.npy", np.load(state.path("teaching", "val.npy")))
-        save_program(plain_batchnorm(rungs["student"]), size, folder / "student-float.pt2")
         if isinstance(recipe.teacher, TimmTeacher):
             teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, state.path("teacher"))
             save_program(plain_batchnorm(teacher), size, folder / "teacher-float.pt2")
-        save_program(quantized.converted, size, folder / "student-converted.pt2")
-        save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
-        return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "temperature": temperature}
+        simulated = {"fake_quant": Tempered(module, quantized.temperature)}
+        return programs.save(quantized, rungs, simulated, images, folder) | {"temperature": temperature}
 
     trained = [state.result(s) for s in (*recipe.teacher_steps, "teaching", "student", "qat", "control")]
-    state.step("programs", [*trained, recipe.distill.calibrate, "integer"], work)
+    programs.step(state, [*trained, plan.calibrate], work)
 
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:
@@ -145,5 +144,7 @@ def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preproces
     """The control, where there is one, and the student in floating point, as trained; in evaluation mode."""
     from edgedistill.distill import stages
 
+    if recipe.distill is None:
+        return {"student": stages.student_of(recipe, classes)}
     names = [*(["control"] if recipe.distill.control else []), "student"]
     return {name: stages.student_of(recipe, classes, state.path(name)) for name in names}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from edgedistill.quantize.pooling import pool_by_convolution
 from edgedistill.quantize.relu6 import hide_relu6, show_relu6
+from edgedistill.quantize.scheme import exported, xnnpack_quantizer
 
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
 _DEFAULT_EPS = nn.BatchNorm2d(1).eps
@@ -57,21 +57,13 @@ class QATModule(nn.Module):
 def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
     """Insert fake quantization into `model` (float, plain batch norm; see `rewrite.plain_batchnorm`).
 
-    int8 per-channel symmetric weights, int8 per-tensor asymmetric activations: the scheme that XNNPACK, LiteRT, ONNX
-    Runtime and Core ML all execute. Scheme: Jacob et al. 2018 (arXiv 1712.05877).
+    The scheme is that of `scheme.xnnpack_quantizer`.
     """
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-    example = (torch.rand(2, 3, image_size, image_size),)
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
-    program = torch.export.export(_with_default_eps(model).eval(), example, dynamic_shapes=({0: batch},))
-    graph = program.module()
-    pool_by_convolution(graph)
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=True))
+    graph = exported(_with_default_eps(model), image_size)
     hidden = hide_relu6(graph)
-    prepared = prepare_qat_pt2e(graph, quantizer)
+    prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(is_qat=True))
     show_relu6(prepared, hidden)
     return QATModule(prepared)
 

@@ -10,7 +10,6 @@ from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import operators, tensor_of
-from edgedistill.quantize.qat import QATModule
 from edgedistill.quantize.temperature import divide_logits
 from edgedistill.quantize.ties import break_ties, separate_means
 
@@ -33,17 +32,15 @@ class QuantizedState:
     temperature: float
 
 
-def convert(module: QATModule, temperature: float = 1.0) -> QuantizedState:
-    """Freeze a trained `module` into its quantized state; the module is left as it was, in evaluation mode.
+def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
+    """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); it is left as it was.
 
-    temperature: the state's logits are those of the module divided by it, where its last layer can take it in; see `temperature`.
+    temperature: the state's logits are those of the graph divided by it, where its last layer can take it in; see `temperature`.
     """
     from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint, convert_pt2e
 
-    # In evaluation form the observers are off: converting must not see another observation.
-    module.eval()
-    graph = copy.deepcopy(module.graph_module)
+    graph = copy.deepcopy(prepared)
     fold_batchnorm(graph)
     unfolded = convert_pt2e(graph, fold_quantize=False)
     folded = temperature if divide_logits(unfolded, temperature) else 1.0

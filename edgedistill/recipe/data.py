@@ -16,6 +16,14 @@ class ImageFolder(Config):
     imagefolder: FolderPath = Field(description="Folder with one folder of images a class; a class is named after its folder.")
 
 
+class Images(Config):
+    """A folder of images without labels, for a student that is quantized as it is."""
+
+    images: FolderPath = Field(
+        description="Folder of images at any depth; they calibrate and prove, and nothing tells how accurate a model is."
+    )
+
+
 class Npz(Config):
     """One NumPy file with arrays `images`, `labels` and, if the data has splits, `split`."""
 
@@ -49,9 +57,9 @@ class WebDataset(Config):
 
 
 SOURCE_KINDS: dict[str, type[Config]] = {
-    "imagefolder": ImageFolder, "npz": Npz, "csv": Csv, "hf": HuggingFace, "webdataset": WebDataset,
+    "imagefolder": ImageFolder, "images": Images, "npz": Npz, "csv": Csv, "hf": HuggingFace, "webdataset": WebDataset,
 }  # fmt: skip
-_SOURCES = "'sklearn-digits', {imagefolder: DIR}, {npz: FILE}, {csv: FILE}, {hf: DIR} or {webdataset: PATTERN}"
+_SOURCES = "'sklearn-digits', {imagefolder: DIR}, {images: DIR}, {npz: FILE}, {csv: FILE}, {hf: DIR} or {webdataset: PATTERN}"
 
 
 def _kinds(value: Any) -> list[str]:
@@ -75,6 +83,7 @@ def _source_kind(value: Any) -> str:
 Source = Annotated[
     Annotated[Literal["sklearn-digits"], Tag("union:embedded")]
     | Annotated[ImageFolder, Tag("union:ImageFolder")]
+    | Annotated[Images, Tag("union:Images")]
     | Annotated[Npz, Tag("union:Npz")]
     | Annotated[Csv, Tag("union:Csv")]
     | Annotated[HuggingFace, Tag("union:HuggingFace")]

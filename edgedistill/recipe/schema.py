@@ -5,29 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from edgedistill.recipe.base import Config, RecipeError, checks_paths, complaint, mistake
-from edgedistill.recipe.data import Data
+from edgedistill.recipe.data import Data, Images
+from edgedistill.recipe.quantize import Quantize
 from edgedistill.recipe.stages import Distill
+from edgedistill.recipe.student import AnyStudent, Student, TorchStudent
 from edgedistill.recipe.targets import load_target
-from edgedistill.recipe.teachers import Pretrained, Teacher, TimmTeacher
-
-Argument = bool | int | float | str
-
-
-class Student(Pretrained):
-    """The model that is shipped."""
-
-    model: str = Field(
-        "mobilenetv4_conv_small", min_length=1, description="timm name of the student; activations that quantize well are ReLU and ReLU6."
-    )
-    arguments: dict[str, Argument | list[Argument]] = Field(
-        {},
-        description="Arguments of the timm model, as `layers: [1, 1, 1, 1]` for a shallower or `channels: [32, 64, 128, 256]` for "
-        "a narrower resnet18.",
-    )
-    activation: Literal["relu", "relu6"] | None = Field(
-        None,
-        description="Put it in the place of Hardswish, SiLU, GELU and Mish, and Sigmoid in that of Hardsigmoid gates; null keeps them.",
-    )
+from edgedistill.recipe.teachers import Teacher, TimmTeacher
 
 
 class Measure(Config):
@@ -65,22 +48,52 @@ class Recipe(Config):
     task: Literal["image-classification"] = Field("image-classification", description="What the models do.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of splits, initial weights, order and augmentation.")
     data: Data = Field(Data(), description="Samples, and what happens to them before a model sees them.")
-    teacher: Teacher = Field(TimmTeacher(), description="The model to learn from, or several that are merged.")
-    student: Student = Field(Student(), description="The model that is shipped.")
-    distill: Distill = Field(Distill(), description="How the student learns.")
+    teacher: Teacher | None = Field(
+        TimmTeacher(), description="The model to learn from, or several that are merged; null beside distill: null."
+    )
+    student: AnyStudent = Field(Student(), description="The model that is shipped.")
+    distill: Distill | None = Field(Distill(), description="How the student learns; null quantizes a trained one after its training.")
+    quantize: Quantize = Field(Quantize(), description="How the student becomes int8.")
     targets: Annotated[list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1), AfterValidator(_each_once)] = Field(
         ["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files."
     )
     measure: Measure = Field(Measure(), description="How artifacts are timed.")
 
     @property
+    def members(self) -> list[Any]:
+        """The teachers that answer; none where nothing is distilled."""
+        return [] if self.teacher is None else self.teacher.members
+
+    @property
     def teacher_steps(self) -> list[str]:
         """The names of the steps that make the teachers ready, in the order of the teacher's members."""
-        members = self.teacher.members
-        return ["teacher"] if len(members) == 1 else [f"teacher-{member.name}" for member in members]
+        return ["teacher"] if len(self.members) == 1 else [f"teacher-{member.name}" for member in self.members]
+
+    @property
+    def learning(self) -> Distill:
+        """How the student learns, for what is done only where it does."""
+        if self.distill is None:
+            raise ValueError(f"{self.name} distils nothing")
+        return self.distill
+
+    @model_validator(mode="after")
+    def _distils_or_not(self) -> "Recipe":
+        if (self.teacher is None) != (self.distill is None):
+            both = "teacher: null and distill: null together, since a student without a teacher is quantized as it is"
+            raise mistake(both, "found " + ("teacher: null" if self.teacher is None else "distill: null"))
+        if isinstance(self.student, TorchStudent):
+            if self.distill is not None:
+                raise mistake("teacher: null and distill: null, since only timm models are trained", "found student.torch")
+        elif self.distill is None and self.student.checkpoint is None and not self.student.pretrained:
+            raise mistake("student.checkpoint or student.pretrained: true, since nothing is trained", "found neither beside distill: null")
+        if isinstance(self.data.source, Images) and not isinstance(self.student, TorchStudent):
+            raise mistake("student.torch beside data.source.images, since a timm model needs to know its classes", "found a timm model")
+        return self
 
     @model_validator(mode="after")
     def _teacher_gives_what_losses_need(self) -> "Recipe":
+        if self.teacher is None or self.distill is None:
+            return self
         for stage in self.distill.stages:
             for name, loss in stage.losses.used().items():
                 if missing := sorted({signal.split(":")[0] for signal in loss.needs} - self.teacher.gives):

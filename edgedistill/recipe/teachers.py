@@ -102,7 +102,7 @@ def _trusted(value: str, info: ValidationInfo) -> str:
     return value
 
 
-class TorchTeacher(_Teacher):
+class TorchModule(Config):
     """A PyTorch module that a function of yours makes."""
 
     torch: Annotated[str, AfterValidator(_trusted)] = Field(
@@ -116,6 +116,10 @@ class TorchTeacher(_Teacher):
     def label(self) -> str:
         """What to call it in a report."""
         return self.torch
+
+
+class TorchTeacher(TorchModule, _Teacher):
+    """A PyTorch module that a function of yours makes."""
 
 
 class FileTeacher(_Teacher):

@@ -1,6 +1,7 @@
 """The summary of a run: every figure of the report and of `--json`, read from the records of its steps."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ SCHEMA = "edgedistill/summary/1"
 FORMATS = ("executorch", "litert", "onnx", "coreml")
 _RUNGS = ("teacher", "control", "student", "fake_quant", "converted", "integer")
 _COREML_LATENCY = "Core ML runs on Apple devices only; this machine executes its program op by op to prove it"
+_NO_LABELS = "the images have no labels"
 _NOT_RUN = "not measured; run `edgedistill bench`"
 
 
@@ -97,7 +99,11 @@ def _accuracy(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
             )
             found[split] = unavailable(ran.get("error", why))
             continue
-        right = _correct(logits, images.labels[images.indices[split]])
+        labels = _labels(images, split)
+        if labels is None:
+            found[split] = unavailable(_NO_LABELS)
+            continue
+        right = _correct(logits, labels)
         low, high = intervals.wilson(int(right.sum()), len(right))
         found[split] = {"value": float(right.mean()), "correct": int(right.sum()), "n": len(right), "interval": [low, high]}
     return found
@@ -152,7 +158,7 @@ def _reference(format_: str) -> str:
     return "converted" if format_ == "coreml" else "integer"
 
 
-def _pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray) -> list[dict[str, Any]]:
+def _pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray | None) -> list[dict[str, Any]]:
     names = [a["name"] for a in artifacts if a["precision"] == "int8"]
     outputs = {name: found for name in names if (found := _outputs(state, name, "val")) is not None}
     if len(outputs) < 2:
@@ -163,7 +169,7 @@ def _pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray) -> l
 
 def _teachers_ran(recipe: Recipe) -> str:
     """What executed the teachers: PyTorch, or the runtimes of those that are files."""
-    kinds = ["own_runtime" if isinstance(member, FileTeacher) else "pytorch" for member in recipe.teacher.members]
+    kinds = ["own_runtime" if isinstance(member, FileTeacher) else "pytorch" for member in recipe.members]
     return " and ".join(dict.fromkeys(kinds))
 
 
@@ -173,7 +179,7 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
     ran = {"teacher": _teachers_ran(recipe), "converted": "pytorch_float64", "integer": "pytorch_integer"}
     for rung in _RUNGS:
         if _outputs(state, rung, "val") is not None:
-            model = recipe.teacher.label if rung == "teacher" else recipe.student.model
+            model = recipe.teacher.label if rung == "teacher" and recipe.teacher else recipe.student.label
             row: dict[str, Any] = {
                 "rung": rung,
                 "model": model,
@@ -184,21 +190,24 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
     for a in artifacts:
         if a["role"] == "student":
             row = {key: a[key] for key in ("precision", "executed_by", "accuracy", "format")}
-            rows.append({"rung": a["name"], "model": recipe.student.model, **row})
+            rows.append({"rung": a["name"], "model": recipe.student.label, **row})
     by_name = {row["rung"]: row["accuracy"]["val"].get("value") for row in rows}
     for row in rows:
-        before = _rung_before(row)
+        before = _rung_before(row, by_name)
         value, reference = by_name[row["rung"]], by_name.get(before) if before else None
         row["drop_from"] = before
         row["drop"] = None if value is None or reference is None else 100 * (reference - value)
         logits = _outputs(state, row["rung"], "val")
-        row["ece"] = None if logits is None else calibration(_probabilities(logits), _labels(images, "val"))["ece"]
+        labels = _labels(images, "val")
+        row["ece"] = None if logits is None or labels is None else calibration(_probabilities(logits), labels)["ece"]
     return rows
 
 
-def _rung_before(row: dict[str, Any]) -> str | None:
+def _rung_before(row: dict[str, Any], rungs: Collection[str]) -> str | None:
     """What a rung is made from, and so compared with; a float artifact is the student's twin, an int8 one the state's."""
-    chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student", "converted": "fake_quant"}
+    chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student"}
+    # Without training in int8 the state is made of the student itself.
+    chain["converted"] = "fake_quant" if "fake_quant" in rungs else "student"
     chain["integer"] = "converted"
     if row["rung"] in chain:
         return chain[row["rung"]]
@@ -211,20 +220,26 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
     return special.softmax(logits.astype(np.float64), axis=1)
 
 
-def _labels(images: ImageSet, split: str) -> np.ndarray:
-    return images.labels[images.indices[split]]
+def _labels(images: ImageSet, split: str) -> np.ndarray | None:
+    """Labels int64 [N] of a split, or None where the images have none."""
+    return images.labels[images.indices[split]] if images.classes else None
 
 
 def _verdict(state: Run, images: ImageSet) -> dict[str, Any]:
+    if state.result("qat") is None:
+        text = "No verdict: nothing was distilled; the model was quantized after its training."
+        return {"outcome": "unavailable", "text": text}
     student, control = _outputs(state, "student", "val"), _outputs(state, "control", "val")
-    if student is None or control is None:
+    labels = _labels(images, "val")
+    if student is None or control is None or labels is None:
         text = "No verdict: the recipe trains no control, so nothing tells what the teacher added (distill.control: true)."
         return {"outcome": "unavailable", "text": text}
-    labels = _labels(images, "val")
     return intervals.verdict(_correct(student, labels), _correct(control, labels))
 
 
-def _teacher(state: Run, recipe: Recipe, ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+def _teacher(state: Run, recipe: Recipe, ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if recipe.teacher is None:
+        return None
     trained = [state.result(name) for name in recipe.teacher_steps]
     rung = next((row["accuracy"] for row in ladder if row["rung"] == "teacher"), None)
     measured = next((a for a in artifacts if a["role"] == "teacher"), {})
@@ -241,7 +256,7 @@ def _teacher(state: Run, recipe: Recipe, ladder: list[dict[str, Any]], artifacts
 def _members(state: Run, recipe: Recipe) -> dict[str, Any]:
     """What was found out about the teachers, and about the set that they teach."""
     met = state.result("teaching")
-    labels = {member.name: member.label for member in recipe.teacher.members}
+    labels = {member.name: member.label for member in recipe.members}
     weights = met.get("weights") or {}
     scores = met["val_accuracy"].items()
     members = [{"name": name, "model": labels[name], "val_accuracy": value, "weight": weights.get(name)} for name, value in scores]
@@ -256,10 +271,10 @@ def _curves(state: Run, recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
 
 
 def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
-    logits = _outputs(state, rung, "val")
-    if logits is None:
-        return {"confusion": None, "reliability": None}
-    labels, count = _labels(images, "val"), len(images.classes)
+    logits, labels, count = _outputs(state, rung, "val"), _labels(images, "val"), len(images.classes)
+    if logits is None or labels is None:
+        missing = unavailable(f"{rung} was not scored on val" if logits is None else _NO_LABELS)
+        return {"confusion": missing, "reliability": missing}
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
     reliability = calibration(_probabilities(logits), labels)

@@ -11,10 +11,10 @@ from edgedistill.verify.intervals import paired_difference
 Outputs = Callable[[str], np.ndarray | None]
 
 
-def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndarray) -> None:
+def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndarray | None) -> None:
     """Give each int8 artifact of the student a `quantization`, in place; see `quantization`.
 
-    outputs: logits float32 [N, classes] on val of an artifact or rung, or None. labels: int [N].
+    outputs: logits float32 [N, classes] on val of an artifact or rung, or None. labels: int [N], or None where there are none.
     """
     for artifact in artifacts:
         if artifact["precision"] == "int8":
@@ -26,7 +26,7 @@ def _same_format(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return (a["format"], a["role"]) == (b["format"], b["role"])
 
 
-def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs: Outputs, labels: np.ndarray) -> dict[str, Any]:
+def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs: Outputs, labels: np.ndarray | None) -> dict[str, Any]:
     """Flips, accuracy, bytes and latency of `artifact` against its `twin`, or against the student in PyTorch where it has none.
 
     difference: accuracy less that of the twin, with the 95% interval of matched pairs. bytes_ratio: its bytes over the twin's. speedup: the
@@ -46,10 +46,13 @@ def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs:
     return found | {"speedup": theirs / ours, "advice": slower if ours > theirs else None}
 
 
-def compare(a: np.ndarray | None, b: np.ndarray | None, labels: np.ndarray) -> dict[str, Any]:
+def compare(a: np.ndarray | None, b: np.ndarray | None, labels: np.ndarray | None) -> dict[str, Any]:
     """Flipped predictions between logits `a` and `b` [N, classes], and the difference of their accuracies with its interval."""
     if a is None or b is None or a.shape != b.shape:
         return dict.fromkeys(("flips", "difference", "interval"), unavailable("not both were run on val")) | {"n": 0}
     chosen = [logits.argmax(axis=1) for logits in (a, b)]
+    flips = {"flips": int((chosen[0] != chosen[1]).sum()), "n": len(a)}
+    if labels is None:
+        return flips | dict.fromkeys(("difference", "interval"), unavailable("the images have no labels"))
     difference, low, high = paired_difference(*(c == labels for c in chosen))
-    return {"flips": int((chosen[0] != chosen[1]).sum()), "difference": difference, "interval": [low, high], "n": len(labels)}
+    return flips | {"difference": difference, "interval": [low, high]}

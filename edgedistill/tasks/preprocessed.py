@@ -16,10 +16,13 @@ class Preprocessed(nn.Module):
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         channels = len(mean)
-        self.normalize = nn.Conv2d(channels, channels, 1, groups=channels)
-        deviation = torch.tensor(std)
-        self.normalize.load_state_dict({"weight": 1 / deviation.reshape(-1, 1, 1, 1), "bias": -torch.tensor(mean) / deviation})
-        self.normalize.requires_grad_(False)
+        self.normalize: nn.Module = nn.Identity()
+        # A model that takes 0..1 as it is needs no operator.
+        if any(mean) or set(std) != {1.0}:
+            self.normalize = nn.Conv2d(channels, channels, 1, groups=channels)
+            deviation = torch.tensor(std)
+            self.normalize.load_state_dict({"weight": 1 / deviation.reshape(-1, 1, 1, 1), "bias": -torch.tensor(mean) / deviation})
+            self.normalize.requires_grad_(False)
         self.model = model
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

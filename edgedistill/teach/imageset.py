@@ -102,7 +102,8 @@ def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -
     split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
     rng = np.random.default_rng(seed)
     wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]
-    for label in range(len(listing.classes)):
+    # Images without labels are divided as if they were of one class.
+    for label, name in enumerate(listing.classes) if listing.classes else [(-1, "without a label")]:
         pool = rng.permutation(np.flatnonzero((listing.labels == label) & (split == 0)))
         taken = 0
         for number, share in wanted:
@@ -111,7 +112,7 @@ def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -
             taken += size
         if len(pool) <= taken:
             raise UserError(
-                f"class '{listing.classes[label]}' has {len(pool)} image(s) to divide, expected at least {len(wanted) + 1}: "
+                f"class '{name}' has {len(pool)} image(s) to divide, expected at least {len(wanted) + 1}: "
                 "one each for train, val and holdout. Add images or remove the class."
             )
     return split

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.files import canonical_hash, sha256_file
-from edgedistill.recipe.data import Csv, Data, HuggingFace, ImageFolder, Npz, WebDataset
+from edgedistill.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
 from edgedistill.teach import hub, imageset, shards, sources
 from edgedistill.teach.sources import Listing
 
@@ -14,6 +14,8 @@ def listing(data: Data) -> Listing:
     match data.source:
         case ImageFolder():
             found = sources.imagefolder(data.source.imagefolder)
+        case Images():
+            found = sources.unlabelled(data.source.images)
         case Npz():
             found = sources.npz(data.source.npz)
         case Csv():

@@ -137,11 +137,24 @@ def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
     return Listing(f"csv: {path}", classes, labels, splits, [str(f) for f in files], lambda i: _open(files[i]), fields)
 
 
-def with_unlabelled(found: Listing, folder: Path) -> Listing:
-    """`found` with the images in `folder`, at any depth, as training samples without a label."""
+def unlabelled(folder: Path) -> Listing:
+    """The images in `folder`, at any depth, without labels or classes."""
+    paths = _images(folder, "data.source.images")
+    count = len(paths)
+    split = np.full(count, -1, np.int8)
+    return Listing(f"images: {folder}", [], np.full(count, -1), split, [str(p) for p in paths], lambda i: _open(paths[i]))
+
+
+def _images(folder: Path, field: str) -> list[Path]:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
-        raise UserError(f"data.unlabelled: no images in {folder}, expected some ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{field}: no images in {folder}, expected some ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def with_unlabelled(found: Listing, folder: Path) -> Listing:
+    """`found` with the images in `folder`, at any depth, as training samples without a label."""
+    paths = _images(folder, "data.unlabelled")
     count = len(found.labels)
     fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in found.fields.items()}
     return replace(

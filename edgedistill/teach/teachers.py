@@ -18,7 +18,7 @@ from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.recipe.data import Data
-from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
+from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchModule, TorchTeacher
 from edgedistill.tasks.image_classification import build_model, load_checkpoint
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.tasks.taps import Taps
@@ -42,10 +42,15 @@ def build_module(config: TimmTeacher | HuggingFaceTeacher | TorchTeacher, data: 
         from edgedistill.teach.huggingface import load
 
         return load(config, data, classes, seed).eval()
-    module = _made_by(config.torch)
+    return torch_module(config).eval()
+
+
+def torch_module(config: TorchModule, field: str = "teacher") -> nn.Module:
+    """The module that a function of the user's makes, with its checkpoint; UserError where it can't be had."""
+    module = _made_by(config.torch, field)
     if config.checkpoint is not None:
         load_checkpoint(module, config.checkpoint, config.torch)
-    return module.eval()
+    return module
 
 
 @contextmanager
@@ -59,21 +64,21 @@ def _own_folder() -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _made_by(reference: str) -> nn.Module:
+def _made_by(reference: str, field: str) -> nn.Module:
     name, _, function = reference.partition(":")
     with _own_folder():
         try:
             made = getattr(importlib.import_module(name), function)()
         except (ImportError, AttributeError) as error:
             expected = "expected a function in a module that Python finds"
-            raise UserError(f"teacher.torch: {reference} can't be loaded ({error}); {expected}") from error
+            raise UserError(f"{field}.torch: {reference} can't be loaded ({error}); {expected}") from error
     if not isinstance(made, nn.Module):
-        raise UserError(f"teacher.torch: {reference} gave {type(made).__name__}, expected a torch.nn.Module")
+        raise UserError(f"{field}.torch: {reference} gave {type(made).__name__}, expected a torch.nn.Module")
     return made
 
 
-def code_hash(config: TorchTeacher) -> str | None:
-    """Hash of the file whose code makes the teacher: its weights alone do not tell what it computes. None where there is no such file."""
+def code_hash(config: TorchModule) -> str | None:
+    """Hash of the file whose code makes the module: its weights alone do not tell what it computes. None where there is no such file."""
     with _own_folder():
         try:
             spec = find_spec(config.torch.partition(":")[0])

@@ -3,16 +3,17 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule, Interpreter, Node
+from torch import Tensor
+from torch.fx import GraphModule, Node
 
 from edgedistill.verify import kernels
 from edgedistill.verify.kernels import Pending, Steps, Weights
+from edgedistill.verify.reference import Evaluated, InFloat64
 
 _ATEN = torch.ops.aten
 
 
-class IntegerReference(nn.Module):
+class IntegerReference(Evaluated):
     """A converted graph of which every quantized operator is computed in integers, and rounded as XNNPACK's kernels round.
 
     Products are summed exactly, the bias is an int32, and the accumulator becomes int8 by one float32 multiplication, rounded half to
@@ -24,14 +25,8 @@ class IntegerReference(nn.Module):
     """
 
     def __init__(self, graph: GraphModule) -> None:
-        super().__init__()
-        self.graph = graph
+        super().__init__(graph)
         self.floats: dict[str, int] = {}
-        self.eval()
-
-    def train(self, mode: bool = True) -> "IntegerReference":
-        """A converted graph has no modes, and refuses to be asked for one."""
-        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch of any size; they do not depend on it."""
@@ -46,7 +41,7 @@ class IntegerReference(nn.Module):
         return kernels.real(logits).float(), run.kept
 
 
-class _Integers(Interpreter):
+class _Integers(InFloat64):
     """Keeps each value as the integers that a kernel would hold, for as long as kernels would."""
 
     def __init__(self, graph: GraphModule, keep: tuple[str, ...]) -> None:
@@ -67,7 +62,7 @@ class _Integers(Interpreter):
             found = rule(*args, **kwargs)
             if found is not None:
                 return found
-        if any(isinstance(value, (Steps, Pending, Weights)) for value in _flat(args)):
+        if target != _ATEN._assert_tensor_metadata.default and any(isinstance(value, (Steps, Pending, Weights)) for value in _flat(args)):
             self.floats[str(target)] = self.floats.get(str(target), 0) + 1
         real = torch.fx.node.map_aggregate(args, kernels.real)
         return super().call_function(target, real, kwargs)

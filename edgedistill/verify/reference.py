@@ -1,13 +1,26 @@
 """The reference of every int8 artifact: the converted program evaluated in float64."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter
 
 
-class Reference(nn.Module):
+class Evaluated(nn.Module):
+    """A converted graph that another arithmetic evaluates."""
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """A converted graph has no modes, and refuses to be asked for one."""
+        return self
+
+
+class Reference(Evaluated):
     """A converted graph with every number in float64, where products and sums of int8 values are exact.
 
     In float32 the accumulators of a simulated convolution are rounded, which moves results across a rounding boundary,
@@ -16,21 +29,24 @@ class Reference(nn.Module):
     Input: float32 [N, 3, H, W] in 0..1. Output: float32 logits [N, classes].
     """
 
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__()
-        self.graph = graph
-        self.eval()
-
-    def train(self, mode: bool = True) -> "Reference":
-        """A converted graph has no modes, and refuses to be asked for one."""
-        return self
-
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch of any size."""
-        return _InFloat64(self.graph).run(image.double()).float()
+        return _Simulated(self.graph).run(image.double()).float()
 
 
-class _InFloat64(Interpreter):
+class InFloat64(Interpreter):
+    """Runs a graph that was exported in float32 on float64 tensors."""
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As the interpreter's, without what would ask for float32 or go back to it."""
+        if target == torch.ops.aten._assert_tensor_metadata.default:
+            return None
+        value = super().call_function(target, args, kwargs)
+        is_cast = target in (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default)
+        return value.double() if is_cast and value.is_floating_point() else value
+
+
+class _Simulated(InFloat64):
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         ops = torch.ops.quantized_decomposed
         # torch's own take float32 only.

@@ -30,7 +30,7 @@ def references(converted: GraphModule) -> dict[str, nn.Module]:
 
 
 def load_converted(path: Path) -> GraphModule:
-    """The converted program that was saved to `path`."""
+    """The converted program that was saved to `path`; `student-reference.pt2` takes batches of any size."""
     import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the operators that the file names
 
     # The guards of an exported module would refuse another batch size than that of the file.

@@ -1,0 +1,88 @@
+"""The recipe of a model that is brought along: what the options of `edgedistill export --model` say, as if a file had said it."""
+
+import hashlib
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.load import LoadedRecipe
+from edgedistill.recipe.mistakes import find_mistakes
+from edgedistill.recipe.reading import dotted
+from edgedistill.recipe.schema import Recipe
+
+_OPTIONS = {
+    "name": "--name", "student": "--model", "student.checkpoint": "--checkpoint", "data.source": "--calibration",
+    "data.image_size": "--image-size", "data.mean": "--mean", "data.std": "--std", "targets": "--target",
+}  # fmt: skip
+_PREFIX = "torch:"
+
+
+@dataclass(frozen=True)
+class BroughtModel:
+    """A trained model, and the images that calibrate and prove it; see `Recipe` for the fields."""
+
+    model: str
+    """`torch:package.module:function`."""
+    calibration: Path
+    """A folder of images, a folder of class folders, or an npz file."""
+    checkpoint: Path | None = None
+    image_size: int = 224
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    name: str | None = None
+
+
+def recipe_of(brought: BroughtModel, targets: list[str]) -> LoadedRecipe:
+    """A recipe that distils nothing: half of the images calibrate, the other half prove.
+
+    Raises RecipeError with every wrong option at once.
+    """
+    if not brought.model.startswith(_PREFIX):
+        raise RecipeError("the options", [f"--model: found '{brought.model}', expected torch:package.module:function"])
+    reference = brought.model.removeprefix(_PREFIX)
+    value: dict[str, Any] = {
+        "name": brought.name or reference.rpartition(":")[2],
+        "data": {
+            "source": _source(brought.calibration),
+            "image_size": brought.image_size,
+            "split": {"val": 0.5, "holdout": 0},
+            "mean": list(brought.mean),
+            "std": list(brought.std),
+        },
+        "teacher": None,
+        "student": {"torch": reference} | ({} if brought.checkpoint is None else {"checkpoint": str(brought.checkpoint)}),
+        "distill": None,
+        **({"targets": targets} if targets else {}),
+    }
+    # Who types the name of code on the command line wants it to run.
+    recipe, mistakes = find_mistakes(Recipe, value, trust_code=True)
+    if recipe is None:
+        raise RecipeError("the options", sorted(f"{_option(dotted(location))}: {said}" for location, said in mistakes))
+    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return LoadedRecipe(recipe, "the options of `edgedistill export`", json.dumps(value), digest, _command(brought, targets))
+
+
+def _source(path: Path) -> dict[str, str]:
+    if path.suffix == ".npz":
+        return {"npz": str(path)}
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")] if path.is_dir() else []
+    in_classes = len(entries) > 1 and all(entry.is_dir() for entry in entries)
+    return {"imagefolder" if in_classes else "images": str(path)}
+
+
+def _option(field: str) -> str:
+    """The option that gave a field, or the field where none did."""
+    fitting = [known for known in _OPTIONS if field == known or field.startswith((f"{known}.", f"{known}["))]
+    return _OPTIONS[max(fitting, key=len)] if fitting else field
+
+
+def _command(brought: BroughtModel, targets: list[str]) -> str:
+    options = {"--model": brought.model, "--checkpoint": brought.checkpoint, "--calibration": brought.calibration, "--name": brought.name}
+    parts = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
+    parts += ["--image-size", str(brought.image_size)]
+    parts += [part for option in ("mean", "std") for part in (f"--{option}", ",".join(f"{v:g}" for v in getattr(brought, option)))]
+    parts += [part for target in targets for part in ("--target", target)]
+    return shlex.join(["edgedistill", "export", *parts])

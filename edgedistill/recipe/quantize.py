@@ -1,0 +1,13 @@
+"""The quantize part of a recipe."""
+
+from pydantic import Field
+
+from edgedistill.recipe.base import Config
+
+
+class Quantize(Config):
+    """How the student becomes int8."""
+
+    calibration: int = Field(
+        512, ge=1, le=1_000_000, description="Training images that show the ranges of activations where nothing is trained (distill: null)."
+    )
