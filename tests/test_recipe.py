@@ -116,7 +116,10 @@ def test_one_mistake_gives_one_error(tmp_path: Path, text: str, error: str) -> N
 def test_a_wrong_source_gives_one_error(tmp_path: Path, source: str) -> None:
     (error,) = mistakes(tmp_path, f"name: x\ndata:\n  source: {source}\n")
     assert error.startswith("r.yaml:3: data.source: found")
-    assert "expected 'sklearn-digits', {imagefolder: DIR}, {npz: FILE}, {csv: FILE}, {hf: DIR} or {webdataset: PATTERN}" in error
+    assert (
+        "expected 'sklearn-digits', {imagefolder: DIR}, {images: DIR}, {npz: FILE}, {csv: FILE}, {hf: DIR} or {webdataset: PATTERN}"
+        in error
+    )
 
 
 def test_a_missing_folder_or_file_is_told_with_the_other_mistakes(tmp_path: Path) -> None:
