@@ -61,6 +61,8 @@ def render(summary: Mapping[str, Any]) -> str:
         command=words(summary.get("command")).text,
         recipe_path=words(get(summary, "recipe", "path")).text,
         level=LEVEL,
+        distilled=_distilled(summary),
+        labelled=_labelled(summary),
         shown=lambda cell: _shown(cell, notes),
         notes=notes,
         failures=_failures(summary),
@@ -77,6 +79,12 @@ def render(summary: Mapping[str, Any]) -> str:
         recipe=_yaml(get(summary, "recipe", "effective")),
         why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")},
     )
+
+
+def _labelled(summary: Mapping[str, Any]) -> bool:
+    """Whether any accuracy is known."""
+    scores = [get(rung, "accuracy", "val", "value") for rung in summary.get("ladder") or []]
+    return not scores or any(number(score) is not None for score in scores)
 
 
 def _shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
@@ -135,7 +143,7 @@ def _verdict(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    data, teacher = summary.get("data"), summary.get("teacher")
+    data = summary.get("data")
     parts = summary.get("seconds") or {}
     known = [number(value) or 0 for name, value in parts.items() if name != "total"]
     total = parts.get("total", sum(known) if known else None)
@@ -143,10 +151,22 @@ def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Run", words(summary.get("run")).text),
         ("Created", _date(summary.get("created"))),
         ("Data", _data(data) if data else words(data).text),
+        *(_teaching(summary) if _distilled(summary) else [("Model", words(get(summary, "recipe", "effective", "student", "torch")).text)]),
+        ("Time", show(total, seconds).text + ", the sum of all steps"),
+    ]
+
+
+def _distilled(summary: Mapping[str, Any]) -> bool:
+    """Whether a teacher taught; a summary that lacks its part does not say so."""
+    return "teacher" not in summary or summary["teacher"] is not None
+
+
+def _teaching(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    teacher = summary.get("teacher")
+    return [
         ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
         *_taught(get(summary, "teacher", "members", "teaching_set")),
         ("Calibration", _calibration(get(summary, "state", "temperature"))),
-        ("Time", show(total, seconds).text + ", the sum of all steps"),
     ]
 
 
