@@ -78,13 +78,14 @@ def show_summary(summary: dict[str, Any]) -> None:
 def show_artifacts(document: dict[str, Any]) -> None:
     """The table of some artifacts, their broken budgets, and where the bundles are."""
     from edgedistill.report.delegation import broken
+    from edgedistill.report.divergence import failed
 
     screen = console()
     table = _table(document["run"])
     for a in document["artifacts"]:
         table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
     screen.print(table)
-    for line in broken(document["artifacts"]):
+    for line in failed(document["artifacts"]) + broken(document["artifacts"]):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in document.get("bundles", {}).items():
         screen.print(f"{target}: {path}", soft_wrap=True)

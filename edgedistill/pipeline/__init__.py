@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, delegates, foreign, posttraining
+from edgedistill.pipeline import artifacts, delegates, diverging, foreign, posttraining
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -37,6 +37,7 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(state, loaded.recipe, specs)
         artifacts.execute(state, loaded.recipe, specs, "val")
+        diverging.locate(state, specs)
         delegates.examine(state, specs, loaded.recipe.targets)
         artifacts.execute(state, loaded.recipe, specs, "bench")
         artifacts.score_holdout(state, loaded.recipe, specs)
@@ -74,6 +75,7 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
             state.forget("export-")
         artifacts.export(state, recipe, specs)
         artifacts.execute(state, recipe, specs, "val")
+        diverging.locate(state, specs)
         delegates.examine(state, specs, targets, keep=True)
         summary = write_outcome(state, targets=targets, out=out)
     from edgedistill.report.summary import status_of
@@ -95,6 +97,7 @@ def verify(run_dir: Path) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     with open_run(_existing(run_dir)) as state:
         artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
+        diverging.locate(state, _artifacts(state))
         delegates.examine(state, _artifacts(state), [], keep=True, again=True)
         summary = write_outcome(state)
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs")}

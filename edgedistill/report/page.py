@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, tables
+from edgedistill.report import charts, costs, curves, delegation, divergence, tables
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -100,7 +100,7 @@ def _failures(summary: Mapping[str, Any]) -> list[str]:
     """What did not keep its rule, by name."""
     pairs = [f"{p.get('a')} and {p.get('b')}" for p in summary.get("pairs") or [] if p.get("ok") is False]
     broken = delegation.broken(summary.get("artifacts") or [])
-    return [str(a.get("name")) for a in summary.get("artifacts") or [] if a.get("ok") is False] + pairs + broken
+    return divergence.failed(summary.get("artifacts") or []) + pairs + broken
 
 
 def _headline(summary: Mapping[str, Any]) -> str | None:

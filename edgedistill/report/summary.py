@@ -10,7 +10,7 @@ from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
-from edgedistill.report import delegation
+from edgedistill.report import delegation, divergence
 from edgedistill.report.twins import add_twins, compare
 from edgedistill.run import Run
 from edgedistill.teach import imageset
@@ -35,7 +35,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     labels = _labels(images, "val")
     add_twins(artifacts, lambda name: _outputs(state, name, "val"), labels)
     pairs = _pairs(state, artifacts, labels)
-    failed = [a["name"] for a in artifacts if a["ok"] is False] + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
+    failed = divergence.failed(artifacts) + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
     failed += delegation.broken(artifacts)
     ladder = _ladder(state, valid, artifacts, images)
     shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
@@ -133,6 +133,8 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         record["runtime"] = ran["versions"]
         record["parity"] = _parity(state, lowered)
         record["ok"] = record["parity"]["ok"]
+    if record["ok"] is False and (found := state.result(f"divergence-{name}")) is not None:
+        record["divergence"] = found
     if benched is None or "error" in benched:
         missing = unavailable(_COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"])
         return record | dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)

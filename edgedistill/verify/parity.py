@@ -19,7 +19,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]
     """Compare logits [N, classes] of two executions of one int8 program.
 
     lsb: the scale of the output, in logits. The rule: at least 99.5% of the outputs within 2 LSB, a mean difference of
-    at most 0.3 LSB, and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
+    at most 0.3 LSB (`close`), and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
     """
     rule = (
         f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {_MEAN_LIMIT:g} LSB, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
@@ -32,8 +32,10 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]
     flips = _flips(a, b)
     within = float((steps <= _LSB_LIMIT).mean())
     mean = float(steps.mean())
+    close = within >= _SHARE and mean <= _MEAN_LIMIT
     return {
-        "ok": within >= _SHARE and mean <= _MEAN_LIMIT and flips <= _flip_limit(len(a)),
+        "ok": close and flips <= _flip_limit(len(a)),
+        "close": close,
         "max_lsb": float(steps.max()),
         "mean_lsb": mean,
         "within_1_lsb": float((steps <= 1).mean()),

@@ -1,0 +1,102 @@
+"""Where an int8 artifact that fails its proof leaves its reference: found by lowering and running shorter and shorter programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.progress import log
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch.fx import GraphModule
+
+    from edgedistill.export.programs import ArtifactSpec
+
+_IMAGES = 16
+_TIMEOUT_S = 300.0
+_NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse operators otherwise than in the whole file"
+
+
+def locate(state: Run, specs: list[ArtifactSpec]) -> None:
+    """Name the first diverging layer of every int8 artifact that ran and failed its proof, in a step `divergence-NAME`."""
+    from edgedistill.report.summary import artifact
+    from edgedistill.teach import imageset
+
+    images = imageset.load(state.path("data"))
+    for spec in specs:
+        if spec.precision != "int8":
+            continue
+        lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == spec.name)
+        record = artifact(state, lowered, images)
+        if record["ok"] is False and record["executed_by"] != "unavailable":
+            log(f"{spec.name} differs from its reference: looking for the first layer that does")
+            state.step(f"divergence-{spec.name}", lowered["sha256"], partial(_located, state, spec))
+
+
+def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
+    """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
+    import numpy as np
+
+    from edgedistill.verify import divergence
+    from edgedistill.verify.rungs import load_converted
+
+    programs = state.path("programs")
+    program, whole = load_converted(state.path("programs", spec.program)), load_converted(programs / "student-reference.pt2")
+    images = folder / "images.npy"
+    np.save(images, np.load(programs / "val.npy", mmap_mode="r")[:_IMAGES])
+    cuts = divergence.cuts(whole)
+    found: dict[int, dict[str, Any]] = {}
+
+    def differs(position: int) -> bool:
+        try:
+            outputs = _executed(spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
+        except DeviceFailed as error:
+            # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
+            found[position] = {"unavailable": str(error)}
+            return False
+        found[position] = _compared(spec, divergence.prefix(whole, position), outputs, np.load(images), cuts[position].lsb)
+        return not found[position]["close"]
+
+    position = divergence.first(len(cuts), differs)
+    facts = {"cuts": len(cuts), "lowered": len(found), "images": _IMAGES}
+    if position is None:
+        return facts | {
+            "layer": None,
+            "reason": f"the last layer agrees on {_IMAGES} images: what differs is seen on more of them only",
+        }
+    return facts | {**asdict(cuts[position]), "parity": found[position], "note": _NOTE}
+
+
+def _executed(spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
+    """What the runtime of `spec` answers for a prefix, float32 [N, features]."""
+    import numpy as np
+
+    from edgedistill.export.lower import lower
+    from edgedistill.export.programs import save_program
+    from edgedistill.measure import local
+
+    folder.mkdir(exist_ok=True)
+    save_program(program, np.load(images, mmap_mode="r").shape[-1], folder / spec.program)
+    lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
+    done = local.execute(
+        ADAPTERS[spec.format], folder / spec.name, images, outputs=folder / "outputs.npy", threads=1, bench=None,
+        log=folder / "run.log", timeout_s=_TIMEOUT_S,
+    )  # fmt: skip
+    assert done.outputs is not None
+    return np.load(done.outputs)
+
+
+def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> dict[str, Any]:
+    from edgedistill.tasks.image_classification import predict
+    from edgedistill.verify.parity import quantized_parity
+    from edgedistill.verify.rungs import references
+
+    rung = references(reference)["converted" if spec.format == "coreml" else "integer"]
+    compared = quantized_parity(outputs, predict(rung, images), lsb)
+    return {"close": False} | {key: compared[key] for key in ("close", "max_lsb", "mean_lsb", "exact", "n") if key in compared}

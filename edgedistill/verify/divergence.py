@@ -1,0 +1,89 @@
+"""The first layer at which a file leaves its reference, by bisection over prefixes of the quantized program.
+
+A prefix ends behind one of the program's quantize nodes and answers what that node passes on. Each is lowered and executed like the whole
+program. A runtime may fuse a prefix otherwise than the whole, so the layer that is found is where to look first, and no proof.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgedistill.quantize.graph import PASSING, operators
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where a prefix may end. lsb: the scale of what it answers."""
+
+    layer: str
+    operator: str
+    lsb: float
+
+
+def cuts(graph: GraphModule) -> list[Cut]:
+    """Where the prefixes of a converted graph may end, in execution order: behind what each operator computes."""
+    return [Cut(*_layer(node), float(node.args[1])) for node in _ends(graph)]  # type: ignore[arg-type]
+
+
+def prefix(graph: GraphModule, position: int) -> GraphModule:
+    """A copy of `graph` that answers [N, features], what the quantize node of cut `position` passes on, in real values."""
+    shorter = copy.deepcopy(graph)
+    end = _ends(shorter)[position]
+    values = next(user for user in end.users if user.target == torch.ops.quantized_decomposed.dequantize_per_tensor.default)
+    output = next(node for node in shorter.graph.nodes if node.op == "output")
+    with shorter.graph.inserting_before(output):
+        answer = shorter.graph.call_function(torch.ops.aten.flatten.using_ints, (values, 1))
+    answer.meta = dict(values.meta)
+    output.args = ([answer],)
+    # Behind the end everything is dead, and what only looks at tensors would keep it.
+    for node in reversed(list(shorter.graph.nodes)):
+        if node.op == "call_function" and not node.users:
+            shorter.graph.erase_node(node)
+    shorter.graph.eliminate_dead_code()
+    shorter.recompile()
+    return shorter
+
+
+def first(count: int, differs: Callable[[int], bool]) -> int | None:
+    """The first of `count` cuts at which `differs` holds, if it goes on from there to the last; None where the last does not differ.
+
+    `differs` is asked about log2(count) + 1 times.
+    """
+    if count == 0 or not differs(count - 1):
+        return None
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        if differs(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _ends(graph: GraphModule) -> list[Node]:
+    ops = torch.ops.quantized_decomposed
+    nodes = operators(graph, (ops.quantize_per_tensor.default,))
+    used = [n for n in nodes if any(user.target == ops.dequantize_per_tensor.default for user in n.users)]
+    # What an operator only passes on has a cut before it already.
+    return [n for n in used if _source(n).op == "call_function" and _source(n).target != ops.dequantize_per_tensor.default]
+
+
+def _source(end: Node) -> Node:
+    """The operator that computed what a quantize node rounds."""
+    node = end.all_input_nodes[0]
+    while node.target in PASSING:
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _layer(end: Node) -> tuple[str, str]:
+    """Where the value of a quantize node comes from: the module's path in the student, or else the node's name, and the operator."""
+    node = _source(end)
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed(stack.values()))[0] if stack else ""
+    name = str(path).removeprefix("L['self'].").removeprefix("model.")
+    return name or node.name, str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)

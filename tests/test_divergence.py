@@ -1,0 +1,93 @@
+"""The layer at which a file leaves its reference is found by bisection."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgedistill.export.programs import ArtifactSpec
+from edgedistill.pipeline import diverging
+from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.report.divergence import failed
+from edgedistill.run import Run
+from edgedistill.tasks.image_classification import predict
+from edgedistill.verify import divergence
+from edgedistill.verify.rungs import load_converted, references
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_bisection_finds_every_first_cut_and_asks_seldom(count: int) -> None:
+    for wanted in range(count):
+        asked: list[int] = []
+
+        def differs(position: int, wanted: int = wanted, asked: list[int] = asked) -> bool:
+            asked.append(position)
+            return position >= wanted
+
+        assert divergence.first(count, differs) == wanted
+        assert len(asked) <= np.ceil(np.log2(count)) + 1
+    assert divergence.first(count, lambda position: False) is None
+
+
+def test_every_form_of_the_state_is_cut_at_the_same_layers(tiny: Path) -> None:
+    programs = tiny / "runs" / "tiny" / "programs"
+    forms = [divergence.cuts(load_converted(programs / f"student-{form}.pt2")) for form in ("reference", "converted", "unfolded")]
+    assert [cut.lsb for cut in forms[0]] == [cut.lsb for cut in forms[1]] == [cut.lsb for cut in forms[2]]
+    assert [cut.layer for cut in forms[0]] == [cut.layer for cut in forms[1]]
+    assert len(forms[0]) > 5
+
+
+def test_the_last_prefix_is_the_program_and_an_earlier_one_what_a_layer_passes_on(tiny: Path) -> None:
+    programs = tiny / "runs" / "tiny" / "programs"
+    whole = load_converted(programs / "student-reference.pt2")
+    images = np.load(programs / "val.npy")[:8]
+    cuts = divergence.cuts(whole)
+    reference = references(whole)["integer"]
+    last = references(divergence.prefix(whole, len(cuts) - 1))["integer"]
+    assert np.array_equal(predict(last, images), predict(reference, images))
+    values = predict(references(divergence.prefix(whole, 0))["integer"], images)
+    assert len(values) == 8
+    steps = values / cuts[0].lsb
+    assert np.abs(steps - steps.round()).max() < 1e-3
+    assert values.std() > 0
+
+
+@pytest.mark.parametrize("layer", [1, 4])
+def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int) -> None:
+    """The runtime is torch here: it runs prefixes of a program in which one channel's weights have the wrong sign."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "programs").symlink_to(tiny / "runs" / "tiny" / "programs")
+    faulty = load_converted(run / "programs" / "student-converted.pt2")
+    convolution = operators(faulty, (torch.ops.aten.conv2d.default,))[layer]
+    tensor_of(faulty, convolution.args[1].args[0]).neg_()
+    cuts = divergence.cuts(faulty)
+
+    def executed(spec: ArtifactSpec, program: Any, images: Path, folder: Path) -> np.ndarray:
+        position = int(folder.name.removeprefix("cut-"))
+        shorter = references(divergence.prefix(faulty, position))["integer"]
+        return np.concatenate([predict(shorter, image[None]) for image in np.load(images)])
+
+    monkeypatch.setattr(diverging, "_executed", executed)
+    (run / "divergence").mkdir()
+    found = diverging._located(Run(run), ArtifactSpec("onnx", "int8"), run / "divergence")
+    behind = next(divergence._layer(n) for n in divergence._ends(faulty) if convolution in _before(n))
+    assert (found["layer"], found["operator"]) == behind
+    assert found["lowered"] <= np.ceil(np.log2(len(cuts))) + 1
+    line = failed([{"name": "student-int8.onnx", "ok": False, "divergence": json.loads(json.dumps(found))}])[0]
+    assert behind[0] in line
+    assert "fuse" in line
+
+
+def _before(node: Any) -> set[Any]:
+    """What a quantize node rounds, back to the next weighted operator."""
+    found, waiting = set(), [node]
+    while waiting:
+        for before in waiting.pop().all_input_nodes:
+            found.add(before)
+            if before.target != torch.ops.aten.conv2d.default:
+                waiting.append(before)
+    return found
