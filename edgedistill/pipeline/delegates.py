@@ -32,7 +32,8 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
             except DeviceFailed as error:
                 return {"error": str(error)}
 
-        state.step(step, lowered["sha256"], work)
+        # Named so that records from before layers were told are made again.
+        state.step(step, [lowered["sha256"], "layers"], work)
 
     parallel("delegation", [spec.name for spec in specs], one)
     earlier = (state.result("budgets") or {}) if keep else {}

@@ -133,7 +133,7 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
 
     run.step("programs", facts, quantized)
     made = run.step("export", facts, lambda f: lower([spec], run.path("programs"), f, run.path("logs", "export.log"), {}))
-    found = run.step("delegation", facts, lambda _: delegation(kind, run.path("export", spec.name)))
+    found = run.step("delegation", [facts, "layers"], lambda _: delegation(kind, run.path("export", spec.name)))
     return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
 
 

@@ -31,6 +31,24 @@ _UNKNOWN = ("conv", "linear", "mm", "matmul", "attention", "sdpa", "einsum", "ls
 
 def read(path: Path) -> dict[str, Any]:
     """What the file holds, without format, path, bytes and sha256."""
+    program, graph, delegates = load(path)
+    plans = _computing(program)
+    # A method that computes nothing gives a constant; language models tell their limits that way.
+    metadata = {plan.name: _constant(plan) for plan in program.execution_plan if plan not in plans}
+    with open(path, "rb") as handle:
+        identifier = handle.read(8)[4:].decode()
+    return {
+        "version": {"schema": program.version, "identifier": identifier},
+        "producer": unavailable("a .pte does not say what made it"),
+        "inputs": [_port(plan.values[i].val) for plan in plans for i in plan.inputs],
+        "outputs": [_port(plan.values[i].val) for plan in plans for i in plan.outputs],
+        **describe(graph, macs, len(plans)),
+        "metadata": metadata | ({"delegates": delegates} if delegates else {}),
+    }
+
+
+def load(path: Path) -> tuple[Any, Graph, list[dict[str, Any]]]:
+    """The program, its tensors and operators, those that a delegate is given too, and its delegates as `inspect` gives them."""
     # exir's deserialize_pte_binary gives the same program, after 7 s of importing torch, which reading does not need.
     import_without_parents("executorch.exir", "executorch.exir._serialize")
     from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
@@ -43,21 +61,17 @@ def read(path: Path) -> dict[str, Any]:
     segments = [data[base + s.offset : base + s.offset + s.size] for s in program.segments or []]
     for named in program.named_data or []:
         _at(segments, named.segment_index)
-    # A method that computes nothing gives a constant; language models tell their limits that way.
-    plans = [plan for plan in program.execution_plan if any(chain.instructions for chain in plan.chains)]
-    metadata = {plan.name: _constant(plan) for plan in program.execution_plan if plan not in plans}
+    plans = _computing(program)
     graph, delegates = Graph(), []
     for plan in plans:
         delegates += _add(plan, f"{plan.name}/" if len(plans) > 1 else "", graph, program, segments)
     _rest(program, segments, graph)
-    return {
-        "version": {"schema": program.version, "identifier": data[4:8].decode()},
-        "producer": unavailable("a .pte does not say what made it"),
-        "inputs": [_port(plan.values[i].val) for plan in plans for i in plan.inputs],
-        "outputs": [_port(plan.values[i].val) for plan in plans for i in plan.outputs],
-        **describe(graph, macs, len(plans)),
-        "metadata": metadata | ({"delegates": delegates} if delegates else {}),
-    }
+    return program, graph, delegates
+
+
+def _computing(program: Any) -> list[Any]:
+    """The methods that compute anything."""
+    return [plan for plan in program.execution_plan if any(chain.instructions for chain in plan.chains)]
 
 
 def macs(node: Node, graph: Graph) -> int:

@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -97,7 +97,23 @@ def stored_bytes(dtype: str, count: int) -> int:
 
 
 def describe(graph: Graph, macs: Callable[[Node, Graph], int], entries: int = 1) -> dict[str, Any]:
-    """Operators, weights, activations, layers and MACs of `graph`, as `inspect` gives them.
+    """Operators, weights, activations, layers and MACs of `graph`, as `inspect` gives them; `macs` as in `layers_of`."""
+    layers = [layer for _, layer in layers_of(graph, macs)]
+    total = total_macs(layers)
+    if isinstance(total, int) and entries > 1:
+        total = unavailable(f"the file has {entries} programs; each layer has its own")
+    types = (layer["type"] for layer in layers if layer["operator"] not in _CONVERSIONS)
+    return {
+        "operators": dict(Counter(node.operator for node in graph.nodes).most_common()),
+        "weights": _weights(graph),
+        "activations": dict(Counter(kind for kind in types if isinstance(kind, str)).most_common()),
+        "layers": layers,
+        "macs": total,
+    }
+
+
+def layers_of(graph: Graph, macs: Callable[[Node, Graph], int]) -> list[tuple[Node, dict[str, Any]]]:
+    """The operators of `graph`, each with its layer as `inspect` gives it.
 
     `macs` counts the multiply-accumulates of one operator, or raises Unknown. What is computed from constants only is no layer:
     its constants belong to the operators that use the result. Of constants that are used twice, the first user has the bytes.
@@ -116,21 +132,16 @@ def describe(graph: Graph, macs: Callable[[Node, Graph], int], entries: int = 1)
             if _storage(constant, tensor) not in counted:
                 counted.add(_storage(constant, tensor))
                 weight_bytes += tensor.bytes or 0
-        layers.append(_layer(node, graph, consumers) | {"weight_bytes": weight_bytes, "macs": _macs_of(node, graph, macs)})
+        layers.append((node, _layer(node, graph, consumers) | {"weight_bytes": weight_bytes, "macs": _macs_of(node, graph, macs)}))
+    return layers
+
+
+def total_macs(layers: Sequence[Mapping[str, Any]]) -> Any:
+    """The sum of `macs` of all layers, or why it is not known."""
     unknown = [layer["macs"]["unavailable"] for layer in layers if not isinstance(layer["macs"], int)]
-    total: Any = sum(layer["macs"] for layer in layers if isinstance(layer["macs"], int))
     if unknown:
-        total = unavailable(f"not known for {len(unknown)} of {len(layers)} layers, the first because {unknown[0]}")
-    elif entries > 1:
-        total = unavailable(f"the file has {entries} programs; each layer has its own")
-    types = (layer["type"] for layer in layers if layer["operator"] not in _CONVERSIONS)
-    return {
-        "operators": dict(Counter(node.operator for node in graph.nodes).most_common()),
-        "weights": _weights(graph),
-        "activations": dict(Counter(kind for kind in types if isinstance(kind, str)).most_common()),
-        "layers": layers,
-        "macs": total,
-    }
+        return unavailable(f"not known for {len(unknown)} of {len(layers)} layers, the first because {unknown[0]}")
+    return sum(layer["macs"] for layer in layers)
 
 
 def _fold(graph: Graph) -> tuple[dict[str, set[str]], list[Node]]:

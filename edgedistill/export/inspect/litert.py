@@ -16,13 +16,30 @@ _SHOWN_METADATA = 200
 
 def read(path: Path) -> dict[str, Any]:
     """What the file holds, without format, path, bytes and sha256."""
+    model, graph, names = load(path)
+    main = model.subgraphs[0]
+    metadata = {text(m.name): _value(model.buffers[m.buffer].data) for m in _list(model.metadata)}
+    minimum = metadata.pop("min_runtime_version", None)
+    return {
+        "version": {"schema": model.version, "min_runtime": known(minimum, "the file does not give it")},
+        "producer": known(text(model.description), "the file does not give it"),
+        "inputs": [_port(main.tensors[index], graph.tensors[names[index]]) for index in _list(main.inputs)],
+        "outputs": [_port(main.tensors[index], graph.tensors[names[index]]) for index in _list(main.outputs)],
+        **describe(graph, macs, len(_list(model.signatureDefs)) or 1),
+        "metadata": metadata,
+    }
+
+
+def load(path: Path) -> tuple[Any, Graph, list[str]]:
+    """The model, its tensors and operators, those of the first subgraph first, and the names in there of its tensors."""
     from ai_edge_litert import schema_py_generated as schema
 
     data = Strict(path.read_bytes())
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     if not model.subgraphs:
         raise ValueError("it has no subgraph")
-    graph, names = Graph(), []
+    graph = Graph()
+    names: list[list[str]] = []
     stored = [_stored(buffer, len(data)) for buffer in model.buffers]
     types = _names_of(schema.TensorType)
     builtin = _names_of(schema.BuiltinOperator)
@@ -32,17 +49,7 @@ def read(path: Path) -> dict[str, Any]:
         for name, tensor in zip(names[-1], subgraph.tensors, strict=True):
             graph.tensors[name] = Tensor(types[tensor.type].lower(), _shape(tensor), stored[tensor.buffer] or None, tensor.buffer)
         graph.nodes += [_node(o, codes[o.opcodeIndex], subgraph, names[-1]) for o in _list(subgraph.operators)]
-    main = model.subgraphs[0]
-    metadata = {text(m.name): _value(model.buffers[m.buffer].data) for m in _list(model.metadata)}
-    minimum = metadata.pop("min_runtime_version", None)
-    return {
-        "version": {"schema": model.version, "min_runtime": known(minimum, "the file does not give it")},
-        "producer": known(text(model.description), "the file does not give it"),
-        "inputs": [_port(main.tensors[index], graph.tensors[names[0][index]]) for index in _list(main.inputs)],
-        "outputs": [_port(main.tensors[index], graph.tensors[names[0][index]]) for index in _list(main.outputs)],
-        **describe(graph, macs, len(_list(model.signatureDefs)) or 1),
-        "metadata": metadata,
-    }
+    return model, graph, names[0]
 
 
 def macs(node: Node, graph: Graph) -> int:

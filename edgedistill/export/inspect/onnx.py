@@ -7,7 +7,7 @@ from typing import Any
 from edgedistill.export.inspect.graph import Graph, Node, Tensor, Unknown, describe, known, port, stored_bytes
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
-_DOMAINS = (*DEFAULT_DOMAINS, "ai.onnx.ml", "com.microsoft")
+_DOMAINS = (*DEFAULT_DOMAINS, "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
 """Operators, and which of their inputs has the weights."""
 _GEMMS = {"Gemm", "QGemm", "FusedGemm"}

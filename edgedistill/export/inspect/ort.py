@@ -11,16 +11,9 @@ from edgedistill.export.inspect.onnx import is_custom, macs, operator_name, type
 
 def read(path: Path) -> dict[str, Any]:
     """What the file holds, without format, path, bytes and sha256."""
-    # The package that it is in adds this path as well, after seconds of other imports.
-    sys.path.append(str(package_folder("onnxruntime") / "tools" / "ort_format_model"))
-    from ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
-
-    session = InferenceSession.GetRootAsInferenceSession(Strict(path.read_bytes()), 0)
+    session, graph = load(path)
     model = session.Model()
-    if model is None or model.Graph() is None or not model.Graph().NodesLength():
-        raise ValueError("it has no model or no operators")
-    main, graph = model.Graph(), Graph()
-    _add(main, graph)
+    main = model.Graph()
     stored = {text(main.Initializers(i).Name()) for i in range(main.InitializersLength())}
     opsets = [model.OpsetImport(i) for i in range(model.OpsetImportLength())]
     properties = [model.MetadataProps(i) for i in range(model.MetadataPropsLength())]
@@ -40,6 +33,21 @@ def read(path: Path) -> dict[str, Any]:
         **describe(graph, macs),
         "metadata": metadata,
     }
+
+
+def load(path: Path) -> tuple[Any, Graph]:
+    """What the file holds as its schema has it, and its tensors and operators."""
+    # The package that it is in adds this path as well, after seconds of other imports.
+    sys.path.append(str(package_folder("onnxruntime") / "tools" / "ort_format_model"))
+    from ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
+
+    session = InferenceSession.GetRootAsInferenceSession(Strict(path.read_bytes()), 0)
+    model = session.Model()
+    if model is None or model.Graph() is None or not model.Graph().NodesLength():
+        raise ValueError("it has no model or no operators")
+    main, graph = model.Graph(), Graph()
+    _add(main, graph)
+    return session, graph
 
 
 def _add(source: Any, graph: Graph) -> None:

@@ -22,9 +22,11 @@ def delegation(kind: str, path: Path) -> dict[str, Any]:
     partitions: parts that the delegate takes. outside: {operator: count} of what it does not take.
     operators: {who computes them: {operator: count}}. fallbacks: a list of {operator, count, layers, why}.
     transposes: {operator: count} of what only changes the order of dimensions.
+    layers: a list of {name, operator, delegate, macs, bytes, activation_bytes}: who of `operators` computes it, null where it is left;
+    bytes of its weights and of its result. macs, bytes: their sums; see `export.inspect`.
 
     ONNX Runtime has no delegate here: `partitions` is 1, and `outside` counts the operators that compute in floating point, which in a
-    quantized file were not fused into an integer kernel. Of Core ML it has `unavailable`, with the reason, and `operators`.
+    quantized file were not fused into an integer kernel. Of Core ML it has `unavailable`, with the reason, `operators`, and the layers.
 
     Raises DeviceFailed when the runtime does not open the file.
     """

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgedistill.verify.delegation.nodes import Node, Reading
+from edgedistill.export.inspect import litert
+from edgedistill.export.inspect.graph import layers_of
+from edgedistill.verify.delegation.nodes import Node, Reading, costs
 
 
 def read(path: Path) -> Reading:
@@ -25,12 +27,14 @@ def read(path: Path) -> Reading:
         if made is not None and made["index"] not in run:
             run.add(made["index"])
             waiting += [int(value) for value in made["inputs"]]
+    _, graph, _ = litert.load(path)
+    # The interpreter numbers the operators of the first subgraph as the file does.
+    numbers = {id(node): number for number, node in enumerate(graph.nodes)}
     found = []
-    for node in nodes:
-        if node["op_name"] != "DELEGATE":
-            tensor = interpreter._get_tensor_details(int(node["outputs"][0]), 0)["name"]
-            outside = node["index"] in run
-            found.append(Node(node["op_name"], "builtin" if outside else "XNNPACK", layer(tensor), outside))
+    for node, facts in layers_of(graph, litert.macs):
+        outside = numbers[id(node)] in run
+        by = "builtin" if outside else "XNNPACK"
+        found.append(Node(node.operator, by, layer(facts["name"]), outside, costs(facts)))
     partitions = sum(node["op_name"] == "DELEGATE" and node["index"] in run for node in nodes)
     return Reading(partitions, found)
 

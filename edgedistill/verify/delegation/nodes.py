@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
+from edgedistill.export.inspect.graph import stored_bytes, total_macs, unavailable
 from edgedistill.verify.delegation.reasons import why
 
 _LAYERS = 20
@@ -22,6 +24,7 @@ class Node:
     by: str
     layer: str
     outside: bool
+    costs: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,4 +54,20 @@ def report(kind: str, reading: Reading) -> dict[str, Any]:
             if reading.quantized
         ],
         "transposes": dict(Counter(node.operator for node in reading.nodes if node.operator in _TRANSPOSES)),
+        **totals([{"name": n.layer, "operator": n.operator, "delegate": None if n.outside else n.by, **n.costs} for n in reading.nodes]),
     }
+
+
+def totals(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The layers, and the sums of their multiply-accumulates and of their weights' bytes."""
+    return {"layers": layers, "macs": total_macs(layers), "bytes": sum(layer["bytes"] for layer in layers)}
+
+
+def costs(layer: dict[str, Any]) -> dict[str, Any]:
+    """What a layer of `inspect` costs: multiply-accumulates, bytes of its weights, bytes of its result."""
+    kind, shape = layer["type"], layer["output_shape"]
+    if isinstance(kind, str) and isinstance(shape, list) and all(isinstance(size, int) for size in shape):
+        result: Any = stored_bytes(kind, prod(shape))
+    else:
+        result = unavailable("the file does not give the type and a fixed shape of its result")
+    return {"macs": layer["macs"], "bytes": layer["weight_bytes"], "activation_bytes": result}

@@ -3,32 +3,34 @@
 import tempfile
 from pathlib import Path
 
-from edgedistill.verify.delegation.nodes import Node, Reading
+from edgedistill.export.inspect import ort
+from edgedistill.export.inspect.graph import layers_of
+from edgedistill.verify.delegation.nodes import Node, Reading, costs
 
 # These only move numbers, whatever their type is.
 _MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Slice", "Gather", "Pad", "ReorderInput", "ReorderOutput"}
 _CONVERTS = {"QuantizeLinear", "DequantizeLinear"}
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
 def read(path: Path) -> Reading:
     """Open the file with ONNX Runtime. Raises what the runtime raises."""
-    import onnx
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # An .onnx would have no types and shapes of the runtime's own operators.
+    options.add_session_config_entry("session.save_model_format", "ORT")
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder, "optimized.onnx"))
+        options.optimized_model_filepath = str(Path(folder, "optimized.ort"))
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        graph = onnx.load(options.optimized_model_filepath).graph
-    # The runtime's own operators have no type inference: from the inputs on, each gives the type that it was given, but for these.
-    # Constants tell nothing: an integer kernel has float scales, and a float one may have a constant on either side.
-    floats = {value.name for value in graph.input}
+        _, graph = ort.load(Path(options.optimized_model_filepath))
     nodes = []
-    for node in graph.node:
-        takes_floats = node.op_type != "DequantizeLinear" and any(name in floats for name in node.input)
-        if node.op_type == "DequantizeLinear" or (takes_floats and node.op_type != "QuantizeLinear"):
-            floats.update(node.output)
-        kind = "moves" if node.op_type in _MOVES | _CONVERTS else "float" if takes_floats else "integer"
-        nodes.append(Node(node.op_type, kind, node.name or node.output[0], outside=kind == "float"))
+    for node, layer in layers_of(graph, ort.macs):
+        operator = node.operator.rpartition(".")[2]
+        # Constants tell nothing: an integer kernel has float scales, and a float one may have a constant on either side.
+        computed = [graph.tensors[name] for name in node.inputs if name and graph.tensors[name].bytes is None]
+        takes_floats = any(tensor.type in _FLOATS for tensor in computed)
+        kind = "moves" if operator in _MOVES | _CONVERTS else "float" if takes_floats else "integer"
+        nodes.append(Node(operator, kind, layer["name"], kind == "float", costs(layer)))
     return Reading(1, nodes, quantized=any(node.operator in _CONVERTS for node in nodes))
