@@ -21,7 +21,7 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.targets import list_targets, load_target
 from edgedistill.report import delegation as judge
-from edgedistill.report import render
+from edgedistill.report import layers, render
 from edgedistill.report.summary import status_of
 from edgedistill.run import Run
 from edgedistill.verify.delegation import delegation
@@ -209,7 +209,9 @@ def test_a_broken_budget_ends_an_export_with_3_and_leaves_other_targets_alone(
     assert line in summary["failed"]
     assert line in (tmp_path / "runs/tiny/report.html").read_text()
     show_artifacts(document)
-    assert f"CHECK FAILED: {line}\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"CHECK FAILED: {line}\n" in shown
+    assert "student-int8.tflite: 2 partitions, left 1 PADV2; 4,105,664 MACs\n" in shown
 
     # The budget of board is not what android asked for, though it stays broken in the run.
     document = pipeline.export(tmp_path / "runs/tiny", ["android"])
@@ -233,9 +235,15 @@ def test_the_report_has_a_table_of_delegation(tiny: Path) -> None:
     table = judge.table(summary)
     assert {sum(cell.span for cell in row) for row in table.rows} == {len(table.headers)}
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
-    assert rows["student-int8.pte"] == ["1", "XnnpackBackend 31", "nothing", "2", "✓ ok"]
+    assert rows["student-int8.pte"] == ["1", "XnnpackBackend 31", "nothing", "2", "4,105,664", "✓ ok"]
     assert rows["student-int8.tflite"][2].startswith("1 PADV2 (model.maxpool): LiteRT's XNNPACK pads with zero only")
     assert "decides on the device" in rows["student-int8.mlpackage"][0]
+    assert rows["student-int8.mlpackage"][1] == "4,105,664"
+    (pte,) = [t for t in layers.tables(summary) if t.caption.startswith("student-int8.pte: the 20 of 31 layers")]
+    assert [cell.text for cell in pte.rows[0][1:]] == ["Conv2d", "XnnpackBackend", "1,179,648", "28.73%", "4,992", "8,192"]
+    assert len(pte.rows) == 20
+    text = render(summary)
+    assert all(table.caption in text for table in layers.tables(summary))
     broken = copy.deepcopy(summary)
     artifact = next(a for a in broken["artifacts"] if a["name"] == "student-int8.pte")
     artifact["budgets"][0] |= {"found": 3, "ok": False}

@@ -76,8 +76,8 @@ def show_summary(summary: dict[str, Any]) -> None:
 
 
 def show_artifacts(document: dict[str, Any]) -> None:
-    """The table of some artifacts, their broken budgets, and where the bundles are."""
-    from edgedistill.report.delegation import broken
+    """The table of some artifacts, their delegation, their broken budgets, and where the bundles are."""
+    from edgedistill.report.delegation import broken, told
     from edgedistill.report.divergence import failed
 
     screen = console()
@@ -85,6 +85,8 @@ def show_artifacts(document: dict[str, Any]) -> None:
     for a in document["artifacts"]:
         table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
     screen.print(table)
+    for a in document["artifacts"]:
+        screen.print(told(a), soft_wrap=True)
     for line in failed(document["artifacts"]) + broken(document["artifacts"]):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in document.get("bundles", {}).items():

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgedistill.report.tables import Summary, Table, by_format
-from edgedistill.report.values import Cell, integer, reason, show, verdict
+from edgedistill.report.values import Cell, get, integer, number, reason, show, verdict
 from edgedistill.run import Run
 
 _NOT_EXAMINED = "not examined; run `edgedistill verify`"
@@ -53,9 +53,21 @@ def _outside(found: Summary) -> str:
     return ", ".join(f"{count} {operator}" for operator, count in found["outside"].items())
 
 
+def told(artifact: Summary) -> str:
+    """The delegation of an artifact in one line: partitions, what is left to slower kernels, multiply-accumulates."""
+    found = artifact["delegation"]
+    if "partitions" in found:
+        left = ", ".join(f"{f['count']} {f['operator']}" for f in found["fallbacks"])
+        parts = [f"{found['partitions']} partition{'s' * (found['partitions'] != 1)}", f"left {left}" if left else "no fall-back"]
+    else:
+        parts = [reason(found)]
+    macs = number(found.get("macs"))
+    return f"{artifact['name']}: {', '.join(parts)}{'' if macs is None else f'; {integer(macs)} MACs'}"
+
+
 def table(summary: Summary) -> Table:
-    """Each artifact: partitions, who computes how many operators, what is left and why, transposes, budgets."""
-    headers = ("artifact", "partitions", "operators", "left to slower kernels", "transposes", "budgets")
+    """Each artifact: partitions, who computes how many operators, what is left and why, transposes, MACs, budgets."""
+    headers = ("artifact", "partitions", "operators", "left to slower kernels", "transposes", "MACs", "budgets")
     return Table("Delegation of each artifact", headers, [_row(artifact) for artifact in by_format(summary)])
 
 
@@ -63,7 +75,7 @@ def _row(artifact: Summary) -> list[Cell]:
     name, found = Cell(str(artifact.get("name")), "code"), artifact.get("delegation")
     if not isinstance(found, Mapping) or "partitions" not in found:
         why = reason(found)
-        return [name, Cell(f"unavailable: {why}", "unavailable", why, span=4), _budgets(artifact)]
+        return [name, Cell(f"unavailable: {why}", "unavailable", why, span=4), show(get(found, "macs"), integer), _budgets(artifact)]
     by = [f"{who} {integer(sum(counts.values()))}" for who, counts in found["operators"].items()]
     return [
         name,
@@ -71,6 +83,7 @@ def _row(artifact: Summary) -> list[Cell]:
         Cell(", ".join(by)),
         Cell("; ".join(_told(fallback) for fallback in found["fallbacks"]) or "nothing"),
         Cell(integer(sum(found["transposes"].values())), "number"),
+        show(get(found, "macs"), integer),
         _budgets(artifact),
     ]
 

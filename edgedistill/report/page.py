@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, divergence, tables
+from edgedistill.report import charts, costs, curves, delegation, divergence, layers, tables
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -71,6 +71,7 @@ def render(summary: Mapping[str, Any]) -> str:
         verdict=_verdict(summary),
         header=_header(summary),
         tables=_tables(summary),
+        layers=layers.tables(summary),
         charts=_charts(summary),
         scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
         many_classes=charts.MANY_CLASSES,
