@@ -76,7 +76,8 @@ def show_summary(summary: dict[str, Any]) -> None:
 
 
 def show_artifacts(document: dict[str, Any]) -> None:
-    """The table of some artifacts, their delegation, their broken budgets, and where the bundles are."""
+    """The table of some artifacts, their delegation and ranges, their broken budgets, and where the bundles are."""
+    from edgedistill.report import ranges
     from edgedistill.report.delegation import broken, told
     from edgedistill.report.divergence import failed
 
@@ -87,6 +88,9 @@ def show_artifacts(document: dict[str, Any]) -> None:
     screen.print(table)
     for a in document["artifacts"]:
         screen.print(told(a), soft_wrap=True)
+    # A bench has none.
+    for line in ranges.told(document["ranges"]) if "ranges" in document else []:
+        screen.print(line, soft_wrap=True)
     for line in failed(document["artifacts"]) + broken(document["artifacts"]):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in document.get("bundles", {}).items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, delegates, diverging, foreign, posttraining
+from edgedistill.pipeline import artifacts, delegates, diverging, foreign, posttraining, ranges
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -39,6 +39,7 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
         artifacts.execute(state, loaded.recipe, specs, "val")
         diverging.locate(state, specs)
         delegates.examine(state, specs, loaded.recipe.targets)
+        ranges.scan(state, specs)
         artifacts.execute(state, loaded.recipe, specs, "bench")
         artifacts.score_holdout(state, loaded.recipe, specs)
         return write_outcome(state)
@@ -77,12 +78,14 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
         artifacts.execute(state, recipe, specs, "val")
         diverging.locate(state, specs)
         delegates.examine(state, specs, targets, keep=True)
+        ranges.scan(state, specs)
         summary = write_outcome(state, targets=targets, out=out)
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
     asked = delegates.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
-    return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, "bundles": summary["bundles"]}
+    told = {key: summary[key] for key in ("ranges", "bundles")}
+    return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, **told}
 
 
 def export_model(
@@ -99,8 +102,9 @@ def verify(run_dir: Path) -> dict[str, Any]:
         artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
         diverging.locate(state, _artifacts(state))
         delegates.examine(state, _artifacts(state), [], keep=True, again=True)
+        ranges.scan(state, _artifacts(state))
         summary = write_outcome(state)
-    return {key: summary[key] for key in ("run", "status", "artifacts", "pairs")}
+    return {key: summary[key] for key in ("run", "status", "artifacts", "pairs", "ranges")}
 
 
 def verify_file(path: Path, run_dir: Path) -> dict[str, Any]:

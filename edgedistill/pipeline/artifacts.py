@@ -50,7 +50,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         chosen = [s for s in specs if s.format == name]
 
         def work(folder: Path) -> dict[str, Any]:
-            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation") for spec in chosen):
+            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
                 state.forget(later)
             return lower(chosen, state.path("programs"), folder, state.path("logs", f"export-{name}.log"), metadata)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, divergence, layers, tables
+from edgedistill.report import charts, costs, curves, delegation, divergence, layers, ranges, tables
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -78,7 +78,8 @@ def render(summary: Mapping[str, Any]) -> str:
         not_plotted=_not_plotted(summary),
         memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
         recipe=_yaml(get(summary, "recipe", "effective")),
-        why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")},
+        why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")}
+        | {"int8": reason(get(summary, "ranges", "int8"))},
     )
 
 
@@ -238,6 +239,8 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
         "pairs": tables.pairs(summary),
         "measurements": tables.measurements(summary),
         "delegation": delegation.table(summary),
+        "float16": ranges.float16(summary),
+        "int8": ranges.int8(summary),
         "quantization": costs.quantization(summary),
         "lowering": costs.lowering(summary),
         "confusions": tables.confusions(confusion.get("labels") or [], confusion.get("matrix") or []),

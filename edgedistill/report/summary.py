@@ -10,7 +10,7 @@ from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
-from edgedistill.report import delegation, divergence
+from edgedistill.report import delegation, divergence, ranges
 from edgedistill.report.twins import add_twins, compare
 from edgedistill.run import Run
 from edgedistill.teach import imageset
@@ -56,6 +56,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "teacher": _teacher(state, valid, ladder, artifacts),
         "artifacts": artifacts,
         "pairs": pairs,
+        "ranges": ranges.recorded(state, _lowered(state)),
         "curves": _curves(state, valid),
         "state": state.result("programs"),
         "lowering": _lowering(state),
@@ -292,7 +293,7 @@ def _seconds(state: Run) -> dict[str, float]:
         "distill": ("control", "student", "qat"),
         "quantize": ("programs",),
         "export": ("export-",),
-        "verify": ("val-", "delegation-"),
+        "verify": ("val-", "delegation-", "ranges-"),
         "measure": ("bench-",),
         "holdout": ("holdout",),
     }

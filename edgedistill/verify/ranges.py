@@ -1,11 +1,19 @@
-"""Layers of a Core ML program whose values endanger float16, with the sample that drives them there."""
+"""Layers of a Core ML program whose values endanger float16, with the sample that drives them there.
 
-from dataclasses import dataclass
+`python -m edgedistill.verify.ranges PACKAGE IMAGES.npy` prints what `scan` finds as JSON.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from edgedistill.export.inspect.graph import unavailable
 from edgedistill.verify import mil, mil_program
 from edgedistill.verify.mil_float16 import FLOAT16_MAX, all_finite, largest
 from edgedistill.verify.mil_ops import MOVERS
@@ -69,3 +77,30 @@ def _note(found: dict[str, LayerRange], step: Step, reach: float, sample: int) -
     if known is None or reach > known.largest:
         # A value up to 65520 is rounded to 65504.
         found[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
+
+
+def scan(path: str, images: np.ndarray) -> dict[str, Any]:
+    """The endangered `layers` of a package, and the `largest` of all, whose share tells how far off danger is; arguments as of
+    `float16_ranges`. A layer has the fields of LayerRange; `largest` and `share` are unavailable where a value is infinite."""
+    found = float16_ranges(path, images, endangered=0)
+    most = max(found, key=lambda layer: layer.share, default=None)
+    return {
+        "layers": [_told(layer) for layer in found if layer.share > ENDANGERED],
+        "largest": unavailable("every value is 0") if most is None else _told(most),
+    }
+
+
+def _told(layer: LayerRange) -> dict[str, Any]:
+    told = asdict(layer)
+    return told if isfinite(layer.largest) else told | dict.fromkeys(("largest", "share"), unavailable("the value is infinite"))
+
+
+def main() -> None:
+    """Print what was found in the package of the command line, run on the images that it names."""
+    package, images = sys.argv[1:]
+    mil_program.prepare(1)
+    print(json.dumps(scan(package, np.load(Path(images)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ class Reference(Evaluated):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of a batch of any size."""
-        return _Simulated(self.graph).run(image.double()).float()
+        return Simulated(self.graph).run(image.double()).float()
 
 
 class InFloat64(Interpreter):
@@ -46,8 +46,11 @@ class InFloat64(Interpreter):
         return value.double() if is_cast and value.is_floating_point() else value
 
 
-class _Simulated(InFloat64):
+class Simulated(InFloat64):
+    """Runs a converted graph on a float64 image, quantization included."""
+
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The operator in float64, quantization included."""
         ops = torch.ops.quantized_decomposed
         # torch's own take float32 only.
         if target == ops.quantize_per_tensor.default:
@@ -59,6 +62,7 @@ class _Simulated(InFloat64):
         return super().call_function(target, args, kwargs)
 
     def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A weight or constant in float64."""
         value = super().get_attr(target, args, kwargs)
         return value.double() if value.is_floating_point() else value
 

@@ -3,17 +3,13 @@
 `python -m edgedistill.verify.delegation FORMAT FILE` prints the report of a file as JSON.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from edgedistill.errors import DeviceFailed
+from edgedistill.verify.child import ask
 
 # Formats whose delegation this machine can see, with the module that reads them.
 READERS = {name: f"edgedistill.verify.delegation.{name}" for name in ("executorch", "litert", "onnx")}
-_TIMEOUT_S = 300
 
 
 def delegation(kind: str, path: Path) -> dict[str, Any]:
@@ -30,12 +26,4 @@ def delegation(kind: str, path: Path) -> dict[str, Any]:
 
     Raises DeviceFailed when the runtime does not open the file.
     """
-    command = [sys.executable, "-m", "edgedistill.verify.delegation", kind, str(path)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DeviceFailed(f"{path}: {kind} did not open it within {_TIMEOUT_S} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise DeviceFailed(f"{path}: {kind} does not open it: {lines[-1][:300] if lines else f'exit status {done.returncode}'}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return ask("edgedistill.verify.delegation", kind, str(path), failed=f"{path}: {kind} does not open it")

@@ -1,0 +1,92 @@
+"""The ranges of activations on val: what endangers float16, and what wastes or clips int8."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.pipeline.artifacts import parallel
+from edgedistill.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgedistill.export.programs import ArtifactSpec
+
+INT8 = "int8"
+"""What the record of the quantized state is named by; those of packages have the name of the package."""
+_IMAGES = {"int8": 256, "float16": 64}
+"""How many images of val are run; Core ML programs are executed operator by operator, one image at a time."""
+
+
+def scan(state: Run, specs: list[ArtifactSpec]) -> None:
+    """Scan the quantized state and each float16 Core ML package, in steps `ranges-int8` and `ranges-NAME`.
+
+    The images are spread evenly over val, and named by their place in it. A package that could not be run is recorded as an error.
+    """
+    packages = [s.name for s in specs if (s.format, s.precision) == ("coreml", "fp16")]
+    facts = [state.result("programs"), state.result("data")["sha256"]]
+
+    def one(name: str) -> None:
+        count = _IMAGES["int8" if name == INT8 else "float16"]
+        step = f"ranges-{name}"
+        if "error" in (state.result(step) or {}):
+            state.forget(step)
+        if name == INT8:
+            state.step(step, [*facts, count], lambda _: _levels(state, count))
+        else:
+            lowered = next(a for a in state.result("export-coreml")["artifacts"] if a["name"] == name)
+            state.step(step, [lowered["sha256"], facts[1], count], lambda _: _float16(state, name, count))
+
+    parallel("ranges", [INT8, *packages], one)
+
+
+def _sample(state: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places in val, at most `count`, and their images, float32 [n, 3, S, S]."""
+    import numpy as np
+
+    images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return places, np.array(images[places])
+
+
+def _levels(state: Run, count: int) -> dict[str, Any]:
+    from edgedistill.verify.levels import int8_levels
+    from edgedistill.verify.rungs import load_converted
+
+    places, images = _sample(state, count)
+    uses = int8_levels(load_converted(state.path("programs", "student-converted.pt2")), images)
+
+    def told(use: Any) -> dict[str, Any]:
+        return asdict(use) | {"sample": None if use.sample is None else int(places[use.sample]), "problem": use.problem}
+
+    return {
+        "images": len(images),
+        "activations": len(uses),
+        "layers": [told(use) for use in uses if use.problem],
+        "least_used": told(min(uses, key=lambda use: use.used)),
+        "most_clipped": told(max(uses, key=lambda use: use.clipped)),
+    }
+
+
+def _float16(state: Run, name: str, count: int) -> dict[str, Any]:
+    import numpy as np
+
+    from edgedistill.verify.child import ask
+
+    places, images = _sample(state, count)
+    package = state.path("export-coreml", name)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+            chosen = Path(folder, "images.npy")
+            np.save(chosen, images)
+            found = ask("edgedistill.verify.ranges", str(package), str(chosen), failed=f"{package}: its ranges could not be scanned")
+    except DeviceFailed as error:
+        return {"error": str(error)}
+    for layer in (*found["layers"], found["largest"]):
+        if "sample" in layer:
+            layer["sample"] = int(places[layer["sample"]])
+    return {"images": len(images), **found}

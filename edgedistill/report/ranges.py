@@ -1,0 +1,107 @@
+"""The ranges of activations on val: the record in the summary, the report's tables, and lines for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgedistill.report.tables import Summary, Table
+from edgedistill.report.values import Cell, figures, integer, number, percent, reason, show
+from edgedistill.run import Run
+
+_NOT_SCANNED = "not scanned; run `edgedistill verify`"
+
+
+def recorded(state: Run, lowered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The field `ranges` of the summary of a run with the artifacts `lowered`: `int8`, and `float16` by package."""
+    packages = [a["name"] for a in lowered if (a["format"], a["precision"]) == ("coreml", "fp16")]
+    return {"int8": _found(state, "int8"), "float16": {name: _found(state, name) for name in packages}}
+
+
+def _found(state: Run, name: str) -> dict[str, Any]:
+    # The module brings numpy, which drawing a report does without.
+    from edgedistill.measure.statistics import unavailable
+
+    found = state.result(f"ranges-{name}")
+    return unavailable(_NOT_SCANNED) if found is None else unavailable(found["error"]) if "error" in found else found
+
+
+def told(ranges: Mapping[str, Any]) -> list[str]:
+    """A line on int8, and one on each float16 package."""
+    lines = []
+    found = ranges["int8"]
+    if "unavailable" in found:
+        lines.append(f"int8 ranges: unavailable: {reason(found)}")
+    else:
+        names = [f"{layer['name']} ({layer['problem']})" for layer in found["layers"]]
+        count = f"{len(names)} of {found['activations']} activations waste levels or clip" + (f": {', '.join(names)}" if names else "")
+        lines.append(f"int8 ranges: {count}; on {found['images']} images")
+    for name, scanned in ranges["float16"].items():
+        lines.append(f"{name}: " + (f"ranges unavailable: {reason(scanned)}" if "unavailable" in scanned else _float16_line(scanned)))
+    return lines
+
+
+def _float16_line(found: Mapping[str, Any]) -> str:
+    layers, largest = [layer["name"] for layer in found["layers"]], found["largest"]
+    danger = f"{len(layers)} layers past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
+    value, share = show(largest.get("largest"), figures).text, show(largest.get("share"), percent).text
+    return f"{danger}the largest value, {value} in {largest.get('name')}, is at {share} of float16's range; on {found['images']} images"
+
+
+def float16(summary: Summary) -> Table:
+    """The layers of each float16 package that go past a quarter of the range, or the one that goes farthest where none does."""
+    rows = []
+    packages = (summary.get("ranges") or {}).get("float16") or {}
+    images = {found["images"] for found in packages.values() if "images" in found}
+    for package, found in packages.items():
+        name = Cell(str(package), "code")
+        if "layers" not in found:
+            rows.append([name, Cell(f"unavailable: {reason(found)}", "unavailable", reason(found), span=6)])
+            continue
+        told_of = found["layers"] or [found["largest"]]
+        rows += [[name, *_float16_row(layer, endangered=bool(found["layers"]))] for layer in told_of]
+    headers = ("package", "layer", "operator", "largest value", "share of 65504", "val image", "result")
+    return Table(f"What could leave float16's range{_on(images)}", headers, rows)
+
+
+def _float16_row(layer: Mapping[str, Any], *, endangered: bool) -> list[Cell]:
+    if endangered:
+        result = Cell("✗ overflows" if layer.get("overflows") else "✗ past a quarter", "failed")
+    else:
+        result = Cell("✓ the farthest; none past a quarter", "ok")
+    return [
+        Cell(str(layer.get("name")), "code"),
+        Cell(str(layer.get("operator")), "code"),
+        show(layer.get("largest"), figures),
+        show(layer.get("share"), percent),
+        show(layer.get("sample"), integer),
+        result,
+    ]
+
+
+def int8(summary: Summary) -> Table:
+    """The activations that waste levels or clip, or where there is none that of the fewest levels and that which clips most."""
+    found = (summary.get("ranges") or {}).get("int8") or {}
+    headers = ("activation", "operator", "range of int8", "levels in use", "clipped", "largest value", "val image", "result")
+    if "layers" not in found:
+        return Table("Levels of int8 in use", headers, [])
+    caption = f"Levels of int8 in use{_on({found['images']})}"
+    layers = found["layers"] or list({layer["name"]: layer for layer in (found["least_used"], found["most_clipped"])}.values())
+    return Table(caption, headers, [_int8_row(layer) for layer in layers])
+
+
+def _on(images: set[int]) -> str:
+    return f", on {', '.join(map(str, images))} images of val" if images else ""
+
+
+def _int8_row(layer: Mapping[str, Any]) -> list[Cell]:
+    low, high = (figures(number(layer.get(end)) or 0) for end in ("low", "high"))
+    problem = layer.get("problem")
+    return [
+        Cell(str(layer.get("name")), "code"),
+        Cell(str(layer.get("operator")), "code"),
+        Cell(f"{low} to {high}", "number"),
+        show(layer.get("used"), percent),
+        show(layer.get("clipped"), percent),
+        show(layer.get("largest"), figures),
+        Cell("–") if layer.get("sample") is None else show(layer.get("sample"), integer),
+        Cell(f"✗ {problem}", "failed") if problem else Cell("✓ ok", "ok"),
+    ]

@@ -1,0 +1,26 @@
+"""Asks a module of `verify` in a process of its own, since runtimes crash and converters take seconds to import."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from edgedistill.errors import DeviceFailed
+
+_TIMEOUT_S = 300
+
+
+def ask(module: str, *arguments: str, failed: str) -> Any:
+    """What `python -m module arguments` prints in its last line, read as JSON.
+
+    Raises DeviceFailed, with `failed` before the reason, when the process fails or gives no answer within 300 s.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeviceFailed(f"{failed}: no answer within {_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise DeviceFailed(f"{failed}: {lines[-1][:300] if lines else f'exit status {done.returncode}'}")
+    return json.loads(done.stdout.splitlines()[-1])
