@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedistill.export.programs import ArtifactSpec
+from edgedistill.pipeline import ranges as pipeline
+from edgedistill.report import ranges as report
+from edgedistill.run import Run
 from edgedistill.verify import mil, mil_float16, mil_program
 from edgedistill.verify.mil_float16 import Watch, load_watched
 from edgedistill.verify.ranges import float16_ranges
@@ -121,3 +125,33 @@ def test_endangered_layers_are_listed_with_the_sample(kind: str, images: np.ndar
     assert (layer.name, layer.largest, layer.sample, layer.overflows) == ("beyond", 22500.0, 0, False)
     assert float16_ranges(path, images[:BRIGHT], endangered=0.5) == []
     assert [layer.name for layer in float16_ranges(path, images, endangered=0.003)] == ["far", "beyond", "back", "clipped"]
+
+
+def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = Run(tmp_path / "run")
+    spec = ArtifactSpec("coreml", "fp16")
+    # Every second of these images is run.
+    val = np.repeat(images[:1], 127, axis=0)
+    val[2 * BRIGHT] = images[BRIGHT]
+
+    def exported(folder: Path) -> dict[str, Any]:
+        Path(half(folder, clipped(np.float16))).rename(folder / spec.name)
+        return {"artifacts": [{"name": spec.name, "sha256": "x"}]}
+
+    state.path("steps").mkdir(parents=True)
+    state.step("data", None, lambda _: {"sha256": "x"})
+    state.step("programs", None, lambda folder: np.save(folder / "val.npy", val))
+    state.step("export-coreml", None, exported)
+    monkeypatch.setattr(pipeline, "_levels", lambda *_: {"layers": []})
+    pipeline.scan(state, [spec])
+    summary = {"ranges": report.recorded(state, [{"name": spec.name, "format": "coreml", "precision": "fp16"}])}
+    found = summary["ranges"]["float16"][spec.name]
+    assert found["images"] == 64
+    (layer,) = found["layers"]
+    assert layer == found["largest"]
+    assert (layer["name"], layer["operator"], layer["largest"], layer["sample"]) == ("beyond", "mul", 78750.0, 2 * BRIGHT)
+    (row,) = report.float16(summary).rows
+    assert [cell.text for cell in row] == [spec.name, "beyond", "mul", "78,750", "120.22%", "4", "✗ overflows"]
+    assert report._float16_line(found).startswith("1 layer past a quarter of float16's range: beyond; the largest value, 78,750")

@@ -41,7 +41,7 @@ def told(ranges: Mapping[str, Any]) -> list[str]:
 
 def _float16_line(found: Mapping[str, Any]) -> str:
     layers, largest = [layer["name"] for layer in found["layers"]], found["largest"]
-    danger = f"{len(layers)} layers past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
+    danger = f"{len(layers)} layer{'s' * (len(layers) != 1)} past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
     value, share = show(largest.get("largest"), figures).text, show(largest.get("share"), percent).text
     return f"{danger}the largest value, {value} in {largest.get('name')}, is at {share} of float16's range; on {found['images']} images"
 
