@@ -108,6 +108,21 @@ def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
             assert largest["activation_bytes"] * 144 == largest["macs"], kind
 
 
+def test_blocked_convolutions_of_onnx_runtime_have_their_macs(tmp_path: Path) -> None:
+    weights = {"wide": [32, 16, 3, 3], "deep": [32, 1, 3, 3]}
+    nodes = [
+        helper.make_node("Conv", ["x", "wide"], ["c"], pads=[1] * 4),
+        helper.make_node("Conv", ["c", "deep"], ["y"], group=32),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.FLOAT, shape, [0.5] * prod(shape)) for name, shape in weights.items()]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 16, 8, 8]), ("y", [1, 32, 6, 6]))]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "x.onnx")
+    found = delegation("onnx", tmp_path / "x.onnx")
+    assert [layer["macs"] for layer in found["layers"] if layer["operator"] == "Conv"] == [32 * 64 * 144, 32 * 36 * 9]
+    assert found["bytes"] == 4 * (32 * 144 + 32 * 9)
+
+
 def test_a_float_file_has_nothing_to_fall_back_from(tiny: Path) -> None:
     found = delegation("onnx", tiny / "runs/tiny/export-onnx/student-fp32.onnx")
     assert found["fallbacks"] == []

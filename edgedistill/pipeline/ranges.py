@@ -58,7 +58,7 @@ def _levels(state: Run, count: int) -> dict[str, Any]:
     from edgedistill.verify.rungs import load_converted
 
     places, images = _sample(state, count)
-    uses = int8_levels(load_converted(state.path("programs", "student-converted.pt2")), images)
+    uses = int8_levels(load_converted(state.path("programs", "student-reference.pt2")), images)
 
     def told(use: Any) -> dict[str, Any]:
         return asdict(use) | {"sample": None if use.sample is None else int(places[use.sample]), "problem": use.problem}

@@ -46,7 +46,7 @@ class LevelUse:
 
 
 def int8_levels(converted: GraphModule, images: np.ndarray) -> list[LevelUse]:
-    """Each activation of a converted program, in the order of the program.
+    """Each activation of a converted program that takes batches, in the order of the program.
 
     images: float32 [N, 3, H, W] in 0..1. Computed in float64, where a value before it is quantized is what an integer kernel holds in its
     accumulator; those that are quantized are rounded, as there.
@@ -75,6 +75,11 @@ class _Levels(Simulated):
         self.found: dict[Node, _Found] = {}
         self.first = 0
         self.batch = 0
+        # A constant of the program, such as a class token, is the same for all images.
+        self.of_images: set[Node] = set()
+        for node in graph.graph.nodes:
+            if node.op == "placeholder" or self.of_images.intersection(node.all_input_nodes):
+                self.of_images.add(node)
 
     def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         image = super().placeholder(target, args, kwargs)
@@ -89,12 +94,10 @@ class _Levels(Simulated):
             found = self.found.setdefault(n, _Found(torch.zeros(high - low + 3, dtype=torch.int64)))
             steps = (torch.round(x / scale) + (zero_point - low + 1)).clamp(0, high - low + 2)
             found.counts += torch.bincount(steps.flatten().long(), minlength=high - low + 3)
-            self._note(found, x)
+            self._note(found, x, n in self.of_images and len(x) % self.batch == 0)
         return super().run_node(n)
 
-    def _note(self, found: _Found, x: Tensor) -> None:
-        # A constant of the program, such as a class token, is the same for all images.
-        by_image = x.ndim > 0 and len(x) % self.batch == 0
+    def _note(self, found: _Found, x: Tensor, by_image: bool) -> None:
         rows = x.reshape(self.batch, -1) if by_image else x.reshape(1, -1)
         magnitudes = rows.abs().amax(1)
         row = int(magnitudes.argmax())
