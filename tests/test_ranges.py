@@ -75,7 +75,7 @@ class Token(nn.Module):
         self.token = nn.Parameter(torch.ones(1, 1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image.flatten(1) + quantized(self.token.expand(len(image), -1), STEP)
+        return image.flatten(1) + quantized(self.token.expand(torch.ops.aten.sym_size.int(image, 0), -1), STEP)
 
 
 def test_a_constant_belongs_to_no_image(images: np.ndarray) -> None:

@@ -75,10 +75,11 @@ class _Levels(Simulated):
         self.found: dict[Node, _Found] = {}
         self.first = 0
         self.batch = 0
-        # A constant of the program, such as a class token, is the same for all images.
+        # A constant of the program, such as a class token, is the same for all images, though it is repeated for each.
         self.of_images: set[Node] = set()
         for node in graph.graph.nodes:
-            if node.op == "placeholder" or self.of_images.intersection(node.all_input_nodes):
+            computed = self.of_images.intersection(node.all_input_nodes) and node.target != torch.ops.aten.sym_size.int
+            if node.op == "placeholder" or computed:
                 self.of_images.add(node)
 
     def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
