@@ -110,15 +110,17 @@ def verify(
 
 @app.command()
 def bench(
-    run_folder: RunFolder = None,
+    run_or_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|FILE]", help="A run's folder, the newest when not given, or a model file.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Where to measure; local is this machine.")] = "local",
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Measure every artifact of a run on this machine."""
+    """Measure every artifact of a run, or one model file, on this machine."""
     from edgedistill.cli import artifacts
 
-    artifacts.bench(run_folder, runs_dir, device=device, as_json=as_json)
+    artifacts.bench(run_or_file, runs_dir, device=device, as_json=as_json)
 
 
 @app.command()

@@ -112,16 +112,37 @@ def _accuracy(score: dict[str, Any]) -> str:
     return f"{100 * score['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def bench(run_folder: Path | None, runs_dir: Path, *, device: str, as_json: bool) -> None:
-    """Measure again."""
+def bench(run_or_file: Path | None, runs_dir: Path, *, device: str, as_json: bool) -> None:
+    """Measure a run again, or a file."""
+    file = run_or_file if run_or_file is not None and _is_model(run_or_file) else None
 
     def work() -> dict[str, Any]:
         check_device(device)
         from edgedistill import pipeline
 
-        return pipeline.bench(_folder(run_folder, runs_dir))
+        return pipeline.bench_file(file) if file is not None else pipeline.bench(_folder(run_or_file, runs_dir))
 
-    finish(as_json, work, show_artifacts)
+    finish(as_json, work, show_artifacts if file is None else _show_measured)
+
+
+def _show_measured(document: dict[str, Any]) -> None:
+    latency = document["latency_ms"]
+    for warning in document["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, float32 {document['input']}")
+    if "unavailable" in latency:
+        print(f"FAILED: {latency['unavailable']}")
+        return
+    low, high = document["median_interval_ms"]
+    p95 = latency["p95"]
+    tail = f"p95 {p95:.3f} ms" if isinstance(p95, float) else f"p95 unavailable ({p95['unavailable']})"
+    steady = "" if document["steady"] else ", not steady after the warm-up"
+    print(f"p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], {tail}, {latency['n']} samples, {document['threads']} thread(s){steady}")
+    peak = document["peak_rss_mb"]
+    memory = f"{peak:.1f} MiB" if isinstance(peak, float) else f"unavailable ({peak['unavailable']})"
+    load = document["load_ms"]
+    print(f"load {load['cold']:.1f} ms cold, {load['warm']:.1f} ms warm; first inference {document['first_inference_ms']:.1f} ms")
+    print(f"peak memory {memory}")
 
 
 def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: bool) -> None:

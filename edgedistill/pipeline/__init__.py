@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, delegates, diverging, foreign, posttraining, ranges
+from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, posttraining, ranges
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -119,6 +119,11 @@ def bench(run_dir: Path) -> dict[str, Any]:
         artifacts.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
         summary = write_outcome(state)
     return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
+
+
+def bench_file(path: Path) -> dict[str, Any]:
+    """Measure one model file on this machine."""
+    return benchfile.bench(path)
 
 
 def report(run_dir: Path) -> Path:

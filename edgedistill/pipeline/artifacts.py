@@ -23,6 +23,8 @@ ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "lit
     "onnx": "edgedistill.runtimes.onnxruntime",
     "coreml": "edgedistill.verify.mil",
 }
+FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"} | {"ort": ADAPTERS["onnx"]}
+"""What runs a file that is not of a run, by the format that `inspect` tells."""
 # Rounds after each operation, so that what overflows on a phone does so here.
 FLOAT16_COREML = "edgedistill.verify.mil_float16"
 _TIMEOUT_S = 900.0

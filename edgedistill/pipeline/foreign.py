@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
+from edgedistill.pipeline.artifacts import ADAPTERS, FILE_ADAPTERS, FLOAT16_COREML
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
 
-_ORT = {"ort": ADAPTERS["onnx"]}
 _QUANTIZED = {"int8", "uint8"}
 _TIMEOUT_S = 900.0
 
@@ -119,7 +118,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> t
 
     from edgedistill.measure import local
 
-    adapter, executor = (ADAPTERS | _ORT)[facts["format"]], "own_runtime"
+    adapter, executor = (ADAPTERS | FILE_ADAPTERS)[facts["format"]], "own_runtime"
     if facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
         adapter, executor = (FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")

@@ -1,0 +1,65 @@
+"""One model file, measured on this machine without a run around it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.pipeline.artifacts import FILE_ADAPTERS
+
+_TIMEOUT_S = 900.0
+_FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
+
+
+def bench(path: Path) -> dict[str, Any]:
+    """Measure the classifier `path` with a random image, as `bench` of a run measures an artifact; see docs/cli.md for the document.
+
+    Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one float32
+    image. A runtime that fails is `runtime_failed` in the document.
+    """
+    import numpy as np
+
+    from edgedistill.export.inspect import inspect
+    from edgedistill.measure import local
+    from edgedistill.measure.runner.facts import machine
+    from edgedistill.recipe.schema import Measure
+
+    facts = inspect(path)
+    if facts["format"] not in FILE_ADAPTERS:
+        raise UserError(f"{path} is a Core ML package, which runs on Apple devices only; expected a .pte, .tflite, .onnx or .ort")
+    shape, measure = _shape(path, facts), Measure()
+    document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}, "input": shape}
+    document |= {"device": "local", "threads": measure.threads, "environment": machine()}
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+        inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
+        np.save(inputs, np.random.default_rng(0).random(shape, np.float32))
+        try:
+            done = local.execute(
+                FILE_ADAPTERS[facts["format"]], path, inputs, outputs=None, threads=measure.threads,
+                bench={**measure.model_dump(exclude={"threads"}), "relative_width": 0.01}, log=log, timeout_s=_TIMEOUT_S,
+            )  # fmt: skip
+        except DeviceFailed as error:
+            # The log goes with the folder; its last line is in the message.
+            missing = {"value": None, "unavailable": str(error).removesuffix(f". The log is {log}")}
+            return document | {"status": "runtime_failed"} | dict.fromkeys(_FIGURES, missing)
+    return document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES}
+
+
+def _shape(path: Path, facts: dict[str, Any]) -> list[int]:
+    """The shape of the file's only input, with a batch of 1 where the file leaves it open."""
+    ports = facts["inputs"]
+    if len(ports) != 1:
+        raise UserError(f"{path} has {len(ports)} inputs, expected one float32 image")
+    kind, shape = ports[0]["type"], ports[0]["shape"]
+    if kind != "float32" or not isinstance(shape, list):
+        said = kind if isinstance(kind, str) else "an unknown type"
+        raise UserError(
+            f"{path} takes {said} of shape {shape if isinstance(shape, list) else 'unknown'}, expected float32 of a known shape"
+        )
+    if len(shape) != 4:
+        raise UserError(f"{path} takes float32 {shape}, expected an image [1, channels, height, width] or [1, height, width, channels]")
+    if unknown := [str(size) for size in shape[1:] if not isinstance(size, int) or size < 1]:
+        raise UserError(f"{path} takes float32 {shape}, expected sizes for {', '.join(unknown)}; export it with a fixed shape")
+    return [1, *shape[1:]]

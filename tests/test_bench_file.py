@@ -1,0 +1,65 @@
+"""`edgedistill bench FILE`: measured alone, and one clear error for what can't be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from conftest import edgedistill
+from onnx import TensorProto, helper
+
+from edgedistill import pipeline
+from edgedistill.errors import UserError
+
+
+def save(path: Path, operator: str = "Flatten", kind: int = TensorProto.FLOAT, shape: Any = ("batch", 3, 8, 8), inputs: int = 1) -> Path:
+    ports = [helper.make_tensor_value_info(f"x{i}", kind, shape) for i in range(inputs)]
+    output = helper.make_tensor_value_info("y", kind, ("batch", "features"))
+    domain = "" if operator == "Flatten" else "made.up"
+    node = helper.make_node(operator, ["x0"], ["y"], domain=domain)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("made.up", 1)]
+    onnx.save(helper.make_model(helper.make_graph([node], "g", ports, [output]), opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_a_file_is_measured_without_a_run(tmp_path: Path) -> None:
+    save(tmp_path / "model.onnx")
+    done = edgedistill("bench", "model.onnx", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["status"], document["format"], document["input"]) == ("ok", "onnx", [1, 3, 8, 8])
+    assert 0 < document["latency_ms"]["p50"] < 50
+    assert document["latency_ms"]["n"] >= 50
+    assert document["median_interval_ms"][0] <= document["latency_ms"]["p50"] <= document["median_interval_ms"][1]
+    assert set(document["versions"]) == {"onnxruntime"}
+
+
+def test_a_runtime_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
+    document = pipeline.bench_file(save(tmp_path / "model.onnx", operator="Unheard"))
+    assert document["status"] == "runtime_failed"
+    assert "Unheard" in document["latency_ms"]["unavailable"]
+    assert "The log is" not in document["latency_ms"]["unavailable"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"inputs": 2}, "has 2 inputs, expected one float32"),
+        ({"kind": TensorProto.INT64}, "takes int64"),
+        ({"shape": (1, 3, "height", 8)}, "expected sizes for height"),
+        ({"shape": (1, 8)}, "expected an image"),
+    ],
+)
+def test_an_input_that_is_not_one_float32_of_known_shape_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        pipeline.bench_file(save(tmp_path / "model.onnx", **options))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.pte", b""), ("a.tflite", b"\x1c\0\0\0TFL3" + b"\1" * 40), ("a.onnx", b"GGUF"), ("a.txt", b"x")]
+)
+def test_damaged_empty_and_foreign_files_are_one_error(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"expected|Expected"):
+        pipeline.bench_file(tmp_path / name)
