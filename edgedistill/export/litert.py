@@ -1,10 +1,13 @@
 """LiteRT: a .tflite with float32 input and output; int8 in the form that LiteRT's XNNPACK delegate takes whole."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from torch.export import ExportedProgram
 
 from edgedistill.files import replacing, write_bytes
+from edgedistill.quantize.graph import WEIGHTED
 
 
 def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
@@ -19,10 +22,41 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         # Names the scheme, so that the converter fuses quantize and dequantize into int8 operators; the scales stay the trained ones.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
-    model = litert_torch.convert(program.module(), example, quant_config=config)
+    with _strict() if config and _has_float_layers(program) else nullcontext():
+        model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:
         model.export(str(temporary))
     write_bytes(path, float_io(path.read_bytes()))
+
+
+def _has_float_layers(program: ExportedProgram) -> bool:
+    """Whether a layer reads a dequantized value, and weights that are none."""
+    quantized = {node.name for node in program.graph.nodes if "dequantize" in str(node.target)}
+    layers = [node for node in program.graph.nodes if node.target in WEIGHTED]
+    return any(str(node.args[0]) in quantized and str(node.args[1]) not in quantized for node in layers)
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Lets the converter quantize only what is quantized: it would do so as well with float weights between int8 values.
+
+    Its switch for that is no argument of litert_torch 0.10. Int8 programs are converted without it, which gives smaller files.
+    """
+    from litert_torch._convert import litert_converter
+
+    api = litert_converter.converter_api_ext
+    make = api.ConvertToTFLConfig
+
+    def strict():  # type: ignore[no-untyped-def]
+        config = make()
+        config.strict_qdq_mode = True
+        return config
+
+    api.ConvertToTFLConfig = strict
+    try:
+        yield
+    finally:
+        api.ConvertToTFLConfig = make
 
 
 def float_io(data: bytes) -> bytes:

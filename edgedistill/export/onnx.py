@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.files import write_bytes
 
 _OPSET = 18
@@ -27,6 +28,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         shift_activations(model)
         drop_clips(model)
         separate_zero_points(model)
+        keep_floats(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())

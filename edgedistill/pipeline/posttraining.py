@@ -45,9 +45,9 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
                 f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})"
             ) from error
         quantized = convert(observed)
-        done = programs.save(quantized, rungs, {}, images, folder) | {"temperature": {"student": 1.0, "int8": 1.0}}
+        done = programs.save(quantized, rungs, {}, images, folder, mixed=recipe.quantize.mixed)
         _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale)
-        return done
+        return done | {"temperature": {"student": 1.0, "int8": 1.0}}
 
     programs.step(state, [student, images.sha256, recipe.quantize.model_dump()], work)
 

@@ -33,20 +33,34 @@ def step(state: Run, inputs: list[Any], work: Callable[[Path], dict[str, Any]]) 
 
 
 def save(
-    quantized: QuantizedState, rungs: Mapping[str, Preprocessed], simulated: Mapping[str, nn.Module], images: ImageSet, folder: Path
+    quantized: QuantizedState,
+    rungs: Mapping[str, Preprocessed],
+    simulated: Mapping[str, nn.Module],
+    images: ImageSet,
+    folder: Path,
+    *,
+    mixed: str,
 ) -> dict[str, Any]:
     """Save the student, rung `student` of `rungs`, and its quantized state as programs, and score everything on val.
 
-    simulated: rungs between the student and the state.
+    simulated: rungs between the student and the state. mixed: `quantize.mixed` of the recipe.
     """
+    import numpy as np
+
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.verify.mixed_precision import examine
     from edgedistill.verify.rungs import references, score
 
-    size = images.images.shape[-1]
+    size, val = images.images.shape[-1], images.indices["val"]
     score({**rungs, **simulated, **references(quantized.converted)}, images, "val", folder)
+    labels = images.labels[val] if images.classes else None
+    student, integer = (np.load(folder / f"{name}.npy") for name in ("student", "integer"))
+    quantized, sensitivity = examine(quantized, images.images[val], labels, student, integer, apply=mixed == "auto")
+    if sensitivity["applied"]:
+        score(references(quantized.converted), images, "val", folder)
     save_program(plain_batchnorm(rungs["student"]), size, folder / "student-float.pt2")
     save_program(quantized.converted, size, folder / "student-converted.pt2")
     save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
     save_program(quantized.converted, size, folder / "student-reference.pt2", any_batch=True)
-    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "sensitivity": sensitivity}

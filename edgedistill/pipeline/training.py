@@ -126,10 +126,10 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
             teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, state.path("teacher"))
             save_program(plain_batchnorm(teacher), size, folder / "teacher-float.pt2")
         simulated = {"fake_quant": Tempered(module, quantized.temperature)}
-        return programs.save(quantized, rungs, simulated, images, folder) | {"temperature": temperature}
+        return programs.save(quantized, rungs, simulated, images, folder, mixed=recipe.quantize.mixed) | {"temperature": temperature}
 
     trained = [state.result(s) for s in (*recipe.teacher_steps, "teaching", "student", "qat", "control")]
-    programs.step(state, [*trained, plan.calibrate], work)
+    programs.step(state, [*trained, plan.calibrate, recipe.quantize.mixed], work)
 
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:

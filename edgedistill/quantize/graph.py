@@ -12,6 +12,8 @@ PASSING = (
     _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
 )  # fmt: skip
 
+WEIGHTED = (_ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.linear.default)
+
 
 def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
     """The call nodes of `graph` whose target is one of `targets`, in execution order."""
@@ -26,6 +28,25 @@ def tensor_of(graph: GraphModule, argument: object) -> torch.Tensor:
     for part in str(argument.target).split("."):
         value = getattr(value, part)
     return value.detach()  # type: ignore[attr-defined]
+
+
+def output_of(graph: GraphModule) -> Node:
+    """The node whose value is the logits."""
+    return next(n for n in graph.graph.nodes if n.op == "output").all_input_nodes[0]
+
+
+def logits_layer(graph: GraphModule) -> tuple[Node | None, list[Node]]:
+    """The layer that gives the logits and the quantize and dequantize nodes behind it, last first; (None, []) where more is computed."""
+    ops = torch.ops.quantized_decomposed
+    steps: list[Node] = []
+    node = output_of(graph)
+    while node.target not in WEIGHTED:
+        if node.target in (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default):
+            steps.append(node)
+        elif node.target not in PASSING:
+            return None, []
+        node = node.all_input_nodes[0]
+    return node, steps
 
 
 def float32(value: Any) -> float:

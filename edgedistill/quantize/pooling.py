@@ -8,6 +8,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
+_NAME = "pooling_"
 
 
 def pool_by_convolution(graph: GraphModule) -> int:
@@ -23,7 +24,7 @@ def pool_by_convolution(graph: GraphModule) -> int:
         if window is None:
             continue
         kernel, stride, padding, channels = window
-        name = f"pooling_{count}_weight"
+        name = f"{_NAME}{count}_weight"
         weights = torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1]))
         graph.register_buffer(name, weights)
         with graph.graph.inserting_before(node):
@@ -37,6 +38,11 @@ def pool_by_convolution(graph: GraphModule) -> int:
         count += 1
     graph.recompile()
     return count
+
+
+def is_pooling(weight: object) -> bool:
+    """Whether the node `weight` holds the weights of such a convolution."""
+    return isinstance(weight, Node) and str(weight.target).startswith(_NAME)
 
 
 def _window(node: Node) -> tuple[list[int], list[int], list[int], int] | None:

@@ -9,9 +9,18 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_batchnorm
-from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.graph import WEIGHTED, operators, output_of, tensor_of
+from edgedistill.quantize.pooling import is_pooling
 from edgedistill.quantize.temperature import divide_logits
 from edgedistill.quantize.ties import break_ties, separate_means
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weight and bias of a layer as they were trained, batch norm and temperature in them, before they were put on their grids."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -20,9 +29,10 @@ class QuantizedState:
 
     converted: int8 weights are folded constants. Input float32 [N, 3, H, W], output float32 logits.
     unfolded:  the same program with float weights on the int8 grid behind quantize and dequantize, which LiteRT needs.
-    output_scale: the LSB of the logits, in logits.
+    output_scale: the LSB of the logits, in logits; the one that they had where the last layer was left in floating point (`mixed`).
     sha256: hash over every weight, scale, zero point and bias, in execution order.
     temperature: what the logits were divided by; 1 where it could not be folded into the last layer.
+    trained: the layers that were quantized, but for average pooling, by the names of their nodes in both forms.
     """
 
     converted: GraphModule
@@ -30,6 +40,7 @@ class QuantizedState:
     output_scale: float
     sha256: str
     temperature: float
+    trained: dict[str, Trained]
 
 
 def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
@@ -37,8 +48,7 @@ def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
 
     temperature: the state's logits are those of the graph divided by it, where its last layer can take it in; see `temperature`.
     """
-    from torchao.quantization.pt2e.constant_fold import constant_fold
-    from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint, convert_pt2e
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     graph = copy.deepcopy(prepared)
     fold_batchnorm(graph)
@@ -46,18 +56,32 @@ def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
     folded = temperature if divide_logits(unfolded, temperature) else 1.0
     break_ties(unfolded)
     separate_means(unfolded)
+    trained = _trained(unfolded)
     round_weights(unfolded)
-    # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion, and biases are rounded once.
+    # Before the weights are folded, so that biases are rounded once for both forms.
     round_biases(unfolded)
+    return state_of(unfolded, float(_qparams(unfolded, output_of(unfolded))[0]), folded, trained)
+
+
+def state_of(unfolded: GraphModule, output_scale: float, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
+    """The state of a program whose weights and biases are settled; see `QuantizedState`."""
+    from torchao.quantization.pt2e.constant_fold import constant_fold
+    from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint
+
+    # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion.
     converted = copy.deepcopy(unfolded)
     constant_fold(converted, _quant_node_constraint)
-    tensors = state_tensors(converted)
-    return QuantizedState(converted, unfolded, float(tensors["output.scale"]), digest(tensors), folded)
+    return QuantizedState(converted, unfolded, output_scale, digest(state_tensors(converted)), temperature, trained)
 
 
-def _weighted() -> tuple[object, ...]:
-    aten = torch.ops.aten
-    return (aten.conv2d.default, aten.conv2d.padding, aten.linear.default)
+def _trained(unfolded: GraphModule) -> dict[str, Trained]:
+    layers = {}
+    for node in operators(unfolded, WEIGHTED):
+        weight = node.args[1].args[0].args[0] if _is_quantized(node) else None  # type: ignore[union-attr]
+        if weight is not None and not is_pooling(weight):
+            bias = node.args[2] if len(node.args) > 2 else None
+            layers[node.name] = Trained(tensor_of(unfolded, weight), tensor_of(unfolded, bias) if isinstance(bias, Node) else None)
+    return layers
 
 
 def _dequantize() -> tuple[tuple[object, ...], tuple[object, ...]]:
@@ -106,7 +130,7 @@ def round_biases(graph: GraphModule) -> int:
     point would keep it unrounded, and PyTorch and the runtimes would compute two different models.
     """
     count = 0
-    for node in operators(graph, _weighted()):
+    for node in operators(graph, WEIGHTED):
         if len(node.args) < 3 or not isinstance(node.args[2], Node) or not _is_quantized(node):
             continue
         bias = tensor_of(graph, node.args[2])
@@ -127,21 +151,27 @@ def _bias_scale(graph: GraphModule, node: Node) -> torch.Tensor:
 def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
     """Everything that defines the quantized program, by operator in execution order.
 
-    For operator i: `i.input_scale`, `i.input_zero_point`, `i.weight` (int8), `i.weight_scale`, `i.bias` (int32);
-    for the logits: `output.scale`, `output.zero_point`; all pairs of activations: `activations` [n, 2] float64.
+    For operator i: `i.input_scale`, `i.input_zero_point`, `i.weight` (int8), `i.weight_scale`, `i.bias` (int32), or where it computes in
+    floating point `i.weight` and `i.bias` (float32); for the logits: `output.scale`, `output.zero_point`, unless they are not quantized;
+    all pairs of activations: `activations` [n, 2] float64.
     """
     tensors: dict[str, torch.Tensor] = {}
-    for index, node in enumerate(n for n in operators(converted, _weighted()) if _is_quantized(n)):
-        weight = node.args[1]
+    for index, node in enumerate(operators(converted, WEIGHTED)):
+        weight, has_bias = node.args[1], len(node.args) > 2 and isinstance(node.args[2], Node)
+        if not _is_quantized(node):
+            constants = {"weight": weight, **({"bias": node.args[2]} if has_bias else {})}
+            # A product of two activations has no constants.
+            tensors |= {f"{index}.{k}": tensor_of(converted, v) for k, v in constants.items() if isinstance(v, Node) and v.op == "get_attr"}
+            continue
         tensors[f"{index}.input_scale"], tensors[f"{index}.input_zero_point"] = _qparams(converted, node.args[0])
         tensors[f"{index}.weight"] = tensor_of(converted, weight.args[0])  # type: ignore[union-attr]
         tensors[f"{index}.weight_scale"] = _qparams(converted, weight)[0]
-        if len(node.args) > 2 and isinstance(node.args[2], Node):
+        if has_bias:
             scaled = tensor_of(converted, node.args[2]).double() / _bias_scale(converted, node)
             tensors[f"{index}.bias"] = scaled.round().to(torch.int32)
-    output = next(n for n in converted.graph.nodes if n.op == "output").all_input_nodes[0]
-    tensors["output.scale"], tensors["output.zero_point"] = _qparams(converted, output)
     per_tensor, _ = _dequantize()
+    if (output := output_of(converted)).target in per_tensor:
+        tensors["output.scale"], tensors["output.zero_point"] = _qparams(converted, output)
     pairs = [[float(value) for value in _qparams(converted, node)] for node in operators(converted, per_tensor)]
     tensors["activations"] = torch.tensor(pairs, dtype=torch.float64)
     return tensors

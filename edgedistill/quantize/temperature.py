@@ -4,10 +4,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import PASSING, float32, tensor_of
-
-_ATEN = torch.ops.aten
-_WEIGHTED = (_ATEN.linear.default, _ATEN.conv2d.default, _ATEN.conv2d.padding)
+from edgedistill.quantize.graph import float32, logits_layer, tensor_of
 
 
 def divide_classifier(model: nn.Module, temperature: float) -> bool:
@@ -28,16 +25,9 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     every multiplier between scales stays, so the int8 program is the same, and only the meaning of its output's steps changes.
     """
     ops = torch.ops.quantized_decomposed
-    steps: list[Node] = []
-    node = next(n for n in graph.graph.nodes if n.op == "output").all_input_nodes[0]
-    while node.target not in _WEIGHTED:
-        if node.target in (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default):
-            steps.append(node)
-        elif node.target not in PASSING:
-            return False
-        node = node.all_input_nodes[0]
-    dequantize = node.args[1]
-    if not steps or not isinstance(dequantize, Node) or dequantize.target != ops.dequantize_per_channel.default:
+    node, steps = logits_layer(graph)
+    dequantize = node.args[1] if node is not None and steps else None
+    if node is None or not isinstance(dequantize, Node) or dequantize.target != ops.dequantize_per_channel.default:
         return False
     quantize = dequantize.args[0]
     assert isinstance(quantize, Node)

@@ -1,5 +1,7 @@
 """The quantize part of a recipe."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from edgedistill.recipe.base import Config
@@ -10,4 +12,8 @@ class Quantize(Config):
 
     calibration: int = Field(
         512, ge=1, le=1_000_000, description="Training images that show the ranges of activations where nothing is trained (distill: null)."
+    )
+    mixed: Literal["none", "auto"] = Field(
+        "none",
+        description="auto leaves up to three layers that int8 costs most in float32, where that helps measurably; none proposes one.",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, divergence, layers, ranges, tables
+from edgedistill.report import charts, costs, curves, delegation, divergence, layers, ranges, sensitivity, tables
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -74,6 +74,7 @@ def render(summary: Mapping[str, Any]) -> str:
         layers=layers.tables(summary),
         charts=_charts(summary),
         scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
+        sensitivity=sensitivity.sentences(summary),
         many_classes=charts.MANY_CLASSES,
         not_plotted=_not_plotted(summary),
         memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
@@ -242,6 +243,7 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
         "float16": ranges.float16(summary),
         "int8": ranges.int8(summary),
         "quantization": costs.quantization(summary),
+        "sensitivity": sensitivity.table(summary),
         "lowering": costs.lowering(summary),
         "confusions": tables.confusions(confusion.get("labels") or [], confusion.get("matrix") or []),
         "bins": tables.bins(reliability),

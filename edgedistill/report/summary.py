@@ -10,7 +10,7 @@ from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
-from edgedistill.report import delegation, divergence, ranges
+from edgedistill.report import delegation, divergence, ranges, sensitivity
 from edgedistill.report.twins import add_twins, compare
 from edgedistill.run import Run
 from edgedistill.teach import imageset
@@ -38,6 +38,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     failed = divergence.failed(artifacts) + [f"{p['a']} and {p['b']}" for p in pairs if not p["ok"]]
     failed += delegation.broken(artifacts)
     ladder = _ladder(state, valid, artifacts, images)
+    programs = state.result("programs")
     shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
     return {
         "schema": SCHEMA,
@@ -58,7 +59,8 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "pairs": pairs,
         "ranges": ranges.recorded(state, _lowered(state)),
         "curves": _curves(state, valid),
-        "state": state.result("programs"),
+        "state": {key: value for key, value in programs.items() if key != "sensitivity"} if programs else None,
+        "sensitivity": sensitivity.priced((programs or {}).get("sensitivity"), artifacts),
         "lowering": _lowering(state),
         **_quality(state, shipped, images),
         "bundles": {},

@@ -34,15 +34,15 @@ class IntegerReference(Evaluated):
 
     def trace(self, image: Tensor, keep: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits, and the int8 steps that the quantize nodes of the names `keep` gave."""
-        run = _Integers(self.graph, keep)
+        run = Integers(self.graph, keep)
         with torch.no_grad():
             logits = run.run(image.float())
         self.floats = run.floats
         return kernels.real(logits).float(), run.kept
 
 
-class _Integers(InFloat64):
-    """Keeps each value as the integers that a kernel would hold, for as long as kernels would."""
+class Integers(InFloat64):
+    """The evaluation behind `IntegerReference`: keeps each value as the integers that a kernel would hold, for as long as kernels would."""
 
     def __init__(self, graph: GraphModule, keep: tuple[str, ...]) -> None:
         super().__init__(graph)
@@ -51,12 +51,14 @@ class _Integers(InFloat64):
         self.floats: dict[str, int] = {}
 
     def run_node(self, n: Node) -> Any:
+        """The value of a node, which is kept where it was asked for."""
         value = super().run_node(n)
         if n.name in self.keep:
             self.kept[n.name] = value
         return value
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """In integers where a kernel takes the arguments, else in float64."""
         rule = _rules().get(target)
         if rule is not None:
             found = rule(*args, **kwargs)

@@ -1,0 +1,42 @@
+"""Mixed precision: layers of a quantized state that stay in floating point."""
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from edgedistill.quantize.graph import WEIGHTED, logits_layer, operators
+from edgedistill.quantize.state import QuantizedState, state_of
+
+
+def leave_float(state: QuantizedState, layers: Collection[str]) -> QuantizedState:
+    """A copy of `state` in which `layers` (names of nodes, keys of `state.trained`) compute in float32.
+
+    Such a layer has the weight and bias that were trained. It still reads int8 values, since an integer kernel gives them, and its result
+    is quantized for the one that reads it next; that of the last layer is not, and the logits are then floating point.
+
+    Raises ValueError for a name that is no quantized layer.
+    """
+    if unknown := sorted(set(layers) - set(state.trained)):
+        raise ValueError(f"found no quantized layers {', '.join(unknown)}, expected some of {', '.join(state.trained)}")
+    graph = copy.deepcopy(state.unfolded)
+    last, steps = logits_layer(graph)
+    for node in [n for n in operators(graph, WEIGHTED) if n.name in layers]:
+        trained = state.trained[node.name]
+        bias = None if trained.bias is None else _constant(graph, node, "bias", trained.bias)
+        node.args = (node.args[0], _constant(graph, node, "weight", trained.weight), bias, *node.args[3:])
+        if node is last:
+            for step in steps:
+                step.replace_all_uses_with(step.args[0])  # type: ignore[arg-type]
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return state_of(graph, state.output_scale, state.temperature, {k: v for k, v in state.trained.items() if k not in layers})
+
+
+def _constant(graph: GraphModule, node: Node, kind: str, value: torch.Tensor) -> Node:
+    name = f"float_{node.name}_{kind}"
+    setattr(graph, name, nn.Parameter(value, requires_grad=False))
+    with graph.graph.inserting_before(node):
+        return graph.graph.get_attr(name)

@@ -1,0 +1,102 @@
+"""What each layer's int8 weights cost, what leaving one in floating point takes, and the table and sentences of both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgedistill.report.tables import Summary, Table
+from edgedistill.report.values import Cell, figures, get, integer, interval, number, percent, points, show
+
+_NOT_SCANNED = "not scanned; the run is of an older version"
+_COSTLIEST = 12
+
+
+def priced(found: dict[str, Any] | None, artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of a scan (see verify/mixed_precision.py) with `files`: bytes and median latency of the int8 artifacts.
+
+    Where layers were left in floating point these are those of the mixed files, as measured. Where one is only proposed, `added_bytes` and
+    `added_ms` are estimates: the larger weights, and its share of the multiply-accumulates times what int8 saves against the twin.
+    """
+    # The module brings numpy, which drawing a report does without.
+    from edgedistill.measure.statistics import unavailable
+
+    if found is None:
+        return unavailable(_NOT_SCANNED)
+    files = []
+    for artifact in artifacts:
+        if artifact["precision"] != "int8" or artifact["role"] != "student":
+            continue
+        file: dict[str, Any] = {"name": artifact["name"], "bytes": artifact["bytes"], "p50_ms": get(artifact, "latency_ms", "p50")}
+        if found["chosen"] and not found["applied"]:
+            speedup = number(get(artifact, "quantization", "speedup"))
+            share = sum(layer["macs_share"] for layer in found["chosen"])
+            ours = number(file["p50_ms"])
+            file["added_bytes"] = sum(layer["bytes"] for layer in found["chosen"])
+            known = ours is not None and speedup is not None
+            file["added_ms"] = ours * (speedup - 1) * share if known else unavailable("not both this file and its twin were timed")  # type: ignore[operator]
+        files.append(file)
+    return {**found, "files": files}
+
+
+def table(summary: Summary) -> Table:
+    """The layers by what they cost, the costliest first."""
+    found = summary.get("sensitivity") or {}
+    chosen = {layer["node"] for layer in found.get("chosen") or []}
+    headers = ("layer", "kind", "KL with it alone in float", "flips", "noise, dB", "bytes more", "share of MACs", "chosen")
+    rows = [_row(layer, found, layer["node"] in chosen) for layer in (found.get("layers") or [])[:_COSTLIEST]]
+    return Table("Sensitivity: each layer alone in floating point, on val", headers, rows)
+
+
+def _row(layer: Mapping[str, Any], found: Mapping[str, Any], chosen: bool) -> list[Cell]:
+    sqnr = layer.get("sqnr_db")
+    return [
+        Cell(str(layer["layer"]), "code"),
+        Cell(str(layer["kind"])),
+        show(layer["kl"], figures),
+        Cell(f"{integer(layer['flips'])} of {integer(found['n'])}", "number"),
+        Cell("none") if sqnr is None else Cell(figures(sqnr), "number"),
+        show(layer["bytes"], integer),
+        show(layer["macs_share"], percent),
+        Cell(("in float" if found["applied"] else "proposed") if chosen else "–"),
+    ]
+
+
+def sentences(summary: Summary) -> list[str]:
+    """What was found, what is proposed or was done, and what it takes; nothing where no scan was made."""
+    found = summary.get("sensitivity") or {}
+    if not found.get("layers"):
+        return []
+    int8, best, chosen = found["int8"], found["layers"][0], found["chosen"]
+    told = [
+        f"All layers in int8: {_distance(int8, found)}. {best['layer']} costs most: with it alone in float32 the KL is {figures(best['kl'])}."
+    ]
+    takes = (
+        f"{integer(sum(c['bytes'] for c in chosen))} bytes and {percent(sum(c['macs_share'] for c in chosen))} of the multiply-accumulates"
+    )
+    if found["applied"]:
+        names = ", ".join(layer["layer"] for layer in chosen)
+        told.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(found['result'], found)}.")
+    elif chosen:
+        told.append(f"Proposed: quantize: {{mixed: auto}} leaves {best['layer']} in float32, for {takes}{_estimates(found['files'])}.")
+    told.append(_stopped(found))
+    return [text for text in told if text]
+
+
+def _distance(of: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    gap = of.get("gap")
+    behind = "" if gap is None else f", accuracy {points(gap['difference'])} points below, {interval(gap['interval'], points)}"
+    return f"KL {figures(of['kl'])} nats from the student in floating point, {integer(of['flips'])} of {integer(found['n'])} flips{behind}"
+
+
+def _estimates(files: list[Mapping[str, Any]]) -> str:
+    known = [(f, added) for f in files if (added := number(f.get("added_ms"))) is not None]
+    told = [f"{f['name']} {figures(number(f['p50_ms']) or 0)} + {figures(added)} ms" for f, added in known]
+    return f"; estimated by that share: {', '.join(told)}" if told else ""
+
+
+def _stopped(found: Mapping[str, Any]) -> str:
+    more = "further " if found["chosen"] else ""
+    return {
+        "gap": f"No {more}layer is proposed: on these images the accuracy can't be told from the student's.",
+        "share": f"No {more}layer is proposed: none alone takes away a tenth of the KL.",
+        "most": "More than three layers are not left in floating point.",
+    }.get(found["stopped"], "")

@@ -1,0 +1,114 @@
+"""Which layers quantization costs most: the logits with one layer after the other left in floating point."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from edgedistill.progress import track
+from edgedistill.quantize.graph import logits_layer
+from edgedistill.quantize.state import Trained
+from edgedistill.tasks.image_classification import to_unit
+from edgedistill.verify.integer import Integers
+from edgedistill.verify.kernels import real
+
+_BATCH = 64
+_OF_WEIGHTS = 3
+"""Bytes that a weight takes more in float32 than in int8."""
+
+
+@dataclass
+class _Layer:
+    """What is gathered of a layer, batch by batch."""
+
+    logits: list[Tensor] = field(default_factory=list)
+    signal: float = 0.0
+    noise: float = 0.0
+    macs: int = 0
+
+
+def scan(
+    graph: GraphModule, trained: dict[str, Trained], images: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray], list[dict[str, Any]]]:
+    """The logits of a converted graph, those with each layer alone in floating point, and facts of the layers in execution order.
+
+    images: float32 or uint8 [N, 3, S, S]. Logits: float32 [N, classes], by the name of the layer's node. They are those that
+    `integer.IntegerReference` gives for the program of `mixed.leave_float`. What comes before a layer is computed once, as it is the same.
+
+    A fact: `node`, `layer` (its name in the model), `kind`, `bytes` (what float32 weights take more than int8), `macs` of one image and
+    `sqnr_db`, the signal-to-noise ratio of the layer's result before it is rounded, which the rounding of its weights and bias alone
+    leaves: 10 log10 of the mean square of the float result over that of its difference (None where there is none).
+
+    To leave out one quantizer after the other is the last step of debugging in Nagel et al. 2021 (arXiv 2106.08295, section 5).
+    """
+    found = {name: _Layer() for name in trained}
+    whole = []
+    with torch.no_grad(), track("sensitivity", len(images)) as progress:
+        for start in range(0, len(images), _BATCH):
+            batch = to_unit(images[start : start + _BATCH])
+            whole.append(_forked(graph, trained, batch, found))
+            progress.advance(len(batch))
+    nodes = {node.name: node for node in graph.graph.nodes}
+    facts = [_fact(nodes[name], trained[name], layer, len(images)) for name, layer in found.items()]
+    logits = {name: torch.cat(layer.logits).numpy() for name, layer in found.items()}
+    return torch.cat(whole).numpy(), logits, facts
+
+
+def _forked(graph: GraphModule, trained: dict[str, Trained], batch: Tensor, found: dict[str, _Layer]) -> Tensor:
+    """The logits of `batch`; each layer of `trained` starts another evaluation, of what comes behind it only."""
+    nodes = list(graph.graph.nodes)
+    last, steps = logits_layer(graph)
+    run = Integers(graph, ())
+    run.env = {node: batch for node in nodes if node.op == "placeholder"}
+    for position, node in enumerate(nodes):
+        if node.op == "output":
+            return real(run.env[node.all_input_nodes[0]]).float()
+        if node.op != "placeholder":
+            run.env[node] = run.run_node(node)
+        if node.name in trained:
+            layer, value = found[node.name], _in_float(node, trained[node.name], run.env)
+            layer.signal += float(value.square().sum())
+            layer.noise += float((real(run.env[node]) - value).square().sum())
+            layer.macs += value.numel() * trained[node.name].weight[0].numel()
+            layer.logits.append(_behind(graph, nodes[position + 1 :], run.env | {node: value}, steps if node is last else []))
+        for dead in run.user_to_last_uses.get(node, ()):
+            del run.env[dead]
+    raise AssertionError("a graph ends with its output")
+
+
+def _in_float(node: Node, trained: Trained, env: dict[Node, Any]) -> Tensor:
+    """The result of a layer of which only the input was quantized, in float64."""
+    bias = None if trained.bias is None else trained.bias.double()
+    return node.target(real(env[node.all_input_nodes[0]]), trained.weight.double(), bias, *node.args[3:])  # type: ignore[operator]
+
+
+def _behind(graph: GraphModule, nodes: list[Node], env: dict[Node, Any], skipped: list[Node]) -> Tensor:
+    """The logits from the values `env` on; the nodes `skipped` give on what they get."""
+    run = Integers(graph, ())
+    # An operator that works in place must not change what the next layer starts from.
+    run.env = {n: value.clone() if isinstance(value, Tensor) and n.op == "call_function" else value for n, value in env.items()}
+    for node in nodes:
+        if node.op == "output":
+            return real(run.env[node.all_input_nodes[0]]).float()
+        run.env[node] = run.env[node.args[0]] if node in skipped else run.run_node(node)  # type: ignore[index]
+        for dead in run.user_to_last_uses.get(node, ()):
+            run.env.pop(dead, None)
+    raise AssertionError("a graph ends with its output")
+
+
+def _fact(node: Node, trained: Trained, layer: _Layer, images: int) -> dict[str, Any]:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    linear = node.target == torch.ops.aten.linear.default
+    depthwise = not linear and trained.weight.shape[1] == 1 and trained.weight.shape[0] > 1
+    return {
+        "node": node.name,
+        "layer": stack[-1][0] if stack else node.name,
+        "kind": "linear" if linear else "depthwise convolution" if depthwise else "convolution",
+        "bytes": _OF_WEIGHTS * trained.weight.numel(),
+        "macs": layer.macs // images,
+        "sqnr_db": 10 * math.log10(layer.signal / layer.noise) if layer.noise and layer.signal else None,
+    }
