@@ -16,6 +16,7 @@ import pytest
 
 from edgedistill.errors import UserError
 from edgedistill.report import render, write_report
+from edgedistill.report.sensitivity import priced
 
 SUMMARY = Path(__file__).parent / "data" / "summary.json"
 MEASURED, LADDER, PARITY, PAIRS = (
@@ -338,3 +339,66 @@ def test_chromium_opens_the_file_itself_without_a_console_message(text, tmp_path
     dom, console = chromium(path, tmp_path / "profile")
     assert console == []
     assert dom.count("<svg ") == 7
+
+
+def scanned(**fields):
+    layers = [
+        {
+            "layer": "model.stem",
+            "node": "conv2d",
+            "kind": "convolution",
+            "kl": 0.01,
+            "flips": 2,
+            "bytes": 1296,
+            "sqnr_db": 21.5,
+            "macs_share": 0.25,
+        },
+        {
+            "layer": "model.head",
+            "node": "linear",
+            "kind": "linear",
+            "kl": 0.04,
+            "flips": 5,
+            "bytes": 1920,
+            "sqnr_db": None,
+            "macs_share": 0.01,
+        },
+    ]
+    gap = {"difference": 0.02, "interval": [0.01, 0.03], "n": 360}
+    int8 = {"kl": 0.05, "flips": 6, "gap": gap}
+    return {
+        "n": 256,
+        "of": 360,
+        "int8": int8,
+        "layers": layers,
+        "chosen": layers[:1],
+        "applied": False,
+        "result": None,
+        "stopped": None,
+    } | fields
+
+
+def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_takes(changed):
+    int8 = artifact(changed, "student-int8.pte")
+    int8["quantization"] = {"twin": "student-fp32.pte", "speedup": 2.0, "n": 0}
+    changed["sensitivity"] = priced(scanned(), changed["artifacts"])
+    file = next(f for f in changed["sensitivity"]["files"] if f["name"] == "student-int8.pte")
+    assert (file["bytes"], file["added_bytes"]) == (int8["bytes"], 1296)
+    assert file["added_ms"] == pytest.approx(0.25 * int8["latency_ms"]["p50"]), "a quarter of what the twin takes longer"
+    page = Page(render(changed))
+    table = page.tables["Sensitivity: each layer alone in floating point, on val"]
+    assert list(table) == ["model.stem", "model.head"]
+    assert table["model.stem"]["chosen"] == "proposed"
+    assert (table["model.head"]["flips"], table["model.head"]["SQNR, dB"], table["model.head"]["chosen"]) == ("5 of 256", "none", "–")
+    assert "model.stem costs most: with it alone in float32 the KL is 0.0100." in page.text
+    assert "Proposed: quantize: {mixed: auto} leaves model.stem in float32, for 1,296 bytes and 25.00%" in page.text
+
+    result = {"kl": 0.01, "flips": 2, "gap": None}
+    changed["sensitivity"] = priced(scanned(applied=True, result=result, stopped="gap"), changed["artifacts"])
+    assert "added_ms" not in changed["sensitivity"]["files"][0]
+    page = Page(render(changed))
+    assert "In float32: model.stem. That takes 1,296 bytes" in page.text
+    assert "No further layer is proposed: on these images the accuracy can't be told from the student's." in page.text
+    changed["sensitivity"] = priced(None, changed["artifacts"])
+    assert "not scanned" in changed["sensitivity"]["unavailable"]
+    assert "Sensitivity" not in render(changed)

@@ -41,7 +41,7 @@ def table(summary: Summary) -> Table:
     """The layers by what they cost, the costliest first."""
     found = summary.get("sensitivity") or {}
     chosen = {layer["node"] for layer in found.get("chosen") or []}
-    headers = ("layer", "kind", "KL with it alone in float", "flips", "noise, dB", "bytes more", "share of MACs", "chosen")
+    headers = ("layer", "kind", "KL with it alone in float", "flips", "SQNR, dB", "bytes more", "share of MACs", "chosen")
     rows = [_row(layer, found, layer["node"] in chosen) for layer in (found.get("layers") or [])[:_COSTLIEST]]
     return Table("Sensitivity: each layer alone in floating point, on val", headers, rows)
 
@@ -66,12 +66,10 @@ def sentences(summary: Summary) -> list[str]:
     if not found.get("layers"):
         return []
     int8, best, chosen = found["int8"], found["layers"][0], found["chosen"]
-    told = [
-        f"All layers in int8: {_distance(int8, found)}. {best['layer']} costs most: with it alone in float32 the KL is {figures(best['kl'])}."
-    ]
-    takes = (
-        f"{integer(sum(c['bytes'] for c in chosen))} bytes and {percent(sum(c['macs_share'] for c in chosen))} of the multiply-accumulates"
-    )
+    costliest = f"{best['layer']} costs most: with it alone in float32 the KL is {figures(best['kl'])}"
+    told = [f"All layers in int8: {_distance(int8, found)}. {costliest}."]
+    size, share = (sum(layer[key] for layer in chosen) for key in ("bytes", "macs_share"))
+    takes = f"{integer(size)} bytes and {percent(share)} of the multiply-accumulates"
     if found["applied"]:
         names = ", ".join(layer["layer"] for layer in chosen)
         told.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(found['result'], found)}.")

@@ -16,7 +16,8 @@ from edgedistill.tasks.image_classification import to_unit
 from edgedistill.verify.integer import Integers
 from edgedistill.verify.kernels import real
 
-_BATCH = 64
+_BATCH, _PIXELS = 256, 2**21
+"""Images at once: fewer where they are large, since the values between layers are held for all of them."""
 _OF_WEIGHTS = 3
 """Bytes that a weight takes more in float32 than in int8."""
 
@@ -47,9 +48,10 @@ def scan(
     """
     found = {name: _Layer() for name in trained}
     whole = []
+    size = max(1, min(_BATCH, _PIXELS // images.shape[-1] ** 2))
     with torch.no_grad(), track("sensitivity", len(images)) as progress:
-        for start in range(0, len(images), _BATCH):
-            batch = to_unit(images[start : start + _BATCH])
+        for start in range(0, len(images), size):
+            batch = to_unit(images[start : start + size])
             whole.append(_forked(graph, trained, batch, found))
             progress.advance(len(batch))
     nodes = {node.name: node for node in graph.graph.nodes}
