@@ -11,7 +11,7 @@ from torch import nn
 from edgedistill.export.lower import lower
 from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.export.programs import ArtifactSpec, save_program
-from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.graph import layer_of, operators, tensor_of
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.static import calibrate
@@ -42,19 +42,15 @@ def network() -> nn.Sequential:
 @pytest.fixture(scope="module")
 def state() -> QuantizedState:
     prepared = calibrate(network(), IMAGES)
-    weight = next(n for n in operators(prepared, (torch.ops.aten.conv2d.default,)) if named(n) == BAD).args[1]
+    weight = next(n for n in operators(prepared, (torch.ops.aten.conv2d.default,)) if layer_of(n) == BAD).args[1]
     observer = prepared.get_submodule(str(weight.target))
     observer.min_val.mul_(16)
     observer.max_val.mul_(16)
     return convert(prepared)
 
 
-def named(node: torch.fx.Node) -> str:
-    return list(node.meta["nn_module_stack"].values())[-1][0]
-
-
 def node_of(state: QuantizedState, layer: str) -> str:
-    return next(n.name for n in state.converted.graph.nodes if n.name in state.trained and named(n) == layer)
+    return next(n.name for n in state.converted.graph.nodes if n.name in state.trained and layer_of(n) == layer)
 
 
 def answers(state: QuantizedState) -> np.ndarray:

@@ -49,6 +49,13 @@ def logits_layer(graph: GraphModule) -> tuple[Node | None, list[Node]]:
     return node, steps
 
 
+def layer_of(node: Node) -> str:
+    """The path in the student of the module that a node came from, or else the node's name."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed(stack.values()))[0] if stack else ""
+    return str(path).removeprefix("L['self'].").removeprefix("model.") or node.name
+
+
 def float32(value: Any) -> float:
     """`value` as the float32 that every file stores it as, so that the state says what runtimes compute with."""
     return float(torch.tensor(value, dtype=torch.float32))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import PASSING, operators
+from edgedistill.quantize.graph import PASSING, layer_of, operators
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,6 @@ def _source(end: Node) -> Node:
 
 
 def _layer(end: Node) -> tuple[str, str]:
-    """Where the value of a quantize node comes from: the module's path in the student, or else the node's name, and the operator."""
+    """The layer and the operator that the value of a quantize node comes from."""
     node = _source(end)
-    stack = node.meta.get("nn_module_stack") or {}
-    path = next(reversed(stack.values()))[0] if stack else ""
-    name = str(path).removeprefix("L['self'].").removeprefix("model.")
-    return name or node.name, str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+    return layer_of(node), str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)

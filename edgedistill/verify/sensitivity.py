@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedistill.progress import track
-from edgedistill.quantize.graph import logits_layer
+from edgedistill.quantize.graph import layer_of, logits_layer
 from edgedistill.quantize.state import Trained
 from edgedistill.tasks.image_classification import to_unit
 from edgedistill.verify.integer import Integers
@@ -103,12 +103,11 @@ def _behind(graph: GraphModule, nodes: list[Node], env: dict[Node, Any], skipped
 
 
 def _fact(node: Node, trained: Trained, layer: _Layer, images: int) -> dict[str, Any]:
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
     linear = node.target == torch.ops.aten.linear.default
     depthwise = not linear and trained.weight.shape[1] == 1 and trained.weight.shape[0] > 1
     return {
         "node": node.name,
-        "layer": stack[-1][0] if stack else node.name,
+        "layer": layer_of(node),
         "kind": "linear" if linear else "depthwise convolution" if depthwise else "convolution",
         "bytes": _OF_WEIGHTS * trained.weight.numel(),
         "macs": layer.macs // images,
