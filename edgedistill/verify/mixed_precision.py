@@ -28,7 +28,7 @@ def examine(
     The layer that alone in floating point brings the logits nearest to the student's, by the mean Kullback-Leibler divergence, is chosen
     while that takes away at least a tenth of the divergence and while the 95% interval of the gap to the student is above zero. With
     `apply` the scan is then made again, up to three layers; without, the first is a proposal. Sensitivity by the divergence of the
-    outputs: Cai et al. 2020, "ZeroQ" (arXiv 2001.00281), section 3.2; layers by sensitivity: Dong et al. 2019, "HAWQ" (arXiv 1905.03696).
+    outputs: Cai et al. 2020, "ZeroQ" (arXiv 2001.00281); more bits for sensitive layers: Dong et al. 2019, "HAWQ" (arXiv 1905.03696).
 
     The record: `n` of `of` images, `int8` and `result` (`kl`, `flips`, and on all images `gap`), `layers` by their cost, `chosen`,
     `applied`, `stopped` (why no further layer was chosen; None for a proposal).

@@ -44,7 +44,8 @@ def scan(
     `sqnr_db`, the signal-to-noise ratio of the layer's result before it is rounded, which the rounding of its weights and bias alone
     leaves: 10 log10 of the mean square of the float result over that of its difference (None where there is none).
 
-    To leave out one quantizer after the other is the last step of debugging in Nagel et al. 2021 (arXiv 2106.08295, section 5).
+    One layer at a time: "Exploring Neural Networks Quantization via Layer-Wise Quantization Analysis" (arXiv 2012.08420); also the
+    debugging of Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295).
     """
     found = {name: _Layer() for name in trained}
     whole = []
