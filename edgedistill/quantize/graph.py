@@ -56,6 +56,11 @@ def layer_of(node: Node) -> str:
     return str(path).removeprefix("L['self'].").removeprefix("model.") or node.name
 
 
+def operator_of(node: Node) -> str:
+    """The plain name of what a node computes: conv2d, relu; of an input its own name."""
+    return node.name if node.op == "placeholder" else str(node.target).removeprefix("aten.").partition(".")[0]
+
+
 def float32(value: Any) -> float:
     """`value` as the float32 that every file stores it as, so that the state says what runtimes compute with."""
     return float(torch.tensor(value, dtype=torch.float32))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import PASSING, layer_of, operators
+from edgedistill.quantize.graph import PASSING, layer_of, operator_of, operators
 
 
 @dataclass(frozen=True)
@@ -83,4 +83,4 @@ def _source(end: Node) -> Node:
 def _layer(end: Node) -> tuple[str, str]:
     """The layer and the operator that the value of a quantize node comes from."""
     node = _source(end)
-    return layer_of(node), str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+    return layer_of(node), operator_of(node)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgedistill.quantize.graph import layer_of, operator_of
 from edgedistill.verify.reference import Simulated
 
 WASTEFUL = 0.25
@@ -131,6 +132,4 @@ def _use(node: Node, found: _Found) -> LevelUse:
 def _source(node: Node) -> tuple[str, str]:
     """The module and the operator that compute what `node` quantizes."""
     (value,) = node.all_input_nodes[:1]
-    stack = list((value.meta.get("nn_module_stack") or {}).values())
-    operator = value.name if value.op == "placeholder" else str(value.target).removeprefix("aten.").partition(".")[0]
-    return (str(stack[-1][0]) if stack and stack[-1][0] else value.name), operator
+    return layer_of(value), operator_of(value)
