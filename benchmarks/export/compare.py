@@ -1,0 +1,218 @@
+"""One trained student through the kit and other tools, side by side: `python benchmarks/export/compare.py RUN FOLDER`, printed as Markdown.
+
+RUN: a finished run of the kit, such as one of `students.py`; it is only read. All that quantizes after training sees the same 256 training
+images. What is done is kept in FOLDER, and not done again. Olive gets an environment of its own there; ai-edge-quantizer and coremltools
+are in that of the kit, whose packages ask for them. Run it with OMP_NUM_THREADS=1.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from comparison_table import table
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.export.lower import lower
+from edgedistill.export.programs import FORMATS, ArtifactSpec
+from edgedistill.files import read_json, tree_bytes, write_json
+from edgedistill.measure import local
+from edgedistill.measure.runner.facts import machine
+from edgedistill.measure.statistics import latency_ms, unavailable
+from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
+from edgedistill.report.twins import compare
+from edgedistill.teach import imageset
+from edgedistill.verify.intervals import wilson
+
+CALIBRATION, ROUNDS = 256, 3
+BENCH = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.01}
+TOOLS = Path(__file__).parent / "tools"
+# Olive 0.13.0 imports requests without asking for it.
+OLIVE = ("olive-ai==0.13.0", "onnxruntime==1.32.0", "onnx==1.23.2", "torch==2.13.0", "numpy==2.4.6", "requests==2.34.2")
+FLOAT = {"onnx": "fp32", "litert": "fp32", "coreml": "fp16"}
+TIMEOUT_S = 1800.0
+
+
+def kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `work` returned, in this call or in an earlier one."""
+    if not path.exists():
+        print(path.stem, file=sys.stderr)
+        write_json(path, work())
+    return read_json(path)
+
+
+def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `work` returned, with the seconds that passed and those that its child processes computed."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    found = work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return found | {"seconds": time.monotonic() - started, "cpu_seconds": computed}
+
+
+def tool(python: Path | str, script: str, log: Path, *arguments: Path | str) -> dict[str, Any]:
+    """What the process of a tool says of itself; its output goes to `log`. DeviceFailed with its last line where it fails."""
+    result = log.with_suffix(".tool.json")
+    command = [str(python), str(TOOLS / f"{script}.py"), *map(str, arguments[:3]), str(result), *map(str, arguments[3:])]
+    environment = os.environ | {"OLIVE_DISABLE_TELEMETRY": "1"}
+    with open(log, "wb") as handle:
+        code = subprocess.run(command, stdout=handle, stderr=handle, env=environment, timeout=TIMEOUT_S, check=False).returncode
+    if code != 0:
+        lines = log.read_text(errors="replace").strip().splitlines() or ["no output"]
+        raise DeviceFailed(f"{script} ended with exit status {code}: {lines[-1][:200]}")
+    return read_json(result)
+
+
+def olive_python(folder: Path) -> Path:
+    """The interpreter of an environment with Olive, made where it is missing."""
+    python = folder / "olive" / "bin" / "python"
+    if not (folder / "olive" / "finished").exists():
+        subprocess.run([sys.executable, "-m", "venv", folder / "olive"], check=True)
+        with open(folder / "olive.log", "wb") as log:
+            subprocess.run([python, "-m", "pip", "install", *OLIVE], stdout=log, stderr=log, check=True)
+        (folder / "olive" / "finished").touch()
+    return python
+
+
+def lowered(name: str, kind: str, precision: str, programs: Path, folder: Path) -> dict[str, Any]:
+    """One artifact of the kit in a process of its own."""
+    spec = ArtifactSpec(kind, precision)
+    (folder / name).mkdir(exist_ok=True)
+    done = lower([spec], programs, folder / name, folder / f"{name}.log", {"model": "student"})
+    return {"path": str(folder / name / spec.name), "peak_rss_mb": done["peak_rss_mb"]}
+
+
+def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
+    """Every artifact: {"tool", "format", "path", "steps"}, where a step has seconds, cpu_seconds, peak_rss_mb; or "error"."""
+    logs = folder / "exports"
+    logs.mkdir(parents=True, exist_ok=True)
+    calibration = {name: folder / f"calibration-{name}.npy" for name in ("uint8", "float32")}
+    images = imageset.load(run / "data")
+    shown = images.images[images.indices["train"][:CALIBRATION]]
+    np.save(calibration["uint8"], shown)
+    np.save(calibration["float32"], shown.astype(np.float32) / np.float32(255))
+
+    def step(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return kept(logs / f"{name}.json", lambda: timed(work))
+        except (DeviceFailed, OSError, subprocess.SubprocessError) as error:
+            return {"error": str(error)}
+
+    def kit(name: str, kind: str, precision: str, programs: Path) -> dict[str, Any]:
+        return step(name, lambda: lowered(name, kind, precision, programs, logs))
+
+    rows: list[dict[str, Any]] = []
+
+    def row(tool: str, kind: str, *steps: dict[str, Any], path: Path | None = None) -> None:
+        errors = [s["error"] for s in steps if "error" in s]
+        made = {"error": errors[0]} if errors else {"path": str(path or steps[-1]["path"]), "steps": list(steps)}
+        rows.append({"tool": tool, "format": kind} | made)
+
+    floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run / "programs") for kind in FLOAT}
+    for kind, precision in FLOAT.items():
+        row(f"{precision}, this kit", kind, floats[kind])
+    state = step("kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq"))
+    for kind in FLOAT:
+        row("int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
+        row("int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run / "programs"))
+
+    def other(title: str, kind: str, name: str, script: str, source: str, *options: str) -> None:
+        out = logs / f"{name}{FORMATS[kind]}"
+        arguments = (source, calibration["float32"], out, *options)
+        python = olive_python(folder) if kind == "onnx" else sys.executable
+        done = step(name, lambda: tool(python, script, logs / f"{name}.log", *arguments))
+        # coremltools converts the student itself.
+        row(title, kind, *([] if kind == "coreml" else [floats[kind]]), done, path=out)
+
+    onnx, tflite = (floats[kind].get("path", "") for kind in ("onnx", "litert"))
+    other("int8, Olive", "onnx", "olive", "olive_ptq", onnx, "default")
+    other("int8, Olive, weights by channel", "onnx", "olive-channel", "olive_ptq", onnx, "per_channel")
+    other("int8, ai-edge-quantizer", "litert", "ai-edge", "ai_edge_ptq", tflite)
+    program = str(run / "programs" / "student-float.pt2")
+    for counted, title in (("last", "int8, coremltools"), ("all", "int8, coremltools, ranges of all images")):
+        other(title, "coreml", f"coremltools-{counted}", "coremltools_ptq", program, counted)
+    return rows
+
+
+def adapter(row: dict[str, Any]) -> str:
+    return FLOAT16_COREML if row["tool"].startswith("fp16") else ADAPTERS[row["format"]]
+
+
+def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy on val, with flips and the difference against the student in PyTorch."""
+    done = local.execute(
+        adapter(row),
+        Path(row["path"]),
+        run / "programs" / "val.npy",
+        outputs=folder / "val" / f"{name}.npy",
+        threads=1,
+        bench=None,
+        log=folder / "val" / f"{name}.log",
+        timeout_s=TIMEOUT_S,
+    )
+    logits, student = np.load(folder / "val" / f"{name}.npy"), np.load(run / "programs" / "student.npy")
+    right = int((logits.argmax(axis=1) == labels).sum())
+    against = compare(logits, student, labels)
+    return {"accuracy": right / len(labels), "interval": wilson(right, len(labels)), "against": against, "versions": done.versions}
+
+
+def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[str, Any]:
+    """The latency of an artifact in one round, ms."""
+    done = local.execute(
+        adapter(row),
+        Path(row["path"]),
+        run / "programs" / "val.npy",
+        outputs=None,
+        threads=1,
+        bench=BENCH,
+        log=folder / "bench" / f"{name}.log",
+        timeout_s=TIMEOUT_S,
+    )
+    return latency_ms(done.raw_durations_ns)
+
+
+def measure(rows: list[dict[str, Any]], run: Path, folder: Path) -> None:
+    """Give each row its bytes, val and latency, in place; a failure is kept in its place."""
+    images = imageset.load(run / "data")
+    labels = images.labels[images.indices["val"]]
+    for index, row in enumerate(rows):
+        row["name"] = f"{index:02}-{row['format']}"
+        row["latency"] = []
+        if "error" in row:
+            continue
+        row["bytes"] = tree_bytes(Path(row["path"]))
+        try:
+            row["val"] = kept(folder / "val" / f"{row['name']}.json", lambda r=row: judged(r, r["name"], run, folder, labels))
+        except DeviceFailed as error:
+            row["val"] = unavailable(str(error))
+    # Each round runs every file once, so that what else the machine does meets them alike.
+    for number in range(ROUNDS):
+        for row in rows:
+            if "error" in row or row["format"] == "coreml":
+                continue
+            try:
+                made = kept(folder / "bench" / f"{row['name']}-{number}.json", lambda r=row: round_of(r, r["name"], run, folder))
+                row["latency"].append(made)
+            except DeviceFailed as error:
+                row["latency_error"] = str(error)
+
+
+def main(run_folder: str, work_folder: str) -> None:
+    """Do what is missing, and print the table."""
+    run, folder = Path(run_folder).resolve(), Path(work_folder).resolve()
+    for name in ("val", "bench"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    rows = exports(run, folder)
+    measure(rows, run, folder)
+    write_json(folder / "rows.json", json.loads(json.dumps(rows)))
+    print(table(rows, machine(), read_json(run / "steps" / "qat.json")["seconds"]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,40 @@
+"""The kit's calibration after training: `python kit_ptq.py RUN CALIBRATION.npy PROGRAMS RESULT.json`, in the way of `distill: null`.
+
+RUN: a finished run, whose floating-point student is taken. CALIBRATION.npy: uint8 [N, 3, S, S]. PROGRAMS gets the quantized state in the
+two forms that converters take, for `edgedistill.export.lower`.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import result
+import torch
+
+from edgedistill.export.programs import save_program
+from edgedistill.files import read_json
+from edgedistill.pipeline.training import float_rungs
+from edgedistill.quantize.rewrite import plain_batchnorm
+from edgedistill.quantize.state import convert
+from edgedistill.quantize.static import calibrate
+from edgedistill.recipe.schema import Recipe
+from edgedistill.run import Run
+from edgedistill.teach import imageset
+
+
+def main(run: str, calibration: str, programs: str, report: str) -> None:
+    torch.set_num_threads(1)
+    state = Run(Path(run))
+    recipe = Recipe.model_validate(read_json(state.path("recipe.json"))["effective"])
+    classes = imageset.load(state.path("data")).classes
+    student = float_rungs(state, recipe, len(classes))["student"]
+    images = np.load(calibration)
+    quantized = convert(calibrate(plain_batchnorm(student), images))
+    Path(programs).mkdir(parents=True, exist_ok=True)
+    save_program(quantized.converted, images.shape[-1], Path(programs, "student-converted.pt2"))
+    save_program(quantized.unfolded, images.shape[-1], Path(programs, "student-unfolded.pt2"))
+    result.write(report, "edgedistill", "torch", "torchao")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
