@@ -141,7 +141,9 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def adapter(row: dict[str, Any]) -> str:
-    return FLOAT16_COREML if row["tool"].startswith("fp16") else ADAPTERS[row["format"]]
+    # coremltools computes in float16 around its int8 tensors, the kit's int8 package in float32.
+    float16 = row["format"] == "coreml" and "int8, this kit" not in row["tool"]
+    return FLOAT16_COREML if float16 else ADAPTERS[row["format"]]
 
 
 def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.ndarray) -> dict[str, Any]:

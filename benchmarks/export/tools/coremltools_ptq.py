@@ -1,7 +1,7 @@
 """coremltools, W8A8 after training: `python coremltools_ptq.py STUDENT.pt2 CALIBRATION.npy OUT.mlpackage RESULT.json last|all`.
 
-CALIBRATION.npy: float32 [N, 3, S, S]. The student is converted in float32, in which the kit's int8 package computes as well; its
-activations are quantized, then its weights, both with the configuration that the package's documentation shows.
+CALIBRATION.npy: float32 [N, 3, S, S]. The student is converted in float16, the package's default (it keeps ranges in float16,
+and stops at a program in float32); its activations are quantized, then its weights, both as its documentation shows.
 
 Two things are not the package's. It calibrates by Core ML's prediction, which only macOS has: here the kit's executor of MIL answers
 instead. And `record_intermediate_output` of coremltools 9.0 sets a range before it compares with it, so that of all images the last one
@@ -16,8 +16,8 @@ import result
 
 from edgedistill.export.coreml import import_coremltools
 
+# Types of tensors that have a range; Core ML would answer in them.
 FLOATS = {"fp16": np.float16, "fp32": np.float32}
-"""Types of tensors that have a range; the scale that coremltools makes of it is of the same type, as it has to be."""
 
 
 def predictor(path: str, *, all_images: bool) -> Callable[..., dict[str, np.ndarray]]:
@@ -58,7 +58,7 @@ def main(source: str, calibration: str, out: str, report: str, counted: str) -> 
         torch.export.load(source).run_decompositions({}),
         outputs=[ct.TensorType(name="logits", dtype=np.float32)],
         minimum_deployment_target=ct.target.iOS17,
-        compute_precision=ct.precision.FLOAT32,
+        compute_precision=ct.precision.FLOAT16,
         skip_model_load=True,
     )
     floating = out.replace(".mlpackage", "-float.mlpackage")
