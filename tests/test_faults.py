@@ -148,7 +148,7 @@ def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_
         for form in ("converted", "unfolded"):
             graph = copy.deepcopy(getattr(state, form))
             plant(graph)
-            save_program(graph, SIZE, folder / f"{name}-{form}.pt2")
+            save_program(graph, SIZE, folder / "programs" / f"{name}-{form}.pt2")
     return folder
 
 

@@ -80,11 +80,11 @@ def olive_python(folder: Path) -> Path:
     return python
 
 
-def lowered(name: str, kind: str, precision: str, programs: Path, folder: Path) -> dict[str, Any]:
+def lowered(name: str, kind: str, precision: str, run: Path, folder: Path) -> dict[str, Any]:
     """One artifact of the kit in a process of its own."""
     spec = ArtifactSpec(kind, precision)
     (folder / name).mkdir(exist_ok=True)
-    done = lower([spec], programs, folder / name, folder / f"{name}.log", {"model": "student"})
+    done = lower([spec], run, folder / name, folder / f"{name}.log", {"model": "student"})
     return {"path": str(folder / name / spec.name), "peak_rss_mb": done["peak_rss_mb"]}
 
 
@@ -104,8 +104,8 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         except (DeviceFailed, OSError, subprocess.SubprocessError) as error:
             return {"error": str(error)}
 
-    def kit(name: str, kind: str, precision: str, programs: Path) -> dict[str, Any]:
-        return step(name, lambda: lowered(name, kind, precision, programs, logs))
+    def kit(name: str, kind: str, precision: str, run: Path) -> dict[str, Any]:
+        return step(name, lambda: lowered(name, kind, precision, run, logs))
 
     rows: list[dict[str, Any]] = []
 
@@ -114,13 +114,13 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         made = {"error": errors[0]} if errors else {"path": str(path or steps[-1]["path"]), "steps": list(steps)}
         rows.append({"tool": tool, "format": kind} | made)
 
-    floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run / "programs") for kind in FLOAT}
+    floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run) for kind in FLOAT}
     for kind, precision in FLOAT.items():
         row(f"{precision}, this kit", kind, floats[kind])
     state = step("kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq"))
     for kind in FLOAT:
         row("int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
-        row("int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run / "programs"))
+        row("int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
 
     def other(title: str, kind: str, name: str, script: str, source: str, *options: str) -> None:
         out = logs / f"{name}{FORMATS[kind]}"

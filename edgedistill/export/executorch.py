@@ -2,15 +2,55 @@
 
 from pathlib import Path
 
-from torch.export import ExportedProgram
+from torch import nn
+from torch.export import ExportedProgram, export
 
 from edgedistill.files import write_bytes
 
 
 def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
-    """Write `program` (float, or quantized with folded weights) as `path`; the precision is in the program itself."""
+    """Write `program` (float, or quantized with folded weights) as `path`; the precision is in the program itself.
+
+    Dynamic precisions start from a float program whose weights lie on their grid.
+    """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    if precision.endswith("-dynamic"):
+        program = dynamic(program, precision)
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     write_bytes(path, bytes(lowered.to_executorch().buffer))
+
+
+def dynamic(program: ExportedProgram, precision: str) -> ExportedProgram:
+    """`program` with linear layers that quantize each row of their input as it comes, int8 and asymmetric, with weights of their integers.
+
+    torchao chooses scales of max |w| / 127.5 and would leave the grid, so its tensors are made of the grid's own integers and scales.
+    """
+    import torch
+    from torchao.quantization.quantize_.workflows.intx.intx_unpacked_to_int8_tensor import (
+        IntxUnpackedToInt8Tensor,
+        IntxUnpackedToInt8TensorActivationQuantization,
+    )
+
+    from edgedistill.quantize.grid import int4_blocks, int8_channels, scheme_of, weighted
+
+    graph = program.module(check_guards=False)
+    layers = weighted(graph, precision)
+    for node in layers:
+        # torchao's tensors answer to this name of the operator only; aten's is taken apart before it reaches them.
+        node.target = nn.functional.linear
+    graph.recompile()
+    for name in dict.fromkeys(str(node.args[1].target) for node in layers):  # type: ignore[union-attr]
+        owner, _, attribute = name.rpartition(".")
+        module = graph.get_submodule(owner)
+        weight = getattr(module, attribute).detach()
+        four = scheme_of(precision, tuple(weight.shape)) == "int4"
+        found = (int4_blocks if four else int8_channels)(weight)
+        scale = found.scale.reshape(len(weight), -1)
+        packed = IntxUnpackedToInt8Tensor(
+            found.steps, scale, torch.zeros_like(scale, dtype=torch.int8), torch.int4 if four else torch.int8,
+            (1, found.block or weight.shape[1]), torch.float32, IntxUnpackedToInt8TensorActivationQuantization.INT8_ASYM_PER_TOKEN,
+        )  # fmt: skip
+        setattr(module, attribute, nn.Parameter(packed, requires_grad=False))
+    return export(graph, program.example_inputs[0])

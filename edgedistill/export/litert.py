@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
+from edgedistill.export.litert_weights import pack
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
 
@@ -26,7 +27,8 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:
         model.export(str(temporary))
-    write_bytes(path, float_io(path.read_bytes()))
+    data = path.read_bytes()
+    write_bytes(path, data if precision == "fp32" else float_io(data) if precision == "int8" else pack(data, precision))
 
 
 def _has_float_layers(program: ExportedProgram) -> bool:

@@ -12,8 +12,8 @@ from edgedistill.files import read_json, sha256_tree, tree_bytes, write_json
 _TIMEOUT_S = 1800
 
 
-def lower(specs: list[ArtifactSpec], programs: Path, folder: Path, log: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `programs`.
+def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
     Returns {"artifacts": [...], "peak_rss_mb"} where an artifact has name, role, format, precision, bytes, sha256, seconds.
     Raises DeviceFailed with the log's last line when the converter fails.
@@ -23,7 +23,7 @@ def lower(specs: list[ArtifactSpec], programs: Path, folder: Path, log: Path, me
     result.unlink(missing_ok=True)
     items = [
         {
-            "program": str(programs / s.program),
+            "program": str(run / s.program),
             "path": str(folder / s.name),
             "precision": s.precision,
             "metadata": metadata | {"role": s.role},

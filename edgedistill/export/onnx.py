@@ -9,15 +9,20 @@ from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.files import write_bytes
 
 _OPSET = 18
+# The first with weights of 4 bits in blocks.
+_BLOCKS_OPSET = 21
 
 
 def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
-    """Write `program` as the ONNX file `path`, operator set 18, input `image`, output `logits`."""
+    """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits), input `image`, output `logits`."""
     import onnx
     import torch
 
+    from edgedistill.export.onnx_weights import pack
+
+    opset = _BLOCKS_OPSET if precision == "int4-weights" else _OPSET
     exported = torch.onnx.export(
-        program, dynamo=True, opset_version=_OPSET, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
+        program, dynamo=True, opset_version=opset, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
     )
     if exported is None:
         raise RuntimeError("torch.onnx.export returned no program")
@@ -29,6 +34,8 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         drop_clips(model)
         separate_zero_points(model)
         keep_floats(model)
+    elif precision != "fp32":
+        pack(model, precision)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())
@@ -74,7 +81,7 @@ def quantize_biases(model) -> int:  # type: ignore[no-untyped-def]
                 node.input[2] = name
                 count += 1
         nodes.append(node)
-    _replace_nodes(graph, nodes)
+    replace_nodes(graph, nodes)
     return count
 
 
@@ -101,7 +108,7 @@ def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
             initializers[shifted] = numpy_helper.from_array(value, shifted)
             graph.initializer.append(initializers[shifted])
         node.input[2] = shifted
-    _replace_nodes(graph, list(graph.node))
+    replace_nodes(graph, list(graph.node))
 
 
 def drop_clips(model) -> int:  # type: ignore[no-untyped-def]
@@ -129,7 +136,7 @@ def drop_clips(model) -> int:  # type: ignore[no-untyped-def]
     for node in kept:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-    _replace_nodes(graph, kept)
+    replace_nodes(graph, kept)
     return len(renamed)
 
 
@@ -164,10 +171,10 @@ def separate_zero_points(model) -> None:  # type: ignore[no-untyped-def]
             if node.input[2] != name and name not in initializers:
                 graph.initializer.append(numpy_helper.from_array(_array(initializers, node.input[2]), name))
                 node.input[2] = name
-    _replace_nodes(graph, list(graph.node))
+    replace_nodes(graph, list(graph.node))
 
 
-def _replace_nodes(graph, nodes: list) -> None:  # type: ignore[no-untyped-def]
+def replace_nodes(graph, nodes: list) -> None:  # type: ignore[no-untyped-def]
     """Set the nodes of `graph` and drop the initializers that none of them reads."""
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]

@@ -1,4 +1,4 @@
-"""The exported programs that converters start from: the float student, and the quantized state in its two forms."""
+"""The exported programs that converters start from: the float student, the quantized state in its two forms, and weights on grids."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill.files import replacing
+from edgedistill.recipe.precisions import needs_program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,11 +30,13 @@ class ArtifactSpec:
 
     @property
     def program(self) -> str:
-        """Name of the saved program that it is lowered from."""
+        """Path, within the run's folder, of the saved program that it is lowered from."""
+        if needs_program(self.precision):
+            return f"program-{self.precision}/{self.role}.pt2"
         if self.precision != "int8":
-            return f"{self.role}-float.pt2"
+            return f"programs/{self.role}-float.pt2"
         # LiteRT's converter folds the weights itself, and fails on folded ones.
-        return f"{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
+        return f"programs/{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
 
 
 def save_program(module: nn.Module, image_size: int, path: Path, *, any_batch: bool = False) -> None:
@@ -43,5 +46,6 @@ def save_program(module: nn.Module, image_size: int, path: Path, *, any_batch: b
     example = (torch.zeros(2 if any_batch else 1, 3, image_size, image_size),)
     shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if any_batch else None
     program = torch.export.export(module, example, dynamic_shapes=shapes)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         torch.export.save(program, temporary)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
+from edgedistill.pipeline import variants
 from edgedistill.pipeline.training import float_rungs
 from edgedistill.progress import log, track
 from edgedistill.run import Run
@@ -42,9 +43,10 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
 
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
-    """One step a format, two at a time: a converter keeps one core busy."""
+    """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
     from edgedistill.export.lower import lower
 
+    made = variants.make(state, specs)
     programs = state.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
@@ -54,9 +56,10 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         def work(folder: Path) -> dict[str, Any]:
             for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
                 state.forget(later)
-            return lower(chosen, state.path("programs"), folder, state.path("logs", f"export-{name}.log"), metadata)
+            return lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
 
-        state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata], work)
+        from_ = {s.precision: made[s.precision] for s in chosen if s.precision in made}
+        state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata, from_], work)
 
     parallel("export", [name for name in _LONGEST_FIRST if any(s.format == name for s in specs)], one)
 
@@ -116,7 +119,8 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     measured = recipe.measure
     try:
         done = local.execute(
-            FLOAT16_COREML if (spec.format, spec.precision) == ("coreml", "fp16") else ADAPTERS[spec.format],
+            # The int8 package alone computes in float32.
+            FLOAT16_COREML if spec.format == "coreml" and spec.precision != "int8" else ADAPTERS[spec.format],
             state.path(f"export-{spec.format}", spec.name),
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",

@@ -25,7 +25,7 @@ def step(state: Run, inputs: list[Any], work: Callable[[Path], dict[str, Any]]) 
 
     def begin(folder: Path) -> dict[str, Any]:
         log("converting the student into its quantized state")
-        for later in ("export-", "val-", "ranges-", "bench-", "holdout"):
+        for later in ("program-", "export-", "val-", "ranges-", "bench-", "holdout"):
             state.forget(later)
         return work(folder)
 

@@ -129,10 +129,10 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
             module.train()(torch.rand(2, 3, image_size, image_size))
         state = convert(module.eval().graph_module)
         program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
-        save_program(program, image_size, folder / spec.program)
+        save_program(program, image_size, run.path(spec.program))
 
     run.step("programs", facts, quantized)
-    made = run.step("export", facts, lambda f: lower([spec], run.path("programs"), f, run.path("logs", "export.log"), {}))
+    made = run.step("export", facts, lambda f: lower([spec], run.folder, f, run.path("logs", "export.log"), {}))
     found = run.step("delegation", [facts, "layers"], lambda _: delegation(kind, run.path("export", spec.name)))
     return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
 

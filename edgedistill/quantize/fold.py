@@ -1,4 +1,4 @@
-"""Folds the batch norms of a QAT graph into their convolutions."""
+"""Folds the batch norms of an exported graph, float or under QAT, into their convolutions."""
 
 import torch
 from torch import Tensor, nn
@@ -7,6 +7,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.graph import operators, tensor_of
 
 _ATEN = torch.ops.aten
+_CONVOLUTIONS = (_ATEN.conv2d.default, _ATEN.conv2d.padding)
 
 
 def fold_batchnorm(graph: GraphModule) -> int:
@@ -36,6 +37,58 @@ def fold_batchnorm(graph: GraphModule) -> int:
         convolution.args = (*convolution.args[:2], folded, *convolution.args[3:])
         norm.replace_all_uses_with(convolution)
         count += 1
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return count
+
+
+def fold_float(graph: GraphModule) -> int:
+    """Fold each batch norm right behind a convolution of a float graph into it, in place; returns how many.
+
+    Converters do it as well, but then each would find another float32 weight, and the factor of a channel takes values off a table that
+    a whole tensor shares.
+    """
+    count = 0
+    for norm in operators(graph, (_ATEN.batch_norm.default,)):
+        convolution = norm.args[0]
+        if not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS or len(convolution.users) > 1:
+            continue
+        gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
+        scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
+        source, weight, bias, *options = (*convolution.args, None)[: max(3, len(convolution.args))]
+        before = torch.zeros_like(mean) if bias is None else tensor_of(graph, bias)
+        parts = {"weight": tensor_of(graph, weight) * scale.reshape(-1, 1, 1, 1), "bias": (before - mean) * scale + beta}
+        folded = [_parameter(graph, convolution, f"folded_{count}_{name}", value) for name, value in parts.items()]
+        convolution.args = (source, *folded, *options)
+        norm.replace_all_uses_with(convolution)
+        count += 1
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return count
+
+
+def fold_layernorm(graph: GraphModule) -> int:
+    """Move weight and bias of each layer norm that only linear layers read into those, in place; returns how many.
+
+    LiteRT's converter does so with the weight: the layers would leave the grid that they were put on (int8 steps up to 15 apart).
+    """
+    count = 0
+    for norm in operators(graph, (_ATEN.layer_norm.default,)):
+        source, shape, gamma, beta, *options = (*norm.args, None, None)[: max(4, len(norm.args))]
+        layers = list(norm.users)
+        if gamma is None or any(layer.target != _ATEN.linear.default or layer.args[0] is not norm for layer in layers):
+            continue
+        for layer in layers:
+            weight, bias = (*layer.args[1:], None)[:2]
+            kernel = tensor_of(graph, weight)
+            shift = torch.zeros(len(kernel)) if bias is None else tensor_of(graph, bias)
+            if beta is not None:
+                shift = shift + kernel @ tensor_of(graph, beta)
+            parts = {"weight": kernel * tensor_of(graph, gamma), "bias": shift}
+            folded = [_parameter(graph, layer, f"normed_{count}_{name}", value) for name, value in parts.items()]
+            layer.args = (norm, *folded)
+            count += 1
+        norm.args = (source, shape, None, None, *options)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return count

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.fx import GraphModule, Node
 
 _ATEN = torch.ops.aten
@@ -59,6 +60,12 @@ def layer_of(node: Node) -> str:
 def operator_of(node: Node) -> str:
     """The plain name of what a node computes: conv2d, relu; of an input its own name."""
     return node.name if node.op == "placeholder" else str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def replace(graph: GraphModule, node: object, value: torch.Tensor) -> None:
+    """Let the parameter or buffer that `node` reads be `value`."""
+    owner, _, name = str(node.target).rpartition(".")  # type: ignore[attr-defined]
+    setattr(graph.get_submodule(owner), name, nn.Parameter(value, requires_grad=False))
 
 
 def float32(value: Any) -> float:

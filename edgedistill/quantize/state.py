@@ -5,11 +5,10 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_batchnorm
-from edgedistill.quantize.graph import WEIGHTED, operators, output_of, tensor_of
+from edgedistill.quantize.graph import WEIGHTED, operators, output_of, replace, tensor_of
 from edgedistill.quantize.pooling import is_pooling
 from edgedistill.quantize.temperature import divide_logits
 from edgedistill.quantize.ties import break_ties, separate_means
@@ -114,13 +113,8 @@ def round_weights(graph: GraphModule) -> int:
     for node in nodes:
         scale, zero_point = (tensor_of(graph, argument) for argument in node.args[1:3])
         steps = ops.quantize_per_channel(tensor_of(graph, node.args[0]), scale, zero_point, *node.args[3:])
-        _replace(graph, node.args[0], ops.dequantize_per_channel(steps, scale, zero_point, *node.args[3:]))
+        replace(graph, node.args[0], ops.dequantize_per_channel(steps, scale, zero_point, *node.args[3:]))
     return len(nodes)
-
-
-def _replace(graph: GraphModule, node: object, value: torch.Tensor) -> None:
-    owner, _, name = str(node.target).rpartition(".")  # type: ignore[attr-defined]
-    setattr(graph.get_submodule(owner), name, nn.Parameter(value, requires_grad=False))
 
 
 def round_biases(graph: GraphModule) -> int:
@@ -136,7 +130,7 @@ def round_biases(graph: GraphModule) -> int:
         bias = tensor_of(graph, node.args[2])
         scale = _bias_scale(graph, node)
         rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
-        _replace(graph, node.args[2], rounded.float())
+        replace(graph, node.args[2], rounded.float())
         count += 1
     return count
 

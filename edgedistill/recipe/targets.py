@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
 from edgedistill.recipe.mistakes import find_mistakes
+from edgedistill.recipe.precisions import Precision, refusal
 from edgedistill.recipe.reading import dotted, line_of, read_yaml
 
 _FOLDER = Path(__file__).resolve().parent.parent / "targets"
@@ -16,13 +17,12 @@ class TargetArtifact(Config):
     """One file that a bundle for the target holds."""
 
     format: Literal["executorch", "coreml", "onnx", "litert"] = Field(description="Runtime that the file is for.")
-    precision: Literal["int8", "fp16", "fp32"] = Field(description="int8 everywhere, fp16 for Core ML, fp32 for the others.")
+    precision: Precision = Field(description="int8 and floating point everywhere; of the rest what the format can hold.")
 
     @model_validator(mode="after")
     def _exists(self) -> "TargetArtifact":
-        float_precision = "fp16" if self.format == "coreml" else "fp32"
-        if self.precision not in ("int8", float_precision):
-            raise mistake(f"int8 or {float_precision} for {self.format}", f"found {self.precision}")
+        if expected := refusal(self.format, self.precision):
+            raise mistake(expected, f"found {self.precision}")
         return self
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgedistill.recipe.precisions import is_float
 from edgedistill.report.svg import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE, TEXT, draw, rows
 from edgedistill.report.values import executed_by, figures, get, integer, limits, number, percent
 
@@ -63,7 +64,7 @@ def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], fac
             continue
         cost *= factor
         label = f"{artifact['name']} ({artifact.get('precision')}): {percent(score)} on val, {figures(cost)} {unit}"
-        teacher, filled = artifact.get("role") == "teacher", artifact.get("precision") == "int8"
+        teacher, filled = artifact.get("role") == "teacher", not is_float(artifact.get("precision"))
         points.append(
             {
                 "cost": cost,
@@ -91,7 +92,7 @@ def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], fac
         axis=alt.Axis(format=".1%", tickCount=5),
     )
     base = rows("points").encode(x=x, y=y)
-    # Filled int8 symbols are smaller than the open ones, so that artifacts which lie on each other all stay visible.
+    # Filled symbols of quantized ones are smaller than the open ones, so that artifacts which lie on each other all stay visible.
     symbols = base.mark_point(strokeWidth=2, opacity=1).encode(
         stroke=alt.Stroke("format:N", title=None, scale=alt.Scale(domain=used, range=hues)),
         fill=alt.Fill("format:N", title=None, scale=alt.Scale(domain=used, range=hues)),

@@ -10,7 +10,7 @@ Summary = Mapping[str, Any]
 
 
 def quantization(summary: Summary) -> Table:
-    """Each int8 artifact beside the floating-point file of its format."""
+    """Each quantized artifact beside the floating-point file of its format, by format and then by bytes."""
     headers = ("artifact", "against", "flips", "accuracy, points", "its bytes are", "faster", "advice")
     rows = [_row(a) for a in by_format(summary) if isinstance(a.get("quantization"), Mapping)]
     return Table("What quantization cost and gained, on val", headers, rows)

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
+from edgedistill.recipe.precisions import FLOAT, is_dynamic, needs_program
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.teachers import FileTeacher
 from edgedistill.report import delegation, divergence, ranges, sensitivity
@@ -83,7 +84,9 @@ def _lowered(state: Run) -> list[dict[str, Any]]:
 def _outputs(state: Run, rung: str, split: str) -> np.ndarray | None:
     """Logits float32 [N, classes] of a rung or artifact on a split, or None where it did not run there."""
     step = f"{split}-{rung}"
-    path = state.path("programs" if split == "val" else "holdout", f"{rung}.npy")
+    # Programs of post-training precisions are scored on val only; their artifacts on both.
+    program = f"program-{rung.removesuffix('-tensors')}"
+    path = state.path("holdout" if split == "holdout" else program if state.result(program) else "programs", f"{rung}.npy")
     if state.result(step) is not None:
         path = state.path(step, "outputs.npy")
     return np.load(path) if path.exists() else None
@@ -127,7 +130,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         "accuracy": _accuracy(state, name, images),
         **delegation.judged(state, name),
     }
-    executor = "mil_float16" if lowered["precision"] == "fp16" else "mil_float64"
+    executor = "mil_float64" if lowered["precision"] == "int8" else "mil_float16"
     record |= {"executed_by": executor if coreml else "own_runtime", "ok": None, "runtime": {}}
     if ran is None or "error" in ran:
         why = "not verified; run `edgedistill verify`" if ran is None else ran["error"]
@@ -147,20 +150,30 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
 
 def _parity(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     outputs = _outputs(state, lowered["name"], "val")
-    reference = _reference(lowered["format"]) if lowered["precision"] == "int8" else lowered["role"]
+    reference = _reference(lowered)
     expected = _outputs(state, reference, "val")
     if outputs is None or expected is None:
         return unavailable(f"no outputs of {reference} to compare with") | {"ok": None}
     if lowered["precision"] != "int8":
-        limit = parity.FLOAT_LIMITS[lowered["precision"]]
+        dynamic = is_dynamic(lowered["precision"])
+        limit = parity.DYNAMIC_LIMIT if dynamic else parity.FLOAT_LIMITS[FLOAT[lowered["format"]]]
         return {"reference": reference, **parity.float_parity(outputs, expected, relative_limit=limit)}
     scale = state.result("programs")["output_scale"]
     return {"reference": reference, **parity.quantized_parity(outputs, expected, scale)}
 
 
-def _reference(format_: str) -> str:
-    """The rung that an int8 artifact is held to: Core ML's program is run in floating point, all others by integer kernels."""
-    return "converted" if format_ == "coreml" else "integer"
+def _reference(artifact: dict[str, Any]) -> str:
+    """The rung that an artifact is held to.
+
+    int8: Core ML's program is run in floating point, all others by integer kernels. Post-training precisions: their own program, with
+    activations rounded by row, or in ONNX by tensor, where they are dynamic.
+    """
+    format_, precision = artifact["format"], artifact["precision"]
+    if precision == "int8":
+        return "converted" if format_ == "coreml" else "integer"
+    if needs_program(precision):
+        return f"{precision}-tensors" if is_dynamic(precision) and format_ == "onnx" else precision
+    return str(artifact.get("role", "student"))
 
 
 def _pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray | None) -> list[dict[str, Any]]:
@@ -182,7 +195,9 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
     rows: list[dict[str, Any]] = []
     precision = {"fake_quant": "int8 simulated", "converted": "int8", "integer": "int8"}
     ran = {"teacher": _teachers_ran(recipe), "converted": "pytorch_float64", "integer": "pytorch_integer"}
-    for rung in _RUNGS:
+    variants = dict.fromkeys(_reference(a) for a in artifacts if needs_program(a["precision"]))
+    precision |= {rung: rung.removesuffix("-tensors") for rung in variants}
+    for rung in (*_RUNGS, *variants):
         if _outputs(state, rung, "val") is not None:
             model = recipe.teacher.label if rung == "teacher" and recipe.teacher else recipe.student.label
             row: dict[str, Any] = {
@@ -209,14 +224,14 @@ def _ladder(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], images:
 
 
 def _rung_before(row: dict[str, Any], rungs: Collection[str]) -> str | None:
-    """What a rung is made from, and so compared with; a float artifact is the student's twin, an int8 one the state's."""
+    """What a rung is made from, and so compared with; a post-training program is made from the student, an artifact from its reference."""
     chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student"}
     # Without training in int8 the state is made of the student itself.
     chain["converted"] = "fake_quant" if "fake_quant" in rungs else "student"
     chain["integer"] = "converted"
     if row["rung"] in chain:
         return chain[row["rung"]]
-    return _reference(row["format"]) if row["precision"] == "int8" else "student"
+    return _reference(row) if "format" in row else "student"
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgedistill.recipe.precisions import is_float
 from edgedistill.report.values import (
     Cell,
     accuracy,
@@ -166,7 +167,7 @@ def pairs(summary: Summary) -> Table:
 
 
 def measurements(summary: Summary) -> Table:
-    """Latency, load time and memory; each int8 artifact is followed by its floating-point twin of the same format."""
+    """Latency, load time and memory; the quantized artifacts of a format are followed by their floating-point twin."""
     headers = (
         "artifact", "p50, ms", "p95, ms", "samples", "threads", "first load, ms", "warm load, ms",
         "first inference, ms", "peak memory, MiB", "faster than twin", "size, MB", "smaller than twin", "runtime",
@@ -207,9 +208,9 @@ def _with_interval(cell: Cell, bounds: Any) -> Cell:
 
 def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) -> Cell:
     """How many times smaller `quantity` is than that of the floating-point artifact of the same format; below 1 it is larger."""
-    if artifact.get("precision") != "int8":
+    if is_float(artifact.get("precision")):
         return Cell("–")
-    twin = next((other for other in others if _key(other) == _key(artifact) and other.get("precision") != "int8"), None)
+    twin = next((other for other in others if _key(other) == _key(artifact) and is_float(other.get("precision"))), None)
     if twin is None:
         return unavailable({"unavailable": "no floating-point artifact of this format"})
     ours, theirs = get(artifact, *quantity), get(twin, *quantity)
@@ -281,10 +282,14 @@ def difference(found: Summary) -> str:
 
 
 def by_format(summary: Summary) -> list[Summary]:
-    """Artifacts with the teacher first, then by format in the order they came, int8 before its floating-point twin."""
+    """Artifacts with the teacher first, then by format in the order they came, the quantized ones by bytes before their twin."""
     artifacts = list(summary.get("artifacts") or [])
     order = {key: index for index, key in enumerate(dict.fromkeys(_key(artifact) for artifact in artifacts))}
-    return sorted(artifacts, key=lambda a: (a.get("role") != "teacher", order[_key(a)], a.get("precision") != "int8"))
+
+    def place(a: Summary) -> tuple[bool, int, bool, float]:
+        return a.get("role") != "teacher", order[_key(a)], is_float(a.get("precision")), number(a.get("bytes")) or 0
+
+    return sorted(artifacts, key=place)
 
 
 def _key(artifact: Summary) -> tuple[Any, Any]:

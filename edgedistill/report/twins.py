@@ -1,4 +1,4 @@
-"""What quantization cost and gained: each int8 artifact beside the floating-point artifact of its format."""
+"""What quantization cost and gained: each quantized artifact beside the floating-point artifact of its format."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure.statistics import unavailable
+from edgedistill.recipe.precisions import is_float
 from edgedistill.verify.intervals import paired_difference
 
 Outputs = Callable[[str], np.ndarray | None]
 
 
 def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndarray | None) -> None:
-    """Give each int8 artifact of the student a `quantization`, in place; see `quantization`.
+    """Give each quantized artifact of the student a `quantization`, in place; see `quantization`.
 
     outputs: logits float32 [N, classes] on val of an artifact or rung, or None. labels: int [N], or None where there are none.
     """
     for artifact in artifacts:
-        if artifact["precision"] == "int8":
-            twin = next((a for a in artifacts if _same_format(a, artifact) and a["precision"] != "int8"), None)
+        if not is_float(artifact["precision"]):
+            twin = next((a for a in artifacts if _same_format(a, artifact) and is_float(a["precision"])), None)
             artifact["quantization"] = quantization(artifact, twin, outputs, labels)
 
 
@@ -30,7 +31,7 @@ def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs:
     """Flips, accuracy, bytes and latency of `artifact` against its `twin`, or against the student in PyTorch where it has none.
 
     difference: accuracy less that of the twin, with the 95% interval of matched pairs. bytes_ratio: its bytes over the twin's. speedup: the
-    twin's median latency over its own. advice: the twin where int8 is slower, else None.
+    twin's median latency over its own. advice: the twin where the artifact is slower, else None.
     """
     name = "student" if twin is None else twin["name"]
     found: dict[str, Any] = {"twin": name, **compare(outputs(artifact["name"]), outputs(name), labels)}
@@ -42,7 +43,8 @@ def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs:
     if ours is None or theirs is None:
         why = artifact["latency_ms"] if ours is None else twin["latency_ms"]
         return found | {"speedup": unavailable(why.get("unavailable", "not measured")), "advice": None}
-    slower = f"int8 is slower than floating point here: ship {name} unless {found['bytes_ratio']:.2f} times the bytes matter more"
+    kind, ratio = artifact["precision"], found["bytes_ratio"]
+    slower = f"{kind} is slower than floating point here: ship {name} unless {ratio:.2f} times the bytes matter more"
     return found | {"speedup": theirs / ours, "advice": slower if ours > theirs else None}
 
 

@@ -1,0 +1,57 @@
+"""Which precisions exist in which format, and why the others do not. Free of torch: recipes are checked with it."""
+
+from typing import Literal
+
+Precision = Literal["int8", "fp16", "fp32", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"]
+
+FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "litert": "fp32"}
+"""The floating-point precision of each format: its twin of every quantized file."""
+
+_POST_TRAINING = {
+    "executorch": ("int8-dynamic", "int4-dynamic"),
+    "coreml": ("int8-weights", "int4-weights", "palette4"),
+    "onnx": ("int8-weights", "int4-weights", "int8-dynamic"),
+    "litert": ("int8-weights", "int8-dynamic", "int4-dynamic"),
+}
+PRECISIONS = {format_: ("int8", found, *_POST_TRAINING[format_]) for format_, found in FLOAT.items()}
+"""What each format can hold."""
+
+_DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
+_TABLES = "only Core ML unpacks weights from a table of values"
+_DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
+WHY_NOT = {
+    ("executorch", "int8-weights"): f"{_DROPPED}; take int8-dynamic",
+    ("executorch", "int4-weights"): f"{_DROPPED}; take int4-dynamic",
+    ("executorch", "palette4"): f"{_TABLES}; take int4-dynamic",
+    ("onnx", "palette4"): f"{_TABLES}; take int4-weights",
+    ("litert", "palette4"): f"{_TABLES}; take int8-weights",
+    ("coreml", "int8-dynamic"): f"{_DYNAMIC}; take int8-weights",
+    ("coreml", "int4-dynamic"): f"{_DYNAMIC}; take int4-weights",
+    ("onnx", "int4-dynamic"): "ONNX has no product of 8-bit activations and 4-bit weights; take int8-dynamic or int4-weights",
+    ("litert", "int4-weights"): "LiteRT unpacks weights of 4 bits by channel only, not in blocks; take int8-weights or int4-dynamic",
+}
+"""Combinations that are refused although both sides exist, and what to take instead."""
+
+
+def refusal(format_: str, precision: str) -> str | None:
+    """What was expected instead of `precision` in `format_`, or None where it exists."""
+    if precision in PRECISIONS[format_]:
+        return None
+    expected = f"{', '.join(PRECISIONS[format_][:-1])} or {PRECISIONS[format_][-1]} for {format_}"
+    why = WHY_NOT.get((format_, precision))
+    return f"{expected}: {why}" if why else expected
+
+
+def is_float(precision: object) -> bool:
+    """Whether `precision` is that of a floating-point twin."""
+    return precision in FLOAT.values()
+
+
+def is_dynamic(precision: str) -> bool:
+    """Whether the runtime quantizes activations by their range, image by image."""
+    return precision.endswith("-dynamic")
+
+
+def needs_program(precision: str) -> bool:
+    """Whether `precision` is made from the float student after training, by a program of its own."""
+    return any(precision in found for found in _POST_TRAINING.values())
