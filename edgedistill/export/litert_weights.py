@@ -1,6 +1,8 @@
 """LiteRT: weights as integers, unpacked before a float operator or multiplied with activations that are quantized as they come."""
 
-from edgedistill.quantize.grid import BLOCK
+import re
+
+from edgedistill.quantize.grid import BLOCK, in_blocks
 
 
 def pack(data: bytes, precision: str) -> bytes:
@@ -17,8 +19,20 @@ def pack(data: bytes, precision: str) -> bytes:
         linear = operators.FULLY_CONNECTED
         work.add_dynamic_config(".*", linear, 8, granularity.CHANNELWISE)
         if precision.startswith("int4-"):
-            work.add_dynamic_config(".*", linear, 4, granularity[f"BLOCKWISE_{BLOCK}"])
+            for name in _in_blocks(data):
+                work.add_dynamic_config(re.escape(name), linear, 4, granularity[f"BLOCKWISE_{BLOCK}"])
     else:
         for name in (operators.CONV_2D, operators.DEPTHWISE_CONV_2D, operators.FULLY_CONNECTED):
             work.add_weight_only_config(".*", name, 8, granularity.CHANNELWISE)
     return bytes(work.quantize().quantized_model)
+
+
+def _in_blocks(data: bytes) -> list[str]:
+    """Names of the outputs of the linear layers whose weights are whole blocks."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data)
+    graph = model.subgraphs[0]
+    linear = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED]
+    chosen = [op for op in linear if in_blocks(tuple(graph.tensors[op.inputs[1]].shape))]
+    return [graph.tensors[op.outputs[0]].name.decode() for op in chosen]

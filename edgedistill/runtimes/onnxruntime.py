@@ -29,6 +29,8 @@ def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    # By default products with 4-bit weights round their other side to 8 bits: 1 asks for float32.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if platform.machine().lower() in ("x86_64", "amd64"):
         # Without VNNI, the u8s8 kernels add pairs of products in int16 and saturate; this option takes exact kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
