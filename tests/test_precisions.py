@@ -191,7 +191,10 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
     grid.put_on_grid(graph, "int4-weights")
     save_program(graph, SIZE, tmp_path / "student.pt2")
     backend.lower(torch.export.load(tmp_path / "student.pt2"), tmp_path / "student.onnx", "int4-weights", {})
-    held = [onnx.numpy_helper.to_array(i) for i in onnx.load(tmp_path / "student.onnx").graph.initializer if i.name.endswith("_steps")]
+    packed = [i for i in onnx.load(tmp_path / "student.onnx").graph.initializer if i.name.endswith("_steps")]
+    held = [onnx.numpy_helper.to_array(i) for i in packed]
+    halves = [len(i.raw_data) * 2 for i in packed if i.data_type == onnx.TensorProto.INT4]
+    assert halves == [32 * 40, 10 * 32], "two to a byte"
     found = sorted((np.sort(array.astype(np.int64), None).tolist() for array in held), key=str)
     weights = [tensor_of(graph, node.args[1]) for node in grid.weighted(graph, "int4-weights")]
     expected = [grid.int4_blocks(w) if grid.in_blocks(w.shape) else grid.int8_channels(w) for w in weights]

@@ -18,6 +18,7 @@ from edgedistill.recipe import (
     load_target,
     recipe_schema,
 )
+from edgedistill.recipe.precisions import PRECISIONS
 
 
 def write(folder: Path, text: str) -> str:
@@ -74,7 +75,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         "r.yaml:3: data.imagesize: found an unknown field, expected one of source, unlabelled, image_size, split, augment, views,"
         " batch_size, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
-        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, ios, linux, raspberry-pi"
+        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, ios, linux, raspberry-pi, tradeoff"
         " (did you mean 'android'?)",
     ]
 
@@ -243,6 +244,7 @@ def test_targets_of_the_package() -> None:
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "linux": {"onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
+        "tradeoff": {f"{format_} {precision}" for format_, found in PRECISIONS.items() for precision in found},
     }
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():

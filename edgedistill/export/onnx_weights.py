@@ -42,11 +42,12 @@ def _weight(node: Any, constant: Any) -> tuple[np.ndarray, bool]:
 
 def _dequantized(graph: Any, node: Any, found: Steps, columns: bool) -> list[Any]:
     """`node` with a DequantizeLinear for its weight; scales by output channel, or of blocks along the input channels."""
-    from onnx import TensorProto, helper, numpy_helper
+    import ml_dtypes
+    from onnx import helper, numpy_helper
 
     name = node.input[1]
     steps = found.steps.numpy()
-    options: dict[str, int] = {"axis": int(columns)}
+    options: dict[str, Any] = {"axis": int(columns)}
     if found.block is None:
         scale = found.scale.reshape(-1).numpy()
     else:
@@ -55,8 +56,9 @@ def _dequantized(graph: Any, node: Any, found: Steps, columns: bool) -> list[Any
         options = {"axis": int(not columns), "block_size": found.block}
     if columns:
         steps, scale = steps.T, scale.T if found.block else scale
-    kind = TensorProto.INT8 if found.block is None else TensorProto.INT4
-    graph.initializer.append(helper.make_tensor(f"{name}_steps", kind, steps.shape, steps.reshape(-1)))
+    # Of a list of numbers onnx would make up to ten bytes each.
+    held = np.ascontiguousarray(steps if found.block is None else steps.astype(ml_dtypes.int4))
+    graph.initializer.append(numpy_helper.from_array(held, f"{name}_steps"))
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(scale), f"{name}_scale"))
     inputs = [f"{name}_steps", f"{name}_scale"]
     if found.block is None:

@@ -12,6 +12,7 @@ from edgedistill.run import Run
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.fx import GraphModule
 
     from edgedistill.export.programs import ArtifactSpec
 
@@ -49,7 +50,7 @@ def _make(state: Run, precision: str, folder: Path) -> dict[str, Any]:
     return {"sha256": sha256_file(folder / "student.pt2"), "weights": weights}
 
 
-def _rungs(graph: nn.Module, precision: str) -> dict[str, nn.Module]:
+def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
     """What artifacts of `precision` are held to, by name."""
     from edgedistill.verify.dynamic import DynamicReference
 
