@@ -75,8 +75,8 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         "r.yaml:3: data.imagesize: found an unknown field, expected one of source, unlabelled, image_size, split, augment, views,"
         " batch_size, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
-        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, ios, linux, raspberry-pi, tradeoff"
-        " (did you mean 'android'?)",
+        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, ios, linux, raspberry-pi,"
+        " tradeoff (did you mean 'android'?)",
     ]
 
 
