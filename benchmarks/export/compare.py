@@ -117,7 +117,9 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
     floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run) for kind in FLOAT}
     for kind, precision in FLOAT.items():
         row(f"{precision}, this kit", kind, floats[kind])
-    state = step("kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq" / "programs"))
+    state = step(
+        "kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq" / "programs")
+    )
     for kind in FLOAT:
         row("int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
         row("int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))

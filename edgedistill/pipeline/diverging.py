@@ -47,7 +47,7 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     from edgedistill.verify.rungs import load_converted
 
     programs = state.path("programs")
-    program, whole = load_converted(state.path("programs", spec.program)), load_converted(programs / "student-reference.pt2")
+    program, whole = load_converted(state.path(spec.program)), load_converted(programs / "student-reference.pt2")
     images = folder / "images.npy"
     np.save(images, np.load(programs / "val.npy", mmap_mode="r")[:_IMAGES])
     cuts = divergence.cuts(whole)
@@ -81,7 +81,7 @@ def _executed(spec: ArtifactSpec, program: GraphModule, images: Path, folder: Pa
     from edgedistill.export.programs import save_program
     from edgedistill.measure import local
 
-    folder.mkdir(exist_ok=True)
+    (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
     save_program(program, np.load(images, mmap_mode="r").shape[-1], folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
     done = local.execute(

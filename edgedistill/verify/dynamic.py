@@ -3,13 +3,15 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Interpreter
+
+from edgedistill.verify.reference import Evaluated
 
 _LINEAR = torch.ops.aten.linear.default
 
 
-class DynamicReference(nn.Module):
+class DynamicReference(Evaluated):
     """A float program, its weights on their grid, of which each linear layer rounds its input first; the rest is float32.
 
     tensors: False rounds each row of an input to int8, as XNNPACK does for ExecuTorch and LiteRT; True each input as a whole to uint8, as
@@ -18,13 +20,8 @@ class DynamicReference(nn.Module):
     """
 
     def __init__(self, graph: GraphModule, *, tensors: bool) -> None:
-        super().__init__()
-        self.graph, self.tensors = graph, tensors
-        self.eval()
-
-    def train(self, mode: bool = True) -> "DynamicReference":
-        """An exported graph has no modes, and refuses to be asked for one."""
-        return self
+        super().__init__(graph)
+        self.tensors = tensors
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of one image."""
