@@ -35,6 +35,12 @@ BENCH = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.0
 TOOLS = Path(__file__).parent / "tools"
 # Olive 0.13.0 imports requests without asking for it.
 OLIVE = ("olive-ai==0.13.0", "onnxruntime==1.32.0", "onnx==1.23.2", "torch==2.13.0", "numpy==2.4.6", "requests==2.34.2")
+# Its defaults; the granularity of all the other tools; and the type of activations that ONNX Runtime fuses most with on x86.
+OLIVE_PASSES: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("olive", "", {}),
+    ("olive-channel", ", by channel", {"per_channel": True}),
+    ("olive-uint8", ", by channel, uint8 activations", {"per_channel": True, "activation_type": "uint8"}),
+)
 FLOAT = {"onnx": "fp32", "litert": "fp32", "coreml": "fp16"}
 TIMEOUT_S = 1800.0
 
@@ -80,16 +86,16 @@ def olive_python(folder: Path) -> Path:
     return python
 
 
-def lowered(name: str, kind: str, precision: str, run: Path, folder: Path) -> dict[str, Any]:
+def lowered(name: str, kind: str, precision: str, programs: Path, folder: Path) -> dict[str, Any]:
     """One artifact of the kit in a process of its own."""
     spec = ArtifactSpec(kind, precision)
     (folder / name).mkdir(exist_ok=True)
-    done = lower([spec], run, folder / name, folder / f"{name}.log", {"model": "student"})
+    done = lower([spec], programs, folder / name, folder / f"{name}.log", {"model": "student"})
     return {"path": str(folder / name / spec.name), "peak_rss_mb": done["peak_rss_mb"]}
 
 
 def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
-    """Every artifact: {"tool", "format", "path", "steps"}, where a step has seconds, cpu_seconds, peak_rss_mb; or "error"."""
+    """Every artifact: {"name", "tool", "format", "path", "steps"}, where a step has seconds, cpu_seconds, peak_rss_mb; or "error"."""
     logs = folder / "exports"
     logs.mkdir(parents=True, exist_ok=True)
     calibration = {name: folder / f"calibration-{name}.npy" for name in ("uint8", "float32")}
@@ -104,25 +110,24 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         except (DeviceFailed, OSError, subprocess.SubprocessError) as error:
             return {"error": str(error)}
 
-    def kit(name: str, kind: str, precision: str, run: Path) -> dict[str, Any]:
-        return step(name, lambda: lowered(name, kind, precision, run, logs))
+    def kit(name: str, kind: str, precision: str, programs: Path) -> dict[str, Any]:
+        return step(name, lambda: lowered(name, kind, precision, programs, logs))
 
     rows: list[dict[str, Any]] = []
 
-    def row(tool: str, kind: str, *steps: dict[str, Any], path: Path | None = None) -> None:
+    def row(name: str, tool: str, kind: str, *steps: dict[str, Any], path: Path | None = None) -> None:
         errors = [s["error"] for s in steps if "error" in s]
         made = {"error": errors[0]} if errors else {"path": str(path or steps[-1]["path"]), "steps": list(steps)}
-        rows.append({"tool": tool, "format": kind} | made)
+        rows.append({"name": name, "tool": tool, "format": kind} | made)
 
     floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run) for kind in FLOAT}
     for kind, precision in FLOAT.items():
-        row(f"{precision}, this kit", kind, floats[kind])
-    state = step(
-        "kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq" / "programs")
-    )
+        row(f"float-{kind}", f"{precision}, this kit", kind, floats[kind])
+    programs = logs / "ptq" / "programs"
+    state = step("kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], programs))
     for kind in FLOAT:
-        row("int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
-        row("int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
+        row(f"ptq-{kind}", "int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
+        row(f"qat-{kind}", "int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
 
     def other(title: str, kind: str, name: str, script: str, source: str, *options: str) -> None:
         out = logs / f"{name}{FORMATS[kind]}"
@@ -130,15 +135,15 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         python = olive_python(folder) if kind == "onnx" else sys.executable
         done = step(name, lambda: tool(python, script, logs / f"{name}.log", *arguments))
         # coremltools converts the student itself.
-        row(title, kind, *([] if kind == "coreml" else [floats[kind]]), done, path=out)
+        row(name, title, kind, *([] if kind == "coreml" else [floats[kind]]), done, path=out)
 
     onnx, tflite = (floats[kind].get("path", "") for kind in ("onnx", "litert"))
-    other("int8, Olive", "onnx", "olive", "olive_ptq", onnx, "default")
-    other("int8, Olive, weights by channel", "onnx", "olive-channel", "olive_ptq", onnx, "per_channel")
     other("int8, ai-edge-quantizer", "litert", "ai-edge", "ai_edge_ptq", tflite)
     program = str(run / "programs" / "student-float.pt2")
     for counted, title in (("last", "int8, coremltools"), ("all", "int8, coremltools, ranges of all images")):
         other(title, "coreml", f"coremltools-{counted}", "coremltools_ptq", program, counted)
+    for name, title, options in OLIVE_PASSES:
+        other(f"int8, Olive{title}", "onnx", name, "olive_ptq", onnx, json.dumps(options))
     return rows
 
 
@@ -185,8 +190,7 @@ def measure(rows: list[dict[str, Any]], run: Path, folder: Path) -> None:
     """Give each row its bytes, val and latency, in place; a failure is kept in its place."""
     images = imageset.load(run / "data")
     labels = images.labels[images.indices["val"]]
-    for index, row in enumerate(rows):
-        row["name"] = f"{index:02}-{row['format']}"
+    for row in rows:
         row["latency"] = []
         if "error" in row:
             continue

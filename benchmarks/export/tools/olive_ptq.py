@@ -1,8 +1,9 @@
-"""Olive, static int8: `python olive_ptq.py FP32.onnx CALIBRATION.npy OUT.onnx RESULT.json default|per_channel`, in Olive's environment.
+"""Olive, static int8: `python olive_ptq.py FP32.onnx CALIBRATION.npy OUT.onnx RESULT.json OPTIONS`, in Olive's environment.
 
-CALIBRATION.npy: float32 [N, 3, S, S]. The pass is OnnxStaticQuantization with its defaults, and the same with weights by channel.
+CALIBRATION.npy: float32 [N, 3, S, S]. OPTIONS: JSON, what of the pass OnnxStaticQuantization is not its default.
 """
 
+import json
 import shutil
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import numpy as np
 import result
 
 
-def main(source: str, calibration: str, out: str, report: str, weights: str) -> None:
+def main(source: str, calibration: str, out: str, report: str, options: str) -> None:
     import onnx
     from olive import run
     from olive.data.component.dataset import BaseDataset
@@ -40,11 +41,7 @@ def main(source: str, calibration: str, out: str, report: str, weights: str) -> 
                     }
                 ],
                 "passes": {
-                    "quantize": {
-                        "type": "OnnxStaticQuantization",
-                        "data_config": "calibration",
-                        "per_channel": weights == "per_channel",
-                    }
+                    "quantize": {"type": "OnnxStaticQuantization", "data_config": "calibration"} | json.loads(options),
                 },
                 "cache_dir": f"{folder}/cache",
                 "output_dir": f"{folder}/out",
