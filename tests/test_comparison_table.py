@@ -25,7 +25,7 @@ def test_the_table_has_one_figure_a_column_and_says_why_one_is_missing() -> None
     assert {line.count("|") for line in (head, under, olive, failed, crashed, apple)} == {head.count("|")}
     assert olive == (
         "| Olive | .onnx | 90.0% (88.0% to 92.0%) | -1.0 (-2.0 to +0.0) | 12 of 1000 | 2.50 | 0.300 (0.200 to 0.500) "
-        "| 2.0 + 2.0 | 1.5 + 1.5 | 900 |"
+        "| 2.0 + 2.0 | 1.5 + 1.5 | 900, 400 |"
     )
     assert "unavailable (ended / badly)" in failed
     assert "unavailable (no answer)" in crashed

@@ -33,8 +33,8 @@ def line(row: dict[str, Any]) -> str:
         return f"{start} unavailable ({row['error'].replace('|', '/')}) |" + " unavailable |" * 7
     steps = row["steps"]
     seconds, computed = (" + ".join(f"{step[key]:.1f}" for step in steps) for key in ("seconds", "cpu_seconds"))
-    peak = max(step["peak_rss_mb"] for step in steps)
-    cells = [*val_cells(row), f"{row['bytes'] / 1e6:.2f}", latency_cell(row), seconds, computed, f"{peak:.0f}"]
+    peaks = ", ".join(f"{step['peak_rss_mb']:.0f}" for step in steps)
+    cells = [*val_cells(row), f"{row['bytes'] / 1e6:.2f}", latency_cell(row), seconds, computed, peaks]
     return f"{start} " + " | ".join(cells) + " |"
 
 
