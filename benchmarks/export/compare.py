@@ -100,7 +100,9 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
     logs.mkdir(parents=True, exist_ok=True)
     calibration = {name: folder / f"calibration-{name}.npy" for name in ("uint8", "float32")}
     images = imageset.load(run / "data")
-    shown = images.images[images.indices["train"][:CALIBRATION]]
+    # Drawn, since a data set may be sorted by class: the first images of MNIST's are all of one digit.
+    drawn = np.random.default_rng(0).permutation(images.indices["train"])[:CALIBRATION]
+    shown = images.images[np.sort(drawn)]
     np.save(calibration["uint8"], shown)
     np.save(calibration["float32"], shown.astype(np.float32) / np.float32(255))
 
