@@ -19,7 +19,7 @@ STUDENTS = {
     "mobilenetv2_100": "{model: mobilenetv2_100}",
     "efficientnet_lite0": "{model: efficientnet_lite0}",
     "vit_tiny": "{model: vit_tiny_patch16_224, arguments: {img_size: 32, patch_size: 4, depth: 6}}",
-    "small_encoder": "{model: test_vit, arguments: {img_size: 32, patch_size: 4}}",
+    "small_encoder": "{model: vit_tiny_patch16_224, arguments: {img_size: 32, patch_size: 4, depth: 3, embed_dim: 96, num_heads: 3}}",
 }
 # Transformers diverge at the rate that convolutional students learn fastest with.
 LEARNING_RATES = {"vit_tiny": 5.0e-4, "small_encoder": 5.0e-4}
