@@ -35,7 +35,7 @@ minimum_os: Linux
 artifacts: [{format: litert, precision: int8}]
 budgets: {partitions: 1, fallbacks: 0}
 """
-PADDING, MEAN = [("PADV2", "model.maxpool", "pads with zero")], [("ReduceMean", "node_mean", "no integer")]
+PADDING = [("PADV2", "model.maxpool", "pads with zero")]
 NOTHING = {"macs": 0, "bytes": 0, "activation_bytes": 0}
 LEFT = {"partitions": 2, "outside": {"PADV2": 1}}
 
@@ -61,7 +61,7 @@ def test_an_operator_on_a_constant_and_a_float_computes_in_float(tmp_path: Path)
     [
         ("executorch", ".pte", {"XnnpackBackend": {"Conv2d": 15, "MaxPooling2d": 1}}, [], {"StaticTranspose": 2}),
         ("litert", ".tflite", {"XNNPACK": {"CONV_2D": 15}, "builtin": {"PADV2": 1}}, PADDING, {"TRANSPOSE": 1}),
-        ("onnx", ".onnx", {"integer": {"QLinearConv": 19}, "float": {"ReduceMean": 1}}, MEAN, {"Transpose": 2}),
+        ("onnx", ".onnx", {"integer": {"QLinearConv": 19, "QLinearGlobalAveragePool": 1}}, [], {"Transpose": 2}),
     ],
 )
 def test_who_computes_what_and_why(

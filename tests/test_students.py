@@ -16,8 +16,7 @@ from edgedistill.verify.delegation import delegation
         ("executorch", ".pte", 1, {}),
         # XNNPACK takes no padding with the smallest integer, which comes before a maximum.
         ("litert", ".tflite", 2, {"PADV2": 1}),
-        # There is no integer kernel for a mean over an image.
-        ("onnx", ".onnx", 1, {"ReduceMean": 1}),
+        ("onnx", ".onnx", 1, {}),
     ],
 )
 def test_what_a_runtime_leaves_to_slow_kernels_is_named(kind: str, suffix: str, partitions: int, outside: dict, tiny: Path) -> None:

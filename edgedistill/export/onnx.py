@@ -29,6 +29,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
     model = exported.model_proto
     _strip(model)
     if precision == "int8":
+        pool_globally(model)
         quantize_biases(model)
         shift_activations(model)
         drop_clips(model)
@@ -109,6 +110,24 @@ def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
             graph.initializer.append(initializers[shifted])
         node.input[2] = shifted
     replace_nodes(graph, list(graph.node))
+
+
+def pool_globally(model) -> int:  # type: ignore[no-untyped-def]
+    """Make each mean over height and width a GlobalAveragePool, in place; returns how many.
+
+    They are the same, and ONNX Runtime has an integer kernel for the one (QLinearGlobalAveragePool) and none for ReduceMean.
+    """
+    initializers = {i.name: i for i in model.graph.initializer}
+    count = 0
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in initializers:
+            continue
+        keeps = all(a.i for a in node.attribute if a.name == "keepdims")
+        if keeps and sorted(_array(initializers, node.input[1]).tolist()) in ([-2, -1], [2, 3]):
+            node.op_type = "GlobalAveragePool"
+            del node.input[1:], node.attribute[:]
+            count += 1
+    return count
 
 
 def drop_clips(model) -> int:  # type: ignore[no-untyped-def]
