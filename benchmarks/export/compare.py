@@ -86,11 +86,11 @@ def olive_python(folder: Path) -> Path:
     return python
 
 
-def lowered(name: str, kind: str, precision: str, programs: Path, folder: Path) -> dict[str, Any]:
+def lowered(name: str, kind: str, precision: str, run: Path, folder: Path) -> dict[str, Any]:
     """One artifact of the kit in a process of its own."""
     spec = ArtifactSpec(kind, precision)
     (folder / name).mkdir(exist_ok=True)
-    done = lower([spec], programs, folder / name, folder / f"{name}.log", {"model": "student"})
+    done = lower([spec], run, folder / name, folder / f"{name}.log", {"model": "student"})
     return {"path": str(folder / name / spec.name), "peak_rss_mb": done["peak_rss_mb"]}
 
 
@@ -112,8 +112,8 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         except (DeviceFailed, OSError, subprocess.SubprocessError) as error:
             return {"error": str(error)}
 
-    def kit(name: str, kind: str, precision: str, programs: Path) -> dict[str, Any]:
-        return step(name, lambda: lowered(name, kind, precision, programs, logs))
+    def kit(name: str, kind: str, precision: str, source: Path) -> dict[str, Any]:
+        return step(name, lambda: lowered(name, kind, precision, source, logs))
 
     rows: list[dict[str, Any]] = []
 
@@ -125,8 +125,9 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
     floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run) for kind in FLOAT}
     for kind, precision in FLOAT.items():
         row(f"float-{kind}", f"{precision}, this kit", kind, floats[kind])
-    programs = logs / "ptq" / "programs"
-    state = step("kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], programs))
+    state = step(
+        "kit-ptq", lambda: tool(sys.executable, "kit_ptq", logs / "kit-ptq.log", run, calibration["uint8"], logs / "ptq" / "programs")
+    )
     for kind in FLOAT:
         row(f"ptq-{kind}", "int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
         row(f"qat-{kind}", "int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
