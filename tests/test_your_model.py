@@ -1,6 +1,7 @@
 """A trained model that is brought along: quantized after training, proven like a student."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,29 @@ def test_it_is_proven_with_the_weights_of_the_checkpoint_and_its_normalisation(b
     # Calibrated ranges: a wrong one would be off by many steps.
     assert np.abs(found - expected).mean() < 2 * scale
     assert expected.std(axis=0).min() > 6 * scale, "else constant outputs would pass as well"
+
+
+def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgedistill.quantize import static
+
+    shown: list[np.ndarray] = []
+
+    class Seen(Exception):
+        pass
+
+    def calibrate(model: nn.Module, images: np.ndarray) -> None:
+        shown.append(np.array(images))
+        raise Seen
+
+    monkeypatch.chdir(brought)
+    monkeypatch.setattr(static, "calibrate", calibrate)
+    loaded = recipe_of(BroughtModel("torch:mine:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
+    few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
+    with pytest.raises(UserError, match="Seen"):
+        pipeline.distill(replace(loaded, recipe=few), Path("runs"))
+    folder = brought / "runs" / "few" / "data"
+    train = np.load(folder / "images.npy")[np.load(folder / "split.npy") == 0]
+    assert np.array_equal(shown[0], train[[0, 13, 26, 39]])
 
 
 def test_without_labels_accuracy_is_unavailable_and_flips_are_not(brought: Path) -> None:

@@ -43,13 +43,15 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
     import numpy as np
 
+    from edgedistill.teach import imageset
     from edgedistill.verify import divergence
     from edgedistill.verify.rungs import load_converted
 
     programs = state.path("programs")
     program, whole = load_converted(state.path(spec.program)), load_converted(programs / "student-reference.pt2")
     images = folder / "images.npy"
-    np.save(images, np.load(programs / "val.npy", mmap_mode="r")[:_IMAGES])
+    val = np.load(programs / "val.npy", mmap_mode="r")
+    np.save(images, val[imageset.spread(len(val), _IMAGES)])
     cuts = divergence.cuts(whole)
     found: dict[int, dict[str, Any]] = {}
 

@@ -35,7 +35,8 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
         from edgedistill.quantize.static import calibrate
 
         rungs = float_rungs(state, recipe, len(images.classes))
-        shown = images.images[images.indices["train"][: recipe.quantize.calibration]]
+        train = images.indices["train"]
+        shown = images.images[train[imageset.spread(len(train), recipe.quantize.calibration)]]
         log(f"calibrating on {len(shown)} images")
         try:
             observed = calibrate(plain_batchnorm(rungs["student"]), shown)

@@ -48,8 +48,10 @@ def _sample(state: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Places in val, at most `count`, and their images, float32 [n, 3, S, S]."""
     import numpy as np
 
+    from edgedistill.teach.imageset import spread
+
     images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
-    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    places = spread(len(images), count)
     return places, np.array(images[places])
 
 

@@ -328,7 +328,8 @@ def _lowering(state: Run) -> dict[str, Any]:
 
 
 def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The first `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
-    images = np.array(np.load(state.path("programs", "val.npy"), mmap_mode="r")[:count])
+    """At most `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
+    images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    places = imageset.spread(len(images), count)
     found = {a["name"]: _outputs(state, a["name"], "val") for a in artifacts}
-    return images, {name: logits[:count] for name, logits in found.items() if logits is not None}
+    return np.array(images[places]), {name: logits[places] for name, logits in found.items() if logits is not None}

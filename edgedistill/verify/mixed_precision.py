@@ -8,6 +8,7 @@ from edgedistill.progress import log
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState
 from edgedistill.tasks.image_classification import predict
+from edgedistill.teach.imageset import spread
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.intervals import paired_difference
 from edgedistill.verify.sensitivity import scan
@@ -33,7 +34,7 @@ def examine(
     The record: `n` of `of` images, `int8` and `result` (`kl`, `flips`, and on all images `gap`), `layers` by their cost, `chosen`,
     `applied`, `stopped` (why no further layer was chosen; None for a proposal).
     """
-    sample = np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).round().astype(int)
+    sample = spread(len(images), SAMPLE)
     expected = student[sample]
     gap = _gap(student, integer, labels)
     current, stopped = state, None
