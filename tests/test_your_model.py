@@ -57,8 +57,8 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("brought")
-    (folder / "mine.py").write_text(CODE)
-    save_file({name: value.contiguous() for name, value in network().state_dict().items()}, folder / "mine.safetensors")
+    (folder / "carried.py").write_text(CODE)
+    save_file({name: value.contiguous() for name, value in network().state_dict().items()}, folder / "carried.safetensors")
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     for number in range(80):
@@ -68,7 +68,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name: plain\ndescription: One format.\nminimum_os: none\n"
         "artifacts: [{format: onnx, precision: int8}, {format: onnx, precision: fp32}]\n"
     )
-    done = export(folder, "--checkpoint", "mine.safetensors", "--json")
+    done = export(folder, "--checkpoint", "carried.safetensors", "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     (folder / "result.json").write_text(done.stdout)
     return folder
@@ -77,7 +77,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def export(folder: Path, *more: object) -> Any:
     common = (
         "--model",
-        "torch:mine:net",
+        "torch:carried:net",
         "--calibration",
         "images",
         "--image-size",
@@ -123,7 +123,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
 
     monkeypatch.chdir(brought)
     monkeypatch.setattr(static, "calibrate", calibrate)
-    loaded = recipe_of(BroughtModel("torch:mine:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
+    loaded = recipe_of(BroughtModel("torch:carried:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
     few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
     with pytest.raises(UserError, match="Seen"):
         pipeline.distill(replace(loaded, recipe=few), Path("runs"))
@@ -151,10 +151,10 @@ def test_the_bundle_numbers_the_outputs(brought: Path) -> None:
     manifest = json.loads((brought / "runs" / "net" / "bundles" / "plain" / "manifest.json").read_text())
     assert manifest["labels"] == ["0", "1", "2", "3"]
     assert manifest["output"]["shape"] == [1, 4]
-    assert manifest["model"]["name"] == "mine:net"
+    assert manifest["model"]["name"] == "carried:net"
 
 
-@pytest.mark.parametrize(("model", "said"), [("torch:mine:pair", "expected one tensor of logits"), ("torch:mine:branching", "can't take")])
+@pytest.mark.parametrize(("model", "said"), [("torch:carried:pair", "expected one tensor of logits"), ("torch:carried:branching", "can't take")])
 def test_a_model_that_does_not_fit_is_refused_with_the_reason(
     brought: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
@@ -165,7 +165,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_reason(
 
 
 def test_wrong_options_are_told_together_by_their_names(tmp_path: Path) -> None:
-    wrong = BroughtModel("torch:mine", tmp_path / "none", checkpoint=Path("a.pt"), image_size=4, mean=(0.0, 0.0), name="a b")
+    wrong = BroughtModel("torch:carried", tmp_path / "none", checkpoint=Path("a.pt"), image_size=4, mean=(0.0, 0.0), name="a b")
     with pytest.raises(RecipeError) as raised:
         recipe_of(wrong, ["linx"])
     told = [error.split(":")[0] for error in raised.value.errors]
