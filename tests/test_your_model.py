@@ -154,7 +154,10 @@ def test_the_bundle_numbers_the_outputs(brought: Path) -> None:
     assert manifest["model"]["name"] == "carried:net"
 
 
-@pytest.mark.parametrize(("model", "said"), [("torch:carried:pair", "expected one tensor of logits"), ("torch:carried:branching", "can't take")])
+UNFIT = {"torch:carried:pair": "expected one tensor of logits", "torch:carried:branching": "can't take"}
+
+
+@pytest.mark.parametrize(("model", "said"), UNFIT.items())
 def test_a_model_that_does_not_fit_is_refused_with_the_reason(
     brought: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
