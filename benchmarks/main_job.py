@@ -1,4 +1,4 @@
-"""Measures what the main job promises, and prints it as Markdown: `python benchmarks/main_job.py > docs/benchmarks.md`.
+"""Measures what the main job promises, and prints it as Markdown: the parts Time and Artifacts of docs/benchmarks.md.
 
 How long `--help` and a recipe with three mistakes take, how long the quickstart takes, and what its artifacts are. Run it on a
 machine that does nothing else; it takes about six minutes.
@@ -59,7 +59,7 @@ def main() -> None:
         summary = json.loads((folder / "runs" / "quickstart" / "summary.json").read_text())
     machine = summary["environment"]
     print("# Benchmarks\n")
-    print("Written by `python benchmarks/main_job.py` on a machine that did nothing else.\n")
+    print("Time and artifacts: written by `python benchmarks/main_job.py` on a machine that did nothing else.\n")
     flags = " ".join(machine["cpu_flags"])
     print(f"{summary['created'][:10]}: {machine['cpu']}, {machine['cores']} cores ({flags}), Python {machine['python']}.\n")
     print("## Time\n\n| what | promised | median | largest | n |\n| --- | --- | --- | --- | --- |")
