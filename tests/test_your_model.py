@@ -181,3 +181,9 @@ def test_class_folders_give_labels_and_a_flat_folder_none(tmp_path: Path) -> Non
     assert set(recipe_of(BroughtModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"imagefolder"}
     (tmp_path / "x.png").touch()
     assert set(recipe_of(BroughtModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"images"}
+
+
+def test_options_of_a_model_without_one_are_refused(tmp_path: Path) -> None:
+    done = edgedistill("export", "--calibration", "images", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--calibration without --model" in done.stderr

@@ -87,6 +87,7 @@ def export(
     from edgedistill.cli import artifacts
 
     if model is None:
+        artifacts.check_no_model({"--checkpoint": checkpoint, "--calibration": calibration, "--name": name}, as_json=as_json)
         artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
     else:
         facts = {"checkpoint": checkpoint, "calibration": calibration, "image_size": image_size, "mean": mean, "std": std, "name": name}

@@ -29,6 +29,16 @@ def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_d
     finish(as_json, work, show_artifacts)
 
 
+def check_no_model(options: dict[str, Any], *, as_json: bool) -> None:
+    """End with an error where options that describe a model of the user's own are given without --model."""
+    if given := [option for option, value in options.items() if value is not None]:
+
+        def work() -> dict[str, Any]:
+            raise UserError(f"found {' and '.join(given)} without --model, expected --model torch:MODULE:FUNCTION with it")
+
+        finish(as_json, work, show_artifacts)
+
+
 def export_model(
     run_folder: Path | None, model: str, facts: dict[str, Any], targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool,
     as_json: bool,
