@@ -16,7 +16,7 @@ from edgedistill.run import Run
 
 if TYPE_CHECKING:
     from edgedistill.export.programs import ArtifactSpec
-    from edgedistill.recipe.schema import Recipe
+    from edgedistill.recipe.schema import Measure, Recipe
 
 _PARALLEL = 2
 _LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx")
@@ -125,7 +125,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",
             threads=measured.threads,
-            bench={**measured.model_dump(exclude={"threads"}), "relative_width": 0.01} if kind == "bench" else None,
+            bench=sampling(measured) if kind == "bench" else None,
             log=state.path("logs", f"{kind}-{spec.name}.log"),
             timeout_s=_TIMEOUT_S,
         )
@@ -135,6 +135,11 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     if kind == "bench":
         np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
     return record
+
+
+def sampling(measure: Measure) -> dict[str, Any]:
+    """How long to sample, as `local.execute` takes it."""
+    return {**measure.model_dump(exclude={"threads"}), "relative_width": 0.01}
 
 
 def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:

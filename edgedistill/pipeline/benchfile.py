@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import FILE_ADAPTERS
+from edgedistill.pipeline.artifacts import FILE_ADAPTERS, sampling
 
 _TIMEOUT_S = 900.0
 _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
@@ -38,7 +38,7 @@ def bench(path: Path) -> dict[str, Any]:
         try:
             done = local.execute(
                 FILE_ADAPTERS[facts["format"]], path, inputs, outputs=None, threads=measure.threads,
-                bench={**measure.model_dump(exclude={"threads"}), "relative_width": 0.01}, log=log, timeout_s=_TIMEOUT_S,
+                bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed as error:
             # The log goes with the folder; its last line is in the message.

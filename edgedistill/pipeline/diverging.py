@@ -68,10 +68,9 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     position = divergence.first(len(cuts), differs)
     facts = {"cuts": len(cuts), "lowered": len(found), "images": _IMAGES}
     if position is None:
-        return facts | {
-            "layer": None,
-            "reason": f"the last layer agrees on {_IMAGES} images: what differs is seen on more of them only",
-        }
+        agrees = f"the last layer agrees on {_IMAGES} images: what differs is seen on more of them only"
+        last = found.get(len(cuts) - 1, {})
+        return facts | {"layer": None, "reason": last.get("unavailable", agrees)}
     return facts | {**asdict(cuts[position]), "parity": found[position], "note": _NOTE}
 
 

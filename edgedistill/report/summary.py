@@ -308,9 +308,9 @@ def _seconds(state: Run) -> dict[str, float]:
     parts = {
         "teach": ("data", "teacher", "teaching"),
         "distill": ("control", "student", "qat"),
-        "quantize": ("programs",),
+        "quantize": ("programs", "program-"),
         "export": ("export-",),
-        "verify": ("val-", "delegation-", "ranges-"),
+        "verify": ("val-", "divergence-", "delegation-", "ranges-"),
         "measure": ("bench-",),
         "holdout": ("holdout",),
     }
