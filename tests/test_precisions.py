@@ -12,7 +12,7 @@ import torch
 from conftest import edgedistill
 from torch import nn
 
-from edgedistill.export.programs import FORMATS, save_program
+from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
 from edgedistill.measure import local
 from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
 from edgedistill.quantize import grid
@@ -147,7 +147,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     expected = answers(DynamicReference(graph, tensors=kind == "onnx") if dynamic else graph, images)
     path = tmp_path / f"student{FORMATS[kind]}"
     importlib.import_module(f"edgedistill.export.{kind}").lower(
-        torch.export.load(tmp_path / "student.pt2"), path, precision, {"model": "net"}
+        torch.export.load(tmp_path / "student.pt2"), path, ArtifactSpec(kind, precision), {"model": "net"}
     )
     found = run(kind, path, images, tmp_path)
     limit = DYNAMIC_LIMIT if dynamic else FLOAT_LIMITS[FLOAT[kind]]
@@ -193,7 +193,7 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
     graph = load_converted(source)
     grid.put_on_grid(graph, "int4-weights")
     save_program(graph, SIZE, tmp_path / "student.pt2")
-    backend.lower(torch.export.load(tmp_path / "student.pt2"), tmp_path / "student.onnx", "int4-weights", {})
+    backend.lower(torch.export.load(tmp_path / "student.pt2"), tmp_path / "student.onnx", ArtifactSpec("onnx", "int4-weights"), {})
     packed = [i for i in onnx.load(tmp_path / "student.onnx").graph.initializer if i.name.endswith("_steps")]
     held = [onnx.numpy_helper.to_array(i) for i in packed]
     halves = [len(i.raw_data) * 2 for i in packed if i.data_type == onnx.TensorProto.INT4]

@@ -11,9 +11,10 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from edgedistill.export.coreml_weights import pack
+from edgedistill.export.programs import ArtifactSpec
 
 
-def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` as the package `path`.
 
     A float program computes in float16, whatever its weights are packed in. An int8 program computes in float32 around its int8
@@ -28,13 +29,13 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         program.run_decompositions({}),
         # Without the type a float16 program would answer in float16.
         outputs=[ct.TensorType(name="logits", dtype=np.float32)],
-        minimum_deployment_target=ct.target.iOS18 if precision == "int4-weights" else ct.target.iOS17,
+        minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
         pass_pipeline=passes,
-        compute_precision=ct.precision.FLOAT32 if precision == "int8" else ct.precision.FLOAT16,
+        compute_precision=ct.precision.FLOAT32 if spec.precision == "int8" else ct.precision.FLOAT16,
     )
-    if precision not in ("int8", "fp16"):
-        model = pack(ct, model, precision)
-    model.short_description = f"{metadata['model']}, {precision}"
+    if spec.precision not in ("int8", "fp16"):
+        model = pack(ct, model, spec.precision)
+    model.short_description = f"{metadata['model']}, {spec.precision}"
     model.user_defined_metadata.update(metadata)
     temporary = path.with_name(f".partial-{path.name}")
     model.save(str(temporary))

@@ -5,10 +5,11 @@ from pathlib import Path
 from torch import nn
 from torch.export import ExportedProgram, export
 
+from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
 
 
-def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` (float, or quantized with folded weights) as `path`; the precision is in the program itself.
 
     Dynamic precisions start from a float program whose weights lie on their grid.
@@ -16,8 +17,8 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    if precision.endswith("-dynamic"):
-        program = dynamic(program, precision)
+    if spec.precision.endswith("-dynamic"):
+        program = dynamic(program, spec.precision)
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     write_bytes(path, bytes(lowered.to_executorch().buffer))
 

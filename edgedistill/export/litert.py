@@ -7,11 +7,12 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from edgedistill.export.litert_weights import pack
+from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
 
 
-def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` (batch 1; for int8 with unfolded weights) as the file `path`."""
     import litert_torch
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
@@ -19,7 +20,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
 
     example = program.example_inputs[0]
     config = None
-    if precision == "int8":
+    if spec.precision == "int8":
         # Names the scheme, so that the converter fuses quantize and dequantize into int8 operators; the scales stay the trained ones.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
@@ -28,7 +29,7 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
     with replacing(path) as temporary:
         model.export(str(temporary))
     data = path.read_bytes()
-    write_bytes(path, data if precision == "fp32" else float_io(data) if precision == "int8" else pack(data, precision))
+    write_bytes(path, data if spec.precision == "fp32" else float_io(data) if spec.precision == "int8" else pack(data, spec.precision))
 
 
 def _has_float_layers(program: ExportedProgram) -> bool:

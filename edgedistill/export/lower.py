@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,14 @@ _TIMEOUT_S = 1800
 def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
-    Returns {"artifacts": [...], "peak_rss_mb"} where an artifact has name, role, format, precision, bytes, sha256, seconds.
+    Returns {"artifacts": [...], "peak_rss_mb"} where an artifact has name, the fields of its spec, bytes, sha256, seconds.
     Raises DeviceFailed with the log's last line when the converter fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     job, result = folder / ".job.json", folder / ".result.json"
     result.unlink(missing_ok=True)
     items = [
-        {
-            "program": str(run / s.program),
-            "path": str(folder / s.name),
-            "precision": s.precision,
-            "metadata": metadata | {"role": s.role},
-        }
+        {"program": str(run / s.program), "path": str(folder / s.name), "spec": asdict(s), "metadata": metadata | {"role": s.role}}
         for s in specs
     ]
     write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
@@ -49,6 +45,6 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
     artifacts = []
     for spec, item in zip(specs, done["lowered"], strict=True):
         path = folder / spec.name
-        facts = {"name": spec.name, "role": spec.role, "format": spec.format, "precision": spec.precision}
-        artifacts.append(facts | {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]})
+        facts = {"name": spec.name, **asdict(spec), "bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]}
+        artifacts.append(facts)
     return {"artifacts": artifacts, "peak_rss_mb": done["peak_rss_mb"]}

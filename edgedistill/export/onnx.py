@@ -6,6 +6,7 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from edgedistill.export.onnx_floats import keep_floats
+from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
 
 _OPSET = 18
@@ -13,14 +14,14 @@ _OPSET = 18
 _BLOCKS_OPSET = 21
 
 
-def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits), input `image`, output `logits`."""
     import onnx
     import torch
 
     from edgedistill.export.onnx_weights import pack
 
-    opset = _BLOCKS_OPSET if precision == "int4-weights" else _OPSET
+    opset = _BLOCKS_OPSET if spec.precision == "int4-weights" else _OPSET
     exported = torch.onnx.export(
         program, dynamo=True, opset_version=opset, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
     )
@@ -28,15 +29,15 @@ def lower(program: ExportedProgram, path: Path, precision: str, metadata: dict[s
         raise RuntimeError("torch.onnx.export returned no program")
     model = exported.model_proto
     _strip(model)
-    if precision == "int8":
+    if spec.precision == "int8":
         pool_globally(model)
         quantize_biases(model)
         shift_activations(model)
         drop_clips(model)
         separate_zero_points(model)
         keep_floats(model)
-    elif precision != "fp32":
-        pack(model, precision)
+    elif spec.precision != "fp32":
+        pack(model, spec.precision)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import replacing
 from edgedistill.recipe.precisions import needs_program
@@ -22,6 +23,11 @@ class ArtifactSpec:
     format: str
     precision: str
     role: str = "student"
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> ArtifactSpec:
+        """The spec in `record`: an artifact's record, or what a target says of one."""
+        return cls(**{field.name: record[field.name] for field in fields(cls) if field.name in record})
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import read_json, write_json
 
 
@@ -34,7 +35,7 @@ def main(job_path: str) -> None:
     for item in job["lower"]:
         started = time.monotonic()
         program = torch.export.load(item["program"])
-        backend.lower(program, Path(item["path"]), item["precision"], item["metadata"])
+        backend.lower(program, Path(item["path"]), ArtifactSpec(**item["spec"]), item["metadata"])
         done.append({"path": item["path"], "seconds": time.monotonic() - started})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 

@@ -37,7 +37,7 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
     from edgedistill.recipe.targets import load_target
     from edgedistill.recipe.teachers import TimmTeacher
 
-    specs = [ArtifactSpec(a.format, a.precision) for name in targets for a in load_target(name).artifacts]
+    specs = [ArtifactSpec.of(a.model_dump()) for name in targets for a in load_target(name).artifacts]
     teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if isinstance(recipe.teacher, TimmTeacher) else []
     return list(dict.fromkeys([*specs, *teacher]))
 
@@ -80,8 +80,7 @@ def exported(state: Run) -> list[ArtifactSpec]:
     """The artifacts that a run has by now, perhaps none."""
     from edgedistill.export.programs import FORMATS, ArtifactSpec
 
-    done = [a for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
-    return [ArtifactSpec(a["format"], a["precision"], a["role"]) for a in done]
+    return [ArtifactSpec.of(a) for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
 
 
 def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:

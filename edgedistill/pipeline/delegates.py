@@ -47,7 +47,7 @@ def _limits(target: str) -> dict[str, Any]:
     from edgedistill.recipe.targets import load_target
 
     found = load_target(target)
-    names = [ArtifactSpec(a.format, a.precision).name for a in found.budgeted]
+    names = [ArtifactSpec.of(a.model_dump()).name for a in found.budgeted]
     return {found.name: {"artifacts": names, "limits": found.budgets.model_dump(exclude_none=True)}}
 
 

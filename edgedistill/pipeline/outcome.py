@@ -33,19 +33,20 @@ def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
 def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
     """Write the bundle of each target whose artifacts are all proven."""
     from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
+    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.targets import load_target
     from edgedistill.report.summary import golden
 
-    ready = {(a["format"], a["precision"]): a for a in summary["artifacts"] if a["role"] == "student" and a["ok"]}
+    ready = {a["name"]: a for a in summary["artifacts"] if a["ok"]}
     recipe, written = summary["recipe"]["effective"], {}
     for target in map(load_target, targets):
-        wanted = [(a.format, a.precision) for a in target.artifacts]
+        wanted = [ArtifactSpec.of(a.model_dump()).name for a in target.artifacts]
         folder = out / target.name
-        if missing := [f"{precision} {format_}" for format_, precision in wanted if (format_, precision) not in ready]:
+        if missing := [name for name in wanted if name not in ready]:
             log(f"no bundle for {target.name}: not proven are {', '.join(missing)}")
             remove_bundle(folder)
             continue
-        chosen = [ready[pair] for pair in wanted]
+        chosen = [ready[name] for name in wanted]
         images, outputs = golden(state, chosen, GOLDEN)
         count = next(iter(outputs.values())).shape[1]
         model = {
