@@ -206,7 +206,7 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
 
 def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny / "runs" / "tiny", tmp_path / "tiny")
-    wanted = [("onnx", "int8-weights"), ("onnx", "int8-dynamic"), ("onnx", "fp32")]
+    wanted = [("onnx", "int8-static"), ("onnx", "int8-weights"), ("onnx", "int8-dynamic"), ("onnx", "fp32")]
     lines = "".join(f"\n  - {{format: {kind}, precision: {precision}}}" for kind, precision in wanted)
     (tmp_path / "small.yaml").write_text(f"name: small\ndescription: Smaller.\nminimum_os: any\nartifacts:{lines}\n")
     done = edgedistill("export", "tiny", "--target", "small.yaml", "--json", cwd=tmp_path)
@@ -216,10 +216,16 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     assert all(a["ok"] for a in document["artifacts"])
     assert by_precision["int8-weights"]["parity"]["reference"] == "int8-weights"
     assert by_precision["int8-dynamic"]["parity"]["reference"] == "int8-dynamic-tensors"
+    static = by_precision["int8-static"]["parity"]
+    # Its own scale makes steps whole: by that of the trained state they would be no multiples.
+    assert static["reference"] == "int8-static-integer"
+    assert static["exact"] > 0.9
+    assert static["max_lsb"] == int(static["max_lsb"])
     cost = by_precision["int8-weights"]["quantization"]
     assert cost["twin"] == "student-fp32.onnx"
     assert cost["bytes_ratio"] < 1
     assert "small" in document["bundles"]
     ladder = {row["rung"]: row for row in json.loads((tmp_path / "tiny" / "summary.json").read_text())["ladder"]}
     assert ladder["int8-weights"]["drop_from"] == "student"
+    assert ladder["int8-static-integer"]["executed_by"] == "pytorch_integer"
     assert ladder["student-int8-weights.onnx"]["drop_from"] == "int8-weights"

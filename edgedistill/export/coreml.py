@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from edgedistill.export.coreml_weights import pack
 from edgedistill.export.programs import ArtifactSpec
+from edgedistill.recipe.precisions import is_static
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
@@ -31,9 +32,9 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
         outputs=[ct.TensorType(name="logits", dtype=np.float32)],
         minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
         pass_pipeline=passes,
-        compute_precision=ct.precision.FLOAT32 if spec.precision == "int8" else ct.precision.FLOAT16,
+        compute_precision=ct.precision.FLOAT32 if is_static(spec.precision) else ct.precision.FLOAT16,
     )
-    if spec.precision not in ("int8", "fp16"):
+    if spec.precision != "fp16" and not is_static(spec.precision):
         model = pack(ct, model, spec.precision)
     model.short_description = f"{metadata['model']}, {spec.precision}"
     model.user_defined_metadata.update(metadata)

@@ -10,6 +10,7 @@ from edgedistill.export.litert_weights import pack
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
+from edgedistill.recipe.precisions import is_static
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
@@ -20,7 +21,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
 
     example = program.example_inputs[0]
     config = None
-    if spec.precision == "int8":
+    if is_static(spec.precision):
         # Names the scheme, so that the converter fuses quantize and dequantize into int8 operators; the scales stay the trained ones.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
@@ -29,7 +30,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     with replacing(path) as temporary:
         model.export(str(temporary))
     data = path.read_bytes()
-    write_bytes(path, data if spec.precision == "fp32" else float_io(data) if spec.precision == "int8" else pack(data, spec.precision))
+    write_bytes(path, data if spec.precision == "fp32" else float_io(data) if is_static(spec.precision) else pack(data, spec.precision))
 
 
 def _has_float_layers(program: ExportedProgram) -> bool:

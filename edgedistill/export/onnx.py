@@ -8,6 +8,7 @@ from torch.export import ExportedProgram
 from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
+from edgedistill.recipe.precisions import is_static
 
 _OPSET = 18
 # The first with weights of 4 bits in blocks.
@@ -29,7 +30,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
         raise RuntimeError("torch.onnx.export returned no program")
     model = exported.model_proto
     _strip(model)
-    if spec.precision == "int8":
+    if is_static(spec.precision):
         pool_globally(model)
         quantize_biases(model)
         shift_activations(model)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import replacing
-from edgedistill.recipe.precisions import needs_program
+from edgedistill.recipe.precisions import is_static, needs_program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,12 +37,11 @@ class ArtifactSpec:
     @property
     def program(self) -> str:
         """Path, within the run's folder, of the saved program that it is lowered from."""
-        if needs_program(self.precision):
-            return f"program-{self.precision}/{self.role}.pt2"
-        if self.precision != "int8":
-            return f"programs/{self.role}-float.pt2"
+        folder = f"program-{self.precision}" if needs_program(self.precision) else "programs"
+        if not is_static(self.precision):
+            return f"{folder}/{self.role}-float.pt2"
         # LiteRT's converter folds the weights itself, and fails on folded ones.
-        return f"programs/{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
+        return f"{folder}/{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
 
 
 def save_program(module: nn.Module, image_size: int, path: Path, *, any_batch: bool = False) -> None:

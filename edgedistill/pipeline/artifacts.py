@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.pipeline import variants
-from edgedistill.pipeline.training import float_rungs
+from edgedistill.pipeline.training import float_rungs, shipped_student
 from edgedistill.progress import log, track
+from edgedistill.recipe.precisions import is_static
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
     from edgedistill.export.lower import lower
 
-    made = variants.make(state, specs)
+    made = variants.make(state, recipe, specs)
     programs = state.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
@@ -118,8 +119,8 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     measured = recipe.measure
     try:
         done = local.execute(
-            # The int8 package alone computes in float32.
-            FLOAT16_COREML if spec.format == "coreml" and spec.precision != "int8" else ADAPTERS[spec.format],
+            # The int8 packages alone compute in float32.
+            FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format],
             state.path(f"export-{spec.format}", spec.name),
             state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
             outputs=None if kind == "bench" else folder / "outputs.npy",
@@ -146,7 +147,6 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     import numpy as np
 
     from edgedistill.pipeline.teaching import faculty_of
-    from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import load_converted, references, score
 
@@ -156,9 +156,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
 
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
-        rungs = float_rungs(state, recipe, len(images.classes))
-        if (temperature := state.result("programs")["temperature"]["student"]) != 1:
-            divide_classifier(rungs["student"].model, temperature)
+        rungs = float_rungs(state, recipe, len(images.classes)) | {"student": shipped_student(state, recipe, len(images.classes))}
         score(rungs | references(load_converted(state.path("programs", "student-reference.pt2"))), images, "holdout", folder)
         if recipe.distill is None:
             return

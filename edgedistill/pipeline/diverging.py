@@ -25,16 +25,13 @@ _NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse
 
 def locate(state: Run, specs: list[ArtifactSpec]) -> None:
     """Name the first diverging layer of every int8 artifact that ran and failed its proof, in a step `divergence-NAME`."""
-    from edgedistill.report.summary import artifact
-    from edgedistill.teach import imageset
+    from edgedistill.report.artifacts import proof
 
-    images = imageset.load(state.path("data"))
     for spec in specs:
-        if spec.precision != "int8":
+        if spec.precision != "int8" or "error" in state.result(f"val-{spec.name}"):
             continue
         lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == spec.name)
-        record = artifact(state, lowered, images)
-        if record["ok"] is False and record["executed_by"] != "unavailable":
+        if proof(state, lowered)["ok"] is False:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
             state.step(f"divergence-{spec.name}", lowered["sha256"], partial(_located, state, spec))
 

@@ -133,10 +133,11 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> t
 
 def _score(logits: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
     """Accuracy with its 95% interval."""
+    from edgedistill.report.records import NO_LABELS
     from edgedistill.verify.intervals import wilson
 
     if labels is None:
-        return {"value": None, "unavailable": "the images have no labels"}
+        return {"value": None, "unavailable": NO_LABELS}
     right = logits.argmax(axis=1) == labels
     return {
         "value": float(right.mean()),

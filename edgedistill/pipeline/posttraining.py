@@ -13,9 +13,11 @@ from edgedistill.progress import log
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
+    from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.load import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.preprocessed import Preprocessed
+    from edgedistill.teach.imageset import ImageSet
 
 _FEW_STEPS = 4.0
 
@@ -30,27 +32,31 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
     student = state.step("student", [_identity(recipe), images.sha256], lambda _: _examined(recipe, images.classes))
 
     def work(folder: Path) -> dict[str, Any]:
-        from edgedistill.quantize.rewrite import plain_batchnorm
-        from edgedistill.quantize.state import convert
-        from edgedistill.quantize.static import calibrate
-
         rungs = float_rungs(state, recipe, len(images.classes))
-        train = images.indices["train"]
-        shown = images.images[train[imageset.spread(len(train), recipe.quantize.calibration)]]
-        log(f"calibrating on {len(shown)} images")
-        try:
-            observed = calibrate(plain_batchnorm(rungs["student"]), shown)
-        except Exception as error:
-            # torch.export meets whatever a model's code does.
-            raise UserError(
-                f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})"
-            ) from error
-        quantized = convert(observed)
+        quantized = calibrated(rungs["student"], recipe, images)
         done = programs.save(quantized, rungs, {}, images, folder, mixed=recipe.quantize.mixed)
         _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale)
         return done | {"temperature": {"student": 1.0, "int8": 1.0}}
 
     programs.step(state, [student, images.sha256, recipe.quantize.model_dump()], work)
+
+
+def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet) -> QuantizedState:
+    """The quantized state of a trained `student`, with ranges from the recipe's number of training images."""
+    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.state import convert
+    from edgedistill.quantize.static import calibrate
+    from edgedistill.teach import imageset
+
+    train = images.indices["train"]
+    shown = images.images[train[imageset.spread(len(train), recipe.quantize.calibration)]]
+    log(f"calibrating on {len(shown)} images")
+    try:
+        observed = calibrate(plain_batchnorm(student), shown)
+    except Exception as error:
+        # torch.export meets whatever a model's code does.
+        raise UserError(f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
+    return convert(observed)
 
 
 def _identity(recipe: Recipe) -> str:

@@ -148,3 +148,13 @@ def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preproces
         return {"student": stages.student_of(recipe, classes)}
     names = [*(["control"] if recipe.distill.control else []), "student"]
     return {name: stages.student_of(recipe, classes, state.path(name)) for name in names}
+
+
+def shipped_student(state: Run, recipe: Recipe, classes: int) -> Preprocessed:
+    """The student in floating point as it is exported: its logits divided by the temperature that was fitted."""
+    from edgedistill.quantize.temperature import divide_classifier
+
+    student = float_rungs(state, recipe, classes)["student"]
+    if (temperature := state.result("programs")["temperature"]["student"]) != 1:
+        divide_classifier(student.model, temperature)
+    return student

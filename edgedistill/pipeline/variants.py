@@ -1,4 +1,4 @@
-"""The programs of post-training precisions: the float student with its weights on a grid, saved and scored on val."""
+"""The programs of post-training precisions: the float student with its weights on a grid, or calibrated, saved and scored on val."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
-from edgedistill.recipe.precisions import is_dynamic, needs_program
+from edgedistill.recipe.precisions import is_dynamic, is_static, needs_program
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -15,23 +15,28 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.recipe.schema import Recipe
 
 
-def make(state: Run, specs: list[ArtifactSpec]) -> dict[str, Any]:
+def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
-    A result: `sha256` of the program `student.pt2`, and `weights`, how many were stored by which scheme. Beside the program are the logits
-    of its rungs on val, RUNG.npy float32 [N, classes]: of the program itself, or where activations are dynamic of the two ways of rounding.
+    A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a static precision
+    those of the quantized state. Beside the program are the logits of its rungs on val, RUNG.npy float32 [N, classes]: of the program
+    itself, or where activations are dynamic of the two ways of rounding.
     """
 
     def one(precision: str) -> Any:
         inputs = [precision, sha256_file(state.path("programs", "student-float.pt2"))]
-        return state.step(f"program-{precision}", inputs, lambda folder: _make(state, precision, folder))
+        if is_static(precision):
+            inputs.append(str(recipe.quantize.calibration))
+            return state.step(f"program-{precision}", inputs, lambda folder: _calibrated(state, recipe, precision, folder))
+        return state.step(f"program-{precision}", inputs, lambda folder: _on_grid(state, precision, folder))
 
     return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
-def _make(state: Run, precision: str, folder: Path) -> dict[str, Any]:
+def _on_grid(state: Run, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.export.programs import save_program
@@ -43,11 +48,11 @@ def _make(state: Run, precision: str, folder: Path) -> dict[str, Any]:
     graph = load_converted(state.path("programs", "student-float.pt2"))
     weights = put_on_grid(graph, precision)
     images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
-    save_program(graph, images.shape[-1], folder / "student.pt2")
+    save_program(graph, images.shape[-1], folder / "student-float.pt2")
     for name, rung in _rungs(graph, precision).items():
         # The program has the batch that it is lowered for.
         np.save(folder / f"{name}.npy", predict(rung, images, batch_size=1))
-    return {"sha256": sha256_file(folder / "student.pt2"), "weights": weights}
+    return {"sha256": sha256_file(folder / "student-float.pt2"), "weights": weights}
 
 
 def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
@@ -57,3 +62,23 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
     if not is_dynamic(precision):
         return {precision: graph}
     return {precision: DynamicReference(graph, tensors=False), f"{precision}-tensors": DynamicReference(graph, tensors=True)}
+
+
+def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from edgedistill.export.programs import save_program
+    from edgedistill.pipeline.posttraining import calibrated
+    from edgedistill.pipeline.training import shipped_student
+    from edgedistill.tasks.image_classification import predict
+    from edgedistill.teach import imageset
+    from edgedistill.verify.rungs import references
+
+    images = imageset.load(state.path("data"))
+    quantized = calibrated(shipped_student(state, recipe, len(images.classes)), recipe, images)
+    size, val = images.images.shape[-1], images.images[images.indices["val"]]
+    save_program(quantized.converted, size, folder / "student-converted.pt2")
+    save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
+    for name, rung in references(quantized.converted).items():
+        np.save(folder / f"{precision}-{name}.npy", predict(rung, val))
+    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}

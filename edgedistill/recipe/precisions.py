@@ -2,16 +2,16 @@
 
 from typing import Literal
 
-Precision = Literal["int8", "fp16", "fp32", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"]
+Precision = Literal["int8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"]
 
 FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "litert": "fp32"}
 """The floating-point precision of each format: its twin of every quantized file."""
 
 _POST_TRAINING = {
-    "executorch": ("int8-dynamic", "int4-dynamic"),
-    "coreml": ("int8-weights", "int4-weights", "palette4"),
-    "onnx": ("int8-weights", "int4-weights", "int8-dynamic"),
-    "litert": ("int8-weights", "int8-dynamic", "int4-dynamic"),
+    "executorch": ("int8-static", "int8-dynamic", "int4-dynamic"),
+    "coreml": ("int8-static", "int8-weights", "int4-weights", "palette4"),
+    "onnx": ("int8-static", "int8-weights", "int4-weights", "int8-dynamic"),
+    "litert": ("int8-static", "int8-weights", "int8-dynamic", "int4-dynamic"),
 }
 PRECISIONS = {format_: ("int8", found, *_POST_TRAINING[format_]) for format_, found in FLOAT.items()}
 """What each format can hold."""
@@ -47,6 +47,11 @@ def is_float(precision: object) -> bool:
     return precision in FLOAT.values()
 
 
+def is_static(precision: str) -> bool:
+    """Whether weights and activations are int8, with ranges that were settled before: in training, or by calibration behind it."""
+    return precision in ("int8", "int8-static")
+
+
 def is_dynamic(precision: str) -> bool:
     """Whether the runtime quantizes activations by their range, image by image."""
     return precision.endswith("-dynamic")
@@ -55,3 +60,10 @@ def is_dynamic(precision: str) -> bool:
 def needs_program(precision: str) -> bool:
     """Whether `precision` is made from the float student after training, by a program of its own."""
     return any(precision in found for found in _POST_TRAINING.values())
+
+
+def program_of(rung: str) -> str:
+    """The post-training precision whose program was scored as `rung`."""
+    for suffix in ("-tensors", "-converted", "-integer"):
+        rung = rung.removesuffix(suffix)
+    return rung

@@ -11,7 +11,10 @@ class Quantize(Config):
     """How the student becomes int8."""
 
     calibration: int = Field(
-        512, ge=1, le=1_000_000, description="Training images that show the ranges of activations where nothing is trained (distill: null)."
+        512,
+        ge=1,
+        le=1_000_000,
+        description="Training images that show the ranges of activations where nothing is trained: distill: null, and the precision int8-static.",
     )
     mixed: Literal["none", "auto"] = Field(
         "none",

@@ -7,6 +7,7 @@ import numpy as np
 
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import is_float
+from edgedistill.report.records import NO_LABELS
 from edgedistill.verify.intervals import paired_difference
 
 Outputs = Callable[[str], np.ndarray | None]
@@ -55,6 +56,6 @@ def compare(a: np.ndarray | None, b: np.ndarray | None, labels: np.ndarray | Non
     chosen = [logits.argmax(axis=1) for logits in (a, b)]
     flips = {"flips": int((chosen[0] != chosen[1]).sum()), "n": len(a)}
     if labels is None:
-        return flips | dict.fromkeys(("difference", "interval"), unavailable("the images have no labels"))
+        return flips | dict.fromkeys(("difference", "interval"), unavailable(NO_LABELS))
     difference, low, high = paired_difference(*(c == labels for c in chosen))
     return flips | {"difference": difference, "interval": [low, high]}
