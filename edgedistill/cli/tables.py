@@ -70,6 +70,8 @@ def show_summary(summary: dict[str, Any]) -> None:
         if isinstance(pair["share"], float):
             screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
     screen.print(summary["verdict"]["text"])
+    for warning in summary["warnings"]:
+        screen.print(f"WARNING: {warning}", markup=False)
     for name in summary["failed"]:
         screen.print(f"CHECK FAILED: {name}")
     screen.print(f"Report: {summary['report']}", soft_wrap=True)
@@ -80,6 +82,7 @@ def show_artifacts(document: dict[str, Any]) -> None:
     from edgedistill.report import ranges
     from edgedistill.report.delegation import broken, told
     from edgedistill.report.divergence import failed
+    from edgedistill.report.twins import warnings
 
     screen = console()
     table = _table(document["run"])
@@ -91,6 +94,8 @@ def show_artifacts(document: dict[str, Any]) -> None:
     # A bench has none.
     for line in ranges.told(document["ranges"]) if "ranges" in document else []:
         screen.print(line, soft_wrap=True)
+    for line in warnings(document["artifacts"]):
+        screen.print(f"WARNING: {line}", soft_wrap=True, markup=False)
     for line in failed(document["artifacts"]) + broken(document["artifacts"]):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in document.get("bundles", {}).items():

@@ -52,7 +52,7 @@ def ladder_of(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], image
 
 def _rung_before(row: dict[str, Any], rungs: Collection[str]) -> str | None:
     """What a rung is made from, and so compared with; a post-training program is made from the student, an artifact from its reference."""
-    chain = {"teacher": None, "control": None, "student": "teacher", "fake_quant": "student"}
+    chain = {"teacher": None, "control": None, "student": "teacher" if "teacher" in rungs else None, "fake_quant": "student"}
     # Without training in int8 the state is made of the student itself.
     chain["converted"] = "fake_quant" if "fake_quant" in rungs else "student"
     chain["integer"] = "converted"

@@ -66,6 +66,7 @@ def render(summary: Mapping[str, Any]) -> str:
         shown=lambda cell: _shown(cell, notes),
         notes=notes,
         failures=_failures(summary),
+        warnings=summary.get("warnings") or [],
         judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
         headline=_headline(summary),
         verdict=_verdict(summary),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgedistill.report.tables import Summary, Table
-from edgedistill.report.values import Cell, figures, get, integer, interval, number, percent, points, show
+from edgedistill.report.values import Cell, figures, get, integer, interval, lost, number, percent, points, show
 
 _NOT_SCANNED = "not scanned; the run is of an older version"
 _COSTLIEST = 12
@@ -81,7 +81,7 @@ def sentences(summary: Summary) -> list[str]:
 
 def _distance(of: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     gap = of.get("gap")
-    behind = "" if gap is None else f", accuracy {points(gap['difference'])} points below, {interval(gap['interval'], points)}"
+    behind = "" if gap is None else f", accuracy {lost(100 * gap['difference'])} points below, {interval(gap['interval'], points)}"
     return f"KL {figures(of['kl'])} nats from the student in floating point, {integer(of['flips'])} of {integer(found['n'])} flips{behind}"
 
 

@@ -12,7 +12,7 @@ from edgedistill.report import delegation, divergence, ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
 from edgedistill.report.ladder import ladder_of, verdict_of
 from edgedistill.report.records import FORMATS, NO_LABELS, labels_of, lowered_artifacts, outputs_of, probabilities
-from edgedistill.report.twins import add_twins
+from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
 from edgedistill.teach import imageset
 from edgedistill.teach.imageset import ImageSet
@@ -40,6 +40,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "name": recipe["effective"]["name"],
         "status": status_of(artifacts, compared),
         "failed": failed,
+        "warnings": warnings(artifacts),
         "run": str(state.folder),
         "command": recipe["command"],
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

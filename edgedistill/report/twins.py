@@ -8,8 +8,11 @@ import numpy as np
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import is_float
 from edgedistill.report.records import NO_LABELS
+from edgedistill.report.values import points
 from edgedistill.verify.intervals import paired_difference
 
+_TOLERATED = 0.003
+"""Share of predictions that a quantized file may lose: 0.3 points."""
 Outputs = Callable[[str], np.ndarray | None]
 
 
@@ -22,6 +25,24 @@ def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndar
         if not is_float(artifact["precision"]):
             twin = next((a for a in artifacts if _same_format(a, artifact) and is_float(a["precision"])), None)
             artifact["quantization"] = quantization(artifact, twin, outputs, labels)
+
+
+def warnings(artifacts: list[dict[str, Any]]) -> list[str]:
+    """A sentence for each precision that loses accuracy beyond doubt: the 95% interval of a file of it lies wholly below -0.3 points."""
+    found = [a for a in artifacts if _loses(a.get("quantization") or {})]
+    worst = {a["precision"]: a for a in sorted(found, key=lambda a: -a["quantization"]["difference"])}
+    return [_warning(a["precision"], a["quantization"]) for a in worst.values()]
+
+
+def _loses(cost: dict[str, Any]) -> bool:
+    return isinstance(cost.get("interval"), list) and cost["interval"][1] < -_TOLERATED
+
+
+def _warning(precision: str, cost: dict[str, Any]) -> str:
+    low, high = (points(end) for end in cost["interval"])
+    todo = "Train it in int8, or for longer, or try quantize.mixed: auto" if precision == "int8" else "Take a precision that keeps more"
+    lost = f"{precision} loses {points(-cost['difference']).removeprefix('+')} points of accuracy on val"
+    return f"{lost} [{low}, {high}] against {cost['twin']}, n = {cost['n']}. {todo}, or ship {cost['twin']}"
 
 
 def _same_format(a: dict[str, Any], b: dict[str, Any]) -> bool:
