@@ -8,6 +8,8 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file, write_json
+from edgedistill.recipe.inputs import DEFAULT, takes_bytes
+from edgedistill.tasks.pixels import as_taken
 
 GOLDEN = 16
 _MANIFEST = "manifest.json"
@@ -26,7 +28,7 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    artifacts: records with name, path, format, precision, bytes, sha256, executed_by, ok, runtime; `path` is inside the folder `run`.
+    artifacts: records with name, path, format, precision, input, bytes, sha256, executed_by, ok, runtime; `path` is in the folder `run`.
     model: name, classes, image_size, mean, std, versions, state_sha256, output_scale.
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.
@@ -35,8 +37,8 @@ def write_bundle(
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
-    np.save(temporary / "golden" / "inputs.npy", images)
-    inputs_hash = sha256_file(temporary / "golden" / "inputs.npy")
+    size = model["image_size"]
+    golden_inputs = {kind: _golden(temporary, images, kind) for kind in dict.fromkeys([DEFAULT, *(a["input"] for a in artifacts)])}
     entries = []
     for artifact in artifacts:
         source, copy = run / artifact["path"], temporary / artifact["name"]
@@ -45,32 +47,48 @@ def write_bundle(
         else:
             shutil.copy2(source, copy)
         entry = {key: artifact[key] for key in ("name", "format", "precision", "bytes", "sha256", "executed_by", "ok", "runtime")}
+        entry |= {"input": _input(artifact["input"], size), "golden_inputs": golden_inputs[artifact["input"]]}
         if artifact["name"] in outputs:
             golden = temporary / "golden" / f"{artifact['name']}.npy"
             np.save(golden, outputs[artifact["name"]])
             entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
         entries.append(entry)
-    size = model["image_size"]
     manifest = {
         "schema": SCHEMA,
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
         "model": {key: model[key] for key in ("name", "state_sha256", "output_scale")},
         "input": {
-            "name": "image", "shape": [1, 3, size, size], "dtype": "float32",
-            "layout": "NCHW", "color": "RGB", "range": [0.0, 1.0],
+            "name": "image", **_input(DEFAULT, size),
             "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
             "normalization": {"mean": model["mean"], "std": model["std"], "where": "inside the program"},
         },
         "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax"},
         "labels": model["classes"],
         "artifacts": entries,
-        "golden": {"count": len(images), "inputs": {"path": "golden/inputs.npy", "sha256": inputs_hash}},
+        "golden": {"count": len(images), "inputs": golden_inputs[DEFAULT]},
         "versions": model["versions"],
     }  # fmt: skip
     write_json(temporary / _MANIFEST, manifest)
     remove_bundle(folder)
     temporary.rename(folder)
     return folder
+
+
+def _input(kind: str, size: int) -> dict[str, Any]:
+    """What an artifact takes: the values 0 to 255 of bytes mean 0 to 1."""
+    found: dict[str, dict[str, Any]] = {
+        DEFAULT: {"shape": [1, 3, size, size], "dtype": "float32", "layout": "NCHW", "range": [0.0, 1.0]},
+        "uint8-nhwc": {"shape": [1, size, size, 3], "dtype": "uint8", "layout": "NHWC", "range": [0, 255]},
+        "image": {"shape": [size, size], "dtype": "uint8", "layout": "image", "range": [0, 255]},
+    }
+    return found[kind] | {"color": "RGB"}
+
+
+def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
+    """The golden inputs for the input `kind`, written to the bundle `folder`: float32 [G, 3, S, S] or uint8 [G, S, S, 3]."""
+    path = folder / "golden" / ("inputs-uint8.npy" if takes_bytes(kind) else "inputs.npy")
+    np.save(path, as_taken(images, kind))
+    return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
 
 
 def remove_bundle(folder: Path) -> None:

@@ -139,7 +139,7 @@ def _show_measured(document: dict[str, Any]) -> None:
     latency = document["latency_ms"]
     for warning in document["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, float32 {document['input']}")
+    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, {document['input_type']} {document['input']}")
     if "unavailable" in latency:
         print(f"FAILED: {latency['unavailable']}")
         return

@@ -37,8 +37,12 @@ def targets(name: str | None, *, as_json: bool) -> None:
         return {"targets": [load_target(t).model_dump(mode="json") for t in ([name] if name else list_targets())]}
 
     def show(document: dict[str, Any]) -> None:
+        from edgedistill.recipe.inputs import DEFAULT
+
         for target in document["targets"]:
-            files = ", ".join(f"{a['format']} {a['precision']}" for a in target["artifacts"])
+            files = ", ".join(
+                " ".join([a["format"], a["precision"], *([a["input"]] if a["input"] != DEFAULT else [])]) for a in target["artifacts"]
+            )
             print(f"{target['name']} ({target['minimum_os']})\n  {target['description']}\n  {files}")
 
     finish(as_json, work, show)

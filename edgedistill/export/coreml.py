@@ -28,6 +28,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     passes.remove_passes({"common::int_op_canonicalization"})
     model = ct.convert(
         program.run_decompositions({}),
+        inputs=[_image(ct, program)] if spec.input == "image" else None,
         # Without the type a float16 program would answer in float16.
         outputs=[ct.TensorType(name="logits", dtype=np.float32)],
         minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
@@ -43,6 +44,13 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     # A package is a folder: it is moved into place whole, so that none is ever half written under its own name.
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
+
+
+def _image(ct: ModuleType, program: ExportedProgram):  # type: ignore[no-untyped-def]
+    """The program's input as an RGB image: the system gives it bytes, and the program begins with a product with 1 / 255."""
+    name = next(node.name for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
+    shape = tuple(program.example_inputs[0][0].shape)
+    return ct.ImageType(name=name, shape=shape, scale=1 / 255, color_layout=ct.colorlayout.RGB)
 
 
 def import_coremltools(without: Sequence[str] = ("sklearn", "executorch")) -> ModuleType:

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.export.onnx_bytes import take_bytes
 from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
+from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_static
 
 _OPSET = 18
@@ -39,6 +41,8 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
         keep_floats(model)
     elif spec.precision != "fp32":
         pack(model, spec.precision)
+    if takes_bytes(spec.input):
+        take_bytes(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import replacing
+from edgedistill.recipe.inputs import DEFAULT, SUFFIXES
 from edgedistill.recipe.precisions import is_static, needs_program
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "liter
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """One file to make: a format, a precision, and whose program it is (student or teacher)."""
+    """One file to make: a format, a precision, whose program it is (student or teacher), and what it takes."""
 
     format: str
     precision: str
     role: str = "student"
+    input: str = DEFAULT
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ArtifactSpec:
@@ -32,7 +34,7 @@ class ArtifactSpec:
     @property
     def name(self) -> str:
         """File name of the artifact."""
-        return f"{self.role}-{self.precision}{FORMATS[self.format]}"
+        return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{FORMATS[self.format]}"
 
     @property
     def program(self) -> str:

@@ -29,7 +29,8 @@ def execute(
 ) -> Execution:
     """Run `artifact` through `adapter` (a module path) in a child process, and return what was measured.
 
-    inputs: .npy with float32 [N, C, H, W]. outputs: where to write float32 [N, classes], each input run at batch 1, or None.
+    inputs: .npy with float32 [N, C, H, W] or uint8 [N, H, W, C], as the artifact takes them.
+    outputs: where to write float32 [N, classes], each input run at batch 1, or None.
     bench: None, or {"warmup_s", "max_s", "min_samples", "relative_width"}; see docs/measuring.md. log: the child's stdout and stderr
     are appended to it. Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped
     after timeout_s, reported an error, or left no matching `end` record.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.pipeline import variants
+from edgedistill.pipeline.inputs import taken
 from edgedistill.pipeline.training import float_rungs, shipped_student
 from edgedistill.progress import log, track
 from edgedistill.recipe.precisions import is_static
@@ -118,17 +119,19 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
 
     measured = recipe.measure
     try:
-        done = local.execute(
-            # The int8 packages alone compute in float32.
-            FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format],
-            state.path(f"export-{spec.format}", spec.name),
-            state.path("holdout" if kind == "holdout" else "programs", f"{'holdout' if kind == 'holdout' else 'val'}.npy"),
-            outputs=None if kind == "bench" else folder / "outputs.npy",
-            threads=measured.threads,
-            bench=sampling(measured) if kind == "bench" else None,
-            log=state.path("logs", f"{kind}-{spec.name}.log"),
-            timeout_s=_TIMEOUT_S,
-        )
+        images = state.path("holdout", "holdout.npy") if kind == "holdout" else state.path("programs", "val.npy")
+        with taken(images, spec.input) as inputs:
+            done = local.execute(
+                # The int8 packages alone compute in float32.
+                FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format],
+                state.path(f"export-{spec.format}", spec.name),
+                inputs,
+                outputs=None if kind == "bench" else folder / "outputs.npy",
+                threads=measured.threads,
+                bench=sampling(measured) if kind == "bench" else None,
+                log=state.path("logs", f"{kind}-{spec.name}.log"),
+                timeout_s=_TIMEOUT_S,
+            )
     except DeviceFailed as error:
         return {"error": str(error)}
     record = {k: v for k, v in asdict(done).items() if k not in ("outputs", "raw_durations_ns")} | {"threads": measured.threads}

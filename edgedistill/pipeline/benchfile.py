@@ -16,8 +16,8 @@ _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_i
 def bench(path: Path) -> dict[str, Any]:
     """Measure the classifier `path` with a random image, as `bench` of a run measures an artifact; see docs/cli.md for the document.
 
-    Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one float32
-    image. A runtime that fails is `runtime_failed` in the document.
+    Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one image
+    of float32 or uint8. A runtime that fails is `runtime_failed` in the document.
     """
     import numpy as np
 
@@ -29,12 +29,15 @@ def bench(path: Path) -> dict[str, Any]:
     facts = inspect(path)
     if facts["format"] not in FILE_ADAPTERS:
         raise UserError(f"{path} is a Core ML package, which runs on Apple devices only; expected a .pte, .tflite, .onnx or .ort")
-    shape, measure = _shape(path, facts), Measure()
-    document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}, "input": shape}
+    kind, shape = _port(path, facts)
+    measure = Measure()
+    document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}}
+    document |= {"input": shape, "input_type": kind}
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
-        np.save(inputs, np.random.default_rng(0).random(shape, np.float32))
+        pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        np.save(inputs, pixels if kind == "uint8" else pixels.astype(np.float32) / np.float32(255))
         try:
             done = local.execute(
                 FILE_ADAPTERS[facts["format"]], path, inputs, outputs=None, threads=measure.threads,
@@ -47,19 +50,19 @@ def bench(path: Path) -> dict[str, Any]:
     return document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES}
 
 
-def _shape(path: Path, facts: dict[str, Any]) -> list[int]:
-    """The shape of the file's only input, with a batch of 1 where the file leaves it open."""
+def _port(path: Path, facts: dict[str, Any]) -> tuple[str, list[int]]:
+    """The type of the file's only input, float32 or uint8, and its shape, with a batch of 1 where the file leaves it open."""
     ports = facts["inputs"]
     if len(ports) != 1:
-        raise UserError(f"{path} has {len(ports)} inputs, expected one float32 image")
+        raise UserError(f"{path} has {len(ports)} inputs, expected one image of float32 or uint8")
     kind, shape = ports[0]["type"], ports[0]["shape"]
-    if kind != "float32" or not isinstance(shape, list):
+    if kind not in ("float32", "uint8") or not isinstance(shape, list):
         said = kind if isinstance(kind, str) else "an unknown type"
         raise UserError(
-            f"{path} takes {said} of shape {shape if isinstance(shape, list) else 'unknown'}, expected float32 of a known shape"
+            f"{path} takes {said} of shape {shape if isinstance(shape, list) else 'unknown'}, expected float32 or uint8 of a known shape"
         )
     if len(shape) != 4:
-        raise UserError(f"{path} takes float32 {shape}, expected an image [1, channels, height, width] or [1, height, width, channels]")
+        raise UserError(f"{path} takes {kind} {shape}, expected an image [1, channels, height, width] or [1, height, width, channels]")
     if unknown := [str(size) for size in shape[1:] if not isinstance(size, int) or size < 1]:
-        raise UserError(f"{path} takes float32 {shape}, expected sizes for {', '.join(unknown)}; export it with a fixed shape")
-    return [1, *shape[1:]]
+        raise UserError(f"{path} takes {kind} {shape}, expected sizes for {', '.join(unknown)}; export it with a fixed shape")
+    return kind, [1, *shape[1:]]

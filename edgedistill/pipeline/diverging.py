@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.pipeline.inputs import taken
 from edgedistill.progress import log
 from edgedistill.run import Run
 
@@ -82,10 +83,11 @@ def _executed(spec: ArtifactSpec, program: GraphModule, images: Path, folder: Pa
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
     save_program(program, np.load(images, mmap_mode="r").shape[-1], folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
-    done = local.execute(
-        ADAPTERS[spec.format], folder / spec.name, images, outputs=folder / "outputs.npy", threads=1, bench=None,
-        log=folder / "run.log", timeout_s=_TIMEOUT_S,
-    )  # fmt: skip
+    with taken(images, spec.input) as inputs:
+        done = local.execute(
+            ADAPTERS[spec.format], folder / spec.name, inputs, outputs=folder / "outputs.npy", threads=1, bench=None,
+            log=folder / "run.log", timeout_s=_TIMEOUT_S,
+        )  # fmt: skip
     assert done.outputs is not None
     return np.load(done.outputs)
 

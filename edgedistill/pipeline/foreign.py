@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.pipeline.artifacts import ADAPTERS, FILE_ADAPTERS, FLOAT16_COREML
+from edgedistill.pipeline.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     rung = "student" if precision != "int8" else "converted" if facts["format"] == "coreml" else "integer"
     images = imageset.load(state.path("data"))
     reference, student = (_logits(state, name) for name in (rung, "student"))
-    _check_ports(path, facts, state.folder, (3, recipe.data.image_size, recipe.data.image_size), student.shape[1])
+    kind = _checked_ports(path, facts, state.folder, recipe.data.image_size, student.shape[1])
     document = {"file": str(path), **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")}, "precision": precision}
     document |= {"run": str(state.folder), "executed_by": "own_runtime", "runtime": {}}
     labels = images.labels[images.indices["val"]] if images.classes else None
     accuracy: dict[str, Any] = {"student": _score(student, labels)}
     try:
-        logits, versions, executor = _execute(state, recipe, path, facts)
+        logits, versions, executor = _execute(state, recipe, path, facts, kind)
     except DeviceFailed as error:
         missing = {"value": None, "unavailable": str(error)}
         failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
@@ -89,31 +90,35 @@ def _logits(state: Run, rung: str) -> np.ndarray:
     return np.load(path)
 
 
-def _check_ports(path: Path, facts: dict[str, Any], run: Path, image: tuple[int, int, int], classes: int) -> None:
-    """UserError unless the file takes one float32 image and gives one row of logits, as far as it says what it takes and gives."""
-    for kind, shape in (("inputs", (1, *image)), ("outputs", (1, classes))):
+def _checked_ports(path: Path, facts: dict[str, Any], run: Path, size: int, classes: int) -> str:
+    """Which input the file has; UserError unless it takes one image of a run's kinds and gives one row of logits, as far as it says."""
+    kind = None
+    for ports, shape in (("inputs", (1, 3, size, size)), ("outputs", (1, classes))):
         expected = f"float32 {_dimensions(shape)}"
-        ports = facts[kind]
-        if len(ports) != 1:
-            raise UserError(f"{path} has {len(ports)} {kind}, expected one, {expected}, as the programs of {run} have")
-        dtype, found = ports[0]["type"], ports[0]["shape"]
-        fits = not isinstance(dtype, str) or dtype == "float32"
-        if isinstance(found, list):
-            # A dimension that is a name or not given fits any size.
-            fits &= len(found) == len(shape) and all(not isinstance(a, int) or a == b for a, b in zip(found, shape, strict=False))
-        if not fits:
+        if len(facts[ports]) != 1:
+            raise UserError(f"{path} has {len(facts[ports])} {ports}, expected one, {expected}, as the programs of {run} have")
+        port = facts[ports][0]
+        dtype, found = port["type"], port["shape"]
+        if ports == "inputs":
+            expected += f", or its bytes, uint8 {_dimensions((1, size, size, 3))}, or an RGB image of {size} x {size}"
+            right = (kind := kind_of(port, size)) is not None
+        else:
+            right = dtype == "float32" or not isinstance(dtype, str)
+            right &= not isinstance(found, list) or fits(found, shape)
+        if not right:
             said = " ".join(part for part in (dtype, _dimensions(found)) if isinstance(part, str))
-            verb = "takes" if kind == "inputs" else "gives"
+            verb = "takes" if ports == "inputs" else "gives"
             todo = "Name the run that it belongs to, or export it with these inputs and outputs"
             raise UserError(f"{path} {verb} {said}, and the programs of {run} {verb[:-1]} {expected}. {todo}")
+    return str(kind)
 
 
 def _dimensions(shape: Any) -> str | None:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]" if isinstance(shape, list | tuple) else None
 
 
-def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> tuple[np.ndarray, dict[str, str], str]:
-    """Logits of the file on val, versions of what ran it, and what that was; a child process opens the file."""
+def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str) -> tuple[np.ndarray, dict[str, str], str]:
+    """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
 
     from edgedistill.measure import local
@@ -122,10 +127,10 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any]) -> t
     if facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
         adapter, executor = (FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(
-            adapter, path, state.path("programs", "val.npy"), outputs=outputs, threads=recipe.measure.threads, bench=None,
+            adapter, path, inputs, outputs=outputs, threads=recipe.measure.threads, bench=None,
             log=state.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
         return np.load(outputs), done.versions, executor

@@ -27,7 +27,7 @@ def scan(state: Run, specs: list[ArtifactSpec]) -> None:
 
     The images are spread evenly over val, and named by their place in it. A package that could not be run is recorded as an error.
     """
-    packages = [s.name for s in specs if (s.format, s.precision) == ("coreml", "fp16")]
+    packages = {s.name: s.input for s in specs if (s.format, s.precision) == ("coreml", "fp16")}
     facts = [state.result("programs"), state.result("data")["sha256"]]
 
     def one(name: str) -> None:
@@ -39,7 +39,7 @@ def scan(state: Run, specs: list[ArtifactSpec]) -> None:
             state.step(step, [*facts, count], lambda _: _levels(state, count))
         else:
             lowered = next(a for a in state.result("export-coreml")["artifacts"] if a["name"] == name)
-            state.step(step, [lowered["sha256"], facts[1], count], lambda _: _float16(state, name, count))
+            state.step(step, [lowered["sha256"], facts[1], count], lambda _: _float16(state, name, packages[name], count))
 
     parallel("ranges", [INT8, *packages], one)
 
@@ -74,9 +74,10 @@ def _levels(state: Run, count: int) -> dict[str, Any]:
     }
 
 
-def _float16(state: Run, name: str, count: int) -> dict[str, Any]:
+def _float16(state: Run, name: str, kind: str, count: int) -> dict[str, Any]:
     import numpy as np
 
+    from edgedistill.tasks.pixels import as_taken
     from edgedistill.verify.child import ask
 
     places, images = _sample(state, count)
@@ -84,7 +85,7 @@ def _float16(state: Run, name: str, count: int) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
             chosen = Path(folder, "images.npy")
-            np.save(chosen, images)
+            np.save(chosen, as_taken(images, kind))
             found = ask("edgedistill.verify.ranges", str(package), str(chosen), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
         return {"error": str(error)}

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from edgedistill.recipe import inputs, precisions
 from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
 from edgedistill.recipe.mistakes import find_mistakes
-from edgedistill.recipe.precisions import Precision, refusal
 from edgedistill.recipe.reading import dotted, line_of, read_yaml
 
 _FOLDER = Path(__file__).resolve().parent.parent / "targets"
@@ -17,12 +17,17 @@ class TargetArtifact(Config):
     """One file that a bundle for the target holds."""
 
     format: Literal["executorch", "coreml", "onnx", "litert"] = Field(description="Runtime that the file is for.")
-    precision: Precision = Field(description="int8 and floating point everywhere; of the rest what the format can hold.")
+    precision: precisions.Precision = Field(description="int8 and floating point everywhere; of the rest what the format can hold.")
+    input: inputs.Input = Field(
+        inputs.DEFAULT, description="uint8-nhwc, or image in Core ML: the bytes of a camera's frame, each byte / 255."
+    )
 
     @model_validator(mode="after")
     def _exists(self) -> "TargetArtifact":
-        if expected := refusal(self.format, self.precision):
+        if expected := precisions.refusal(self.format, self.precision):
             raise mistake(expected, f"found {self.precision}")
+        if expected := inputs.refusal(self.format, self.input):
+            raise mistake(expected, f"found {self.input}")
         return self
 
 
@@ -49,10 +54,10 @@ class Target(Config):
     @field_validator("artifacts")
     @classmethod
     def _each_once(cls, artifacts: list[TargetArtifact]) -> list[TargetArtifact]:
-        seen = [(artifact.format, artifact.precision) for artifact in artifacts]
-        for pair in seen:
-            if seen.count(pair) > 1:
-                raise mistake("each artifact once", f"found {' '.join(pair)} {seen.count(pair)} times")
+        seen = [(artifact.format, artifact.precision, artifact.input) for artifact in artifacts]
+        for said in seen:
+            if seen.count(said) > 1:
+                raise mistake("each artifact once", f"found {' '.join(said)} {seen.count(said)} times")
         return artifacts
 
     @model_validator(mode="after")
@@ -61,6 +66,8 @@ class Target(Config):
         if self.budgets.model_dump(exclude_none=True) and not self.budgeted:
             found = ", ".join(f"{a.format} {a.precision}" for a in self.artifacts)
             raise mistake(f"no budgets, or an int8 artifact of {' or '.join(DELEGATING)} to keep them", f"found budgets for {found}")
+        if self.budgets.fallbacks == 0 and any(inputs.takes_bytes(a.input) for a in self.budgeted):
+            raise mistake("at most 1 fallback or more, since XNNPACK takes no bytes: what converts them is left", "found fallbacks: 0")
         return self
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure.statistics import unavailable
+from edgedistill.recipe.inputs import DEFAULT
 from edgedistill.recipe.precisions import FLOAT, is_dynamic, is_static, needs_program
 from edgedistill.report import delegation
 from edgedistill.report.records import accuracy_of, outputs_of
@@ -23,6 +24,8 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
     ran, benched = state.result(f"val-{name}"), state.result(f"bench-{name}")
     record = {key: lowered[key] for key in ("name", "role", "format", "precision", "bytes", "sha256")}
     record |= {
+        # A record of an older version has none.
+        "input": lowered.get("input", DEFAULT),
         "path": f"export-{lowered['format']}/{name}",
         "export_seconds": lowered["seconds"],
         "accuracy": accuracy_of(state, name, images),

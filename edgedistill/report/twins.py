@@ -23,7 +23,9 @@ def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndar
     """
     for artifact in artifacts:
         if not is_float(artifact["precision"]):
-            twin = next((a for a in artifacts if _same_format(a, artifact) and is_float(a["precision"])), None)
+            # One that takes the same comes first: reading bytes costs time as well.
+            twins = [a for a in artifacts if _same_format(a, artifact) and is_float(a["precision"])]
+            twin = next((a for a in twins if a["input"] == artifact["input"]), twins[0] if twins else None)
             artifact["quantization"] = quantization(artifact, twin, outputs, labels)
 
 

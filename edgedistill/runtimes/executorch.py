@@ -24,7 +24,7 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] -> float32 [1, classes]."""
+    """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
     import torch
 
     bindings = _bindings()

@@ -17,15 +17,15 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.tflite) and return its forward function, float32 [1, C, H, W] -> float32 [1, classes]."""
+    """Open `path` (.tflite) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     found = [f"{tensor['name']} {np.dtype(tensor['dtype']).name}" for tensor in (*inputs, *outputs)]
-    if len(inputs) != 1 or len(outputs) != 1 or any(tensor["dtype"] != np.float32 for tensor in (*inputs, *outputs)):
-        raise ValueError(f"{path}: expected one float32 input and one float32 output, found {found}")
+    if len(inputs) != 1 or len(outputs) != 1 or inputs[0]["dtype"] not in (np.float32, np.uint8) or outputs[0]["dtype"] != np.float32:
+        raise ValueError(f"{path}: expected one float32 or uint8 input and one float32 output, found {found}")
     source, target = inputs[0]["index"], outputs[0]["index"]
 
     def forward(image: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 [1, 3, H, W] to the program's only output as float32.
+    """A function from float32 [1, 3, H, W], or the pixels uint8 [1, H, W, 3] of an image, to the program's only output as float32.
 
     A state is zero at first and keeps what one call wrote for the next, as one MLState of Core ML does. Raises
     ValueError naming every operator that cannot be executed, or the inputs and outputs where there is not one of each.

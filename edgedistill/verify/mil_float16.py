@@ -50,7 +50,7 @@ class Watch:
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 [1, 3, H, W] to the program's only output as float32, computed in float16 where the file says so.
+    """What `mil.load` gives, computed in float16 where the file says so.
 
     The first overflow is a RuntimeWarning that names the operation. Raises ValueError as `mil.load` does.
     """

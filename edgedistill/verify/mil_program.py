@@ -47,6 +47,8 @@ class Program:
     """The steps of a program's first function and what goes in and out of them."""
 
     inputs: dict[str, Reference]
+    images: set[str]
+    """Names of the inputs that are RGB images, of which the program gets the bytes as numbers [1, 3, H, W]."""
     outputs: dict[str, Value]
     """References, or tensors where an output is a constant."""
     states: dict[int, Tensor]
@@ -57,9 +59,10 @@ class Program:
 def read(path: str, after: After | None = None) -> Program:
     """The program of the package `path`. Compressed weights are unpacked here, and `after` is called on them as well.
 
-    Raises ValueError naming every operator that cannot be executed.
+    Raises ValueError naming every operator that cannot be executed, or an image that is not RGB.
     """
-    function = next(iter(_load(path).functions.values()))
+    loaded, images = _load(path)
+    function = next(iter(loaded.functions.values()))
     known: dict[int, Value] = {}
     inputs, states = _entries(function, known)
     steps, missing = [], []
@@ -92,13 +95,16 @@ def read(path: str, after: After | None = None) -> Program:
         raise ValueError(f"{path}: cannot execute {len(missing)} operator(s): {', '.join(missing[:10])}")
     outputs = {variable.name: known[id(variable)] for variable in function.outputs}
     _mark_last_uses(steps, {*_references(list(outputs.values())), *states})
-    return Program(inputs, outputs, states, steps)
+    return Program(inputs, images, outputs, states, steps)
 
 
 def execute(program: Program, inputs: dict[str, np.ndarray], after: After | None = None) -> dict[str, Tensor]:
-    """Outputs by name, in float64, for arrays by input name."""
+    """Outputs by name, in float64, for arrays by input name; of an image its pixels, uint8 [1, H, W, 3]."""
     with torch.no_grad():
-        values: dict[int, Value] = {reference: to_tensor(inputs[name]) for name, reference in program.inputs.items()}
+        values: dict[int, Value] = {
+            reference: to_tensor(_pixels(name, inputs[name]) if name in program.images else inputs[name])
+            for name, reference in program.inputs.items()
+        }
         values.update(program.states)
         for step in program.steps:
             arguments = {key: _resolve(argument, values) for key, argument in step.arguments.items()}
@@ -118,13 +124,24 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _load(path: str) -> Any:
+def _pixels(name: str, image: np.ndarray) -> np.ndarray:
+    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] != 3:
+        raise ValueError(f"{name} is an image: expected uint8 [1, H, W, 3], found {image.dtype} {list(image.shape)}")
+    return image.transpose(0, 3, 1, 2).astype(np.float64)
+
+
+def _load(path: str) -> tuple[Any, set[str]]:
+    """The program of the package, and the names of its inputs that are images."""
     import coremltools
     from coremltools.converters.mil.frontend.milproto.load import load
 
     model = coremltools.models.MLModel(path, skip_model_load=True)
     spec = model.get_spec()
-    return load(spec, specification_version=spec.specificationVersion, file_weights_dir=model.weights_dir)
+    images = {port.name: port.type.imageType for port in spec.description.input if port.type.WhichOneof("Type") == "imageType"}
+    for name, image in images.items():
+        if (space := image.ColorSpace.Name(image.colorSpace)) != "RGB":
+            raise ValueError(f"{path}: {name} is an image {space}, expected RGB")
+    return load(spec, specification_version=spec.specificationVersion, file_weights_dir=model.weights_dir), set(images)
 
 
 def _entries(function: Any, known: dict[int, Value]) -> tuple[dict[str, Reference], dict[int, Tensor]]:

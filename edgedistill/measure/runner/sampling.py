@@ -23,7 +23,7 @@ _LEAST_SAMPLING_NS = 500_000_000
 
 
 def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], recorder: Recorder) -> None:
-    """Time `forward` on the inputs [N, C, H, W] in turn, batch 1, and write `warmup` and `iterations` records.
+    """Time `forward` on the inputs [N, ...] in turn, batch 1, and write `warmup` and `iterations` records.
 
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
     drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken.

@@ -54,8 +54,10 @@ def run(job: dict[str, Any], recorder: Recorder) -> None:
 
 def _open_inputs(path: str) -> np.ndarray:
     inputs = np.load(path, mmap_mode="r", allow_pickle=False)
-    if inputs.dtype != np.float32 or inputs.ndim != 4 or len(inputs) == 0:
-        raise ValueError(f"{path}: expected float32 [N, C, H, W] with N > 0, found {inputs.dtype} {list(inputs.shape)}")
+    if inputs.dtype not in (np.float32, np.uint8) or inputs.ndim != 4 or len(inputs) == 0:
+        raise ValueError(
+            f"{path}: expected float32 [N, C, H, W] or uint8 [N, H, W, C] with N > 0, found {inputs.dtype} {list(inputs.shape)}"
+        )
     return inputs
 
 

@@ -13,7 +13,7 @@ _NOT_FUSED = "ONNX Runtime fuses it only between quantized values; here an input
 _REASONS: dict[str, dict[str, str]] = {
     "executorch": {
         "_softmax": "XNNPACK takes a softmax over the last dimension only",
-        "_to_dim_order_copy": "XNNPACK does not convert between types, such as an integer constant to float",
+        "_to_dim_order_copy": "XNNPACK does not convert between types, such as bytes, or an integer constant, to float",
         "avg_pool2d": "XNNPACK takes it in float only, without ceil_mode, and without counting zeros of a padding",
         "mean": "XNNPACK takes a mean over both dimensions of an image only, with keepdim",
         "pow": "XNNPACK takes the square only",
@@ -22,12 +22,14 @@ _REASONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("add", "sub", "mul", "div"), _TENSORS),
     },
     "litert": {
+        "CAST": "LiteRT's XNNPACK does not convert between types, such as bytes to float",
+        "QUANTIZE": "LiteRT's XNNPACK does not take it between uint8 and int8",
         "PADV2": "LiteRT's XNNPACK pads with zero only; padding before a maximum is the smallest number",
         "HARD_SWISH": "LiteRT's XNNPACK takes it in float only; ReLU and ReLU6 are taken in int8",
         "GELU": "LiteRT's XNNPACK takes it in float only",
     },
     "onnx": {
-        **dict.fromkeys(("ReduceMean", "LayerNormalization", "HardSigmoid", "Gelu", "Erf", "Tanh", "Pow"), _NO_INTEGER),
+        **dict.fromkeys(("ReduceMean", "Div", "LayerNormalization", "HardSigmoid", "Gelu", "Erf", "Tanh", "Pow"), _NO_INTEGER),
         **dict.fromkeys(("Conv", "Gemm", "MatMul", "Add", "Mul", "Softmax", "Sigmoid"), _NOT_FUSED),
     },
 }
