@@ -7,8 +7,9 @@ Input = Literal["float32-nchw", "uint8-nhwc", "image"]
 DEFAULT: Input = "float32-nchw"
 """float32 RGB [1, 3, S, S] in 0..1. The others take the same pixels as bytes: uint8 RGB [1, S, S, 3], each of which means byte / 255."""
 
-INPUTS: dict[str, tuple[Input, ...]] = {format_: (DEFAULT, "uint8-nhwc") for format_ in ("executorch", "onnx", "litert")} | {
-    "coreml": (DEFAULT, "image")
+INPUTS: dict[str, tuple[str, str]] = {
+    **{format_: (DEFAULT, "uint8-nhwc") for format_ in ("executorch", "onnx", "litert")},
+    "coreml": (DEFAULT, "image"),
 }
 """What each format can take."""
 

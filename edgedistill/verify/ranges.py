@@ -44,9 +44,9 @@ def float16_ranges(path: str, images: np.ndarray, endangered: float = ENDANGERED
     """The layers of the package `path` that go past `endangered` of float16's range, in the order of the program.
 
     images: float32 [N, 3, H, W], or uint8 [N, H, W, 3] where the program takes an image, run one at a time. Computed in
-    float64, so that one overflow does not hide those behind it. Every floating-point operation counts, whatever its declared type: of a float32 program
-    the list tells what its float16 twin would meet. Operations that only move values are left out. Raises ValueError as
-    `mil.load` does.
+    float64, so that one overflow does not hide those behind it. Every floating-point operation counts, whatever its
+    declared type: of a float32 program the list tells what its float16 twin would meet. Operations that only move values
+    are left out. Raises ValueError as `mil.load` does.
     """
     found: dict[str, LayerRange] = {}
     sample = 0
