@@ -38,7 +38,9 @@ def write_bundle(
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
     size = model["image_size"]
-    golden_inputs = {kind: _golden(temporary, images, kind) for kind in dict.fromkeys([DEFAULT, *(a["input"] for a in artifacts)])}
+    golden_inputs = {a["input"]: _golden(temporary, images, a["input"]) for a in artifacts}
+    # What the bundle as a whole is said to take: float32 where a file of it does.
+    first = min(golden_inputs, key=takes_bytes)
     entries = []
     for artifact in artifacts:
         source, copy = run / artifact["path"], temporary / artifact["name"]
@@ -58,14 +60,14 @@ def write_bundle(
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
         "model": {key: model[key] for key in ("name", "state_sha256", "output_scale")},
         "input": {
-            "name": "image", **_input(DEFAULT, size),
+            "name": "image", **_input(first, size),
             "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
             "normalization": {"mean": model["mean"], "std": model["std"], "where": "inside the program"},
         },
         "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax"},
         "labels": model["classes"],
         "artifacts": entries,
-        "golden": {"count": len(images), "inputs": golden_inputs[DEFAULT]},
+        "golden": {"count": len(images), "inputs": golden_inputs[first]},
         "versions": model["versions"],
     }  # fmt: skip
     write_json(temporary / _MANIFEST, manifest)
