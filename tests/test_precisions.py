@@ -210,6 +210,7 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     shutil.copytree(tiny / "runs" / "tiny", tmp_path / "tiny")
     wanted = [("onnx", "int8-static"), ("onnx", "int8-weights"), ("onnx", "int8-dynamic"), ("onnx", "fp32")]
     lines = "".join(f"\n  - {{format: {kind}, precision: {precision}}}" for kind, precision in wanted)
+    lines += "\n  - {format: onnx, precision: int8, input: uint8-nhwc}"
     (tmp_path / "small.yaml").write_text(f"name: small\ndescription: Smaller.\nminimum_os: any\nartifacts:{lines}\n")
     done = edgedistill("export", "tiny", "--target", "small.yaml", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -220,6 +221,11 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     assert by_precision["int8-dynamic"]["parity"]["reference"] == "int8-dynamic-tensors"
     assert by_precision["int8-static"]["parity"]["reference"] == "int8-static-integer"
     state = Run(tmp_path / "tiny")
+    pixels = next(a for a in document["artifacts"] if a["name"] == "student-int8-uint8.onnx")
+    assert (pixels["input"], pixels["quantization"]["twin"]) == ("uint8-nhwc", "student-fp32.onnx")
+    same = [np.load(state.path(f"val-student-int8{suffix}.onnx", "outputs.npy")) for suffix in ("", "-uint8")]
+    assert (same[0] == same[1]).all()
+    assert next(row for row in pixels["delegation"]["layers"] if row["operator"] == "Div")["delegate"] is None
     outputs = state.path("val-student-int8-static.onnx", "outputs.npy")
     np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"])
     # Counted in steps of its own scale, which is not that of the state that was trained.
