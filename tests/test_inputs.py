@@ -91,9 +91,7 @@ def test_bytes_are_those_that_the_image_was_made_of() -> None:
     assert as_taken(IMAGE, "float32-nchw") is IMAGE
 
 
-@pytest.mark.parametrize(
-    ("kind", "brightest"), [("litert", 255), ("litert", 250), ("onnx", 250), ("executorch", 255), ("coreml", 255)]
-)
+@pytest.mark.parametrize(("kind", "brightest"), [("litert", 255), ("litert", 250), ("onnx", 250), ("executorch", 255), ("coreml", 255)])
 def test_every_byte_is_the_integer_of_its_float32(states: dict[int, QuantizedState], kind: str, brightest: int, tmp_path: Path) -> None:
     state = states[brightest]
     path = lowered(state.unfolded if kind == "litert" else state.converted, kind, "int8", tmp_path)

@@ -75,8 +75,8 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         "r.yaml:3: data.imagesize: found an unknown field, expected one of source, unlabelled, image_size, split, augment, views,"
         " batch_size, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
-        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, ios, linux, raspberry-pi,"
-        " tradeoff (did you mean 'android'?)",
+        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-gpu, ios,"
+        " ios-executorch, linux, raspberry-pi, tradeoff (did you mean 'android'?)",
     ]
 
 
@@ -244,11 +244,17 @@ def test_targets_of_the_package() -> None:
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "linux": {"onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
+        "ios-executorch": {"executorch int8 coreml", "executorch fp16 coreml", "executorch int8", "executorch fp32"},
+        "android-gpu": {
+            *(f"executorch {precision} vulkan" for precision in ("int8", "fp16", "fp32")),
+            "executorch int8",
+            "executorch fp32",
+        },
         "tradeoff": {f"{format_} {precision}" for format_, found in PRECISIONS.items() for precision in found},
     }
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():
-        assert {f"{a.format} {a.precision}" for a in load_target(name).artifacts} == artifacts
+        assert {" ".join(filter(None, (a.format, a.precision, a.delegate))) for a in load_target(name).artifacts} == artifacts
 
 
 def test_label_smoothing_of_a_teacher_has_to_be_insisted_on(tmp_path: Path) -> None:

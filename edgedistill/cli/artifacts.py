@@ -99,7 +99,7 @@ def _show_file(document: dict[str, Any]) -> None:
     what = f"{document['format']}, {document['precision']}, {document['bytes'] / 1024:.0f} KiB"
     print(f"{document['file']}: {what}, SHA-256 {document['sha256']}")
     if "unavailable" in parity:
-        print(f"FAILED: it did not run: {parity['unavailable']}")
+        print(f"{'not executed' if document['ok'] is None else 'FAILED: it did not run'}: {parity['unavailable']}")
         return
     print(f"accuracy on val: {_accuracy(accuracy['file'])}; the run's student, fp32: {_accuracy(accuracy['student'])}")
     if "reason" in parity:
@@ -141,7 +141,7 @@ def _show_measured(document: dict[str, Any]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, {document['input_type']} {document['input']}")
     if "unavailable" in latency:
-        print(f"FAILED: {latency['unavailable']}")
+        print(f"{'not measured' if document['status'] == 'ok' else 'FAILED'}: {latency['unavailable']}")
         return
     low, high = document["median_interval_ms"]
     p95 = latency["p95"]

@@ -17,11 +17,16 @@ def _number(value: Any, form: str = "{:.2f}") -> str:
     return form.format(value) if isinstance(value, int | float) else "-"
 
 
+def _not_run(a: dict[str, Any]) -> str | None:
+    """Why nothing on this machine executes a file that was lowered for a delegate."""
+    return a["parity"].get("unavailable") if a["ok"] is None and a.get("delegate") else None
+
+
 def _artifact_cells(a: dict[str, Any]) -> list[str]:
     latency = a["latency_ms"]
     parity = a["parity"]
     distance = f"{parity['mean_lsb']:.2f} LSB" if "mean_lsb" in parity else f"{parity['max_abs']:.1e}" if "max_abs" in parity else "-"
-    verdict = {True: "ok", False: "FAILED", None: "-"}[a["ok"]]
+    verdict = {True: "ok", False: "FAILED", None: "not run" if _not_run(a) else "-"}[a["ok"]]
     return [
         f"{a['bytes'] / 1024:.0f} KiB",
         _number(latency.get("p50")),
@@ -69,12 +74,19 @@ def show_summary(summary: dict[str, Any]) -> None:
     for pair in summary["teacher"]["members"]["disagreement"] if summary["teacher"] else ():
         if isinstance(pair["share"], float):
             screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
+    for line in _unproven(summary["artifacts"]):
+        screen.print(line, soft_wrap=True)
     screen.print(summary["verdict"]["text"])
     for warning in summary["warnings"]:
         screen.print(f"WARNING: {warning}", markup=False)
     for name in summary["failed"]:
         screen.print(f"CHECK FAILED: {name}")
     screen.print(f"Report: {summary['report']}", soft_wrap=True)
+
+
+def _unproven(artifacts: list[dict[str, Any]]) -> list[str]:
+    """Each file that nothing on this machine executes, with the reason."""
+    return [f"{a['name']} was lowered and not executed: {why}" for a in artifacts if (why := _not_run(a))]
 
 
 def show_artifacts(document: dict[str, Any]) -> None:
@@ -93,6 +105,8 @@ def show_artifacts(document: dict[str, Any]) -> None:
         screen.print(told(a), soft_wrap=True)
     # A bench has none.
     for line in ranges.told(document["ranges"]) if "ranges" in document else []:
+        screen.print(line, soft_wrap=True)
+    for line in _unproven(document["artifacts"]):
         screen.print(line, soft_wrap=True)
     for line in warnings(document["artifacts"]):
         screen.print(f"WARNING: {line}", soft_wrap=True, markup=False)

@@ -14,6 +14,9 @@ from edgedistill.export.coreml_weights import pack
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.recipe.precisions import is_static
 
+UNSOUND_PASS = "common::int_op_canonicalization"
+"""It turns dequantize, reshape, quantize into a reshape of integers without comparing the two scales."""
+
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` as the package `path`.
@@ -24,8 +27,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     """
     ct = import_coremltools()
     passes = ct.PassPipeline.DEFAULT
-    # It turns dequantize, reshape, quantize into a reshape of integers without comparing the two scales.
-    passes.remove_passes({"common::int_op_canonicalization"})
+    passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(
         program.run_decompositions({}),
         inputs=[_image(ct, program)] if spec.input == "image" else None,

@@ -1,4 +1,4 @@
-"""ExecuTorch: a .pte whose whole graph is delegated to XNNPACK."""
+"""ExecuTorch: a .pte whose graph is delegated to XNNPACK, Core ML or Vulkan."""
 
 from pathlib import Path
 
@@ -15,14 +15,15 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
 
     Dynamic precisions start from a float program whose weights lie on their grid.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
+
+    from edgedistill.export.partitioners import partitioner, prepared
 
     if spec.precision.endswith("-dynamic"):
         program = dynamic(program, spec.precision)
     if takes_bytes(spec.input):
         program = of_bytes(program)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    lowered = to_edge_transform_and_lower(prepared(program, spec), partitioner=[partitioner(spec)])
     write_bytes(path, bytes(lowered.to_executorch().buffer))
 
 

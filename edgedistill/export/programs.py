@@ -19,12 +19,16 @@ FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "liter
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """One file to make: a format, a precision, whose program it is (student or teacher), and what it takes."""
+    """One file to make: a format, a precision, whose program it is (student or teacher), what it takes, and what computes a .pte.
+
+    delegate: coreml or vulkan; None is XNNPACK.
+    """
 
     format: str
     precision: str
     role: str = "student"
     input: str = DEFAULT
+    delegate: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ArtifactSpec:
@@ -34,7 +38,8 @@ class ArtifactSpec:
     @property
     def name(self) -> str:
         """File name of the artifact."""
-        return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{FORMATS[self.format]}"
+        delegate = f"-{self.delegate}" if self.delegate else ""
+        return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{delegate}{FORMATS[self.format]}"
 
     @property
     def program(self) -> str:

@@ -30,6 +30,7 @@ FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "c
 """What runs a file that is not of a run, by the format that `inspect` tells."""
 # Rounds after each operation, so that what overflows on a phone does so here.
 FLOAT16_COREML = "edgedistill.verify.mil_float16"
+CORE_ML_DELEGATE = "edgedistill.verify.mil_delegate"
 _TIMEOUT_S = 900.0
 
 
@@ -88,7 +89,8 @@ def exported(state: Run) -> list[ArtifactSpec]:
 def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
     """Run every artifact in a child process: on `val` or `holdout` for its outputs, or for `bench` to measure it.
 
-    A runtime that crashes is recorded as that artifact's error, and the others go on.
+    A runtime that crashes is recorded as that artifact's error, and the others go on. What nothing here can execute is recorded as
+    unavailable, with the reason.
     """
     for spec in specs:
         # A failure is kept for the report, not for the next try.
@@ -103,7 +105,7 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
 
     if kind == "bench":
         # One at a time, and nothing beside it: two would measure each other.
-        chosen = [s.name for s in specs if s.format != "coreml"]
+        chosen = [s.name for s in specs if s.format != "coreml" and s.delegate is None]
         with track("bench", len(chosen)) as progress:
             for name in chosen:
                 one(name)
@@ -112,19 +114,43 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
         parallel(f"run on {kind}", [s.name for s in specs], one)
 
 
+def adapter_of(spec: ArtifactSpec) -> str:
+    """What executes the artifact, whether it is its own runtime or this package's executor of Core ML programs."""
+    if spec.delegate == "coreml":
+        return CORE_ML_DELEGATE
+    # The int8 packages alone compute in float32.
+    return FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format]
+
+
+def not_here(delegate: str | None, path: Path) -> str | None:
+    """Why nothing on this machine executes the .pte `path` of a delegate, or None. Raises DeviceFailed for a broken file."""
+    from edgedistill.recipe.precisions import NEEDS
+    from edgedistill.verify.delegation import delegation
+
+    if delegate != "coreml":
+        return NEEDS.get(delegate or "")
+    found = delegation("executorch", path)
+    left = sum(found["outside"].values())
+    if found["partitions"] == 1 and not left:
+        return None
+    parts = f"Core ML is given {found['partitions']} parts and {left} operator(s) are left outside of them"
+    return f"{parts}, so that no one program can be taken out and executed. {NEEDS['coreml']}"
+
+
 def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.measure import local
 
-    measured = recipe.measure
+    measured, path = recipe.measure, state.path(f"export-{spec.format}", spec.name)
     try:
+        if why := not_here(spec.delegate, path):
+            return {"unavailable": why}
         images = state.path("holdout", "holdout.npy") if kind == "holdout" else state.path("programs", "val.npy")
         with taken(images, spec.input) as inputs:
             done = local.execute(
-                # The int8 packages alone compute in float32.
-                FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format],
-                state.path(f"export-{spec.format}", spec.name),
+                adapter_of(spec),
+                path,
                 inputs,
                 outputs=None if kind == "bench" else folder / "outputs.npy",
                 threads=measured.threads,

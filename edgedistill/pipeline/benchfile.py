@@ -17,13 +17,15 @@ def bench(path: Path) -> dict[str, Any]:
     """Measure the classifier `path` with a random image, as `bench` of a run measures an artifact; see docs/cli.md for the document.
 
     Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one image
-    of float32 or uint8. A runtime that fails is `runtime_failed` in the document.
+    of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a .pte for Core ML or Vulkan has the reason why it is
+    not measured.
     """
     import numpy as np
 
-    from edgedistill.export.inspect import inspect
+    from edgedistill.export.inspect import delegate_of, inspect
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
+    from edgedistill.recipe.precisions import NEEDS
     from edgedistill.recipe.schema import Measure
 
     facts = inspect(path)
@@ -34,6 +36,8 @@ def bench(path: Path) -> dict[str, Any]:
     document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}}
     document |= {"input": shape, "input_type": kind}
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
+    if delegate := delegate_of(facts):
+        return document | {"status": "ok"} | {key: {"value": None, "unavailable": NEEDS[delegate]} for key in _FIGURES}
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

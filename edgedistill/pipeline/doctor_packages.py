@@ -157,19 +157,31 @@ def _delegate(name: str, needed_for: str, where: str, *partitioner: str) -> Row:
     if _in_executorch("backends", *partitioner) is None:
         wanted = {"executorch": _required("edgedistill").get("executorch", "")}
         return row(name, "missing", "not in the installed executorch", needed_for, _install(wanted))
-    return row(name, "ok", f"in the installed executorch, to lower with; it runs on {where}", needed_for)
+    return row(name, "ok", f"in the installed executorch, to lower with; running takes {where}", needed_for)
 
 
 def _vulkan() -> Row:
+    where = "an ExecuTorch built with Vulkan and a GPU's driver, so that no file is executed here"
     return _delegate(
-        "Vulkan delegate", "optional: .pte for the GPU of Android phones", "the phone", "vulkan", "partitioner", "vulkan_partitioner.py"
+        "Vulkan delegate",
+        "optional: .pte for the GPU of Android phones (target android-gpu)",
+        where,
+        "vulkan",
+        "partitioner",
+        "vulkan_partitioner.py",
     )
 
 
 def _coreml_delegate() -> Row:
-    where = "iPhone, iPad and Mac"
+    where = "an iPhone, iPad or Mac; its program is taken out of the file and executed operator by operator here"
     return _delegate(
-        "Core ML delegate", "optional: .pte that calls Core ML", where, "apple", "coreml", "partition", "coreml_partitioner.py"
+        "Core ML delegate",
+        "optional: .pte that calls Core ML (target ios-executorch)",
+        where,
+        "apple",
+        "coreml",
+        "partition",
+        "coreml_partitioner.py",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS, FILE_ADAPTERS, FLOAT16_COREML
+from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, FILE_ADAPTERS, FLOAT16_COREML, not_here
 from edgedistill.pipeline.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
@@ -28,13 +28,14 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     has what docs/cli.md says. Raises UserError when `path` is no whole model file, or when it takes or gives something else than the
     run's programs do.
     """
-    from edgedistill.export.inspect import inspect
+    from edgedistill.export.inspect import delegate_of, inspect
+    from edgedistill.recipe.precisions import is_core_ml
     from edgedistill.teach import imageset
     from edgedistill.verify import parity
 
     facts = inspect(path)
     precision = precision_of(facts)
-    rung = "student" if precision != "int8" else "converted" if facts["format"] == "coreml" else "integer"
+    rung = "student" if precision != "int8" else "converted" if is_core_ml(facts["format"], delegate_of(facts)) else "integer"
     images = imageset.load(state.path("data"))
     reference, student = (_logits(state, name) for name in (rung, "student"))
     kind = _checked_ports(path, facts, state.folder, recipe.data.image_size, student.shape[1])
@@ -43,6 +44,10 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     labels = images.labels[images.indices["val"]] if images.classes else None
     accuracy: dict[str, Any] = {"student": _score(student, labels)}
     try:
+        if why := not_here(delegate_of(facts), path):
+            missing = {"value": None, "unavailable": why}
+            unproven = {"executed_by": "unavailable", "ok": None, "status": "ok", "parity": missing}
+            return document | unproven | {"accuracy": {"file": missing} | accuracy}
         logits, versions, executor = _execute(state, recipe, path, facts, kind)
     except DeviceFailed as error:
         missing = {"value": None, "unavailable": str(error)}
@@ -121,10 +126,13 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
     """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
 
+    from edgedistill.export.inspect import delegate_of
     from edgedistill.measure import local
 
     adapter, executor = (ADAPTERS | FILE_ADAPTERS)[facts["format"]], "own_runtime"
-    if facts["format"] == "coreml":
+    if delegate_of(facts) == "coreml":
+        adapter, executor = CORE_ML_DELEGATE, "mil_float16" if _has_float16(facts) else "mil_float64"
+    elif facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
         adapter, executor = (FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:

@@ -24,8 +24,10 @@ WHY_NOT = {
 """Inputs that are refused although another format takes them, and what to take instead."""
 
 
-def refusal(format_: str, kind: str) -> str | None:
-    """What was expected instead of the input `kind` in `format_`, or None where it can be had."""
+def refusal(format_: str, kind: str, delegate: str | None = None) -> str | None:
+    """What was expected instead of the input `kind` in `format_`, for its `delegate` if not XNNPACK, or None where it can be had."""
+    if delegate and takes_bytes(kind):
+        return f"{DEFAULT} for a .pte with delegate {delegate}: bytes are made an image by ExecuTorch's own kernels, beside XNNPACK only; take float32-nchw"
     if kind in INPUTS[format_]:
         return None
     return f"{' or '.join(INPUTS[format_])} for {format_}: {WHY_NOT[format_, kind]}"

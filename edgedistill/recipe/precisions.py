@@ -16,8 +16,13 @@ _POST_TRAINING = {
 PRECISIONS = {format_: ("int8", found, *_POST_TRAINING[format_]) for format_, found in FLOAT.items()}
 """What each format can hold."""
 
+DELEGATES = {"coreml": ("int8", "fp16", "int8-static"), "vulkan": ("int8", "fp16", "fp32", "int8-static")}
+"""What a .pte can hold for another delegate than XNNPACK."""
+
 _DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
 _TABLES = "only Core ML unpacks weights from a table of values"
+_PACKAGE = "ExecuTorch's lowering to Core ML would put weights on a grid of its own"
+_GPU = "ExecuTorch's operators for Vulkan take such weights in linear layers only"
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
 WHY_NOT = {
     ("executorch", "int8-weights"): f"{_DROPPED}; take int8-dynamic",
@@ -32,14 +37,49 @@ WHY_NOT = {
 }
 """Combinations that are refused although both sides exist, and what to take instead."""
 
+WHY_NOT_DELEGATED = {
+    ("coreml", "fp32"): "the Neural Engine computes in float16 only; take fp16",
+    ("coreml", "int8-dynamic"): f"{_DYNAMIC}; take int8",
+    ("coreml", "int4-dynamic"): f"{_DYNAMIC}; take int8",
+    **{("coreml", precision): f"{_PACKAGE}; take format coreml" for precision in ("int8-weights", "int4-weights", "palette4")},
+    ("vulkan", "palette4"): f"{_TABLES}; take int8",
+    **{("vulkan", precision): f"{_GPU}; take int8" for precision in ("int8-weights", "int4-weights", "int8-dynamic", "int4-dynamic")},
+}
+"""The same of delegates inside a .pte."""
 
-def refusal(format_: str, precision: str) -> str | None:
-    """What was expected instead of `precision` in `format_`, or None where it exists."""
+
+def refusal(format_: str, precision: str, delegate: str | None = None) -> str | None:
+    """What was expected instead of `precision` in `format_`, for its `delegate` where that is not XNNPACK, or None where it exists."""
+    if delegate:
+        return _undelegated(format_, precision, delegate)
     if precision in PRECISIONS[format_]:
         return None
     expected = f"{', '.join(PRECISIONS[format_][:-1])} or {PRECISIONS[format_][-1]} for {format_}"
     why = WHY_NOT.get((format_, precision))
     return f"{expected}: {why}" if why else expected
+
+
+def _undelegated(format_: str, precision: str, delegate: str) -> str | None:
+    if format_ != "executorch":
+        return f"no delegate {delegate} in {format_}, since only a .pte of executorch names one"
+    if precision in DELEGATES[delegate]:
+        return None
+    *others, last = DELEGATES[delegate]
+    return f"{', '.join(others)} or {last} for executorch with delegate {delegate}: {WHY_NOT_DELEGATED[delegate, precision]}"
+
+
+NEEDS = {
+    "coreml": "ExecuTorch's Core ML delegate runs on an iPhone, iPad or Mac only: check it there, "
+    "with the bundle's golden images and outputs",
+    "vulkan": "ExecuTorch's Vulkan delegate is not in its Python package and needs a GPU's driver: check it on the phone, in the app or "
+    "by executor_runner built with Vulkan, with the bundle's golden images and the outputs of a file for XNNPACK",
+}
+"""What running a .pte of a delegate takes, and how to check it there."""
+
+
+def is_core_ml(format_: str, delegate: str | None) -> bool:
+    """Whether Core ML computes the artifact, from a package or from inside a .pte: in floating point, whatever its precision."""
+    return format_ == "coreml" or delegate == "coreml"
 
 
 def is_float(precision: object) -> bool:

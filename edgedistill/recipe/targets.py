@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edgedistill.recipe import inputs, precisions
 from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
@@ -21,13 +21,22 @@ class TargetArtifact(Config):
     input: inputs.Input = Field(
         inputs.DEFAULT, description="uint8-nhwc, or image in Core ML: the bytes of a camera's frame, each byte / 255."
     )
+    delegate: Literal["xnnpack", "coreml", "vulkan"] | None = Field(
+        None, description="What computes a .pte of executorch: xnnpack (the default), coreml or vulkan."
+    )
+
+    @field_validator("delegate")
+    @classmethod
+    def _usual(cls, delegate: str | None, info: ValidationInfo) -> str | None:
+        # The default has one spelling, so that a file is known as the same file.
+        return None if delegate == "xnnpack" and info.data.get("format") == "executorch" else delegate
 
     @model_validator(mode="after")
     def _exists(self) -> "TargetArtifact":
-        if expected := precisions.refusal(self.format, self.precision):
-            raise mistake(expected, f"found {self.precision}")
-        if expected := inputs.refusal(self.format, self.input):
-            raise mistake(expected, f"found {self.input}")
+        if expected := precisions.refusal(self.format, self.precision, self.delegate):
+            raise mistake(expected, f"found {self.precision}{f' for {self.delegate}' if self.delegate else ''}")
+        if expected := inputs.refusal(self.format, self.input, self.delegate):
+            raise mistake(expected, f"found {self.input}{f' for {self.delegate}' if self.delegate else ''}")
         return self
 
 
@@ -54,10 +63,10 @@ class Target(Config):
     @field_validator("artifacts")
     @classmethod
     def _each_once(cls, artifacts: list[TargetArtifact]) -> list[TargetArtifact]:
-        seen = [(artifact.format, artifact.precision, artifact.input) for artifact in artifacts]
-        for said in seen:
-            if seen.count(said) > 1:
-                raise mistake("each artifact once", f"found {' '.join(said)} {seen.count(said)} times")
+        seen = [" ".join(str(value) for value in artifact.model_dump(exclude_none=True).values()) for artifact in artifacts]
+        for one in seen:
+            if seen.count(one) > 1:
+                raise mistake("each artifact once", f"found {one} {seen.count(one)} times")
         return artifacts
 
     @model_validator(mode="after")
@@ -73,7 +82,7 @@ class Target(Config):
     @property
     def budgeted(self) -> list[TargetArtifact]:
         """The artifacts that budgets count for."""
-        return [a for a in self.artifacts if a.format in DELEGATING and a.precision == "int8"]
+        return [a for a in self.artifacts if a.format in DELEGATING and a.precision == "int8" and a.delegate is None]
 
 
 def list_targets() -> list[str]:

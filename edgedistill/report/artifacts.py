@@ -6,7 +6,7 @@ import numpy as np
 
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.inputs import DEFAULT
-from edgedistill.recipe.precisions import FLOAT, is_dynamic, is_static, needs_program
+from edgedistill.recipe.precisions import FLOAT, NEEDS, is_core_ml, is_dynamic, is_static, needs_program
 from edgedistill.report import delegation
 from edgedistill.report.records import accuracy_of, outputs_of
 from edgedistill.report.twins import compare
@@ -20,12 +20,14 @@ _NOT_RUN = "not measured; run `edgedistill bench`"
 
 def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str, Any]:
     """Everything known of one artifact: what it is, whether it is proven, how accurate and how fast it is."""
-    name, coreml = lowered["name"], lowered["format"] == "coreml"
+    name, delegate = lowered["name"], lowered.get("delegate")
+    coreml = is_core_ml(lowered["format"], delegate)
     ran, benched = state.result(f"val-{name}"), state.result(f"bench-{name}")
     record = {key: lowered[key] for key in ("name", "role", "format", "precision", "bytes", "sha256")}
     record |= {
         # A record of an older version has none.
         "input": lowered.get("input", DEFAULT),
+        "delegate": delegate,
         "path": f"export-{lowered['format']}/{name}",
         "export_seconds": lowered["seconds"],
         "accuracy": accuracy_of(state, name, images),
@@ -33,7 +35,9 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
     }
     executor = "mil_float64" if is_static(lowered["precision"]) else "mil_float16"
     record |= {"executed_by": executor if coreml else "own_runtime", "ok": None, "runtime": {}}
-    if ran is None or "error" in ran:
+    if ran is not None and "unavailable" in ran:
+        record |= {"executed_by": "unavailable", "parity": unavailable(ran["unavailable"])}
+    elif ran is None or "error" in ran:
         why = "not verified; run `edgedistill verify`" if ran is None else ran["error"]
         record |= {"executed_by": "unavailable", "ok": None if ran is None else False, "parity": unavailable(why)}
     else:
@@ -43,7 +47,9 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
     if record["ok"] is False and (found := state.result(f"divergence-{name}")) is not None:
         record["divergence"] = found
     if benched is None or "error" in benched:
-        missing = unavailable(_COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"])
+        missing = unavailable(
+            NEEDS[delegate] if delegate else _COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"]
+        )
         return record | dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)
     figures = {key: benched[key] for key in ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady")}
     return record | figures | {"latency_interval_ms": benched["median_interval_ms"], "threads": benched["threads"]}
@@ -58,7 +64,8 @@ def proof(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
         return unavailable(f"no outputs of {rung} to compare with") | {"ok": None}
     if not is_static(lowered["precision"]):
         dynamic = is_dynamic(lowered["precision"])
-        limit = parity.DYNAMIC_LIMIT if dynamic else parity.FLOAT_LIMITS[FLOAT[lowered["format"]]]
+        computed = lowered["precision"] if lowered["precision"] in parity.FLOAT_LIMITS else FLOAT[lowered["format"]]
+        limit = parity.DYNAMIC_LIMIT if dynamic else parity.FLOAT_LIMITS[computed]
         return {"reference": rung, **parity.float_parity(outputs, expected, relative_limit=limit)}
     made = f"program-{lowered['precision']}" if needs_program(lowered["precision"]) else "programs"
     scale = state.result(made)["output_scale"]
@@ -73,7 +80,7 @@ def reference(artifact: dict[str, Any]) -> str:
     """
     format_, precision = artifact["format"], artifact["precision"]
     if is_static(precision):
-        rung = "converted" if format_ == "coreml" else "integer"
+        rung = "converted" if is_core_ml(format_, artifact.get("delegate")) else "integer"
         return f"{precision}-{rung}" if needs_program(precision) else rung
     if needs_program(precision):
         return f"{precision}-tensors" if is_dynamic(precision) and format_ == "onnx" else precision

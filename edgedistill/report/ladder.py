@@ -36,7 +36,7 @@ def ladder_of(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], image
             rows.append(row | {"accuracy": accuracy_of(state, rung, images)})
     for a in artifacts:
         if a["role"] == "student":
-            row = {key: a[key] for key in ("precision", "executed_by", "accuracy", "format")}
+            row = {key: a[key] for key in ("precision", "executed_by", "accuracy", "format", "delegate")}
             rows.append({"rung": a["name"], "model": recipe.student.label, **row})
     by_name = {row["rung"]: row["accuracy"]["val"].get("value") for row in rows}
     for row in rows:

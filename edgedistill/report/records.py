@@ -47,7 +47,7 @@ def accuracy_of(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
                 if split == "holdout" and not len(images.indices["holdout"])
                 else f"{rung} was not scored on {split}"
             )
-            found[split] = unavailable(ran.get("error", why))
+            found[split] = unavailable(ran.get("error") or ran.get("unavailable") or why)
             continue
         labels = labels_of(images, split)
         if labels is None:

@@ -292,8 +292,8 @@ def by_format(summary: Summary) -> list[Summary]:
     return sorted(artifacts, key=place)
 
 
-def _key(artifact: Summary) -> tuple[Any, Any]:
-    return artifact.get("role"), artifact.get("format")
+def _key(artifact: Summary) -> tuple[Any, Any, Any]:
+    return artifact.get("role"), artifact.get("format"), artifact.get("delegate")
 
 
 def _flips(found: Summary) -> Cell:

@@ -48,7 +48,7 @@ def _warning(precision: str, cost: dict[str, Any]) -> str:
 
 
 def _same_format(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return (a["format"], a["role"]) == (b["format"], b["role"])
+    return all(a.get(key) == b.get(key) for key in ("format", "delegate", "role"))
 
 
 def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs: Outputs, labels: np.ndarray | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from edgedistill.files import sha256_tree, tree_bytes
 
 NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX", "ort": "ORT", "coreml": "Core ML"}
 SUFFIXES = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "ort": ".ort", "coreml": ".mlpackage"}
+_DELEGATES = {"CoreMLBackend": "coreml", "VulkanBackend": "vulkan"}
 _EXPECTED = "a .pte, .tflite, .onnx or .ort file, or an .mlpackage folder"
 # The first bytes of what is often given instead.
 _FOREIGN = {
@@ -40,6 +41,12 @@ def inspect(path: Path) -> dict[str, Any]:
     if path.suffix.lower() != SUFFIXES[kind]:
         warnings.append(f"{path} holds {NAMES[kind]}; most programs expect such a file to be named {SUFFIXES[kind]}")
     return facts | _read(kind, path) | {"warnings": warnings}
+
+
+def delegate_of(facts: dict[str, Any]) -> str | None:
+    """The delegate, as targets name it, of the .pte with the facts of `inspect`; None for XNNPACK and for other formats."""
+    delegates = facts["metadata"].get("delegates") if facts["format"] == "executorch" else None
+    return next((_DELEGATES[d["id"]] for d in delegates or [] if d["id"] in _DELEGATES), None)
 
 
 def _kind(path: Path) -> str:

@@ -32,29 +32,9 @@ _MULTIARRAY_TYPES = {"DOUBLE": "float64"}
 
 def read(path: Path) -> dict[str, Any]:
     """What the package holds, without format, path, bytes and sha256."""
-    # coremltools itself takes seconds to import; only its messages are used.
-    import_without_parents("coremltools")
-    from coremltools.proto import Model_pb2
-
-    model, file = Model_pb2.Model(), _model_file(path)
-    model.ParseFromString(file.read_bytes())
-    kind = model.WhichOneof("Type")
-    if kind is None:
-        raise ValueError("it holds no model")
-    if kind != "mlProgram":
-        raise Unsupported(f"found a Core ML {kind}, expected an ML program: convert it with minimum_deployment_target iOS15 or later")
-    weights = _Weights(path, file.parent)
     graph = Graph()
+    model = load(path, graph)
     functions = model.mlProgram.functions
-    if not functions:
-        raise ValueError("its program has no function")
-    for name, function in functions.items():
-        prefix = f"{name}/" if len(functions) > 1 else ""
-        for value in function.inputs:
-            graph.tensors[prefix + value.name] = _described(value.type)
-        _add(function.block_specializations[function.opset], prefix, graph, weights)
-    if not graph.nodes:
-        raise ValueError("its program has no operator")
     description = model.description
     interface = description.functions[0] if description.functions and not description.input else description
     # A map of messages has another order each time.
@@ -70,6 +50,33 @@ def read(path: Path) -> dict[str, Any]:
         **describe(graph, macs, len(functions)),
         "metadata": {key: value for key, value in told.items() if value} | own,
     }
+
+
+def load(path: Path, graph: Graph, prefix: str = "") -> Any:
+    """Add the package's tensors and operators to `graph`, with `prefix` before their names, and return its message."""
+    # coremltools itself takes seconds to import; only its messages are used.
+    import_without_parents("coremltools")
+    from coremltools.proto import Model_pb2
+
+    model, file = Model_pb2.Model(), _model_file(path)
+    model.ParseFromString(file.read_bytes())
+    kind = model.WhichOneof("Type")
+    if kind is None:
+        raise ValueError("it holds no model")
+    if kind != "mlProgram":
+        raise Unsupported(f"found a Core ML {kind}, expected an ML program: convert it with minimum_deployment_target iOS15 or later")
+    weights = _Weights(path, file.parent)
+    functions = model.mlProgram.functions
+    if not functions:
+        raise ValueError("its program has no function")
+    for name, function in functions.items():
+        inside = f"{prefix}{name}/" if len(functions) > 1 else prefix
+        for value in function.inputs:
+            graph.tensors[inside + value.name] = _described(value.type)
+        _add(function.block_specializations[function.opset], inside, graph, weights)
+    if not graph.nodes:
+        raise ValueError("its program has no operator")
+    return model
 
 
 def macs(node: Node, graph: Graph) -> int:

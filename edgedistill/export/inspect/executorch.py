@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edgedistill.export.inspect import xnnpack
+from edgedistill.export.inspect import coreml, coreml_delegate, vulkan, xnnpack
 from edgedistill.export.inspect.graph import (
     Graph,
     Node,
@@ -26,6 +26,8 @@ _HEADER = 8
 """Where the header is: after the offset of the root table and the identifier."""
 _PRODUCTS = {"mm": 0, "bmm": 0, "linear": 0, "addmm": 1, "baddbmm": 1}
 """Matrix products, and which of their inputs has the inner dimension last."""
+_READERS: dict[str, Any] = {"CoreMLBackend": coreml_delegate, "VulkanBackend": vulkan}
+"""What reads a payload, by the name of its delegate; XNNPACK's is told by its first bytes."""
 _UNKNOWN = ("conv", "linear", "mm", "matmul", "attention", "sdpa", "einsum", "lstm", "gru", "rnn")
 
 
@@ -49,6 +51,31 @@ def read(path: Path) -> dict[str, Any]:
 
 def load(path: Path) -> tuple[Any, Graph, list[dict[str, Any]]]:
     """The program, its tensors and operators, those that a delegate is given too, and its delegates as `inspect` gives them."""
+    program, segments = _open(path)
+    plans = _computing(program)
+    graph, delegates = Graph(), []
+    for plan in plans:
+        delegates += _add(plan, f"{plan.name}/" if len(plans) > 1 else "", graph, program, segments)
+    _rest(program, segments, graph)
+    return program, graph, delegates
+
+
+def whole_delegate(path: Path) -> tuple[str, bytes]:
+    """Id and payload of the delegate that computes the whole program. Raises ValueError where something else computes a part."""
+    program, segments = _open(path)
+    plans = _computing(program)
+    calls = [i.instr_args for plan in plans for chain in plan.chains for i in chain.instructions]
+    calls = [call for call in calls if _is(call, "KernelCall", "DelegateCall")]
+    inside = [call for call in calls if _is(call, "DelegateCall")]
+    if len(plans) != 1 or len(calls) != 1 or not inside or [*inside[0].args] != [*plans[0].inputs, *plans[0].outputs]:
+        outside = len(calls) - len(inside)
+        raise ValueError(f"{path.name} is no single part of a delegate: it has {len(inside)} of them and {outside} operator(s) outside")
+    delegate = plans[0].delegates[inside[0].delegate_index]
+    return delegate.id, _payload(delegate, program, segments)
+
+
+def _open(path: Path) -> tuple[Any, list[bytes]]:
+    """The program and its segments."""
     # exir's deserialize_pte_binary gives the same program, after 7 s of importing torch, which reading does not need.
     import_without_parents("executorch.exir", "executorch.exir._serialize")
     from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
@@ -61,12 +88,7 @@ def load(path: Path) -> tuple[Any, Graph, list[dict[str, Any]]]:
     segments = [data[base + s.offset : base + s.offset + s.size] for s in program.segments or []]
     for named in program.named_data or []:
         _at(segments, named.segment_index)
-    plans = _computing(program)
-    graph, delegates = Graph(), []
-    for plan in plans:
-        delegates += _add(plan, f"{plan.name}/" if len(plans) > 1 else "", graph, program, segments)
-    _rest(program, segments, graph)
-    return program, graph, delegates
+    return program, segments
 
 
 def _computing(program: Any) -> list[Any]:
@@ -78,6 +100,8 @@ def macs(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of one operator, of a delegate or not; weights of convolutions are [out, in / groups, ...]."""
     if node.operator.startswith("XNN"):
         return xnnpack.macs(node, graph)
+    if node.attributes.get("by") in _READERS:
+        return (coreml if node.attributes["by"] == "CoreMLBackend" else vulkan).macs(node, graph)
     if node.attributes.get("delegate"):
         raise Unknown(f"what {node.operator} is given is in a form of its own")
     name = node.operator.partition("::")[2]
@@ -144,13 +168,29 @@ def _add(plan: Any, prefix: str, graph: Graph, program: Any, segments: list[byte
             payload, before = _payload(delegate, program, segments), len(graph.nodes)
             if xnnpack.is_payload(payload):
                 xnnpack.add(payload, partition, graph)
-            else:
+            elif not _readable(delegate.id, payload, partition, graph):
                 graph.tensors[f"{partition}/payload"] = Tensor(None, None, len(payload))
                 arguments = [names[i] for i in instruction.args]
                 inputs = [*arguments[:-1], f"{partition}/payload"]
                 graph.nodes.append(Node(delegate.id, partition, inputs, arguments[-1:], {"delegate": True}))
             delegates.append({"id": delegate.id, "bytes": len(payload), "operators": len(graph.nodes) - before})
     return delegates
+
+
+def _readable(delegate: str, payload: bytes, partition: str, graph: Graph) -> bool:
+    """Add the tensors and operators of a part for Core ML or Vulkan; False where nothing here can read it."""
+    reader = _READERS.get(delegate)
+    if reader is None or not reader.is_payload(payload):
+        return False
+    before = len(graph.nodes)
+    try:
+        reader.add(payload, partition, graph)
+    except ImportError:
+        # A machine that only looks at files may lack coremltools.
+        return False
+    for node in graph.nodes[before:]:
+        node.attributes["by"] = delegate
+    return True
 
 
 def _rest(program: Any, segments: list[bytes], graph: Graph) -> None:

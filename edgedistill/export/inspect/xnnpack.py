@@ -1,17 +1,13 @@
-"""Reads what a .pte gives to XNNPACK, by ExecuTorch's compiler of flatbuffers and the schema that comes with it."""
+"""Reads what a .pte gives to XNNPACK."""
 
-import json
 import re
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from edgedistill.export.inspect.graph import Graph, Node, Tensor, Unknown, package_folder
+from edgedistill.export.inspect.flatc import body, decompile
+from edgedistill.export.inspect.graph import Graph, Node, Tensor, Unknown
 
 _NONE = 0xFFFFFFFF
 _NO_FIELD = {"debug_handle", "flags"}
-_TIMEOUT_S = 60
 _TYPES = {
     "fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "pfp32": "float32", "qint8": "int8", "quint8": "uint8", "qint32": "int32",
     "qcint8": "int8", "qcint32": "int32", "qcint4": "int4", "qdint8": "int8", "qbint4": "int4", "qpint8": "int8", "int32": "int32",
@@ -25,7 +21,7 @@ def is_payload(data: bytes) -> bool:
 
 def add(payload: bytes, partition: str, graph: Graph) -> None:
     """Add the tensors and operators of a payload, with the name of its partition before theirs."""
-    document = _decompile(payload)
+    document = decompile(body(payload), "xnnpack")
     stored = document.get("constant_data", [])
     names = {}
     for value in document["xvalues"]:
@@ -87,28 +83,3 @@ def _ports(kind: str, fields: dict[str, Any]) -> tuple[list[int], list[int]]:
         elif not (concatenated and number and int(number[1]) > int(concatenated[1])):
             inputs.append(value)
     return inputs, outputs
-
-
-def _decompile(payload: bytes) -> dict[str, Any]:
-    """The graph of a payload as JSON. Raises ValueError when it can't be read."""
-    if payload[4:8] == b"XH00":
-        start, size = (int.from_bytes(payload[at : at + 4], "little") for at in (10, 14))
-        payload = payload[start : start + size]
-    folder = package_folder("executorch")
-    with tempfile.TemporaryDirectory() as place:
-        source = Path(place, "graph.bin")
-        source.write_bytes(payload)
-        schema = folder / "backends" / "xnnpack" / "serialization" / "schema.fbs"
-        options = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", place]
-        command = [str(folder / "data" / "bin" / "flatc"), *options, str(schema), "--", str(source)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
-        result = Path(place, "graph.json")
-        if done.returncode != 0 or not result.exists():
-            raise ValueError(f"the part for XNNPACK can't be read (exit status {done.returncode})")
-        # flatc writes inf and nan, which are not JSON and which Python reads in another spelling.
-        found = re.sub(r"(: |\[ ?|, )(-?)(inf|nan)\b", _spell, result.read_text(errors="replace"))
-    return json.loads(found)
-
-
-def _spell(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{'Infinity' if match[3] == 'inf' else 'NaN'}"

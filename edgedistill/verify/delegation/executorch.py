@@ -1,4 +1,4 @@
-"""Which operators of a .pte are inside XNNPACK, as the file says it."""
+"""Which operators of a .pte are inside its delegate, as the file says it."""
 
 from pathlib import Path
 
@@ -12,9 +12,13 @@ def read(path: Path) -> Reading:
     _, graph, delegates = executorch.load(path)
     nodes = []
     for node, layer in layers_of(graph, executorch.macs):
-        # Another delegate than XNNPACK keeps its operators in a form of its own, and is one node.
+        # A delegate that has no reader here keeps its operators in a form of its own, and is one node.
         opaque, inside = node.attributes.get("delegate"), node.operator.startswith("XNN")
-        by = "XnnpackBackend" if inside else node.operator if opaque else "portable"
-        operator = "not readable" if opaque else node.operator.removeprefix("XNN").rpartition("::")[2]
+        by = "XnnpackBackend" if inside else node.operator if opaque else node.attributes.get("by", "portable")
+        if by == "VulkanBackend" and not opaque:
+            operator = node.operator.split(".")[1]
+        else:
+            operator = "not readable" if opaque else node.operator.removeprefix("XNN").rpartition("::")[2]
         nodes.append(Node(operator, by, layer["name"], by == "portable", costs(layer)))
-    return Reading(len(delegates), nodes)
+    others = {delegate["id"] for delegate in delegates} - {"XnnpackBackend"}
+    return Reading(len(delegates), nodes, delegate=", ".join(sorted(others)) or None)

@@ -12,7 +12,7 @@ _LAYERS = 20
 # By runtime: TRANSPOSE; Transpose and what ONNX Runtime inserts around its blocked convolutions; StaticTranspose is XNNPACK's in a .pte.
 _TRANSPOSES = {
     "TRANSPOSE", "Transpose", "ReorderInput", "ReorderOutput", "StaticTranspose",
-    "permute_copy", "transpose_copy", "t_copy", "_to_dim_order_copy", "_clone_dim_order",
+    "permute_copy", "transpose_copy", "t_copy", "_to_dim_order_copy", "_clone_dim_order", "transpose", "permute",
 }  # fmt: skip
 
 
@@ -29,11 +29,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found in a file. `quantized` tells whether there are kernels that an operator could have fallen back from."""
+    """What was found in a file. `quantized` tells whether there are kernels that an operator could have fallen back from.
+
+    delegate: what left the operators, where that is not what the format usually has.
+    """
 
     partitions: int
     nodes: list[Node]
     quantized: bool = True
+    delegate: str | None = None
 
 
 def report(kind: str, reading: Reading) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def report(kind: str, reading: Reading) -> dict[str, Any]:
         "outside": {operator: len(layers) for operator, layers in left.items()},
         "operators": {by: dict(found) for by, found in operators.items()},
         "fallbacks": [
-            {"operator": operator, "count": len(layers), "layers": layers[:_LAYERS], "why": why(kind, operator)}
+            {"operator": operator, "count": len(layers), "layers": layers[:_LAYERS], "why": why(reading.delegate or kind, operator)}
             for operator, layers in left.items()
             if reading.quantized
         ],

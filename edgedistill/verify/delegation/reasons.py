@@ -45,6 +45,6 @@ _RULES = {
 
 
 def why(kind: str, operator: str) -> str:
-    """Why the runtime of format `kind` leaves `operator`, in words; that no reason is known where none is."""
+    """Why the runtime of format `kind`, or a delegate, leaves `operator`, in words; that no reason is known where none is."""
     unknown = _NO_RULE if kind == "executorch" and operator not in _RULES else _UNKNOWN
-    return _REASONS[kind].get(operator, unknown)
+    return _REASONS.get(kind, {}).get(operator, unknown)
