@@ -28,8 +28,8 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    artifacts: records with name, path, format, precision, delegate, input, bytes, sha256, executed_by, ok, runtime, parity; `path` is in the
-    folder `run`. One that nothing could execute has the reason in the manifest, as `unavailable`, and no golden outputs.
+    artifacts: records with name, path, format, precision, delegate, input, bytes, sha256, executed_by, ok, runtime, parity; `path` is in
+    the folder `run`. One that nothing could execute has the reason in the manifest, as `unavailable`, and no golden outputs.
     model: name, classes, image_size, mean, std, versions, state_sha256, output_scale.
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.

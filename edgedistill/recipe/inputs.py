@@ -27,7 +27,8 @@ WHY_NOT = {
 def refusal(format_: str, kind: str, delegate: str | None = None) -> str | None:
     """What was expected instead of the input `kind` in `format_`, for its `delegate` if not XNNPACK, or None where it can be had."""
     if delegate and takes_bytes(kind):
-        return f"{DEFAULT} for a .pte with delegate {delegate}: bytes are made an image by ExecuTorch's own kernels, beside XNNPACK only; take float32-nchw"
+        why = "ExecuTorch's own kernels make an image of bytes, beside XNNPACK only"
+        return f"{DEFAULT} for executorch with delegate {delegate}: {why}; take {DEFAULT}"
     if kind in INPUTS[format_]:
         return None
     return f"{' or '.join(INPUTS[format_])} for {format_}: {WHY_NOT[format_, kind]}"
