@@ -75,8 +75,8 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         "r.yaml:3: data.imagesize: found an unknown field, expected one of source, unlabelled, image_size, split, augment, views,"
         " batch_size, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
-        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-gpu, ios,"
-        " ios-executorch, linux, raspberry-pi, tradeoff (did you mean 'android'?)",
+        "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
+        " android-gpu, ios, ios-camera, ios-executorch, linux, raspberry-pi, tradeoff (did you mean 'android'?)",
     ]
 
 
@@ -250,11 +250,14 @@ def test_targets_of_the_package() -> None:
             "executorch int8",
             "executorch fp32",
         },
+        "ios-camera": {"coreml int8 image", "coreml fp16 image"},
+        "android-camera": {f"{kind} {precision} uint8-nhwc" for kind in ("litert", "executorch") for precision in ("int8", "fp32")},
         "tradeoff": {f"{format_} {precision}" for format_, found in PRECISIONS.items() for precision in found},
     }
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():
-        assert {" ".join(filter(None, (a.format, a.precision, a.delegate))) for a in load_target(name).artifacts} == artifacts
+        found = [a.model_dump(exclude_defaults=True).values() for a in load_target(name).artifacts]
+        assert {" ".join(values) for values in found} == artifacts
 
 
 def test_label_smoothing_of_a_teacher_has_to_be_insisted_on(tmp_path: Path) -> None:
