@@ -147,7 +147,12 @@ def test_a_payload_that_is_damaged_or_leaves_its_folder_is_refused(tmp_path: Pat
         return b"data" + json.dumps({"nodes": nodes}, separators=(",", ":")).encode()[::-1]
 
     for number, (node, said) in enumerate(
-        [({"name": "../a"}, "outside"), ({"dataRegion": {"offset": 2, "size": 1 << 40}}, "expected at least"), ({}, "holds no")]
+        [
+            ({"name": "../a"}, "outside"),
+            ({"name": ".."}, "outside"),
+            ({"dataRegion": {"offset": 2, "size": 1 << 40}}, "expected at least"),
+            ({}, "holds no"),
+        ]
     ):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -50,7 +50,7 @@ def unpack(payload: bytes, folder: Path) -> Path:
 def _write(nodes: list[dict[str, Any]], index: int, data: Strict, folder: Path) -> None:
     node = nodes[index]
     path = folder / node["name"]
-    if path.parent != folder or path.name != node["name"]:
+    if path.name != node["name"] or path.name == "..":
         raise ValueError(f"it names a file outside of it, {node['name']}")
     if node["kind"] == 0:
         region = node["dataRegion"]
