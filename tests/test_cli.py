@@ -152,7 +152,7 @@ def test_recipes(tmp_path: Path) -> None:
 def test_targets(tmp_path: Path) -> None:
     assert "Core ML" in call("targets", "ios", cwd=tmp_path).stdout
     listed = document(call("targets", "--json", cwd=tmp_path))["targets"]
-    assert [target["name"] for target in listed] == ["android", "ios", "linux", "raspberry-pi", "tradeoff"]
+    assert [target["name"] for target in listed] == ["android", "ios", "linux", "onnx-mobile", "raspberry-pi", "tradeoff"]
     assert {"format": "coreml", "precision": "int8"} in listed[1]["artifacts"]
 
 

@@ -76,7 +76,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         " batch_size, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
-        " android-gpu, ios, ios-camera, ios-executorch, linux, raspberry-pi, tradeoff (did you mean 'android'?)",
+        " android-gpu, ios, ios-camera, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff (did you mean 'android'?)",
     ]
 
 
@@ -242,6 +242,7 @@ def test_targets_of_the_package() -> None:
     wanted = {
         "ios": {"coreml int8", "coreml fp16", "executorch int8", "executorch fp32"},
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
+        "onnx-mobile": {"ort int8", "ort fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "linux": {"onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "ios-executorch": {"executorch int8 coreml", "executorch fp16 coreml", "executorch int8", "executorch fp32"},

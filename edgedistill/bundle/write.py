@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.export import ort_operators
 from edgedistill.files import sha256_file, write_json
 from edgedistill.recipe.inputs import DEFAULT, takes_bytes
 from edgedistill.tasks.pixels import as_taken
@@ -60,6 +61,7 @@ def write_bundle(
             np.save(golden, outputs[artifact["name"]])
             entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
         entries.append(entry)
+    builds = _minimal_build(temporary, [a["name"] for a in artifacts if a["format"] == "ort"])
     manifest = {
         "schema": SCHEMA,
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
@@ -72,6 +74,7 @@ def write_bundle(
         "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax"},
         "labels": model["classes"],
         "artifacts": entries,
+        **builds,
         "golden": {"count": len(images), "inputs": golden_inputs[first]},
         "versions": model["versions"],
     }  # fmt: skip
@@ -96,6 +99,15 @@ def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
     path = folder / "golden" / ("inputs-uint8.npy" if takes_bytes(kind) else "inputs.npy")
     np.save(path, as_taken(images, kind))
     return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
+
+
+def _minimal_build(folder: Path, names: list[str]) -> dict[str, Any]:
+    """Write what a minimal build of ONNX Runtime for the .ort files `names` is made from, and return the manifest's part on it."""
+    if not names:
+        return {}
+    ort_operators.write(folder, names)
+    files = {"operators": ort_operators.OPERATORS, "operators_and_types": ort_operators.TYPES}
+    return {"minimal_build": {key: {"path": path, "sha256": sha256_file(folder / path)} for key, path in files.items()}}
 
 
 def remove_bundle(folder: Path) -> None:

@@ -14,7 +14,7 @@ from edgedistill.recipe.precisions import is_static, needs_program
 if TYPE_CHECKING:
     from torch import nn
 
-FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "litert": ".tflite"}
+FORMATS = {"executorch": ".pte", "coreml": ".mlpackage", "onnx": ".onnx", "ort": ".ort", "litert": ".tflite"}
 
 
 @dataclass(frozen=True)

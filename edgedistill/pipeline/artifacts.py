@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Measure, Recipe
 
 _PARALLEL = 2
-_LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx")
+_LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx", "ort")
 ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
-    "onnx": "edgedistill.runtimes.onnxruntime",
+    **dict.fromkeys(("onnx", "ort"), "edgedistill.runtimes.onnxruntime"),
     "coreml": "edgedistill.verify.mil",
 }
-FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"} | {"ort": ADAPTERS["onnx"]}
+FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"}
 """What runs a file that is not of a run, by the format that `inspect` tells."""
 # Rounds after each operation, so that what overflows on a phone does so here.
 FLOAT16_COREML = "edgedistill.verify.mil_float16"
@@ -47,6 +47,7 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
+    from edgedistill.export import ort_operators
     from edgedistill.export.lower import lower
 
     made = variants.make(state, recipe, specs)
@@ -59,7 +60,10 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         def work(folder: Path) -> dict[str, Any]:
             for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
                 state.forget(later)
-            return lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
+            done = lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
+            if name == "ort":
+                ort_operators.write(folder, [s.name for s in chosen])
+            return done
 
         from_ = {s.precision: made[s.precision] for s in chosen if s.precision in made}
         state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata, from_], work)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, FILE_ADAPTERS, FLOAT16_COREML, not_here
+from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, FLOAT16_COREML, not_here
 from edgedistill.pipeline.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
@@ -129,7 +129,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
     from edgedistill.export.inspect import delegate_of
     from edgedistill.measure import local
 
-    adapter, executor = (ADAPTERS | FILE_ADAPTERS)[facts["format"]], "own_runtime"
+    adapter, executor = ADAPTERS[facts["format"]], "own_runtime"
     if delegate_of(facts) == "coreml":
         adapter, executor = CORE_ML_DELEGATE, "mil_float16" if _has_float16(facts) else "mil_float64"
     elif facts["format"] == "coreml":

@@ -8,7 +8,7 @@ DEFAULT: Input = "float32-nchw"
 """float32 RGB [1, 3, S, S] in 0..1. The others take the same pixels as bytes: uint8 RGB [1, S, S, 3], each of which means byte / 255."""
 
 INPUTS: dict[str, tuple[str, str]] = {
-    **{format_: (DEFAULT, "uint8-nhwc") for format_ in ("executorch", "onnx", "litert")},
+    **{format_: (DEFAULT, "uint8-nhwc") for format_ in ("executorch", "onnx", "ort", "litert")},
     "coreml": (DEFAULT, "image"),
 }
 """What each format can take."""
@@ -19,7 +19,7 @@ SUFFIXES: dict[str, str] = {DEFAULT: "", "uint8-nhwc": "-uint8", "image": "-imag
 _NO_IMAGE = "only Core ML takes an image of the operating system; take uint8-nhwc"
 WHY_NOT = {
     ("coreml", "uint8-nhwc"): "a Core ML program has no input of bytes but an image; take image",
-    **{(format_, "image"): _NO_IMAGE for format_ in ("executorch", "onnx", "litert")},
+    **{(format_, "image"): _NO_IMAGE for format_ in ("executorch", "onnx", "ort", "litert")},
 }
 """Inputs that are refused although another format takes them, and what to take instead."""
 

@@ -4,13 +4,14 @@ from typing import Literal
 
 Precision = Literal["int8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"]
 
-FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "litert": "fp32"}
+FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "ort": "fp32", "litert": "fp32"}
 """The floating-point precision of each format: its twin of every quantized file."""
 
 _POST_TRAINING = {
     "executorch": ("int8-static", "int8-dynamic", "int4-dynamic"),
     "coreml": ("int8-static", "int8-weights", "int4-weights", "palette4"),
     "onnx": ("int8-static", "int8-weights", "int4-weights", "int8-dynamic"),
+    "ort": ("int8-static", "int8-weights", "int8-dynamic"),
     "litert": ("int8-static", "int8-weights", "int8-dynamic", "int4-dynamic"),
 }
 PRECISIONS = {format_: ("int8", found, *_POST_TRAINING[format_]) for format_, found in FLOAT.items()}
@@ -24,15 +25,19 @@ _TABLES = "only Core ML unpacks weights from a table of values"
 _PACKAGE = "ExecuTorch's lowering to Core ML would put weights on a grid of its own"
 _GPU = "ExecuTorch's operators for Vulkan take such weights in linear layers only"
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
+_NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
 WHY_NOT = {
     ("executorch", "int8-weights"): f"{_DROPPED}; take int8-dynamic",
     ("executorch", "int4-weights"): f"{_DROPPED}; take int4-dynamic",
     ("executorch", "palette4"): f"{_TABLES}; take int4-dynamic",
     ("onnx", "palette4"): f"{_TABLES}; take int4-weights",
+    ("ort", "palette4"): f"{_TABLES}; take int8-weights",
     ("litert", "palette4"): f"{_TABLES}; take int8-weights",
     ("coreml", "int8-dynamic"): f"{_DYNAMIC}; take int8-weights",
     ("coreml", "int4-dynamic"): f"{_DYNAMIC}; take int4-weights",
-    ("onnx", "int4-dynamic"): "ONNX has no product of 8-bit activations and 4-bit weights; take int8-dynamic or int4-weights",
+    ("onnx", "int4-dynamic"): f"{_NO_PRODUCT}; take int8-dynamic or int4-weights",
+    ("ort", "int4-dynamic"): f"{_NO_PRODUCT}; take int8-dynamic",
+    ("ort", "int4-weights"): "the tool that lists the operators and types for a minimal build knows no type of 4 bits; take int8-weights",
     ("litert", "int4-weights"): "LiteRT unpacks weights of 4 bits by channel only, not in blocks; take int8-weights or int4-dynamic",
 }
 """Combinations that are refused although both sides exist, and what to take instead."""

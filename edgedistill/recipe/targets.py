@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).resolve().parent.parent / "targets"
 class TargetArtifact(Config):
     """One file that a bundle for the target holds."""
 
-    format: Literal["executorch", "coreml", "onnx", "litert"] = Field(description="Runtime that the file is for.")
+    format: Literal["executorch", "coreml", "onnx", "ort", "litert"] = Field(description="Runtime that the file is for.")
     precision: precisions.Precision = Field(description="int8 and floating point everywhere; of the rest what the format can hold.")
     input: inputs.Input = Field(
         inputs.DEFAULT, description="uint8-nhwc, or image in Core ML: the bytes of a camera's frame, each byte / 255."

@@ -76,14 +76,14 @@ def reference(artifact: dict[str, Any]) -> str:
     """The rung that an artifact is held to.
 
     int8: Core ML's program is run in floating point, all others by integer kernels. Post-training precisions: their own program, likewise
-    where it is int8, with activations rounded by row, or in ONNX by tensor, where they are dynamic.
+    where it is int8, with activations rounded by row, or by ONNX Runtime by tensor, where they are dynamic.
     """
     format_, precision = artifact["format"], artifact["precision"]
     if is_static(precision):
         rung = "converted" if is_core_ml(format_, artifact.get("delegate")) else "integer"
         return f"{precision}-{rung}" if needs_program(precision) else rung
     if needs_program(precision):
-        return f"{precision}-tensors" if is_dynamic(precision) and format_ == "onnx" else precision
+        return f"{precision}-tensors" if is_dynamic(precision) and format_ in ("onnx", "ort") else precision
     return str(artifact.get("role", "student"))
 
 

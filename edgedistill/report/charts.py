@@ -10,6 +10,7 @@ from edgedistill.report.values import executed_by, figures, get, integer, limits
 
 MANY_CLASSES = 20
 _FORMATS = {"executorch": (BLUE, "circle"), "onnx": (ORANGE, "square"), "litert": (GREEN, "triangle-up"), "coreml": (PURPLE, "diamond")}
+_FORMATS |= {"ort": (ORANGE, "cross")}
 _RUNNERS = {"pytorch": (GREY, "circle"), "own_runtime": (BLUE, "square"), "mil_float64": (ORANGE, "diamond")}
 _RUNNERS |= {"mil_float16": (PURPLE, "diamond"), "pytorch_float64": (GREY, "square"), "pytorch_integer": (GREEN, "circle")}
 

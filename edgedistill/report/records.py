@@ -10,7 +10,7 @@ from edgedistill.run import Run
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.verify import intervals
 
-FORMATS = ("executorch", "litert", "onnx", "coreml")
+FORMATS = ("executorch", "litert", "onnx", "ort", "coreml")
 NO_LABELS = "the images have no labels"
 
 

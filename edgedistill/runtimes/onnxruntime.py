@@ -22,7 +22,7 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.onnx) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+    """Open `path` (.onnx or .ort) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

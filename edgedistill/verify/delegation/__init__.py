@@ -9,7 +9,7 @@ from typing import Any
 from edgedistill.verify.child import ask
 
 # Formats whose delegation this machine can see, with the module that reads them.
-READERS = {name: f"edgedistill.verify.delegation.{name}" for name in ("executorch", "litert", "onnx")}
+READERS = {name: f"edgedistill.verify.delegation.{name}" for name in ("executorch", "litert", "onnx", "ort")}
 
 
 def delegation(kind: str, path: Path) -> dict[str, Any]:
@@ -21,8 +21,9 @@ def delegation(kind: str, path: Path) -> dict[str, Any]:
     layers: a list of {name, operator, delegate, macs, bytes, activation_bytes}: who of `operators` computes it, null where it is left;
     bytes of its weights and of its result. macs, bytes: their sums; see `export.inspect`.
 
-    ONNX Runtime has no delegate here: `partitions` is 1, and `outside` counts the operators that compute in floating point, which in a
-    quantized file were not fused into an integer kernel. Of Core ML it has `unavailable`, with the reason, `operators`, and the layers.
+    ONNX Runtime (.onnx, .ort) has no delegate here: `partitions` is 1, and `outside` counts the operators that compute in floating
+    point, which in a quantized file were not fused into an integer kernel. Of Core ML it has `unavailable`, with the
+    reason, `operators`, and the layers.
 
     Raises DeviceFailed when the runtime does not open the file.
     """

@@ -47,4 +47,4 @@ _RULES = {
 def why(kind: str, operator: str) -> str:
     """Why the runtime of format `kind`, or a delegate, leaves `operator`, in words; that no reason is known where none is."""
     unknown = _NO_RULE if kind == "executorch" and operator not in _RULES else _UNKNOWN
-    return _REASONS.get(kind, {}).get(operator, unknown)
+    return _REASONS.get("onnx" if kind == "ort" else kind, {}).get(operator, unknown)
