@@ -6,25 +6,29 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
+from edgedistill.export import litert_int16
 from edgedistill.export.litert_io import bytes_in, float_io
 from edgedistill.export.litert_weights import pack
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
 from edgedistill.recipe.inputs import takes_bytes
-from edgedistill.recipe.precisions import is_static
+from edgedistill.recipe.precisions import is_static, is_wide
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
-    """Write `program` (batch 1; for int8 with unfolded weights) as the file `path`."""
+    """Write `program` (batch 1; for int8 and int16x8 with unfolded weights) as the file `path`."""
     import litert_torch
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
     from litert_torch.quantize.quant_config import QuantConfig
 
     example = program.example_inputs[0]
     config = None
-    if is_static(spec.precision):
-        # Names the scheme, so that the converter fuses quantize and dequantize into int8 operators; the scales stay the trained ones.
+    quantized = is_static(spec.precision) or is_wide(spec.precision)
+    if is_wide(spec.precision):
+        litert_int16.check(program)
+    if quantized:
+        # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
     with _strict() if config and _has_float_layers(program) else nullcontext():
@@ -32,9 +36,11 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     with replacing(path) as temporary:
         model.export(str(temporary))
     data = path.read_bytes()
-    if not is_static(spec.precision) and spec.precision != "fp32":
+    if is_wide(spec.precision):
+        data = litert_int16.widen_biases(data)
+    elif not quantized and spec.precision != "fp32":
         data = pack(data, spec.precision)
-    write_bytes(path, bytes_in(data) if takes_bytes(spec.input) else float_io(data) if is_static(spec.precision) else data)
+    write_bytes(path, bytes_in(data) if takes_bytes(spec.input) else float_io(data) if quantized else data)
 
 
 def _has_float_layers(program: ExportedProgram) -> bool:

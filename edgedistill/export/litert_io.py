@@ -10,7 +10,7 @@ _TO_NHWC = [0, 2, 3, 1]
 
 
 def float_io(data: bytes) -> bytes:
-    """The same model with float32 input and output: int8 ones get a QUANTIZE before and a DEQUANTIZE behind."""
+    """The same model with float32 input and output: integer ones get a QUANTIZE before and a DEQUANTIZE behind."""
     return _edited(data, _floats_in)
 
 
@@ -33,19 +33,29 @@ def _edited(data: bytes, inputs: Callable[[Any, Any, Any], None]) -> bytes:
     graph.inputs, graph.outputs = [int(i) for i in graph.inputs], [int(i) for i in graph.outputs]
     inputs(schema, model, graph)
     for position, inner in enumerate(graph.outputs):
-        if graph.tensors[inner].type == schema.TensorType.INT8:
+        if graph.tensors[inner].type in _integers(schema):
             outer = _twin(graph, inner, schema.TensorType.FLOAT32)
             graph.operators.append(_operator(schema, model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
             graph.outputs[position] = outer
             _rename([t for s in model.signatureDefs or [] for t in s.outputs], inner, outer)
-    builder = _sharing_builder(len(data) + 4096)
+    return packed(model, len(data))
+
+
+def packed(model: Any, size: int) -> bytes:
+    """The bytes of `model`, about `size` of them."""
+    builder = _sharing_builder(size + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
+def _integers(schema: Any) -> tuple[int, int]:
+    """The types of quantized activations."""
+    return schema.TensorType.INT8, schema.TensorType.INT16
+
+
 def _floats_in(schema: Any, model: Any, graph: Any) -> None:
     for position, inner in enumerate(graph.inputs):
-        if graph.tensors[inner].type == schema.TensorType.INT8:
+        if graph.tensors[inner].type in _integers(schema):
             outer = _twin(graph, inner, schema.TensorType.FLOAT32)
             graph.operators.insert(0, _operator(schema, model, schema.BuiltinOperator.QUANTIZE, [outer], inner))
             graph.inputs[position] = outer
@@ -67,7 +77,7 @@ def _bytes_in(schema: Any, model: Any, graph: Any) -> None:
     steps = schema.QuantizationParametersT()
     steps.scale, steps.zeroPoint = [_STEP], [0]
     graph.tensors[outer].quantization = steps
-    quantized = graph.tensors[inner].type == types.INT8
+    quantized = graph.tensors[inner].type in _integers(schema)
     scale = graph.tensors[inner].quantization
     if quantized and (scale.scale[0], scale.zeroPoint[0]) == (_STEP, -128):
         first = [_operator(schema, model, kinds.QUANTIZE, [outer], inner)]

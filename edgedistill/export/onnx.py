@@ -10,21 +10,21 @@ from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
-from edgedistill.recipe.precisions import is_static
+from edgedistill.recipe.precisions import is_static, is_wide
 
 _OPSET = 18
-# The first with weights of 4 bits in blocks.
-_BLOCKS_OPSET = 21
+# The first with weights of 4 bits in blocks, and with activations of 16.
+_NEW_OPSET = 21
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
-    """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits), input `image`, output `logits`."""
+    """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits and for 16), input `image`, output `logits`."""
     import onnx
     import torch
 
     from edgedistill.export.onnx_weights import pack
 
-    opset = _BLOCKS_OPSET if spec.precision == "int4-weights" else _OPSET
+    opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
     exported = torch.onnx.export(
         program, dynamo=True, opset_version=opset, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
     )
@@ -39,6 +39,9 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
         drop_clips(model)
         separate_zero_points(model)
         keep_floats(model)
+    elif is_wide(spec.precision):
+        quantize_biases(model)
+        separate_zero_points(model)
     elif spec.precision != "fp32":
         pack(model, spec.precision)
     if takes_bytes(spec.input):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
-from edgedistill.recipe.precisions import is_dynamic, is_static, needs_program
+from edgedistill.recipe.precisions import is_dynamic, is_static, is_wide, needs_program
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -15,19 +15,24 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.schema import Recipe
 
 
 def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
-    A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a static precision
-    those of the quantized state. Beside the program are the logits of its rungs on val, RUNG.npy float32 [N, classes]: of the program
-    itself, or where activations are dynamic of the two ways of rounding.
+    A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a calibrated
+    precision those of the quantized state. Beside the program are the logits of its rungs on val, RUNG.npy float32 [N, classes]: of the
+    program itself, or where activations are dynamic of the two ways of rounding.
     """
 
     def one(precision: str) -> Any:
         inputs = [precision, sha256_file(state.path("programs", "student-float.pt2"))]
+        if is_wide(precision):
+            return state.step(
+                f"program-{precision}", [*inputs, recipe.quantize.calibration], lambda folder: _wide(state, recipe, precision, folder)
+            )
         if is_static(precision):
             inputs.append(str(recipe.quantize.calibration))
             return state.step(f"program-{precision}", inputs, lambda folder: _calibrated(state, recipe, precision, folder))
@@ -64,10 +69,37 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
     return {precision: DynamicReference(graph, tensors=False), f"{precision}-tensors": DynamicReference(graph, tensors=True)}
 
 
+def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+    import numpy as np
+    import torch
+
+    from edgedistill.quantize import int16
+    from edgedistill.tasks.image_classification import predict
+    from edgedistill.teach import imageset
+    from edgedistill.verify.rungs import load_converted
+
+    images = imageset.load(state.path("data"))
+    train = images.indices["train"]
+    shown = train[imageset.spread(len(train), recipe.quantize.calibration)]
+    log(f"calibrating {precision} on {len(shown)} images")
+    batches = (torch.from_numpy(np.array(images.images[place])[None]).float().div_(255) for place in shown)
+    quantized = int16.quantize(load_converted(state.path("programs", "student-float.pt2")), batches)
+    _save(quantized, images.images.shape[-1], folder)
+    val = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    np.save(folder / f"{precision}.npy", predict(quantized.converted, val, batch_size=1))
+    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+
+
+def _save(quantized: QuantizedState, size: int, folder: Path) -> None:
+    from edgedistill.export.programs import save_program
+
+    save_program(quantized.converted, size, folder / "student-converted.pt2")
+    save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
+
+
 def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from edgedistill.export.programs import save_program
     from edgedistill.pipeline.posttraining import calibrated
     from edgedistill.pipeline.training import shipped_student
     from edgedistill.tasks.image_classification import predict
@@ -76,9 +108,8 @@ def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dic
 
     images = imageset.load(state.path("data"))
     quantized = calibrated(shipped_student(state, recipe, len(images.classes)), recipe, images)
-    size, val = images.images.shape[-1], images.images[images.indices["val"]]
-    save_program(quantized.converted, size, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
+    _save(quantized, images.images.shape[-1], folder)
+    val = images.images[images.indices["val"]]
     for name, rung in references(quantized.converted).items():
         np.save(folder / f"{precision}-{name}.npy", predict(rung, val))
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}

@@ -56,10 +56,15 @@ def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
     break_ties(unfolded)
     separate_means(unfolded)
     trained = _trained(unfolded)
+    return settle(unfolded, folded, trained)
+
+
+def settle(unfolded: GraphModule, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
+    """The state of a converted program with float weights, which are put on their grids, in place, with the biases."""
     round_weights(unfolded)
     # Before the weights are folded, so that biases are rounded once for both forms.
     round_biases(unfolded)
-    return state_of(unfolded, float(_qparams(unfolded, output_of(unfolded))[0]), folded, trained)
+    return state_of(unfolded, float(_qparams(unfolded, output_of(unfolded))[0]), temperature, trained)
 
 
 def state_of(unfolded: GraphModule, output_scale: float, temperature: float, trained: dict[str, Trained]) -> QuantizedState:

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-Precision = Literal["int8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"]
+Precision = Literal[
+    "int8", "int16x8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"
+]  # fmt: skip
 
 FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "ort": "fp32", "litert": "fp32"}
 """The floating-point precision of each format: its twin of every quantized file."""
@@ -10,9 +12,9 @@ FLOAT = {"executorch": "fp32", "coreml": "fp16", "onnx": "fp32", "ort": "fp32", 
 _POST_TRAINING = {
     "executorch": ("int8-static", "int8-dynamic", "int4-dynamic"),
     "coreml": ("int8-static", "int8-weights", "int4-weights", "palette4"),
-    "onnx": ("int8-static", "int8-weights", "int4-weights", "int8-dynamic"),
+    "onnx": ("int8-static", "int16x8", "int8-weights", "int4-weights", "int8-dynamic"),
     "ort": ("int8-static", "int8-weights", "int8-dynamic"),
-    "litert": ("int8-static", "int8-weights", "int8-dynamic", "int4-dynamic"),
+    "litert": ("int8-static", "int16x8", "int8-weights", "int8-dynamic", "int4-dynamic"),
 }
 PRECISIONS = {format_: ("int8", found, *_POST_TRAINING[format_]) for format_, found in FLOAT.items()}
 """What each format can hold."""
@@ -27,6 +29,9 @@ _GPU = "ExecuTorch's operators for Vulkan take such weights in linear layers onl
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
 _NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
 WHY_NOT = {
+    ("executorch", "int16x8"): "XNNPACK has no kernels with 16-bit activations; take int8 or int8-dynamic",
+    ("coreml", "int16x8"): "Core ML quantizes activations to 8 bits only; take int8-weights",
+    ("ort", "int16x8"): "ONNX Runtime has no kernels with 16-bit activations and computes in float, slower than fp32; take int8",
     ("executorch", "int8-weights"): f"{_DROPPED}; take int8-dynamic",
     ("executorch", "int4-weights"): f"{_DROPPED}; take int4-dynamic",
     ("executorch", "palette4"): f"{_TABLES}; take int4-dynamic",
@@ -95,6 +100,11 @@ def is_float(precision: object) -> bool:
 def is_static(precision: str) -> bool:
     """Whether weights and activations are int8, with ranges that were settled before: in training, or by calibration behind it."""
     return precision in ("int8", "int8-static")
+
+
+def is_wide(precision: str) -> bool:
+    """Whether activations are int16, with scales that calibration settled, and weights int8."""
+    return precision == "int16x8"
 
 
 def is_dynamic(precision: str) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.inputs import DEFAULT
-from edgedistill.recipe.precisions import FLOAT, NEEDS, is_core_ml, is_dynamic, is_static, needs_program
+from edgedistill.recipe.precisions import FLOAT, NEEDS, is_core_ml, is_dynamic, is_static, is_wide, needs_program
 from edgedistill.report import delegation
 from edgedistill.report.records import accuracy_of, outputs_of
 from edgedistill.report.twins import compare
@@ -63,9 +63,12 @@ def proof(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     if outputs is None or expected is None:
         return unavailable(f"no outputs of {rung} to compare with") | {"ok": None}
     if not is_static(lowered["precision"]):
-        dynamic = is_dynamic(lowered["precision"])
         computed = lowered["precision"] if lowered["precision"] in parity.FLOAT_LIMITS else FLOAT[lowered["format"]]
-        limit = parity.DYNAMIC_LIMIT if dynamic else parity.FLOAT_LIMITS[computed]
+        limit = parity.FLOAT_LIMITS[computed]
+        if is_dynamic(lowered["precision"]):
+            limit = parity.DYNAMIC_LIMIT
+        elif is_wide(lowered["precision"]):
+            limit = parity.INT16_LIMIT
         return {"reference": rung, **parity.float_parity(outputs, expected, relative_limit=limit)}
     made = f"program-{lowered['precision']}" if needs_program(lowered["precision"]) else "programs"
     scale = state.result(made)["output_scale"]

@@ -9,6 +9,8 @@ FLOAT_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
 """Largest difference of a floating-point artifact from its module, as a share of the largest logit, by precision."""
 DYNAMIC_LIMIT = 1e-2
 """The same of an artifact whose activations are rounded as they come: where two sums differ in their last bits, some round another way."""
+INT16_LIMIT = 2e-3
+"""The same with 16-bit activations: 65 of the 32767 steps that the largest logit has, since steps off by one add up over the layers."""
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
 _MEAN_LIMIT = 0.3

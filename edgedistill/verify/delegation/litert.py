@@ -8,6 +8,8 @@ from edgedistill.export.inspect import litert
 from edgedistill.export.inspect.graph import layers_of
 from edgedistill.verify.delegation.nodes import Node, Reading, costs
 
+INT16 = "LiteRT's XNNPACK takes no 16-bit activations; LiteRT's own kernels compute them in integers"
+
 
 def read(path: Path) -> Reading:
     """Open the file with LiteRT. Raises what the interpreter raises."""
@@ -36,7 +38,7 @@ def read(path: Path) -> Reading:
         by = "builtin" if outside else "XNNPACK"
         found.append(Node(node.operator, by, layer(facts["name"]), outside, costs(facts)))
     partitions = sum(node["op_name"] == "DELEGATE" and node["index"] in run for node in nodes)
-    return Reading(partitions, found)
+    return Reading(partitions, found, why=INT16 if any(tensor.type == "int16" for tensor in graph.tensors.values()) else None)
 
 
 def layer(tensor: str) -> str:

@@ -32,12 +32,14 @@ class Reading:
     """What was found in a file. `quantized` tells whether there are kernels that an operator could have fallen back from.
 
     delegate: what left the operators, where that is not what the format usually has.
+    why: the reason for all that is left, where there is one.
     """
 
     partitions: int
     nodes: list[Node]
     quantized: bool = True
     delegate: str | None = None
+    why: str | None = None
 
 
 def report(kind: str, reading: Reading) -> dict[str, Any]:
@@ -53,7 +55,12 @@ def report(kind: str, reading: Reading) -> dict[str, Any]:
         "outside": {operator: len(layers) for operator, layers in left.items()},
         "operators": {by: dict(found) for by, found in operators.items()},
         "fallbacks": [
-            {"operator": operator, "count": len(layers), "layers": layers[:_LAYERS], "why": why(reading.delegate or kind, operator)}
+            {
+                "operator": operator,
+                "count": len(layers),
+                "layers": layers[:_LAYERS],
+                "why": reading.why or why(reading.delegate or kind, operator),
+            }
             for operator, layers in left.items()
             if reading.quantized
         ],

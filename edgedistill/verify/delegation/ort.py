@@ -9,6 +9,7 @@ from edgedistill.verify.delegation.nodes import Node, Reading, costs
 # These only move numbers, whatever their type is.
 _MOVES = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Slice", "Gather", "Pad", "ReorderInput", "ReorderOutput"}
 _CONVERTS = {"QuantizeLinear", "DequantizeLinear"}
+INT16 = "ONNX Runtime has no kernels with 16-bit activations, and computes in float between a dequantize and a quantize"
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -23,4 +24,5 @@ def read(path: Path) -> Reading:
         takes_floats = any(tensor.type in _FLOATS for tensor in computed)
         kind = "moves" if operator in _MOVES | _CONVERTS else "float" if takes_floats else "integer"
         nodes.append(Node(operator, kind, layer["name"], kind == "float", costs(layer)))
-    return Reading(1, nodes, quantized=any(node.operator in _CONVERTS for node in nodes))
+    int16 = any(tensor.type == "int16" for tensor in graph.tensors.values())
+    return Reading(1, nodes, quantized=any(node.operator in _CONVERTS for node in nodes), why=INT16 if int16 else None)

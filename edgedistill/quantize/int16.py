@@ -1,0 +1,85 @@
+"""16x8: activations in 16 bits and weights in 8, for a student that loses too much in int8."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from edgedistill.quantize.fold import fold_float, fold_layernorm
+from edgedistill.quantize.graph import PASSING, operators
+from edgedistill.quantize.relu6 import hide_relu6, show_relu6
+from edgedistill.quantize.state import QuantizedState, settle
+
+LARGEST = 32767
+_ATEN = torch.ops.aten
+_RECTIFIERS = (_ATEN.relu.default, _ATEN.relu_.default)
+_BOUNDS = (_ATEN.hardtanh.default, _ATEN.hardtanh_.default)
+# The quantizer's own least scale, 2^-12, is eight steps of an activation that reaches 1.
+_LEAST_SCALE = 2.0**-30
+
+
+def quantize(graph: GraphModule, images: Iterable[Tensor]) -> QuantizedState:
+    """The state of the float program `graph`, which is changed, with ranges of activations from `images`, each float32 [1, 3, S, S].
+
+    Symmetric int16 by tensor, scale = max |x| / 32767 and zero point 0, so that kernels have no correction for it; symmetric int8 weights
+    by output channel; biases at s_input * s_weight. LiteRT's scheme: https://ai.google.dev/edge/litert/models/quantization_spec.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    shown = list(images)
+    fold_float(graph)
+    fold_layernorm(graph)
+    pad_with_zeros(graph)
+    # The quantizer asks every node for its shape.
+    graph = torch.export.export(graph, (shown[0],)).module()
+    hidden = hide_relu6(graph)
+    prepared = prepare_pt2e(graph, _quantizer())
+    show_relu6(prepared, hidden)
+    with torch.no_grad():
+        for image in shown:
+            prepared(image)
+    return settle(convert_pt2e(prepared, fold_quantize=False), 1.0, {})
+
+
+def _quantizer() -> Any:
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import QuantizationSpec
+
+    activation = QuantizationSpec(
+        dtype=torch.int16, quant_min=-LARGEST, quant_max=LARGEST, qscheme=torch.per_tensor_symmetric,
+        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_LEAST_SCALE),
+    )  # fmt: skip
+    int8 = get_symmetric_quantization_config(is_per_channel=True)
+    weight = replace(int8.weight, observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=_LEAST_SCALE))
+    config = replace(int8, input_activation=activation, output_activation=activation, weight=weight)
+    return XNNPACKQuantizer().set_global(config)
+
+
+def pad_with_zeros(graph: GraphModule) -> int:
+    """Move the padding of each maximum over values that are never negative in front of it, as zeros, in place; returns how many.
+
+    A maximum ignores its padding, for which LiteRT's converter writes the least number, and an operator that int16 does not have.
+    """
+    count = 0
+    for node in operators(graph, (_ATEN.max_pool2d.default,)):
+        arguments: list[Any] = list(node.args) + [[], [0, 0]][len(node.args) - 2 :]
+        source, kernel, stride, padding, *rest = arguments
+        if not any(padding) or not _never_negative(source):
+            continue
+        high, wide = padding * 2 if len(padding) == 1 else padding
+        with graph.graph.inserting_before(node):
+            padded = graph.graph.call_function(_ATEN.constant_pad_nd.default, (source, [wide, wide, high, high], 0.0))
+        node.args = (padded, kernel, stride, [0, 0], *rest)
+        count += 1
+    graph.recompile()
+    return count
+
+
+def _never_negative(node: Node) -> bool:
+    while node.target in PASSING:
+        node = node.all_input_nodes[0]
+    return node.target in _RECTIFIERS or (node.target in _BOUNDS and bool(node.args[1:2] == (0,)))
