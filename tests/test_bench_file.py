@@ -45,13 +45,13 @@ def test_a_runtime_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"inputs": 2}, "has 2 inputs, expected one float32"),
+        ({"inputs": 2}, "has 2 inputs, expected one image of float32 or uint8"),
         ({"kind": TensorProto.INT64}, "takes int64"),
         ({"shape": (1, 3, "height", 8)}, "expected sizes for height"),
         ({"shape": (1, 8)}, "expected an image"),
     ],
 )
-def test_an_input_that_is_not_one_float32_of_known_shape_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+def test_an_input_that_is_not_one_image_of_known_shape_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         pipeline.bench_file(save(tmp_path / "model.onnx", **options))
 

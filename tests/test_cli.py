@@ -154,7 +154,7 @@ def test_targets(tmp_path: Path) -> None:
     listed = {target["name"]: target for target in document(call("targets", "--json", cwd=tmp_path))["targets"]}
     assert {"android", "ios", "linux", "onnx-mobile", "raspberry-pi", "tradeoff"} <= set(listed)
     assert list(listed) == sorted(listed)
-    assert {"format": "coreml", "precision": "int8", "input": "float32-nchw"} in listed["ios"]["artifacts"]
+    assert {"format": "coreml", "precision": "int8", "delegate": None, "input": "float32-nchw"} in listed["ios"]["artifacts"]
 
 
 @pytest.fixture

@@ -242,8 +242,6 @@ def test_targets_of_the_package() -> None:
     wanted = {
         "ios": {"coreml int8", "coreml fp16", "executorch int8", "executorch fp32"},
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
-        "android-camera": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
-        "ios-camera": {"coreml int8", "coreml fp16"},
         "onnx-mobile": {"ort int8", "ort fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "linux": {"onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},

@@ -305,7 +305,7 @@ def _alive(pid):
 
 def test_wrong_inputs_are_named(run, tmp_path):
     np.save(tmp_path / "inputs.npy", np.zeros((2, 3), np.float64))
-    with pytest.raises(DeviceFailed, match=r"expected float32 \[N, C, H, W\] with N > 0, found float64 \[2, 3\]"):
+    with pytest.raises(DeviceFailed, match=r"expected float32 \[N, C, H, W\] or uint8 \[N, H, W, C\] with N > 0, found float64 \[2, 3\]"):
         run(GOOD)
 
 

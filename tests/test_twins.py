@@ -18,7 +18,7 @@ def answers(wrong: int) -> np.ndarray:
 
 
 def artifact(precision: str, size: int, p50: float) -> dict[str, Any]:
-    common = {"format": "litert", "role": "student", "precision": precision}
+    common = {"format": "litert", "role": "student", "precision": precision, "input": "float32-nchw"}
     return common | {"name": f"student-{precision}.tflite", "bytes": size, "latency_ms": {"p50": p50}}
 
 

@@ -210,7 +210,8 @@ def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) 
     """How many times smaller `quantity` is than that of the floating-point artifact of the same format; below 1 it is larger."""
     if is_float(artifact.get("precision")):
         return Cell("–")
-    twin = next((other for other in others if other.get("name") == get(artifact, "quantization", "twin")), None)
+    twins = [other for other in others if _key(other) == _key(artifact) and is_float(other.get("precision"))]
+    twin = next((other for other in twins if other.get("input") == artifact.get("input")), twins[0] if twins else None)
     if twin is None:
         return unavailable({"unavailable": "no floating-point artifact of this format"})
     ours, theirs = get(artifact, *quantity), get(twin, *quantity)
