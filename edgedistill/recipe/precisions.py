@@ -53,6 +53,7 @@ WHY_NOT_DELEGATED = {
     ("coreml", "int4-dynamic"): f"{_DYNAMIC}; take int8",
     **{("coreml", precision): f"{_PACKAGE}; take format coreml" for precision in ("int8-weights", "int4-weights", "palette4")},
     ("vulkan", "palette4"): f"{_TABLES}; take int8",
+    **{(delegate, "int16x8"): "ExecuTorch lowers no activations of 16 bits to it; take int8" for delegate in DELEGATES},
     **{("vulkan", precision): f"{_GPU}; take int8" for precision in ("int8-weights", "int4-weights", "int8-dynamic", "int4-dynamic")},
 }
 """The same of delegates inside a .pte."""
