@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,19 @@ def test_version(tmp_path: Path) -> None:
     assert "0.1" in done.stdout
 
 
+def _children_seconds() -> float:
+    """Processor time of every child that has ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("command", ["run", "distill"])
 def test_three_mistakes_give_three_errors_before_torch_is_imported(tmp_path: Path, command: str) -> None:
     (tmp_path / "bad.yaml").write_text(THREE_MISTAKES)
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        done = call(command, "bad.yaml", cwd=tmp_path)
-        seconds.append(time.monotonic() - started)
-    # The best of three, since other work on the machine isn't what is tested.
-    assert min(seconds) < 1.5
+    started = _children_seconds()
+    done = call(command, "bad.yaml", cwd=tmp_path)
+    # Of the processor: other work on the machine isn't what is tested.
+    assert _children_seconds() - started < 1.5
     assert (done.returncode, done.stdout) == (2, "")
     for text in ("bad.yaml:2: seeed: ", "did you mean 'seed'?", "bad.yaml:3: data.image_size: ", "bad.yaml:4: targets.0: ", "'android'?"):
         assert text in done.stderr

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
         spec = ArtifactSpec("onnx", "fp32", input=kind)
         (tmp_path / spec.name).write_bytes(b"file")
         facts = {"path": spec.name, "bytes": 4, "sha256": "", "executed_by": "own_runtime", "ok": True, "runtime": {}}
-        records.append({"name": spec.name, "format": "onnx", "precision": "fp32", "input": kind} | facts)
+        records.append({"name": spec.name, **asdict(spec)} | facts)
     target = {"name": "t", "description": "d", "minimum_os": "any"}
     model = dict.fromkeys(("name", "versions", "state_sha256", "output_scale", "mean", "std")) | {"classes": ["a"], "image_size": SIZE}
     folder = write_bundle(tmp_path / "both", target=target, artifacts=records, run=tmp_path, model=model, images=IMAGE, outputs={})

@@ -28,20 +28,17 @@ def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any
     """
 
     def one(precision: str) -> Any:
-        inputs = [precision, sha256_file(state.path("programs", "student-float.pt2"))]
-        if is_wide(precision):
-            return state.step(
-                f"program-{precision}", [*inputs, recipe.quantize.calibration], lambda folder: _wide(state, recipe, precision, folder)
-            )
-        if is_static(precision):
-            inputs.append(str(recipe.quantize.calibration))
-            return state.step(f"program-{precision}", inputs, lambda folder: _calibrated(state, recipe, precision, folder))
-        return state.step(f"program-{precision}", inputs, lambda folder: _on_grid(state, precision, folder))
+        calibrated = is_wide(precision) or is_static(precision)
+        make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
+        # With the program's name, so that records of runs in which it had another are made anew.
+        inputs = [precision, sha256_file(state.path("programs", "student-float.pt2")), "student-float.pt2"]
+        inputs += [str(recipe.quantize.calibration)] if calibrated else []
+        return state.step(f"program-{precision}", inputs, lambda folder: make(state, recipe, precision, folder))
 
     return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
-def _on_grid(state: Run, precision: str, folder: Path) -> dict[str, Any]:
+def _on_grid(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.export.programs import save_program
