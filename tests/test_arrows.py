@@ -28,7 +28,7 @@ for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},
-    "runtimes": {"numpy", "onnxruntime", "ai_edge_litert", "executorch", "torch"},
+    "runtimes": {"numpy", "onnxruntime", "ai_edge_litert", "executorch", "torch", "coremltools", "PIL"},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -123,7 +124,14 @@ def adapter_of(spec: ArtifactSpec) -> str:
     if spec.delegate == "coreml":
         return CORE_ML_DELEGATE
     # The int8 packages alone compute in float32.
-    return FLOAT16_COREML if spec.format == "coreml" and not is_static(spec.precision) else ADAPTERS[spec.format]
+    return core_ml(not is_static(spec.precision))[0] if spec.format == "coreml" else ADAPTERS[spec.format]
+
+
+def core_ml(float16: bool) -> tuple[str, str]:
+    """What executes a Core ML package that computes in float16 or not, and what it is called: Core ML where it is, on a Mac."""
+    if platform.system() == "Darwin":
+        return "edgedistill.runtimes.coreml", "own_runtime"
+    return (FLOAT16_COREML, "mil_float16") if float16 else (ADAPTERS["coreml"], "mil_float64")
 
 
 def not_here(delegate: str | None, path: Path) -> str | None:

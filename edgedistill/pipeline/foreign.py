@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, FLOAT16_COREML, not_here
+from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, core_ml, not_here
 from edgedistill.pipeline.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
@@ -134,7 +134,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
         adapter, executor = CORE_ML_DELEGATE, "mil_float16" if _has_float16(facts) else "mil_float64"
     elif facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
-        adapter, executor = (FLOAT16_COREML, "mil_float16") if _has_float16(facts) else (adapter, "mil_float64")
+        adapter, executor = core_ml(_has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(

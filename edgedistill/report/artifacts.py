@@ -42,6 +42,9 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         record |= {"executed_by": "unavailable", "ok": None if ran is None else False, "parity": unavailable(why)}
     else:
         record["runtime"] = ran["versions"]
+        if "macos" in ran["versions"]:
+            # Core ML itself was there.
+            record["executed_by"] = "own_runtime"
         record["parity"] = proof(state, lowered)
         record["ok"] = record["parity"]["ok"]
     if record["ok"] is False and (found := state.result(f"divergence-{name}")) is not None:

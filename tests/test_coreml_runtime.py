@@ -1,0 +1,56 @@
+"""The adapter for Core ML on a Mac, with a stand-in for what coremltools documents of its model class: no proof that it runs there."""
+
+import platform
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgedistill.export.programs import ArtifactSpec
+from edgedistill.pipeline.artifacts import adapter_of
+from edgedistill.runtimes import coreml
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]:
+    """Puts a model of one input of `kind` in Core ML's place; returns what it is asked to predict."""
+    import coremltools
+
+    port = SimpleNamespace(name="x", type=SimpleNamespace(WhichOneof=lambda _: kind))
+    description = SimpleNamespace(input=[port], output=[SimpleNamespace(name="logits")])
+    asked: list[dict[str, Any]] = []
+
+    class Model:
+        def __init__(self, path: str, compute_units: Any) -> None:
+            assert (path, compute_units) == ("a.mlpackage", coremltools.ComputeUnit.ALL)
+
+        def get_spec(self) -> Any:
+            return SimpleNamespace(description=description)
+
+        def predict(self, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+            asked.append(inputs)
+            return {"logits": np.array([[1, 2]], np.float16)}
+
+    monkeypatch.setattr(coremltools.models, "MLModel", Model)
+    return asked
+
+
+@pytest.mark.parametrize("kind", ["multiArrayType", "imageType"])
+def test_an_image_is_given_as_the_file_takes_it(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    asked = stand_in(monkeypatch, kind)
+    forward = coreml.load("a.mlpackage", 1)
+    pixels = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
+    logits = forward(pixels if kind == "imageType" else pixels.astype(np.float32))
+    assert logits.dtype == np.float32
+    assert logits.tolist() == [[1, 2]]
+    given = asked[0]["x"]
+    assert (np.asarray(given) == (pixels[0] if kind == "imageType" else pixels)).all()
+
+
+def test_core_ml_executes_its_packages_on_a_mac_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [ArtifactSpec("coreml", "int8"), ArtifactSpec("coreml", "fp16")]
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    assert [adapter_of(s) for s in specs] == ["edgedistill.verify.mil", "edgedistill.verify.mil_float16"]
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert {adapter_of(s) for s in specs} == {"edgedistill.runtimes.coreml"}
+    assert adapter_of(ArtifactSpec("onnx", "int8")) == "edgedistill.runtimes.onnxruntime"
