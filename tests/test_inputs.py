@@ -17,6 +17,7 @@ from edgedistill.export.inspect import inspect
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.measure import local
 from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
+from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
@@ -119,6 +120,14 @@ def test_every_byte_is_the_integer_of_its_float32(states: dict[int, QuantizedSta
         assert ("DIV" in facts["operators"]) == (brightest != 255)
     if kind == "executorch":
         assert outside == {"_to_dim_order_copy": 1}
+
+
+def test_bytes_go_into_a_program_with_a_layer_in_floating_point(states: dict[int, QuantizedState], tmp_path: Path) -> None:
+    mixed = leave_float(states[255], [*states[255].trained][:1])
+    # The converter takes such a program as it is written, and begins it with QUANTIZE.
+    path = lowered(mixed.unfolded, "litert", "int8", tmp_path)
+    expected = references(mixed.converted)["integer"](torch.from_numpy(IMAGE)).numpy()
+    assert np.abs(answer("litert", path, as_taken(IMAGE, "uint8-nhwc"), tmp_path) - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["litert", "onnx", "executorch", "coreml"])

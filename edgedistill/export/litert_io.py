@@ -65,13 +65,17 @@ def _floats_in(schema: Any, model: Any, graph: Any) -> None:
 def _bytes_in(schema: Any, model: Any, graph: Any) -> None:
     kinds, types = schema.BuiltinOperator, schema.TensorType
     (old,) = graph.inputs
-    readers = [operator for operator in graph.operators if old in operator.inputs]
-    names = {value: name for name, value in vars(kinds).items()}
-    found = [names[model.operatorCodes[reader.opcodeIndex].builtinCode] for reader in readers]
+    readers, found = _readers(schema, model, graph, old)
+    begin = readers[:1]
+    if found == ["QUANTIZE"]:
+        # So it is where layers are left in floating point, whose program the converter takes as it is written.
+        readers, found = _readers(schema, model, graph, readers[0].outputs[0])
+        begin += readers[:1]
     if found != ["TRANSPOSE"] or _constant(model, graph, readers[0].inputs[1]) != _TO_NHWC:
         raise ValueError(f"the program begins with {', '.join(found)}, expected one TRANSPOSE to NHWC; take the input float32-nchw")
     (inner,) = readers[0].outputs
-    graph.operators.remove(readers[0])
+    for operator in begin:
+        graph.operators.remove(operator)
     outer = _twin(graph, inner, types.UINT8)
     graph.tensors[outer].name = _name(graph, old) + b"_uint8"
     steps = schema.QuantizationParametersT()
@@ -91,6 +95,13 @@ def _bytes_in(schema: Any, model: Any, graph: Any) -> None:
     graph.operators[:0] = first
     graph.inputs = [outer]
     _rename([t for s in model.signatureDefs or [] for t in s.inputs], old, outer)
+
+
+def _readers(schema: Any, model: Any, graph: Any, index: int) -> tuple[list[Any], list[str]]:
+    """The operators that read tensor `index`, and their names."""
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    found = [operator for operator in graph.operators if index in operator.inputs]
+    return found, [names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in found]
 
 
 def _constant(model: Any, graph: Any, index: int) -> list[int]:
