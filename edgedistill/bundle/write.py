@@ -61,7 +61,7 @@ def write_bundle(
             np.save(golden, outputs[artifact["name"]])
             entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
         entries.append(entry)
-    builds = _minimal_build(temporary, [a["name"] for a in artifacts if a["format"] == "ort"])
+    builds = _minimal_build(temporary, [run / a["path"] for a in artifacts if a["format"] == "ort"])
     manifest = {
         "schema": SCHEMA,
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
@@ -101,13 +101,14 @@ def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
     return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
 
 
-def _minimal_build(folder: Path, names: list[str]) -> dict[str, Any]:
-    """Write what a minimal build of ONNX Runtime for the .ort files `names` is made from, and return the manifest's part on it."""
-    if not names:
+def _minimal_build(folder: Path, files: list[Path]) -> dict[str, Any]:
+    """Copy what lies beside the .ort `files`, the lists that a minimal build of ONNX Runtime is made from; returns the manifest's part."""
+    if not files:
         return {}
-    ort_operators.write(folder, names)
-    files = {"operators": ort_operators.OPERATORS, "operators_and_types": ort_operators.TYPES}
-    return {"minimal_build": {key: {"path": path, "sha256": sha256_file(folder / path)} for key, path in files.items()}}
+    for name in (ort_operators.OPERATORS, ort_operators.TYPES):
+        shutil.copy2(files[0].parent / name, folder / name)
+    lists = {"operators": ort_operators.OPERATORS, "operators_and_types": ort_operators.TYPES}
+    return {"minimal_build": {key: {"path": path, "sha256": sha256_file(folder / path)} for key, path in lists.items()}}
 
 
 def remove_bundle(folder: Path) -> None:

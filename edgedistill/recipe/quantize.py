@@ -14,7 +14,7 @@ class Quantize(Config):
         512,
         ge=1,
         le=1_000_000,
-        description="Training images that show the ranges of activations where no training does: distill: null, int8-static.",
+        description="Training images that show the ranges of activations where no training does: distill: null, int8-static, int16x8.",
     )
     mixed: Literal["none", "auto"] = Field(
         "none",
