@@ -206,12 +206,17 @@ def _with_interval(cell: Cell, bounds: Any) -> Cell:
     return replace(cell, text=f"{cell.text}\n{found}") if found and cell.kind == "number" else cell
 
 
+def twin_of(artifact: Summary, others: Sequence[Summary]) -> Summary | None:
+    """The floating-point artifact of the same format, delegate and role; one that takes the same comes first: reading bytes costs time."""
+    twins = [other for other in others if _key(other) == _key(artifact) and is_float(other.get("precision"))]
+    return next((other for other in twins if other.get("input") == artifact.get("input")), twins[0] if twins else None)
+
+
 def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) -> Cell:
     """How many times smaller `quantity` is than that of the floating-point artifact of the same format; below 1 it is larger."""
     if is_float(artifact.get("precision")):
         return Cell("–")
-    twins = [other for other in others if _key(other) == _key(artifact) and is_float(other.get("precision"))]
-    twin = next((other for other in twins if other.get("input") == artifact.get("input")), twins[0] if twins else None)
+    twin = twin_of(artifact, others)
     if twin is None:
         return unavailable({"unavailable": "no floating-point artifact of this format"})
     ours, theirs = get(artifact, *quantity), get(twin, *quantity)

@@ -8,6 +8,7 @@ import numpy as np
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import is_float
 from edgedistill.report.records import NO_LABELS
+from edgedistill.report.tables import Summary, twin_of
 from edgedistill.report.values import points
 from edgedistill.verify.intervals import paired_difference
 
@@ -23,10 +24,7 @@ def add_twins(artifacts: list[dict[str, Any]], outputs: Outputs, labels: np.ndar
     """
     for artifact in artifacts:
         if not is_float(artifact["precision"]):
-            # One that takes the same comes first: reading bytes costs time as well.
-            twins = [a for a in artifacts if _same_format(a, artifact) and is_float(a["precision"])]
-            twin = next((a for a in twins if a["input"] == artifact["input"]), twins[0] if twins else None)
-            artifact["quantization"] = quantization(artifact, twin, outputs, labels)
+            artifact["quantization"] = quantization(artifact, twin_of(artifact, artifacts), outputs, labels)
 
 
 def warnings(artifacts: list[dict[str, Any]]) -> list[str]:
@@ -47,11 +45,7 @@ def _warning(precision: str, cost: dict[str, Any]) -> str:
     return f"{lost} [{low}, {high}] against {cost['twin']}, n = {cost['n']}. {todo}, or ship {cost['twin']}"
 
 
-def _same_format(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return all(a.get(key) == b.get(key) for key in ("format", "delegate", "role"))
-
-
-def quantization(artifact: dict[str, Any], twin: dict[str, Any] | None, outputs: Outputs, labels: np.ndarray | None) -> dict[str, Any]:
+def quantization(artifact: Summary, twin: Summary | None, outputs: Outputs, labels: np.ndarray | None) -> dict[str, Any]:
     """Flips, accuracy, bytes and latency of `artifact` against its `twin`, or against the student in PyTorch where it has none.
 
     difference: accuracy less that of the twin, with the 95% interval of matched pairs. bytes_ratio: its bytes over the twin's. speedup: the
