@@ -40,9 +40,7 @@ def targets(name: str | None, *, as_json: bool) -> None:
         from edgedistill.recipe.inputs import DEFAULT
 
         for target in document["targets"]:
-            files = ", ".join(
-                " ".join([a["format"], a["precision"], *([a["input"]] if a["input"] != DEFAULT else [])]) for a in target["artifacts"]
-            )
+            files = ", ".join(" ".join(value for value in a.values() if value not in (None, DEFAULT)) for a in target["artifacts"])
             print(f"{target['name']} ({target['minimum_os']})\n  {target['description']}\n  {files}")
 
     finish(as_json, work, show)
