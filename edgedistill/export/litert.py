@@ -13,7 +13,7 @@ from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
 from edgedistill.recipe.inputs import takes_bytes
-from edgedistill.recipe.precisions import is_static, is_wide
+from edgedistill.recipe.precisions import is_integer, is_wide
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
@@ -24,7 +24,7 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
 
     example = program.example_inputs[0]
     config = None
-    quantized = is_static(spec.precision) or is_wide(spec.precision)
+    quantized = is_integer(spec.precision)
     if is_wide(spec.precision):
         litert_int16.check(program)
     if quantized:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import replacing
 from edgedistill.recipe.inputs import DEFAULT, SUFFIXES
-from edgedistill.recipe.precisions import is_static, is_wide, needs_program
+from edgedistill.recipe.precisions import is_integer, needs_program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ class ArtifactSpec:
     def program(self) -> str:
         """Path, within the run's folder, of the saved program that it is lowered from."""
         folder = f"program-{self.precision}" if needs_program(self.precision) else "programs"
-        if not (is_static(self.precision) or is_wide(self.precision)):
+        if not is_integer(self.precision):
             return f"{folder}/{self.role}-float.pt2"
         # LiteRT's converter folds the weights itself, and fails on folded ones.
         return f"{folder}/{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import DeviceFailed
 from edgedistill.pipeline import variants
 from edgedistill.pipeline.inputs import taken
-from edgedistill.pipeline.training import float_rungs, shipped_student
+from edgedistill.pipeline.training import shipped_rungs
 from edgedistill.progress import log, track
 from edgedistill.recipe.precisions import is_static
 from edgedistill.run import Run
@@ -197,7 +197,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
 
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
-        rungs = float_rungs(state, recipe, len(images.classes)) | {"student": shipped_student(state, recipe, len(images.classes))}
+        rungs = shipped_rungs(state, recipe, len(images.classes))
         score(rungs | references(load_converted(state.path("programs", "student-reference.pt2"))), images, "holdout", folder)
         if recipe.distill is None:
             return

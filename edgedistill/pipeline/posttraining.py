@@ -13,6 +13,8 @@ from edgedistill.progress import log
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.load import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
@@ -41,16 +43,23 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
     programs.step(state, [student, images.sha256, recipe.quantize.model_dump()], work)
 
 
-def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet) -> QuantizedState:
-    """The quantized state of a trained `student`, with ranges from the recipe's number of training images."""
-    from edgedistill.quantize.rewrite import plain_batchnorm
-    from edgedistill.quantize.state import convert
-    from edgedistill.quantize.static import calibrate
+def calibration_images(recipe: Recipe, images: ImageSet) -> np.ndarray:
+    """The training images that show ranges of activations, uint8 [N, 3, S, S], spread evenly."""
     from edgedistill.teach import imageset
 
     train = images.indices["train"]
     shown = images.images[train[imageset.spread(len(train), recipe.quantize.calibration)]]
     log(f"calibrating on {len(shown)} images")
+    return shown
+
+
+def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet) -> QuantizedState:
+    """The quantized state of a trained `student`, with ranges from the recipe's number of training images."""
+    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.state import convert
+    from edgedistill.quantize.static import calibrate
+
+    shown = calibration_images(recipe, images)
     try:
         observed = calibrate(plain_batchnorm(student), shown)
     except Exception as error:

@@ -150,11 +150,11 @@ def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preproces
     return {name: stages.student_of(recipe, classes, state.path(name)) for name in names}
 
 
-def shipped_student(state: Run, recipe: Recipe, classes: int) -> Preprocessed:
-    """The student in floating point as it is exported: its logits divided by the temperature that was fitted."""
+def shipped_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
+    """`float_rungs`, with the student as it is exported: its logits divided by the temperature that was fitted."""
     from edgedistill.quantize.temperature import divide_classifier
 
-    student = float_rungs(state, recipe, classes)["student"]
+    rungs = float_rungs(state, recipe, classes)
     if (temperature := state.result("programs")["temperature"]["student"]) != 1:
-        divide_classifier(student.model, temperature)
-    return student
+        divide_classifier(rungs["student"].model, temperature)
+    return rungs

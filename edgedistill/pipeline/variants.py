@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
-from edgedistill.recipe.precisions import is_dynamic, is_static, is_wide, needs_program
+from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any
     """
 
     def one(precision: str) -> Any:
-        calibrated = is_wide(precision) or is_static(precision)
         make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
         # With the program's name, so that records of runs in which it had another are made anew.
         inputs = [precision, sha256_file(state.path("programs", "student-float.pt2")), "student-float.pt2"]
-        inputs += [str(recipe.quantize.calibration)] if calibrated else []
+        inputs += [str(recipe.quantize.calibration)] if is_integer(precision) else []
         return state.step(f"program-{precision}", inputs, lambda folder: make(state, recipe, precision, folder))
 
     return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
@@ -70,16 +69,15 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
     import numpy as np
     import torch
 
+    from edgedistill.pipeline.posttraining import calibration_images
     from edgedistill.quantize import int16
     from edgedistill.tasks.image_classification import predict
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import load_converted
 
     images = imageset.load(state.path("data"))
-    train = images.indices["train"]
-    shown = train[imageset.spread(len(train), recipe.quantize.calibration)]
-    log(f"calibrating {precision} on {len(shown)} images")
-    batches = (torch.from_numpy(np.array(images.images[place])[None]).float().div_(255) for place in shown)
+    shown = calibration_images(recipe, images)
+    batches = (torch.from_numpy(image[None]).float().div_(255) for image in shown)
     quantized = int16.quantize(load_converted(state.path("programs", "student-float.pt2")), batches)
     _save(quantized, images.images.shape[-1], folder)
     val = np.load(state.path("programs", "val.npy"), mmap_mode="r")
@@ -98,13 +96,13 @@ def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dic
     import numpy as np
 
     from edgedistill.pipeline.posttraining import calibrated
-    from edgedistill.pipeline.training import shipped_student
+    from edgedistill.pipeline.training import shipped_rungs
     from edgedistill.tasks.image_classification import predict
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import references
 
     images = imageset.load(state.path("data"))
-    quantized = calibrated(shipped_student(state, recipe, len(images.classes)), recipe, images)
+    quantized = calibrated(shipped_rungs(state, recipe, len(images.classes))["student"], recipe, images)
     _save(quantized, images.images.shape[-1], folder)
     val = images.images[images.indices["val"]]
     for name, rung in references(quantized.converted).items():

@@ -108,6 +108,11 @@ def is_wide(precision: str) -> bool:
     return precision == "int16x8"
 
 
+def is_integer(precision: str) -> bool:
+    """Whether weights and activations are integers whose scales were settled before."""
+    return is_static(precision) or is_wide(precision)
+
+
 def is_dynamic(precision: str) -> bool:
     """Whether the runtime quantizes activations by their range, image by image."""
     return precision.endswith("-dynamic")
