@@ -34,8 +34,8 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
     order = [row["rung"] for row in points]
     y = alt.Y("rung:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, labelPadding=6))
     scale = alt.Scale(zero=False, nice=True)
-    # In two columns four names fit the width of the chart.
-    legend = alt.Legend(columns=2)
+    # In two columns four names fit the width of the chart; the padding is for fonts that are wider than the one that was measured.
+    legend = alt.Legend(columns=2, columnPadding=30)
     colour = alt.Color("by:N", title="executed by", legend=legend, scale=alt.Scale(domain=used, range=hues))
     base = rows("points")
     # Only the points carry the colour channel, so that the legend shows one symbol for each runner.
