@@ -1,0 +1,1 @@
+"""Where artifacts are measured: this machine, phones over adb, boards over ssh."""
