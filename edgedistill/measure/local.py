@@ -2,17 +2,24 @@
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
-from edgedistill.measure.records import Execution, find_error, parse, read_lines, to_execution
+from edgedistill.measure.job import described, new_job, placed
+from edgedistill.measure.records import Execution, Record, find_error, parse, read_lines, to_execution
+
+_LOOK_EVERY_S = 1.0
+Seen = Callable[[list[Record]], None]
+Reduced = TypeVar("Reduced")
 
 
 def execute(
@@ -35,74 +42,121 @@ def execute(
     are appended to it. Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped
     after timeout_s, reported an error, or left no matching `end` record.
     """
-    nonce = secrets.token_hex(16)
+    job = new_job("run", adapter=adapter, artifact=artifact, inputs=inputs, outputs=outputs, threads=threads, bench=bench)
+    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda found: to_execution(found, outputs))
+
+
+def run(
+    job: dict[str, Any],
+    *,
+    log: Path,
+    timeout_s: float,
+    reduce: Callable[[list[Record]], Reduced],
+    records: Path | None = None,
+    seen: Seen | None = None,
+    python: str = sys.executable,
+) -> Reduced:
+    """Carry out `job` (see `job.new_job`) in a child process and return what `reduce` makes of its records.
+
+    records: where the records are kept, also those of a run that failed or was interrupted. seen: called now and then with the new ones.
+    Raises DeviceFailed as `execute` does; one of `reduce` is told in the same way.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".runner-", dir=log.parent.resolve()) as folder:
-        job, out = Path(folder, "job.json"), Path(folder, "out.jsonl")
-        write_json(
-            job,
-            {
-                "schema": 1,
-                "nonce": nonce,
-                "adapter": adapter,
-                "artifact": str(artifact.resolve()),
-                "threads": threads,
-                "inputs": str(inputs.resolve()),
-                "outputs": None if outputs is None else str(outputs.resolve()),
-                "bench": bench,
-            },
-        )
-        if outputs is not None:
-            outputs.parent.mkdir(parents=True, exist_ok=True)
-        command = [python, "-m", "edgedistill.measure.runner", "--job", str(job), "--out", str(out)]
+        out = Path(folder, "out.jsonl") if records is None else records.resolve()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        here = placed(job, lambda path: str(path.resolve()), _made_ready)
+        write_json(Path(folder, "job.json"), here)
+        command = [python, "-m", "edgedistill.measure.runner", "--job", f"{folder}/job.json", "--out", str(out)]
         with open(log, "ab") as handle:
-            handle.write(f"{json.dumps(command)} for {artifact}\n".encode())
+            handle.write(f"{json.dumps(command)} for {described(job)}\n".encode())
             handle.flush()
             start = handle.tell()
-            code = _wait(command, handle.fileno(), timeout_s)
+            code = _wait(command, handle.fileno(), timeout_s, _follower(out, seen))
         data = out.read_bytes() if out.exists() else b""
     try:
         if code is None:
             raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
         if code < 0:
-            raise DeviceFailed(f"the runner was killed by {_signal_name(-code)}")
-        records = parse(data, nonce)
+            raise DeviceFailed(f"the runner was killed by {signal_name(-code)}")
+        found = parse(data, job["nonce"])
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
-        return to_execution(records, outputs)
+        return reduce(found)
     except DeviceFailed as failure:
-        last_line = _last_line(log, start)
-        if error := find_error(read_lines(data)):
-            with open(log, "a") as text:
-                text.write(error["traceback"])
-        raise DeviceFailed(f"{artifact} did not run with {adapter}: {failure}{last_line}. The log is {log}") from failure
+        with open(log, "rb") as handle:
+            handle.seek(start)
+            written = handle.read().decode(errors="replace")
+        raise explained(job, failure, read_lines(data), written, log) from failure
 
 
-def _wait(command: list[str], log: int, timeout_s: float) -> int | None:
-    """Exit status of `command`, or None after `timeout_s`; its process group is gone when this returns, however it returns."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        return child.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # Its own session makes the child's id that of its group, and the group holds nothing that this function did not start.
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+def explained(job: dict[str, Any], failure: DeviceFailed, records: list[Record], written: str, log: Path) -> DeviceFailed:
+    """`failure` with the job's files, the last line that the runner had `written` to `log`, and where that is; its traceback goes there."""
+    if error := find_error(records):
+        with open(log, "a") as text:
+            text.write(error["traceback"])
+    line = next((line.strip() for line in reversed(written.split("\n")) if line.strip()), "")
+    last = f" (last line of its log: {line[-300:]})" if line else ""
+    return DeviceFailed(f"{described(job).replace(' with ', ' did not run with ')}: {failure}{last}. The log is {log}")
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """SIGKILL for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def _last_line(log: Path, start: int) -> str:
-    """The last line that the child wrote, or nothing."""
-    with open(log, "rb") as handle:
-        handle.seek(start)
-        lines = handle.read().decode(errors="replace").split("\n")
-    line = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f" (last line of its log: {line[-300:]})" if line else ""
+def _made_ready(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return str(path.resolve())
+
+
+def _wait(command: list[str], log: int, timeout_s: float, look: Callable[[], None]) -> int | None:
+    """Exit status of `command`, or None after `timeout_s`; its process group is gone when this returns, however it returns."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    limit = time.monotonic() + timeout_s
+    try:
+        while (left := limit - time.monotonic()) > 0:
+            try:
+                return child.wait(min(_LOOK_EVERY_S, left))
+            except subprocess.TimeoutExpired:
+                look()
+        return None
+    finally:
+        # Its own session makes the child's id that of its group, and the group holds nothing that this function did not start.
+        if child.poll() is None:
+            end_group(child)
+
+
+def end_group(child: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
+    """End the process group of `child`: it is asked first, so that it restores what it changed, and killed after `grace_s`."""
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, None)):
+        os.killpg(child.pid, number)
+        try:
+            child.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    # What the child had started may outlive its end by a request.
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _follower(out: Path, seen: Seen | None) -> Callable[[], None]:
+    """A function that hands the records that `out` got since its last call to `seen`."""
+    place = 0
+
+    def look() -> None:
+        nonlocal place
+        if seen is None or not out.exists():
+            return
+        with open(out, "rb") as handle:
+            handle.seek(place)
+            whole = handle.read().rpartition(b"\n")[0]
+        if whole:
+            place += len(whole) + 1
+            seen(read_lines(whole))
+
+    return look

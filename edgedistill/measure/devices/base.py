@@ -40,3 +40,6 @@ class Device(Protocol):
 
     def pull(self, source: str, target: Path) -> None:
         """Copy a file from the device to `target`, which is complete or as it was. Raises LinkLost, or DeviceFailed when it is missing."""
+
+    def reconnect(self) -> None:
+        """Try to make a dropped link anew; whether it worked is told by the next `sh`."""

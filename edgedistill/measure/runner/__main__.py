@@ -1,12 +1,19 @@
 """Command line of the runner: read a job, write its records, exit 0 when the `end` record was written and 1 after an `error`."""
 
 import argparse
+import importlib
 import json
+import signal
 import sys
 import traceback
+from pathlib import Path
+from typing import Any
 
+from edgedistill.measure.runner.conditions import conditions
 from edgedistill.measure.runner.records import Recorder
-from edgedistill.measure.runner.sequence import run
+
+SCHEMA = 2
+_TASKS = {"run": "sequence", "compare": "duel", "stress": "load"}
 
 
 def main() -> int:
@@ -17,15 +24,31 @@ def main() -> int:
     arguments = parser.parse_args()
     with open(arguments.job) as handle:
         job = json.load(handle)
+    # A request to end: what was changed is changed back before this process is gone.
+    signal.signal(signal.SIGTERM, _stop)
     with open(arguments.out, "wb") as handle:
         recorder = Recorder(handle)
         try:
-            run(job, recorder)
+            _run(job, Path(arguments.out).resolve().parent, recorder)
         except Exception as error:
             recorder.write("error", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
             return 1
         recorder.end(job["nonce"])
     return 0
+
+
+def _run(job: dict[str, Any], folder: Path, recorder: Recorder) -> None:
+    if job["schema"] != SCHEMA:
+        raise ValueError(
+            f"the job has schema {job['schema']} and this runner understands {SCHEMA}: use matching versions of host and runner"
+        )
+    task = importlib.import_module(f"edgedistill.measure.runner.{_TASKS[job['task']]}")
+    with conditions(job["conditions"], folder, recorder) as latest:
+        task.run(job, recorder, latest)
+
+
+def _stop(number: int, frame: Any) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], record
     """Time `forward` on the inputs [N, ...] in turn, batch 1, and write `warmup` and `iterations` records.
 
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
-    drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken.
+    drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken; it lasts least_s at least.
     """
     order = itertools.cycle(range(len(inputs)))
 
@@ -70,7 +70,7 @@ def _window_is_full(count: int, elapsed_ns: int, bound_ns: int) -> bool:
 
 def _sample(timed: Callable[[], int], settings: dict[str, Any], recorder: Recorder) -> None:
     """Take batches of at least 0.1 s, each written when complete, until the stopping rule holds."""
-    started, ordered = perf_counter_ns(), list[int]()
+    started, ordered, least_ns = perf_counter_ns(), list[int](), max(_LEAST_SAMPLING_NS, int(settings.get("least_s", 0) * 1e9))
     while True:
         batch, opened = [timed()], perf_counter_ns()
         while perf_counter_ns() - opened < _BATCH_NS:
@@ -82,5 +82,5 @@ def _sample(timed: Callable[[], int], settings: dict[str, Any], recorder: Record
             continue
         if elapsed >= settings["max_s"] * 1e9:
             return
-        if elapsed >= _LEAST_SAMPLING_NS and relative_half_width(ordered) <= settings["relative_width"]:
+        if elapsed >= least_ns and relative_half_width(ordered) <= settings["relative_width"]:
             return

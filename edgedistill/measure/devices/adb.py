@@ -1,0 +1,99 @@
+"""Android phones, through the stock adb client, always with -s."""
+
+import re
+from pathlib import Path
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.measure.devices import transfer
+from edgedistill.measure.devices.base import LinkLost, Reply
+from edgedistill.measure.devices.commands import call, proven, unwrap
+
+_TRANSFER_S = 1800.0
+# What the client says when the link is the trouble, and not the command.
+_LINK = re.compile(
+    r"not found|offline|closed|no devices|protocol fault|connect(ion)? (failed|reset|refused)|cannot connect|failed to (connect|read)", re.I
+)
+_REFUSED = {
+    "unauthorized": "it has not allowed this computer: unlock the phone and accept the question about USB debugging",
+    "no permissions": "this user may not open the USB device: add udev rules for it, and replug it",
+}
+
+
+class AdbDevice:
+    """A phone, by its serial number; a wireless one is host:port."""
+
+    root = "/data/local/tmp/edgedistill"
+
+    def __init__(self, serial: str) -> None:
+        self.serial = serial
+
+    @property
+    def spec(self) -> str:
+        """adb:SERIAL."""
+        return f"adb:{self.serial}"
+
+    def sh(self, script: str, *, timeout_s: float = 60) -> Reply:
+        """Run a script by the phone's shell; see `base.Device`."""
+        wrapped, word = proven(script)
+        reply = call(["adb", "-s", self.serial, "shell", wrapped], timeout_s=timeout_s)
+        self._check(reply)
+        return unwrap(reply, word, f"{self.spec}: the link dropped before the command had ended")
+
+    def push(self, source: Path, target: str) -> None:
+        """Copy a file to the phone; see `base.Device`."""
+        transfer.push(self, source, target, lambda path, part: self._copy("push", str(path), part))
+
+    def pull(self, source: str, target: Path) -> None:
+        """Copy a file from the phone; see `base.Device`."""
+        transfer.pull(self, source, target, lambda path, part: self._copy("pull", path, str(part)))
+
+    def reconnect(self) -> None:
+        """Ask the client to connect again where the phone is wireless; one on a cable comes back by itself."""
+        if re.fullmatch(r"\S+:\d+", self.serial):
+            # A transport that adb still believes in would answer "already connected".
+            call(["adb", "disconnect", self.serial], timeout_s=20)
+            call(["adb", "connect", self.serial], timeout_s=20)
+
+    def _copy(self, *arguments: str) -> str:
+        reply = call(["adb", "-s", self.serial, *arguments], timeout_s=_TRANSFER_S)
+        said = (reply.err.strip() or reply.out.strip()).splitlines()
+        if reply.code:
+            self._check(reply)
+        return said[-1] if reply.code and said else ""
+
+    def _check(self, reply: Reply) -> None:
+        """Raise what the client's own message means; a script's own messages on stderr are not the client's."""
+        said = reply.err.strip()
+        client = [line for line in said.splitlines() if line.startswith(("adb: ", "error: ", "- waiting"))]
+        for sign, meaning in _REFUSED.items():
+            if any(sign in line for line in client):
+                raise DeviceFailed(f"{self.spec}: {meaning}")
+        if client and _LINK.search(client[-1]):
+            raise LinkLost(f"{self.spec}: {client[-1].removeprefix('adb: ').removeprefix('error: ')}")
+
+
+def attached() -> list[dict[str, str]]:
+    """What `adb devices -l` lists: serial, state, model; empty without adb or devices.
+
+    Raises DeviceFailed when the client fails.
+    """
+    reply = call(["adb", "devices", "-l"], timeout_s=30)
+    if reply.code:
+        raise DeviceFailed(f"adb devices: {reply.err.strip() or reply.out.strip()}")
+    found = []
+    for line in reply.out.splitlines():
+        # A serial may hold blanks neither in its name nor after it; a state may be two words, as "no permissions".
+        row = re.match(
+            r"(\S+)\s+(device|offline|unauthorized|recovery|sideload|bootloader|authorizing|connecting|no permissions)\b(.*)", line
+        )
+        if row:
+            model = re.search(r"\bmodel:(\S+)", row[3])
+            found.append({"serial": row[1], "state": row[2], "model": model[1].replace("_", " ") if model else ""})
+    return found
+
+
+def refusal(state: str) -> str | None:
+    """Why a phone in this state of `adb devices` can't be used, and what to do; None for one that can."""
+    if state == "device":
+        return None
+    return _REFUSED.get(state, f"adb says it is {state}: wait, or replug it, or `adb reconnect`")

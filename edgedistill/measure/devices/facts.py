@@ -1,0 +1,146 @@
+"""What a device is and what can be measured on it, read by one script of plain files and tools; nothing has to be installed there."""
+
+import re
+from typing import Any
+
+from edgedistill.measure.devices.base import Device
+from edgedistill.measure.statistics import unavailable
+
+# Each fact is a line `key=value`; a list is a key that comes several times. For mksh with toybox, and dash with coreutils or busybox.
+_SCRIPT = r"""
+say() { [ -n "$2" ] && echo "$1=$2"; }
+first() { cat "$1" 2>/dev/null | tr '\0' ' ' | head -n 1; }
+say machine "$(uname -m)"; say kernel "$(uname -sr)"; say boot "$(first /proc/sys/kernel/random/boot_id)"
+say uptime "$(cut -d' ' -f1 /proc/uptime)"; say user "$(id -un 2>/dev/null)"
+if command -v getprop >/dev/null 2>&1; then
+  for p in product.manufacturer product.model soc.manufacturer soc.model board.platform product.cpu.abi build.version.release \
+    build.version.sdk kernel.qemu boot.qemu hardware; do say "ro.$p" "$(getprop ro.$p)"; done
+fi
+say device_tree "$(first /proc/device-tree/model)"; say compatible "$(first /proc/device-tree/compatible)"
+say dmi_vendor "$(first /sys/class/dmi/id/sys_vendor)"; say dmi_product "$(first /sys/class/dmi/id/product_name)"
+[ -d /sys/firmware/qemu_fw_cfg ] && say qemu fw_cfg
+for f in /sys/bus/acpi/devices/QEMU0002:*; do [ -e "$f" ] && say qemu "$f"; done
+grep -m1 -w hypervisor /proc/cpuinfo >/dev/null 2>&1 && say hypervisor yes
+[ -r /etc/os-release ] && (. /etc/os-release; say os "$PRETTY_NAME")
+say cpu "$(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //')"; say hardware "$(grep -m1 '^Hardware' /proc/cpuinfo | sed 's/.*: //')"
+grep MemTotal /proc/meminfo | while read -r k v u; do say memory_kb "$v"; done
+for c in /sys/devices/system/cpu/cpu[0-9]*; do
+  echo "core=${c##*cpu} $(first $c/cpufreq/cpuinfo_max_freq)"
+done
+readable() { for f in "$@"; do if [ -r "$f" ] && cat "$f" >/dev/null 2>&1; then echo yes; return; fi; done
+  for f in "$@"; do [ -e "$f" ] && { echo denied; return; }; done; echo absent; }
+say can.frequency "$(readable /sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq)"
+say can.governor "$(for f in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do [ -w $f ] && echo yes; done | head -n 1)"
+say governor "$(first /sys/devices/system/cpu/cpufreq/policy0/scaling_governor)"
+say can.thermal_zone "$(readable /sys/class/thermal/thermal_zone*/temp)"
+say can.power_supply "$(readable /sys/class/power_supply/*/capacity)"
+for s in /sys/class/power_supply/*; do
+  [ "$(first $s/type)" = Battery ] && say battery "$(first $s/capacity) $(first $s/status)"
+done
+say can.hwmon_temp "$(readable /sys/class/hwmon/hwmon*/temp*_input)"
+say can.hwmon_power "$(readable /sys/class/hwmon/hwmon*/power*_input /sys/class/hwmon/hwmon*/curr*_input)"
+say can.rapl "$(readable /sys/class/powercap/intel-rapl:*/energy_uj)"
+command -v vcgencmd >/dev/null 2>&1 && say can.vcgencmd "$(vcgencmd get_throttled >/dev/null 2>&1 && echo yes || echo denied)"
+if command -v dumpsys >/dev/null 2>&1; then
+  dumpsys battery 2>/dev/null | grep -E '^ *(level|status|USB powered|AC powered):' | sed 's/^ */dumpsys.battery=/'
+  dumpsys thermalservice 2>/dev/null | grep -m1 'Current temperatures from HAL' >/dev/null && say can.thermalservice yes
+fi
+[ -r /proc/self/smaps_rollup ] && say can.pss yes
+"""
+_STATUS = {"1": "unknown", "2": "charging", "3": "discharging", "4": "not charging", "5": "full"}
+
+
+def read(device: Device) -> dict[str, Any]:
+    """Facts of a device: model, soc, cores, memory_bytes, os, abi, kernel, battery, emulated (why, or None), measurable.
+
+    `measurable` says for each quantity True or the reason why it can't be measured. Raises LinkLost and DeviceFailed as `device.sh` does.
+    """
+    return parse(device.sh(_SCRIPT).out) | {"spec": device.spec}
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Facts from what the script printed; what the device does not tell is unavailable with the reason."""
+    lists: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, found, value = line.partition("=")
+        if found and value.strip():
+            lists.setdefault(key.strip(), []).append(value.strip())
+    fact = {key: values[0] for key, values in lists.items()}
+    android = "ro.build.version.release" in fact
+    cores = [{"core": int(core.split()[0]), "max_mhz": _mhz(core)} for core in lists.get("core", [])]
+    maker, model = fact.get("ro.product.manufacturer"), fact.get("ro.product.model")
+    names = [
+        " ".join(dict.fromkeys([maker or "", model])).strip() if model else None,
+        fact.get("device_tree"),
+        " ".join(part for part in (fact.get("dmi_vendor"), fact.get("dmi_product")) if part) or None,
+    ]
+    soc = " ".join(part for part in (fact.get("ro.soc.manufacturer"), fact.get("ro.soc.model") or fact.get("ro.board.platform")) if part)
+    socs = [soc or None, fact.get("compatible"), fact.get("hardware"), fact.get("cpu")]
+    release = f"Android {fact.get('ro.build.version.release')} (API {fact.get('ro.build.version.sdk', '?')})" if android else fact.get("os")
+    return {
+        "model": next((n for n in names if n), None) or unavailable("the device does not tell its model"),
+        "soc": next((s for s in socs if s), None) or unavailable("the device does not tell its processor"),
+        "cores": sorted(cores, key=lambda core: core["core"]),
+        "memory_bytes": int(fact["memory_kb"]) * 1024 if "memory_kb" in fact else unavailable("/proc/meminfo is not readable"),
+        "os": release or unavailable("the device does not tell its system"),
+        "abi": fact.get("ro.product.cpu.abi") or fact.get("machine") or unavailable("the device does not tell its architecture"),
+        "machine": fact.get("machine", ""),
+        "kernel": fact.get("kernel", ""),
+        "boot": fact.get("boot"),
+        "user": fact.get("user"),
+        "governor": fact.get("governor") or unavailable("this system has no cpufreq"),
+        "battery": _battery(fact, lists.get("dumpsys.battery", [])),
+        "emulated": _emulated(fact),
+        "measurable": _measurable(fact, android),
+    }
+
+
+def _mhz(core: str) -> float | dict[str, Any]:
+    parts = core.split()
+    return int(parts[1]) / 1000 if len(parts) > 1 else unavailable("the core has no cpufreq")
+
+
+def _battery(fact: dict[str, str], told: list[str]) -> dict[str, Any]:
+    service = dict(line.split(": ", 1) for line in told if ": " in line)
+    if "level" in service:
+        powered = [kind for kind in ("USB", "AC") if service.get(f"{kind} powered") == "true"]
+        return {"level": float(service["level"]), "status": _STATUS.get(service.get("status", ""), "unknown"), "powered_by": powered}
+    if "battery" in fact:
+        level, _, status = fact["battery"].partition(" ")
+        return {"level": float(level), "status": status.lower() or "unknown", "powered_by": None}
+    return unavailable("it has no battery" if fact.get("can.power_supply") != "denied" else "power_supply is not readable for this user")
+
+
+def _emulated(fact: dict[str, str]) -> str | None:
+    """Why what is measured here says nothing about a device, or None."""
+    if fact.get("ro.kernel.qemu") == "1" or fact.get("ro.boot.qemu") == "1" or fact.get("ro.hardware") in ("ranchu", "goldfish"):
+        return "emulated: it says that it is an Android emulator"
+    if "qemu" in fact or "QEMU" in fact.get("dmi_vendor", ""):
+        return "emulated: a virtual machine of QEMU"
+    abi, machine = fact.get("ro.product.cpu.abi", ""), fact.get("machine", "")
+    if abi and not re.fullmatch({"aarch64": "arm64.*|armeabi.*", "x86_64": "x86.*"}.get(machine, ".*"), abi):
+        return f"emulated: it says {abi}, and its kernel runs on {machine}"
+    return None
+
+
+def _measurable(fact: dict[str, str], android: bool) -> dict[str, bool | str]:
+    """True or the reason, by quantity."""
+    denied = f"not readable for the user {fact.get('user', 'of this session')}"
+
+    def by(*sources: str, absent: str) -> bool | str:
+        states = [fact.get(f"can.{source}") for source in sources]
+        return True if "yes" in states else denied if "denied" in states else absent
+
+    zones = ("thermalservice", "thermal_zone", "hwmon_temp", "vcgencmd")
+    battery = _battery(fact, ["level: 0"] if "dumpsys.battery" in fact else [])
+    return {
+        "memory": True,
+        "PSS": fact.get("can.pss") == "yes" or "this kernel has no smaps_rollup",
+        "frequency": by("frequency", absent="this kernel has no cpufreq"),
+        "governor": fact.get("can.governor") == "yes" or ("only root may set it" if "governor" in fact else "this kernel has no cpufreq"),
+        "temperature": by(*zones, absent="no thermal zone, hwmon chip or thermal service"),
+        "headroom": True if fact.get("can.thermalservice") == "yes" else "Android's thermal service only" if not android else denied,
+        "battery": True if "level" in battery else str(battery["unavailable"]),
+        "power": by("hwmon_power", "rapl", "vcgencmd", absent="no power monitor; the battery's charge counter is used where there is one"),
+        "throttling bits": by("vcgencmd", absent="Raspberry Pi only"),
+    }

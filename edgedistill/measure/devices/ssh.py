@@ -1,0 +1,109 @@
+"""Boards, through the OpenSSH client with the user's own configuration, keys and jump hosts; host keys are checked as it says."""
+
+import atexit
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.measure.devices import transfer
+from edgedistill.measure.devices.base import Reply
+from edgedistill.measure.devices.commands import call, proven, unwrap
+
+CONFIG = "EDGEDISTILL_SSH_CONFIG"
+"""Environment variable with another configuration file for the client (its -F)."""
+_TRANSFER_S = 1800.0
+_MEANINGS = {
+    "Host key verification failed": "its host key is unknown or has changed; connect once with `ssh`, compare the key, and accept it",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed; find out why, then remove the old one with `ssh-keygen -R`",
+    "Permission denied": "it does not accept this user's keys; `ssh-copy-id` installs one",
+    "Could not resolve hostname": "its name is not known; check it, or add it to your ssh configuration",
+}
+
+
+class SshDevice:
+    """A board, as user@host[:port]; host may be an alias of the user's configuration."""
+
+    def __init__(self, address: str) -> None:
+        found = re.fullmatch(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:@\s]+)(?::(\d{1,5}))?", address)
+        if found is None or (found[2].startswith("-")) or (found[1] or "").startswith("-"):
+            raise UserError(f"found device 'ssh:{address}', expected ssh:user@host or ssh:user@host:port")
+        self.address, self._user, self._host, self._port = address, found[1], found[2].strip("[]"), found[3]
+
+    @property
+    def spec(self) -> str:
+        """ssh:user@host[:port]."""
+        return f"ssh:{self.address}"
+
+    @cached_property
+    def root(self) -> str:
+        """A folder in the user's home on the board."""
+        home = self.sh('printf %s "$HOME"').out.strip()
+        if not home.startswith("/"):
+            raise DeviceFailed(f"{self.spec}: found no home folder ('{home}'), expected an absolute path in HOME")
+        return f"{home.rstrip('/')}/.cache/edgedistill"
+
+    def sh(self, script: str, *, timeout_s: float = 60) -> Reply:
+        """Run a script by `sh`, whatever the login shell is; see `base.Device`."""
+        wrapped, word = proven(script)
+        reply = call([*self._command(), "sh"], timeout_s=timeout_s, stdin=wrapped.encode())
+        return self._unwrap(reply, word)
+
+    def push(self, source: Path, target: str) -> None:
+        """Copy a file to the board; see `base.Device`."""
+        transfer.push(self, source, target, self._send)
+
+    def pull(self, source: str, target: Path) -> None:
+        """Copy a file from the board; see `base.Device`."""
+        transfer.pull(self, source, target, self._fetch)
+
+    def reconnect(self) -> None:
+        """Forget the shared connection, which may be dead without knowing it."""
+        call([*self._command("-O", "exit")], timeout_s=20)
+
+    def _send(self, source: Path, part: str) -> str:
+        with open(source, "rb") as handle:
+            command = f"cat > {shlex.quote(part)}; printf '\\n%s:%d\\n' sent $?"
+            reply = call([*self._command(), "sh", "-c", shlex.quote(command)], timeout_s=_TRANSFER_S, stdin=handle)
+        done = self._unwrap(reply, "sent")
+        return done.err.strip() if done.code else ""
+
+    def _fetch(self, source: str, part: Path) -> str:
+        with open(part, "wb") as handle:
+            reply = call([*self._command(), "cat", shlex.quote(source)], timeout_s=_TRANSFER_S, stdout=handle)
+        if reply.code == 255:
+            self._unwrap(reply, "never")
+        return reply.err.strip() if reply.code else ""
+
+    def _unwrap(self, reply: Reply, word: str) -> Reply:
+        for sign, meaning in _MEANINGS.items():
+            # 255 is the client's own code; a script may print such words too.
+            if reply.code == 255 and sign in reply.err:
+                raise DeviceFailed(f"{self.spec}: {meaning} (ssh said: {reply.err.strip().splitlines()[-1]})")
+        return unwrap(reply, word, f"{self.spec}: the link dropped, or could not be made")
+
+    def _command(self, *options: str) -> list[str]:
+        given = ["-F", os.environ[CONFIG]] if CONFIG in os.environ else []
+        # A question for a password would wait for ever; a dead link is noticed after 15 s; one connection serves all commands.
+        given += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+        given += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}", "-T"]
+        given += ["-p", self._port] if self._port else []
+        given += ["-l", self._user] if self._user else []
+        return ["ssh", *given, *options, "--", self._host]
+
+    @cached_property
+    def _socket(self) -> str:
+        # Short: the path of a socket may have 108 bytes.
+        folder = tempfile.mkdtemp(prefix="edgessh-")
+        atexit.register(self._close, folder)
+        return f"{folder}/{hashlib.sha256(self.address.encode()).hexdigest()[:12]}"
+
+    def _close(self, folder: str) -> None:
+        if any(Path(folder).iterdir()):
+            call([*self._command("-O", "exit")], timeout_s=20)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""Files to and from a device, checked by their hash: a link that drops leaves the old file or none."""
+
+import hashlib
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.files import sha256_file
+from edgedistill.measure.devices.base import Device
+from edgedistill.measure.devices.commands import complete
+
+_DIGEST = "sha256sum {path} | cut -d' ' -f1"
+
+
+def push(device: Device, source: Path, target: str, send: Callable[[Path, str], str]) -> None:
+    """Copy `source` to `target` on the device by `send`, which returns what went wrong, and put it in place when its hash is right."""
+    part, wanted = f"{target}.part", sha256_file(source)
+    quoted = shlex.quote(part)
+    device.sh(f"mkdir -p {shlex.quote(target.rpartition('/')[0])}")
+    said = send(source, part)
+    found = device.sh(_DIGEST.format(path=quoted)).out.strip()
+    if found != wanted:
+        room = device.sh(f"rm -f {quoted}; df -k {shlex.quote(target.rpartition('/')[0])} | tail -1").out.split()
+        free = f"; {int(room[3]) / 1024:.0f} MiB are free there" if len(room) > 3 and room[3].isdigit() else ""
+        need = f"{source.stat().st_size / 2**20:.1f} MiB"
+        raise DeviceFailed(f"{device.spec}: {source.name} ({need}) did not arrive at {target}: {said or 'it was changed on the way'}{free}")
+    moved = device.sh(f"mv -f {quoted} {shlex.quote(target)}")
+    if moved.code:
+        raise DeviceFailed(f"{device.spec}: {target} could not be written: {moved.err.strip() or moved.out.strip()}")
+
+
+def pull(device: Device, source: str, target: Path, fetch: Callable[[str, Path], str]) -> None:
+    """Copy `source` from the device by `fetch`, which returns what went wrong, and put it at `target` when its hash is right."""
+    quoted = shlex.quote(source)
+    asked = device.sh(f"[ -f {quoted} ] || exit 7\n" + _DIGEST.format(path=quoted))
+    if asked.code == 7:
+        raise DeviceFailed(f"{device.spec}: there is no file {source}")
+    part = complete(target)
+    try:
+        said = fetch(source, part)
+        found = hashlib.sha256(part.read_bytes()).hexdigest() if part.exists() else "no file"
+        if found != asked.out.strip():
+            raise DeviceFailed(f"{device.spec}: {source} did not arrive whole{': ' + said if said else ''}")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

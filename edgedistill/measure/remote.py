@@ -1,0 +1,160 @@
+"""Run the runner on a phone or board: started detached, followed, collected, and gone when it is over."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.files import write_json
+from edgedistill.measure.job import described, new_job, placed
+from edgedistill.measure.local import Reduced, Seen, explained, signal_name
+from edgedistill.measure.locks import BEAT
+from edgedistill.measure.records import Execution, Record, parse, read_lines, to_execution
+from edgedistill.measure.session import Session, end_job
+
+_FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
+_STARTED_S = 20
+
+# The group's leader stays, to write down how the runner ended. A folder that is gone by then belongs to a job that was called off.
+_START = """
+cd {folder} || exit 9
+cat /proc/sys/kernel/random/boot_id > boot 2>/dev/null || echo none > boot
+export PYTHONPATH={runner} PYTHONDONTWRITEBYTECODE=1 EDGEDISTILL_PYTHON={python}
+setsid nohup sh -c '
+    echo $$ > pid && "$EDGEDISTILL_PYTHON" -m edgedistill.measure.runner --job job.json --out out.jsonl
+    echo $? > code.new && mv code.new code
+' </dev/null >log.txt 2>&1 &
+n=0; while [ ! -f pid ] && [ $n -lt {tries} ]; do sleep 0.1; n=$((n+1)); done
+[ -f pid ]
+"""
+_LOOK = """
+cd {folder} || exit 9
+{beat}
+cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none
+if [ -f code ]; then cat code; elif [ -f pid ] && kill -0 "$(cat pid)" 2>/dev/null; then echo runs; else echo gone; fi
+[ -f out.jsonl ] && tail -c +{offset} out.jsonl
+true
+"""
+
+
+def execute(
+    session: Session, adapter: str, artifact: Path, inputs: Path, *, outputs: Path | None, threads: int, bench: dict[str, Any] | None,
+    log: Path, timeout_s: float,
+) -> Execution:  # fmt: skip
+    """What `local.execute` does, on the device of `session`."""
+    job = new_job("run", adapter=adapter, artifact=artifact, inputs=inputs, outputs=outputs, threads=threads, bench=bench)
+    return run(session, job, log=log, timeout_s=timeout_s, reduce=lambda found: to_execution(found, outputs))
+
+
+def run(
+    session: Session,
+    job: dict[str, Any],
+    *,
+    log: Path,
+    timeout_s: float,
+    reduce: Callable[[list[Record]], Reduced],
+    records: Path | None = None,
+    seen: Seen | None = None,
+) -> Reduced:
+    """What `local.run` does, on the device of `session`; a link that drops is made again, and the runner goes on meanwhile.
+
+    Raises DeviceFailed as `local.run` does, and LinkLost when the device stays away.
+    """
+    device, kept, fetched = session.device, bytearray(), dict[Path, str]()
+    folder = f"{device.root}/jobs/{job['nonce'][:16]}"
+    text = ""
+
+    def later(path: Path) -> str:
+        return fetched.setdefault(path, f"{folder}/{len(fetched)}{path.suffix}")
+
+    try:
+        there = placed(job, session.send, later)
+        with TemporaryDirectory() as scratch:
+            written = Path(scratch, "job.json")
+            write_json(written, there)
+            session.patiently(lambda: device.push(written, f"{folder}/job.json"))
+        session.patiently(lambda: _start(session, folder))
+        try:
+            code = _follow(session, folder, kept, timeout_s, records, seen)
+        finally:
+            text = _log(session, folder)
+        if code >= 128:
+            raise DeviceFailed(f"the runner was killed by {signal_name(code - 128)}{_full(session, folder)}")
+        found = parse(bytes(kept), job["nonce"])
+        if code != 0:
+            raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
+        for path, source in fetched.items():
+            session.patiently(lambda path=path, source=source: device.pull(source, path))  # type: ignore[misc]
+        return reduce(found)
+    except DeviceFailed as failure:
+        raise type(failure)(str(explained(job, failure, read_lines(bytes(kept)), text, log))) from failure
+    finally:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a") as handle:
+            handle.write(f"{device.spec}: {described(job)}\n{text}")
+        end_job(device, folder)
+
+
+def _log(session: Session, folder: str) -> str:
+    """What the runner wrote to its log, as far as the device still tells."""
+    try:
+        return session.device.sh(f"tail -c 200000 {shlex.quote(folder)}/log.txt 2>/dev/null").out
+    except DeviceFailed:
+        return ""
+
+
+def _start(session: Session, folder: str) -> None:
+    quoted = shlex.quote(folder)
+    script = _START.format(folder=quoted, runner=shlex.quote(session.runner), python=shlex.quote(session.python), tries=10 * _STARTED_S)
+    # A start whose answer was lost is not made twice.
+    reply = session.device.sh(f"[ -f {quoted}/pid ] && exit 0\n{script}")
+    if reply.code:
+        raise DeviceFailed(f"the runner did not start: {reply.err.strip() or reply.out.strip() or f'exit status {reply.code}'}")
+
+
+def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, records: Path | None, seen: Seen | None) -> int:
+    """Collect the records as they come, until the runner is over; its exit status."""
+    device, limit, pause, told = session.device, time.monotonic() + timeout_s, _FIRST_LOOK_S, 0
+    boot = session.patiently(lambda: device.sh(f"cat {shlex.quote(folder)}/boot")).out.strip()
+    if records is not None:
+        records.parent.mkdir(parents=True, exist_ok=True)
+        records.write_bytes(b"")
+    while True:
+        script = _LOOK.format(folder=shlex.quote(folder), beat=BEAT.format(root=shlex.quote(device.root)), offset=len(kept) + 1)
+        reply = session.patiently(lambda script=script: device.sh(script))  # type: ignore[misc]
+        if reply.code == 9:
+            raise DeviceFailed(f"{folder} is gone from the device")
+        now_boot, _, rest = reply.out.partition("\n")
+        state, _, new = rest.partition("\n")
+        kept += new.encode()
+        if records is not None and new:
+            with open(records, "ab") as handle:
+                handle.write(new.encode())
+        whole = kept.rfind(b"\n") + 1
+        if seen is not None and whole > told:
+            seen(read_lines(bytes(kept[told:whole])))
+            told = whole
+        if now_boot != boot:
+            raise DeviceFailed(f"the device was rebooted during the run{_progress(kept)}")
+        if state.isdigit():
+            return int(state)
+        if state == "gone":
+            raise DeviceFailed(f"the runner and what watched it were killed{_progress(kept)}{_full(session, folder)}")
+        if time.monotonic() > limit:
+            raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
+        time.sleep(pause)
+        pause = min(_LOOK_EVERY_S, pause * 1.5)
+
+
+def _progress(kept: bytearray) -> str:
+    found = read_lines(bytes(kept))
+    return f", after its '{found[-1].get('type')}' record" if found else ", before its first record"
+
+
+def _full(session: Session, folder: str) -> str:
+    """What is to be said about the device's disk, if that may be the reason."""
+    row = session.device.sh(f"df -k {shlex.quote(folder)} | tail -1").out.split()
+    return "; the device's disk is full" if len(row) > 3 and row[3].isdigit() and int(row[3]) < 1024 else ""

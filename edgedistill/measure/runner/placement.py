@@ -1,0 +1,53 @@
+"""Which cores a measurement runs on, and what big and little mean on this processor."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+_CPU = "sys/devices/system/cpu"
+
+
+def clusters(root: Path = Path("/")) -> list[dict[str, Any]]:
+    """Groups of equal cores, the slowest first: {"cores": [index], "max_mhz": float or None}.
+
+    Cores are equal when cpu_capacity and cpuinfo_max_freq are (the kernel's Documentation/ABI/testing/sysfs-devices-system-cpu).
+    """
+    groups: dict[tuple[float, float], list[int]] = {}
+    for folder in sorted(root.glob(f"{_CPU}/cpu[0-9]*"), key=lambda path: int(path.name[3:])):
+        top = _number(folder / "cpufreq" / "cpuinfo_max_freq") or 0.0
+        groups.setdefault((_number(folder / "cpu_capacity") or 0.0, top), []).append(int(folder.name[3:]))
+    return [{"cores": cores, "max_mhz": top / 1000 if top else None} for (_, top), cores in sorted(groups.items())]
+
+
+def chosen(wanted: str | list[int], root: Path = Path("/")) -> list[int]:
+    """The cores that `wanted` names: "big", "little" or indices. Raises ValueError where the processor has no such cores."""
+    if not isinstance(wanted, str):
+        return wanted
+    groups = clusters(root)
+    if len(groups) < 2:
+        raise ValueError(
+            f"{wanted} cores were asked for, and all cores of this processor are alike; leave the option out, or name cores by number"
+        )
+    return list(groups[-1 if wanted == "big" else 0]["cores"])
+
+
+def place(wanted: str | list[int] | None, root: Path = Path("/")) -> dict[str, Any]:
+    """Bind this process and what it starts to the cores `wanted`, and say where it runs.
+
+    Raises ValueError where that can't be done.
+    """
+    if wanted is not None:
+        cores = chosen(wanted, root)
+        try:
+            os.sched_setaffinity(0, cores)
+        except (OSError, AttributeError) as error:
+            raise ValueError(f"this process can't be bound to the cores {cores}: {error}") from error
+    bound = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {"asked": wanted, "cores": bound, "clusters": clusters(root)}
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return None

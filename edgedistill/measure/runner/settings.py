@@ -1,0 +1,66 @@
+"""Settings of a device that a measurement changes, each changed back when it ends; a script does it where the runner is killed."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgedistill.measure.runner.records import Recorder
+
+UNDO = "undo.sh"
+_GOVERNORS = "sys/devices/system/cpu/cpufreq/policy[0-9]*/scaling_governor"
+
+
+def governors(root: Path = Path("/")) -> dict[str, str]:
+    """The frequency governor of each cpufreq policy, by its path."""
+    found = {}
+    for path in sorted(root.glob(_GOVERNORS)):
+        try:
+            found[str(path)] = path.read_text().strip()
+        except OSError:
+            continue
+    return found
+
+
+@contextmanager
+def governor(name: str | None, folder: Path, recorder: Recorder, root: Path = Path("/")) -> Iterator[None]:
+    """Set the governor `name` on all policies that allow it while the block runs; `setting` and `restored` records tell each change.
+
+    folder: gets a script that undoes the changes, written before the first is made and removed after the last was undone.
+    """
+    before = {path: was for path, was in governors(root).items() if was != name} if name else {}
+    if name and not before:
+        recorder.write("setting", name="governor", path=None, before=None, after=name, reason=f"no policy has another governor than {name}")
+    undo = folder / UNDO
+    if before:
+        _write_down(undo, "".join(f"echo {shlex.quote(was)} > {shlex.quote(path)}\n" for path, was in before.items()))
+    changed = {}
+    try:
+        for path, was in before.items():
+            if (reason := _set(Path(path), str(name))) is None:
+                changed[path] = was
+            recorder.write("setting", name="governor", path=path, before=was, after=name if reason is None else was, reason=reason)
+        yield
+    finally:
+        for path, was in changed.items():
+            reason = _set(Path(path), was)
+            recorder.write("restored", name="governor", path=path, value=was, ok=reason is None, reason=reason)
+        undo.unlink(missing_ok=True)
+
+
+def _set(path: Path, value: str) -> str | None:
+    """Write `value`; None, or why it did not take."""
+    try:
+        path.write_text(value)
+        found = path.read_text().strip()
+    except OSError as error:
+        return f"{error.strerror} ({path})"
+    return None if found == value else f"found {found} after writing {value}"
+
+
+def _write_down(path: Path, text: str) -> None:
+    with open(path, "w") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())

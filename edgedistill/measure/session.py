@@ -1,0 +1,174 @@
+"""A session on a phone or board: it is locked, what an earlier one left is cleaned up, and Python and the runner are there."""
+
+import io
+import shlex
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.files import sha256_file, write_bytes
+from edgedistill.measure.devices.base import Device, LinkLost
+from edgedistill.measure.devices.commands import without_interrupts
+from edgedistill.measure.locks import locked
+from edgedistill.progress import log
+
+RECONNECT_S = 120.0
+Result = TypeVar("Result")
+_KEPT_BYTES = 512 * 2**20
+
+# A job's process group is ended if it is still of this boot; what it had changed is changed back by the script that it left for that.
+CLEAN_JOB = """
+clean() {
+  boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
+  if [ -f "$1/pid" ] && [ "$(cat "$1/boot" 2>/dev/null)" = "$boot" ]; then
+    kill -TERM -- "-$(cat "$1/pid")" 2>/dev/null
+    n=0; while kill -0 -- "-$(cat "$1/pid")" 2>/dev/null && [ $n -lt 30 ]; do sleep 0.1; n=$((n+1)); done
+    kill -KILL -- "-$(cat "$1/pid")" 2>/dev/null
+  fi
+  [ -f "$1/undo.sh" ] && sh "$1/undo.sh"
+  rm -rf "$1"
+}
+"""
+
+
+@dataclass
+class Session:
+    """A device that is ours: `python` is the command that starts Python there, `runner` the folder with the runner's code."""
+
+    device: Device
+    python: str
+    runner: str
+    reconnect_s: float = RECONNECT_S
+    sent: dict[str, str] = field(default_factory=dict)
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Do `action`, again after each dropped link, until the device has been away for `reconnect_s`."""
+        return patiently(self.device, self.reconnect_s, action)
+
+    def send(self, path: Path) -> str:
+        """Where `path` is on the device: what is there by its hash is not sent again."""
+        digest = sha256_file(path)
+        target = f"{self.device.root}/files/{digest[:32]}{path.suffix}"
+        if target not in self.sent:
+            self.patiently(lambda: put(self.device, path, target, digest))
+            self.sent[target] = digest
+        return target
+
+
+def patiently(device: Device, reconnect_s: float, action: Callable[[], Result]) -> Result:
+    """Do `action`, and again after a dropped link, until the device has been away for `reconnect_s` seconds."""
+    lost: float | None = None
+    while True:
+        try:
+            result = action()
+        except LinkLost as error:
+            now = time.monotonic()
+            if lost is None:
+                lost = now
+                log(f"{error}; trying again for {reconnect_s:.0f} s")
+            if now - lost >= reconnect_s:
+                raise LinkLost(f"{error}; it did not come back within {reconnect_s:.0f} s") from error
+            time.sleep(min(2.0, 0.2 + (now - lost) / 4))
+            device.reconnect()
+            continue
+        if lost is not None:
+            log(f"{device.spec} is back after {time.monotonic() - lost:.0f} s")
+        return result
+
+
+def put(device: Device, path: Path, target: str, digest: str) -> None:
+    """Push `path` to `target`, a name that stands for its hash, if it is not there."""
+    there = device.sh(f"[ -f {shlex.quote(target)} ] && touch {shlex.quote(target)} && sha256sum {shlex.quote(target)} | cut -d' ' -f1")
+    if there.out.strip() != digest:
+        device.push(path, target)
+
+
+@contextmanager
+def opened(device: Device, python: Callable[[], str], *, reconnect_s: float = RECONNECT_S) -> Iterator[Session]:
+    """Take `device`, make it ready, and give it back; `python` installs or finds Python there and returns the command that starts it.
+
+    Raises UserError when another session has the device, DeviceFailed when it can't be reached or prepared.
+    """
+    with locked(device):
+        _clean_up(device)
+        command = patiently(device, reconnect_s, python)
+        yield Session(device, command, patiently(device, reconnect_s, lambda: _install_runner(device)), reconnect_s)
+
+
+def _clean_up(device: Device) -> None:
+    """End what a session that was killed left running, change its settings back, and drop the oldest files."""
+    jobs = f"{shlex.quote(device.root)}/jobs"
+    device.sh(f'{CLEAN_JOB}\nfor job in {jobs}/*/; do [ -d "$job" ] && clean "${{job%/}}"; done; true')
+    listing = device.sh(
+        f"ls -t {shlex.quote(device.root)}/files 2>/dev/null | while read -r f; do wc -c {shlex.quote(device.root)}/files/$f; done"
+    )
+    kept = 0
+    for line in listing.out.splitlines():
+        size, _, name = line.strip().partition(" ")
+        kept += int(size) if size.isdigit() else 0
+        if kept > _KEPT_BYTES:
+            device.sh(f"rm -f {shlex.quote(name)}")
+
+
+def end_job(device: Device, folder: str) -> None:
+    """End a job's processes, change back what it had changed, and remove its folder."""
+    with without_interrupts():
+        try:
+            patiently(device, 20.0, lambda: device.sh(f"{CLEAN_JOB}\nclean {shlex.quote(folder)}", timeout_s=30))
+        except DeviceFailed as error:
+            log(f"{error}; what is left in {folder} is ended and changed back by the next session on {device.spec}")
+
+
+def _install_runner(device: Device) -> str:
+    """The folder on the device that holds the runner's code, sent if it is not there."""
+    packed = runner_code()
+    with TemporaryDirectory() as folder:
+        archive = Path(folder, "runner.tar")
+        write_bytes(archive, packed)
+        return unpacked(device, archive, "runner")
+
+
+def unpacked(device: Device, archive: Path, kind: str) -> str:
+    """The folder `kind`/HASH on the device with the content of a .tar or .tar.gz, sent and unpacked if it is not there; older ones go."""
+    name = sha256_file(archive)[:32]
+    parent, quoted = f"{device.root}/{kind}", shlex.quote(f"{device.root}/{kind}/{name}")
+    if device.sh(f"[ -f {quoted}/.complete ]").code == 0:
+        return f"{parent}/{name}"
+    sent = f"{parent}/{archive.name}"
+    device.push(archive, sent)
+    # Into a new folder, which gets its name when it is whole.
+    script = f"cd {shlex.quote(parent)} && rm -rf new && mkdir new && tar -x -f {shlex.quote(archive.name)} -C new"
+    if archive.name.endswith(".gz"):
+        script = script.replace("tar -x -f", "gzip -dc").replace(" -C new", " | tar -x -C new -f -")
+    done = device.sh(
+        f"{script} && touch new/.complete && rm -rf {quoted} && mv new {quoted}; s=$?; rm -f {shlex.quote(archive.name)}; exit $s",
+        timeout_s=900,
+    )
+    if done.code:
+        raise DeviceFailed(f"{device.spec}: {archive.name} could not be unpacked in {parent}: {done.err.strip() or done.out.strip()}")
+    device.sh(f'cd {shlex.quote(parent)} && for old in *; do [ "$old" = {name} ] || rm -rf "$old"; done')
+    return f"{parent}/{name}"
+
+
+def runner_code() -> bytes:
+    """The runner and the adapters as a .tar: all that a device needs of edgedistill, with equal bytes for equal code."""
+    root, buffer = Path(str(files("edgedistill"))), io.BytesIO()
+    chosen = [
+        root / "__init__.py",
+        root / "measure" / "__init__.py",
+        *(root / "measure" / "runner").rglob("*.py"),
+        *(root / "runtimes").rglob("*.py"),
+    ]
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in sorted(chosen):
+            entry = tarfile.TarInfo(str(Path("edgedistill", path.relative_to(root))))
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            archive.addfile(entry, io.BytesIO(path.read_bytes()))
+    return buffer.getvalue()
