@@ -1,0 +1,1 @@
+"""Tests on devices, real ones and rigs. See docs/device_tests.md."""
