@@ -112,9 +112,13 @@ class Phone:
         self.server.connect(self.serial)
 
     def reset(self) -> None:
-        """As after a start: cable in, sensors at rest, room on the disk, no process of an earlier test."""
+        """As new: cable in, sensors at rest, an empty disk, no process of an earlier test."""
+        self.kill()
         self.state.reset()
         self.fill_disk(-1)
+        for folder in ("/data/local/tmp", "/data/settings"):
+            for left in self.path(folder).iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         self.link.throttle(None)
         self.restart()
 
