@@ -7,44 +7,69 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edgedistill.measure.runner.interval import lower_rank, median_interval, relative_half_width
+from edgedistill.measure.runner.interval import least_samples, lower_rank, quantile_interval, relative_half_width
 from edgedistill.measure.runner.steady import is_steady, trend_p_value
-from edgedistill.measure.statistics import latency_ms, median_interval_ms, percentile
+from edgedistill.measure.statistics import intervals_ms, latency_ms, median_interval_ms, percentile
+
+QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.05]
 
 
-def coverage(n, rank):
-    """Exact probability that [x_(rank), x_(n+1-rank)] covers the median."""
-    return 1 - 2 * stats.binom.cdf(rank - 1, n, 0.5)
+def missed(n, rank, q):
+    """Exact probability that x_(rank) lies above the q-quantile."""
+    return stats.binom.cdf(rank - 1, n, q)
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_the_rank_is_the_narrowest_that_covers(confidence):
-    for n in (*range(1, 60), 100, 501, 1000):
-        rank = lower_rank(n, confidence)
-        if rank:
-            assert coverage(n, rank) >= confidence
-        assert coverage(n, rank + 1) < confidence
+@pytest.mark.parametrize("q", QUANTILES)
+def test_the_rank_is_the_narrowest_that_covers(q, confidence):
+    tail = (1 - confidence) / 2
+    for n in (*range(1, 60), 100, 367, 368, 501, 1000, 1001, 5000, 100_001):
+        rank = lower_rank(n, confidence, q)
+        assert missed(n, rank, q) <= tail < missed(n, rank + 1, q)
 
 
-def test_the_rank_of_many_samples_is_at_most_one_from_exact():
-    for n in (1001, 5000, 100_001):
-        rank = lower_rank(n, 0.95)
-        assert coverage(n, rank - 1) >= 0.95 > coverage(n, rank + 2)
+@pytest.mark.parametrize("q", QUANTILES)
+def test_the_interval_agrees_with_scipy(q):
+    samples = np.random.default_rng(3).lognormal(size=501)
+    low, high = quantile_interval(sorted(samples.tolist()), q)
+    # scipy's two-sided interval is that of its two one-sided tests.
+    bounds = [stats.quantile_test(samples, p=q, alternative=a).confidence_interval(0.975) for a in ("less", "greater")]
+    assert (low, high) == pytest.approx((bounds[1].low, bounds[0].high))
 
 
-def test_the_interval_agrees_with_scipy():
-    samples = np.random.default_rng(3).lognormal(size=101)
-    expected = stats.quantile_test(samples, q=0, p=0.5).confidence_interval(0.95)
-    low, high = median_interval(sorted(samples.tolist()))
-    assert (low, high) == pytest.approx((expected.low, expected.high))
+@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+def test_the_interval_covers_the_quantile_as_often_as_it_says(q):
+    samples = np.sort(np.random.default_rng(5).exponential(size=(2000, 500)), axis=1)
+    truth = -math.log(1 - q)
+    covered = sum(low <= truth <= high for low, high in (quantile_interval(row, q) for row in samples))
+    assert 0.94 < covered / 2000 < 0.985
 
 
-def test_five_samples_have_no_interval():
-    assert median_interval([1, 2, 3, 4, 5]) is None
-    assert median_interval([1, 2, 3, 4, 5, 6]) == (1, 6)
-    assert median_interval([]) is None
+@pytest.mark.parametrize(("q", "least"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.1, 36)])
+def test_too_few_samples_have_no_interval(q, least):
+    assert least_samples(q) == least
+    assert quantile_interval(range(least), q) is not None
+    assert quantile_interval(range(least - 1), q) is None
+    assert quantile_interval([], q) is None
+
+
+def test_the_median_of_six_has_the_widest_interval():
+    assert quantile_interval([1, 2, 3, 4, 5, 6]) == (1, 6)
     assert relative_half_width([1, 2, 3, 4, 5]) == math.inf
     assert median_interval_ms([6_000_000, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000]) == [1, 6]
+    assert median_interval_ms([1, 2, 3, 4, 5]) is None
+
+
+def test_each_percentile_has_an_interval_or_the_reason_why_not():
+    found = intervals_ms([1_000_000 * i for i in range(1, 101)], percentiles=(50, 90, 95, 99))
+    assert found["p50"] == [40, 61]
+    for p in (90, 95):
+        low, high = found[f"p{p}"]
+        assert low < p < high
+    assert found["p99"] == {
+        "value": None,
+        "unavailable": "100 samples are too few for a 95% interval of p99, which takes at least 368",
+    }
 
 
 def test_the_half_width_is_a_share_of_the_median():
@@ -70,12 +95,19 @@ def test_no_samples_have_no_percentile():
 
 def test_p95_takes_twenty_samples():
     durations = [1_000_000 * i for i in range(1, 21)]
-    assert latency_ms(durations) == {"p50": 10.5, "p95": pytest.approx(19.05), "n": 20}
+    found = latency_ms(durations)
+    assert (found["p50"], found["p95"], found["n"]) == (10.5, pytest.approx(19.05), 20)
     few = latency_ms(durations[:19])
-    assert few["p50"] == 10
-    assert few["n"] == 19
+    assert (few["p50"], few["n"]) == (10, 19)
     assert few["p95"]["value"] is None
     assert "19 samples" in few["p95"]["unavailable"]
+
+
+def test_p99_takes_as_many_samples_as_its_interval():
+    durations = list(range(1_000_000, 1_000_368))
+    assert latency_ms(durations)["p99"] == pytest.approx(percentile(durations, 99) / 1e6)
+    assert latency_ms(durations[1:])["p99"]["unavailable"].startswith("367 samples are too few for a 99th percentile")
+    assert latency_ms(durations, (50, 90))["p90"] == pytest.approx(percentile(durations, 90) / 1e6)
 
 
 def test_the_trend_test_agrees_with_enumeration():

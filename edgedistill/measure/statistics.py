@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.measure.runner.interval import median_interval
+from edgedistill.measure.runner.interval import least_samples, quantile_interval
 
-# With fewer, the 95th percentile would lie between the two largest samples and say nothing about a tail.
-LEAST_FOR_P95 = 20
+PERCENTILES = (50, 95, 99)
+# With fewer samples each would lie between the two largest and say nothing about a tail. A p99 is told only with its interval.
+_LEAST = {95: 20, 99: least_samples(0.99)}
 _MS = 1e6
 
 
@@ -27,18 +28,36 @@ def percentile(samples: Sequence[float], q: float) -> float:
     return float(np.percentile(np.asarray(samples, dtype=np.float64), q, method="linear"))
 
 
-def latency_ms(durations_ns: Sequence[int]) -> dict[str, Any]:
-    """Median and 95th percentile in milliseconds, and the number of samples: {"p50", "p95", "n"}; p95 is unavailable below 20 samples."""
+def latency_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCENTILES) -> dict[str, Any]:
+    """Percentiles in milliseconds, and the number of samples: {"p50", "p95", "p99", "n"}.
+
+    p95 is unavailable below 20 samples, p99 below the 368 that its interval takes.
+    """
     n = len(durations_ns)
-    tail = unavailable(f"{n} samples are too few for a 95th percentile, which takes at least {LEAST_FOR_P95}")
-    return {
-        "p50": percentile(durations_ns, 50) / _MS,
-        "p95": percentile(durations_ns, 95) / _MS if n >= LEAST_FOR_P95 else tail,
-        "n": n,
-    }
+    figures: dict[str, Any] = {}
+    for p in percentiles:
+        least = _LEAST.get(p, 1)
+        tail = unavailable(f"{n} samples are too few for a {p}th percentile, which takes at least {least}")
+        figures[f"p{p}"] = percentile(durations_ns, p) / _MS if n >= least else tail
+    return figures | {"n": n}
+
+
+def intervals_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCENTILES, confidence: float = 0.95) -> dict[str, Any]:
+    """Confidence interval of each percentile in milliseconds: {"p50": [low, high], ...}; unavailable with too few samples for one.
+
+    The bounds are samples, so no distribution is assumed; see `runner.interval`.
+    """
+    ordered = sorted(durations_ns)
+    found = {p: quantile_interval(ordered, p / 100, confidence) for p in percentiles}
+    return {f"p{p}": [bound / _MS for bound in ends] if ends else _too_few(len(ordered), p, confidence) for p, ends in found.items()}
+
+
+def _too_few(n: int, p: int, confidence: float) -> dict[str, Any]:
+    least = least_samples(p / 100, confidence)
+    return unavailable(f"{n} samples are too few for a {confidence:.0%} interval of p{p}, which takes at least {least}")
 
 
 def median_interval_ms(durations_ns: Sequence[int], confidence: float = 0.95) -> list[float] | None:
     """Bounds of the median's confidence interval in milliseconds, or None with too few samples; see `runner.interval`."""
-    bounds = median_interval(sorted(durations_ns), confidence)
+    bounds = quantile_interval(sorted(durations_ns), 0.5, confidence)
     return [bound / _MS for bound in bounds] if bounds else None

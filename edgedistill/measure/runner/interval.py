@@ -1,38 +1,48 @@
-"""Confidence interval of a median by order statistics: no assumption about the shape of the distribution."""
+"""Confidence interval of a quantile by order statistics: no assumption about the shape of the distribution."""
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
-_EXACT_UP_TO = 1000
+# A tail further out than this many standard deviations holds less than 1e-30.
+_DEVIATIONS = 12
 
 
-def lower_rank(n: int, confidence: float) -> int:
-    """Rank l, counted from 1, so that [x_(l), x_(n+1-l)] of n ordered samples covers the median with at least `confidence`; 0 if none does.
+def lower_rank(n: int, confidence: float, q: float = 0.5) -> int:
+    """Rank l, counted from 1, so that the q-quantile lies below x_(l) of n ordered samples with at most (1 - confidence) / 2; 0 if none.
 
-    How many of n independent samples lie below the median is binomial (n, 1/2), so the interval misses it on one side with the
-    probability P(B < l). Source: Conover, Practical Nonparametric Statistics, 3rd ed., 3.2; Le Boudec, Performance Evaluation of
-    Computer and Communication Systems, 2010, theorem 2.1, which also gives the normal approximation that is used above 1000 samples.
+    How many of n independent samples lie below the q-quantile is binomial (n, q), so x_(l) lies above it with the probability P(B < l),
+    which is summed here exactly. The upper end of the interval has the rank n + 1 - lower_rank(n, confidence, 1 - q), by symmetry.
+    Source: Conover, Practical Nonparametric Statistics, 3rd ed., 3.2; Le Boudec, Performance Evaluation of Computer and Communication
+    Systems, 2010, theorem 2.1.
     """
-    if n > _EXACT_UP_TO:
-        return math.floor(n / 2 - NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(n) / 2)
-    allowed = (1 - confidence) / 2 * 2**n
-    rank, ways, below = 0, 1, 1
+    # Rounding must not let a rank pass that covers less than it says.
+    allowed = (1 - confidence) / 2 * (1 - 1e-9)
+    rank = max(0, math.floor(n * q - _DEVIATIONS * math.sqrt(n * q * (1 - q))))
+    ways = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1)
+    chance = math.exp(ways + rank * math.log(q) + (n - rank) * math.log1p(-q))
+    below = chance
     while below <= allowed:
+        chance *= (n - rank) / (rank + 1) * (q / (1 - q))
         rank += 1
-        ways = ways * (n - rank + 1) // rank
-        below += ways
+        below += chance
     return rank
 
 
-def median_interval(ordered: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    """Bounds of the median of ascending samples, in their unit, or None with too few: 95% takes at least 6."""
-    rank = lower_rank(len(ordered), confidence)
-    return (ordered[rank - 1], ordered[-rank]) if rank else None
+def quantile_interval(ordered: Sequence[float], q: float = 0.5, confidence: float = 0.95) -> tuple[float, float] | None:
+    """Bounds of the q-quantile of ascending samples, in their unit, or None with too few; see `least_samples`."""
+    n = len(ordered)
+    low, high = lower_rank(n, confidence, q), lower_rank(n, confidence, 1 - q)
+    return (ordered[low - 1], ordered[-high]) if low and high else None
+
+
+def least_samples(q: float, confidence: float = 0.95) -> int:
+    """How many samples an interval of the q-quantile takes: 6 for the median, 36 for p90, 72 for p95, 368 for p99 at 95%."""
+    # All n samples lie on the same side of the quantile with the probability max(q, 1 - q)**n.
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(q, 1 - q)))
 
 
 def relative_half_width(ordered: Sequence[float], confidence: float = 0.95) -> float:
     """Half the width of the median's interval as a share of the median; infinite with too few samples to have an interval."""
-    bounds = median_interval(ordered, confidence)
+    bounds = quantile_interval(ordered, 0.5, confidence)
     median = ordered[len(ordered) // 2] if ordered else 0
     return (bounds[1] - bounds[0]) / 2 / median if bounds and median else math.inf
