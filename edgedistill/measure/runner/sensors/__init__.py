@@ -1,0 +1,45 @@
+"""Sensors of a device, each optional: a value has a unit and a source, and a missing one the reason. Standard library only."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgedistill.measure.runner.sensors import (
+    battery,
+    frequency,
+    hwmon,
+    ina,
+    load,
+    memory,
+    rapl,
+    raspberry_pi,
+    thermal_service,
+    thermal_zones,
+)
+from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, Tool, run_tool
+
+_FINDERS: tuple[Callable[[Scope], Iterable[Source | Missing]], ...] = (
+    memory.find,
+    load.find,
+    frequency.find,
+    thermal_zones.find,
+    thermal_service.find,
+    battery.find,
+    raspberry_pi.find,
+    hwmon.find,
+    ina.find,
+    rapl.find,
+)
+
+
+def discover(
+    pid: int, root: Path = Path("/"), tool: Tool = run_tool, options: Mapping[str, Any] | None = None
+) -> tuple[list[Source], list[Missing]]:
+    """The sensors that can be read here and now, and those that cannot, with reasons.
+
+    pid: the measured process. root: where /proc, /sys and /dev are. tool: runs a command and returns its output, or raises OSError.
+    options: {"ina": [...]}, see `sensors.ina`.
+    """
+    scope = Scope(pid, root, tool, options or {})
+    found = [entry for find in _FINDERS for entry in find(scope)]
+    return [entry for entry in found if isinstance(entry, Source)], [entry for entry in found if isinstance(entry, Missing)]

@@ -1,0 +1,128 @@
+"""What a sensor is, and how files and tools are read; everything here runs in the sampling process, so it stays small."""
+
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Tool = Callable[[list[str]], str]
+Reader = Callable[[], float]
+
+_TOOL_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """Values that are read together.
+
+    channels: unit by name. source: where they come from, in words. read: the values of now by name; a value that cannot be read now is left
+    out, and OSError or ValueError means that none can. least_interval_s: reading more often would disturb what is measured.
+    """
+
+    channels: dict[str, str]
+    source: str
+    read: Callable[[], dict[str, float]]
+    least_interval_s: float = 0.0
+
+
+class Missing(NamedTuple):
+    """A sensor that is not there, and why."""
+
+    name: str
+    unit: str
+    reason: str
+
+
+class NotNow(ValueError):
+    """The sensor is there, and tells nothing at the moment."""
+
+
+class Scope(NamedTuple):
+    """What the finders look at: the measured process, the file system below `root`, tools, and the options of the job."""
+
+    pid: int
+    root: Path
+    tool: Tool
+    options: Mapping[str, Any]
+
+
+def run_tool(command: list[str]) -> str:
+    """Standard output of `command`. Raises OSError when it is not installed, fails or takes longer than 5 s."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise TimeoutError(f"{command[0]} had not answered after {_TOOL_TIMEOUT_S} s") from late
+    except FileNotFoundError as absent:
+        raise FileNotFoundError(f"{command[0]} is not installed") from absent
+    if done.returncode != 0:
+        told = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        raise OSError(f"{' '.join(command)} ended with exit status {done.returncode}{': ' + told[-1] if told else ''}")
+    return done.stdout.decode(errors="replace")
+
+
+def text(path: Path) -> str:
+    """The content of a small file, stripped. Raises OSError."""
+    with open(path, errors="replace") as handle:
+        return handle.read().strip()
+
+
+def number(path: Path) -> float:
+    """The number in a file. Raises OSError or ValueError."""
+    return float(text(path))
+
+
+def why(error: Exception) -> str:
+    """The reason in an exception, for `Missing`."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def collect(readers: Mapping[str, Reader]) -> dict[str, float]:
+    """The values of those `readers` that work now."""
+    values = {}
+    for name, reader in readers.items():
+        try:
+            values[name] = reader()
+        except (OSError, ValueError):
+            continue
+    return values
+
+
+def sift(readers: Mapping[str, Reader], units: Mapping[str, str]) -> tuple[dict[str, Reader], list[Missing]]:
+    """Those `readers` that work now or may later, and why the others do not."""
+    working, missing = {}, []
+    for name, reader in readers.items():
+        try:
+            reader()
+        except NotNow:
+            working[name] = reader
+        except (OSError, ValueError) as error:
+            missing.append(Missing(name, units[name], why(error)))
+        else:
+            working[name] = reader
+    return working, missing
+
+
+def offer(
+    readers: Mapping[str, Reader], units: Mapping[str, str], source: str, least_interval_s: float = 0.0
+) -> Iterator[Source | Missing]:
+    """One source of those `readers` that work, and a `Missing` for each of the others."""
+    working, missing = sift(readers, units)
+    if working:
+        yield Source({name: units[name] for name in working}, source, lambda: collect(working), least_interval_s)
+    yield from missing
+
+
+def numbered(names: Iterable[tuple[str, str]]) -> list[str]:
+    """Names for (name, number) pairs: the name alone where it is unique, else with its number."""
+    pairs = [("-".join(name.split()) or "unnamed", number) for name, number in names]
+    all_names = [name for name, _ in pairs]
+    return [name if all_names.count(name) == 1 else f"{name}-{number}" for name, number in pairs]
+
+
+def by_number(folder: Path, prefix: str) -> list[Path]:
+    """Entries `prefix`N of `folder`, in the order of N."""
+    found = [path for path in folder.glob(f"{prefix}*") if path.name[len(prefix) :].isdigit()]
+    return sorted(found, key=lambda path: int(path.name[len(prefix) :]))

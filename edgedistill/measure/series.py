@@ -1,0 +1,89 @@
+"""Sensor records as series over time."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from edgedistill.measure.battery import battery_current
+from edgedistill.measure.statistics import unavailable
+
+
+@dataclass(frozen=True)
+class Series:
+    """One sensor's values: float64 [N] each, ascending in time; t_s is the device's monotonic clock in seconds."""
+
+    name: str
+    unit: str
+    source: str
+    t_s: np.ndarray
+    values: np.ndarray
+
+    def between(self, start_s: float, end_s: float) -> "Series":
+        """The values from `start_s` to `end_s`, both included."""
+        inside = (self.t_s >= start_s) & (self.t_s <= end_s)
+        return replace(self, t_s=self.t_s[inside], values=self.values[inside])
+
+
+def series_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
+    """The series in the `sensors` and `sensor` records of a run, by name; a sensor without a single value is not among them.
+
+    battery.current in mA is made from battery.current.raw where its unit can be told, see `battery_current`.
+    """
+    return _split(records)[0]
+
+
+def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The `sensors` part of a measurement document: unit, source, n, first, last, min and max by name, or why a sensor is unavailable."""
+    series, reasons = _split(records)
+    figures = {
+        name: {
+            "unit": one.unit,
+            "source": one.source,
+            "n": len(one.values),
+            "first": float(one.values[0]),
+            "last": float(one.values[-1]),
+            "min": float(one.values.min()),
+            "max": float(one.values.max()),
+        }
+        for name, one in series.items()
+    }
+    return figures | {name: unavailable(reason) for name, reason in reasons.items() if name not in series}
+
+
+def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dict[str, str]]:
+    """The series, and the reason of each sensor that has none."""
+    about: dict[str, tuple[str, str]] = {}
+    reasons: dict[str, str] = {}
+    points: dict[str, list[tuple[int, float]]] = {}
+    for record in records:
+        if record["type"] == "sensors":
+            about |= {entry["name"]: (entry["unit"], entry["source"]) for entry in record["available"]}
+            reasons |= {entry["name"]: entry["reason"] for entry in record["unavailable"]}
+        elif record["type"] == "sensor":
+            for name, value in record["values"].items():
+                points.setdefault(name, []).append((record["t_ns"], value))
+    series = {name: _series(name, *about[name], points[name]) for name in about if name in points}
+    reasons |= {name: "it was there when sampling began, and gave no value" for name in about if name not in points}
+    if raw := series.get("battery.current.raw"):
+        decided = battery_current(raw.t_s, raw.values, *_counter(series))
+        if isinstance(decided, str):
+            reasons["battery.current"] = decided
+        else:
+            factor, how = decided
+            series["battery.current"] = replace(
+                raw, name="battery.current", unit="mA", source=f"{raw.source}; {how}", values=raw.values * factor
+            )
+    return series, reasons
+
+
+def _series(name: str, unit: str, source: str, points: list[tuple[int, float]]) -> Series:
+    # Slow sensors have their own records, so sweeps of one file may be out of order by milliseconds.
+    ordered = np.array(sorted(points), dtype=np.float64)
+    return Series(name, unit, source, ordered[:, 0] / 1e9, ordered[:, 1])
+
+
+def _counter(series: Mapping[str, Series]) -> tuple[np.ndarray, np.ndarray]:
+    charge = series.get("battery.charge")
+    return (charge.t_s, charge.values) if charge else (np.empty(0), np.empty(0))
