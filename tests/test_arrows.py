@@ -28,7 +28,17 @@ for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},
-    "runtimes": {"numpy", "onnxruntime", "ai_edge_litert", "executorch", "torch", "coremltools", "PIL"},
+    "runtimes": {
+        "numpy",
+        "onnxruntime",
+        "ai_edge_litert",
+        "tflite_runtime",
+        "executorch",
+        "executorch_numpy_runtime",
+        "torch",
+        "coremltools",
+        "PIL",
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,12 @@ def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """Open `path` (.tflite) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=path, num_threads=threads)
+    return open_with(Interpreter, path, threads)
+
+
+def open_with(interpreter_class: Any, path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """As `load`, with the Interpreter of whichever package has the interface of TensorFlow Lite."""
+    interpreter = interpreter_class(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     found = [f"{tensor['name']} {np.dtype(tensor['dtype']).name}" for tensor in (*inputs, *outputs)]

@@ -1,0 +1,104 @@
+"""A relocatable Python 3.13 with numpy and three runtimes, for devices that have none: built on any host, cached by its content.
+
+What is in it, where it comes from and under which licences: docs/kit.md.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill import files, progress
+from edgedistill.measure.kit import assemble, lock, mirror, packages
+
+SCHEMA = "edgedistill/kit/1"
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A packed kit.
+
+    path: a .tar.gz; unpack it into a new folder and start `sh FOLDER/python`, with the code to run in the current folder.
+    id: SHA-256 over names, modes and bytes of all files in it, manifest.json aside; sha256: that of the archive.
+    manifest: {"schema", "id", "arch", "python", "runtimes": {package: version}, "packages": [{name, version, file, sha256, from}],
+    "libraries": [name], "warnings": [text], "sha256", "packed_bytes", "unpacked_bytes"}.
+    """
+
+    path: Path
+    id: str
+    sha256: str
+    manifest: dict[str, Any]
+
+
+def build(arch: str, *, cache: Path | None = None, mirror: str | None = None) -> Kit:
+    """The kit for `arch` ("aarch64" or "x86_64"), from the cache, or built from pinned packages and put there.
+
+    cache: folder of kits, else $XDG_CACHE_HOME/edgedistill/kits, else ~/.cache/edgedistill/kits. mirror: URL of a Debian archive, else
+    $EDGEDISTILL_DEBIAN_MIRROR, else that of this machine's apt, else Debian's own. Wheels come by pip, with pip's own configuration.
+    Raises UserError when the architecture is unknown, a package cannot be had or is not the pinned one.
+    """
+    pinned = lock.read(arch)
+    folder = (cache or _default_cache()) / f"{arch}-{_key(pinned)[:16]}"
+    kit = _open(folder)
+    if kit is None:
+        progress.log(f"building the kit for {arch}: {len(pinned.debs)} Debian packages and {len(pinned.wheels)} wheels")
+        kit = _build(pinned, folder, mirror)
+    for warning in kit.manifest["warnings"]:
+        progress.log(f"warning: kit for {arch}: {warning}")
+    return kit
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedistill" / "kits"
+
+
+def _key(pinned: lock.Lock) -> str:
+    """What decides the content: the pinned packages, and this code."""
+    code = {path.name: files.sha256_file(path) for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".sh")}
+    return files.canonical_hash([lock.as_json(pinned), code])
+
+
+def _open(folder: Path) -> Kit | None:
+    """The kit in `folder`, or None where there is none that is whole."""
+    path, about = folder / "kit.tar.gz", folder / "manifest.json"
+    # The manifest is written last.
+    if not about.is_file():
+        return None
+    manifest = files.read_json(about)
+    if not path.is_file() or files.sha256_file(path) != manifest["sha256"]:
+        progress.log(f"warning: {path} is not what its manifest says, so it is built again")
+        return None
+    return Kit(path, manifest["id"], manifest["sha256"], manifest)
+
+
+def _build(pinned: lock.Lock, folder: Path, url: str | None) -> Kit:
+    debs, warnings = mirror.fetch(pinned, mirror.choose(url))
+    with tempfile.TemporaryDirectory(prefix="edgedistill-wheels-") as temporary:
+        wheels = packages.download(pinned.wheels, Path(temporary))
+        tree = assemble.assemble(
+            pinned, {deb.name: packages.unpack_deb(data) for deb, data in debs}, [packages.unpack_wheel(wheel) for wheel in wheels]
+        )
+    used = [
+        *({"name": deb.name, "version": deb.version, "file": deb.path, "sha256": deb.sha256, "from": "Debian"} for deb, _ in debs),
+        *(
+            {"name": wheel.name, "version": wheel.version, "file": wheel.file, "sha256": wheel.sha256, "from": "PyPI"}
+            for wheel in pinned.wheels
+        ),
+    ]
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "id": assemble.tree_hash(tree),
+        "arch": pinned.arch,
+        "python": next(deb.version for deb, _ in debs if deb.name == assemble.PYTHON_PACKAGE),
+        "runtimes": {wheel.name: wheel.version for wheel in pinned.wheels},
+        "packages": used,
+        "libraries": assemble.libraries(tree),
+        "warnings": warnings,
+    }
+    path = folder / "kit.tar.gz"
+    with files.replacing(path) as temporary_path:
+        unpacked = assemble.write_archive(tree, manifest, temporary_path)
+    manifest |= {"sha256": files.sha256_file(path), "packed_bytes": path.stat().st_size, "unpacked_bytes": unpacked}
+    files.write_json(folder / "manifest.json", manifest)
+    return Kit(path, manifest["id"], manifest["sha256"], manifest)

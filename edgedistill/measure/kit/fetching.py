@@ -1,0 +1,36 @@
+"""Bytes of a URL, tried again when the network fails, with the one failure apart that a mirror may have: the file is gone."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+
+from edgedistill.errors import UserError
+
+_TRIES, _PAUSE_S, _TIMEOUT_S = 3, 2.0, 60.0
+
+
+class GoneError(Exception):
+    """The mirror answers and has no such file."""
+
+
+def read(url: str) -> bytes:
+    """Raises GoneError when there is no such file, UserError when the mirror cannot be reached."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            if error.code in (404, 410):
+                raise GoneError(url) from error
+            failure: Exception = error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # urllib wraps the FileNotFoundError of a file:// URL.
+            if isinstance(getattr(error, "reason", error), FileNotFoundError):
+                raise GoneError(url) from error
+            failure = error
+        if left:
+            time.sleep(_PAUSE_S)
+    raise UserError(
+        f"{url} cannot be fetched: {failure}; name another Debian mirror with --mirror or EDGEDISTILL_DEBIAN_MIRROR"
+    ) from failure

@@ -1,0 +1,61 @@
+"""The pinned packages of each architecture, as lock.json has them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import UserError
+from edgedistill.files import read_json
+
+PATH = Path(__file__).with_name("lock.json")
+
+
+@dataclass(frozen=True)
+class Deb:
+    """A Debian package; `path` is relative to the archive's root."""
+
+    name: str
+    version: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of PyPI."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a kit for `arch` is made of. `debian` is Debian's name of the architecture, `suite` the release, `loader` the dynamic loader."""
+
+    arch: str
+    debian: str
+    suite: str
+    loader: str
+    debs: tuple[Deb, ...]
+    wheels: tuple[Wheel, ...]
+
+
+def read(arch: str, path: Path = PATH) -> Lock:
+    """The lock of `arch`. Raises UserError for an architecture that has none."""
+    document = read_json(path)
+    if arch not in document["architectures"]:
+        raise UserError(f"no kit for the architecture {arch!r}: expected one of {', '.join(document['architectures'])}")
+    return from_json(arch, document["suite"], document["architectures"][arch])
+
+
+def from_json(arch: str, suite: str, entry: dict[str, Any]) -> Lock:
+    """The lock that one entry of the document describes."""
+    debs, wheels = (Deb(**deb) for deb in entry["debs"]), (Wheel(**wheel) for wheel in entry["wheels"])
+    return Lock(arch, entry["debian"], suite, entry["loader"], tuple(debs), tuple(wheels))
+
+
+def as_json(lock: Lock) -> dict[str, Any]:
+    """`lock` as plain data."""
+    return asdict(lock)

@@ -1,0 +1,48 @@
+"""ExecuTorch on the CPU through executorch-numpy-runtime, which needs no torch: the adapter of phones and boards."""
+
+import ctypes
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+# The package has no Python interface to the thread pool, but its library exports ExecuTorch's own functions; these are their mangled names.
+_POOL = "_ZN10executorch9extension10threadpool14get_threadpoolEv"
+_RESET = "_ZN10executorch9extension10threadpool10ThreadPool24_unsafe_reset_threadpoolEj"
+_COUNT = "_ZNK10executorch9extension10threadpool10ThreadPool16get_thread_countEv"
+
+
+def versions() -> dict[str, str]:
+    """Version of the runtime's package."""
+    return {"executorch-numpy-runtime": version("executorch-numpy-runtime")}
+
+
+def prepare(threads: int) -> None:
+    """Import the runtime and size its thread pool, which must happen before the first load."""
+    _call(_RESET, ctypes.c_bool, _call(_POOL, ctypes.c_void_p), ctypes.c_uint32(threads))
+
+
+def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+    from executorch_numpy_runtime import Runtime
+
+    if (size := _call(_COUNT, ctypes.c_size_t, _call(_POOL, ctypes.c_void_p))) != threads:
+        raise ValueError(f"the thread pool has {size} threads and {threads} were asked for: call prepare({threads}) before load")
+    method = Runtime.get().load_program(path).load_method("forward")
+
+    def forward(image: np.ndarray) -> np.ndarray:
+        # The runtime copies its outputs, so that the next call cannot change what this one returned.
+        (output,) = method([image])
+        return output
+
+    return forward
+
+
+def _call(symbol: str, result: Any, *arguments: Any) -> Any:
+    from executorch_numpy_runtime import _core
+
+    # The same file again gives the library that is loaded already.
+    function = ctypes.CDLL(_core.__file__)[symbol]
+    function.restype = result
+    return function(*(ctypes.c_void_p(value) if isinstance(value, int) else value for value in arguments))
