@@ -86,7 +86,12 @@ def _copy(sampler: subprocess.Popen[bytes], watch: Watch, recorder: Recorder, in
     assert sampler.stderr
     kind = None
     for line in sampler.stdout:
-        fields = json.loads(line)
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            # Half a line, from a process that was killed.
+            kind = None
+            break
         kind = fields.pop("type")
         recorder.write(kind, **fields)
         if kind == "sensor":
