@@ -50,7 +50,7 @@ def test_a_run_is_watched(log):
     before = time.monotonic_ns()
     with watching(recorder, 0.05) as seen:
         wait_until(lambda: len(of_type(records(), "sensor")) > 8)
-        latest = seen.latest()
+        latest = seen()
     after = time.monotonic_ns()
     first, *rest = records()
     assert first["type"] == "sensors"
@@ -78,13 +78,6 @@ def test_memory_is_that_of_this_process(log):
         wait_until(lambda: "memory.rss" in of_type(records(), "sensor")[-1]["values"])
     values = [sweep["values"]["memory.rss"] for sweep in of_type(records(), "sensor") if "memory.rss" in sweep["values"]]
     assert values[-1] - values[0] > 0.9 * len(block)
-
-
-def test_nothing_is_sampled_without_an_interval(log):
-    recorder, records = log
-    with watching(recorder, None) as seen:
-        assert seen.latest() == {}
-    assert records() == []
 
 
 def test_a_sampling_process_that_dies_is_recorded_and_harms_nothing(log):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,53 +19,52 @@ _STOP_S = 10.0
 _STALE_S = 15.0
 
 
-class Watch:
-    """The sensors of now, while `watching`."""
+class _Values:
+    """What was read last, by name."""
 
     def __init__(self) -> None:
-        self._values: dict[str, tuple[int, float]] = {}
-        self._seen = threading.Event()
+        self.seen = threading.Event()
+        self._last: dict[str, tuple[int, float]] = {}
 
     def latest(self) -> dict[str, float]:
-        """The last value of each sensor, unless it is older than 15 s."""
         oldest = time.monotonic_ns() - round(_STALE_S * 1e9)
-        return {name: value for name, (t_ns, value) in list(self._values.items()) if t_ns >= oldest}
+        return {name: value for name, (t_ns, value) in list(self._last.items()) if t_ns >= oldest}
 
-    def _take(self, t_ns: int, values: Mapping[str, float]) -> None:
-        self._values.update({name: (t_ns, value) for name, value in values.items()})
-        self._seen.set()
+    def take(self, t_ns: int, values: Mapping[str, float]) -> None:
+        self._last.update({name: (t_ns, value) for name, value in values.items()})
+        self.seen.set()
 
 
 @contextmanager
-def watching(recorder: Recorder, interval_s: float | None, options: Mapping[str, Any] | None = None) -> Iterator[Watch]:
+def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] | None = None) -> Iterator[Callable[[], dict[str, float]]]:
     """Sample this process's and its machine's sensors every `interval_s` seconds into `recorder`, until the block ends.
 
-    interval_s: None samples nothing. options: see `sensors.discover`. The first sweep is there when the block begins, so that starting
-    the sampling process disturbs nothing in it. Sampling that fails is recorded as unavailable sensors with the reason, and never raises.
+    Gives a function that returns the last value of each sensor by name, unless it is older than 15 s. options: see `sensors.discover`.
+    The first sweep is there when the block begins, so that starting the sampling process disturbs nothing in it. Sampling that fails is
+    recorded as unavailable sensors with the reason, and never raises.
     """
-    watch = Watch()
-    if interval_s is None:
-        yield watch
-        return
-    # The package's folder as working directory: -m finds it there, however this process found it.
-    command = [sys.executable, "-m", "edgedistill.measure.runner.sampler", "--pid", str(os.getpid()), "--interval", str(interval_s)]
+    values = _Values()
+    # A kit's Python is a script, which the host names; sys.executable is what that script starts.
+    python = os.environ.get("EDGEDISTILL_PYTHON") or sys.executable
+    command = [python, "-m", "edgedistill.measure.runner.sampler", "--pid", str(os.getpid()), "--interval", str(interval_s)]
     try:
         sampler = subprocess.Popen(
             [*command, "--options", json.dumps(dict(options or {}))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # -m finds the package here, however this process found it.
             cwd=Path(__file__).parents[3],
         )
     except OSError as error:
         _record_failure(recorder, interval_s, f"the sampling process did not start: {error}")
-        yield watch
+        yield values.latest
         return
-    copier = threading.Thread(target=_copy, args=(sampler, watch, recorder, interval_s), daemon=True)
+    copier = threading.Thread(target=_copy, args=(sampler, values, recorder, interval_s), daemon=True)
     copier.start()
     try:
-        watch._seen.wait(_START_S)
-        yield watch
+        values.seen.wait(_START_S)
+        yield values.latest
     finally:
         # Told by a byte as well as by closing: a forked child of this process would keep the pipe open.
         assert sampler.stdin
@@ -80,7 +79,7 @@ def watching(recorder: Recorder, interval_s: float | None, options: Mapping[str,
         copier.join()
 
 
-def _copy(sampler: subprocess.Popen[bytes], watch: Watch, recorder: Recorder, interval_s: float) -> None:
+def _copy(sampler: subprocess.Popen[bytes], values: _Values, recorder: Recorder, interval_s: float) -> None:
     """Copy records until the sampling process ends; one that ends without its last record has failed."""
     assert sampler.stdout
     assert sampler.stderr
@@ -95,12 +94,12 @@ def _copy(sampler: subprocess.Popen[bytes], watch: Watch, recorder: Recorder, in
         kind = fields.pop("type")
         recorder.write(kind, **fields)
         if kind == "sensor":
-            watch._take(fields["t_ns"], fields["values"])
+            values.take(fields["t_ns"], fields["values"])
     if kind != "sampling_cost":
         last = sampler.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
         reason = f"the sampling process ended with exit status {sampler.wait()}{': ' + last[0] if last else ''}"
         _record_failure(recorder, interval_s, reason)
-    watch._seen.set()
+    values.seen.set()
 
 
 def _record_failure(recorder: Recorder, interval_s: float, reason: str) -> None:
