@@ -23,6 +23,22 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of goin
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow the recipe to name code to run (teacher.torch).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run's folder; the newest run when not given.")]
+Devices = Annotated[
+    list[str],
+    typer.Option(
+        "--device", metavar="DEVICE", help="local, adb:SERIAL, ssh:user@host[:port], a name or tag of the fleet, or all; repeatable."
+    ),
+]
+Fleet = Annotated[Path | None, typer.Option("--fleet", help="File that names devices; fleet.yaml when there is one.")]
+Preset = Annotated[str, typer.Option("--preset", metavar="quick|standard|mlperf", help="How long and how strictly to measure.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that the runtime may use.")]
+Cores = Annotated[
+    str | None, typer.Option("--cores", metavar="big|little|N,N", help="Cores to run on; the scheduler's choice when not given.")
+]
+Governor = Annotated[str | None, typer.Option("--governor", help="Frequency governor to set where that is allowed; put back at the end.")]
+CoolTo = Annotated[float | None, typer.Option("--cool-to", metavar="CELSIUS", help="Wait until the device is as cool as this.")]
+Python = Annotated[str | None, typer.Option("--python", metavar="PATH", help="A Python on the device, in the place of the kit.")]
+Mirror = Annotated[str | None, typer.Option("--mirror", metavar="URL", help="Debian archive that the kit is built from.")]
 RUNS = Path("runs")
 NOTHING: list[str] = []
 
@@ -110,18 +126,53 @@ def verify(
 
 
 @app.command()
+def devices(device: Devices = NOTHING, fleet: Fleet = None, as_json: Json = False) -> None:
+    """List the devices that are attached, what they are, and what can be measured on each."""
+    from edgedistill.cli import devices as command
+
+    command.devices(device, fleet, as_json=as_json)
+
+
+@app.command()
 def bench(
     run_or_file: Annotated[
         Path | None, typer.Argument(metavar="[RUN|FILE]", help="A run's folder, the newest when not given, or a model file.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="Where to measure; local is this machine.")] = "local",
+    device: Devices = NOTHING,
+    fleet: Fleet = None,
+    preset: Preset = "standard",
+    threads: Threads = 1,
+    cores: Cores = None,
+    governor: Governor = None,
+    cool_to: CoolTo = None,
+    python: Python = None,
+    mirror: Mirror = None,
+    save: Annotated[
+        str | None, typer.Option("--save", metavar="NAME", help="Keep the measurements under this name, to compare with.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="NAME", help="Compare with what was saved; exit code 3 on a regression.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Measure every artifact of a run, or one model file, on this machine."""
-    from edgedistill.cli import artifacts
+    """Measure every artifact of a run, or one model file, on this machine or, with --device, on devices under the protocol."""
+    if not device:
+        from edgedistill.cli import artifacts
 
-    artifacts.bench(run_or_file, runs_dir, device=device, as_json=as_json)
+        artifacts.bench(run_or_file, runs_dir, as_json=as_json)
+    from edgedistill.cli import harness
+
+    options = {
+        "preset": preset,
+        "threads": threads,
+        "cores": cores,
+        "governor": governor,
+        "cool_to": cool_to,
+        "python": python,
+        "mirror": mirror,
+    }
+    harness.bench(run_or_file, device, fleet, options, runs_dir, save=save, against=against, as_json=as_json)
 
 
 @app.command()

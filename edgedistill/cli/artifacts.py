@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
@@ -122,12 +122,11 @@ def _accuracy(score: dict[str, Any]) -> str:
     return f"{100 * score['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def bench(run_or_file: Path | None, runs_dir: Path, *, device: str, as_json: bool) -> None:
+def bench(run_or_file: Path | None, runs_dir: Path, *, as_json: bool) -> NoReturn:
     """Measure a run again, or a file."""
     file = run_or_file if run_or_file is not None and _is_model(run_or_file) else None
 
     def work() -> dict[str, Any]:
-        check_device(device)
         from edgedistill import pipeline
 
         return pipeline.bench_file(file) if file is not None else pipeline.bench(_folder(run_or_file, runs_dir))

@@ -20,15 +20,15 @@ _STARTED_S = 20
 
 # The group's leader stays, to write down how the runner ended. A folder that is gone by then belongs to a job that was called off.
 _START = """
-cd {folder} || exit 9
-cat /proc/sys/kernel/random/boot_id > boot 2>/dev/null || echo none > boot
-export PYTHONPATH={runner} PYTHONDONTWRITEBYTECODE=1 EDGEDISTILL_PYTHON={python}
+cd {runner} || exit 9
+export JOB={folder} PYTHON={python} PYTHONDONTWRITEBYTECODE=1
+cat /proc/sys/kernel/random/boot_id > "$JOB/boot" 2>/dev/null || echo none > "$JOB/boot" || exit 9
 setsid nohup sh -c '
-    echo $$ > pid && "$EDGEDISTILL_PYTHON" -m edgedistill.measure.runner --job job.json --out out.jsonl
-    echo $? > code.new && mv code.new code
-' </dev/null >log.txt 2>&1 &
-n=0; while [ ! -f pid ] && [ $n -lt {tries} ]; do sleep 0.1; n=$((n+1)); done
-[ -f pid ]
+    echo $$ > "$JOB/pid" && "$PYTHON" -m edgedistill.measure.runner --job "$JOB/job.json" --out "$JOB/out.jsonl"
+    echo $? > "$JOB/code.new" && mv "$JOB/code.new" "$JOB/code"
+' </dev/null >"$JOB/log.txt" 2>&1 &
+n=0; while [ ! -f "$JOB/pid" ] && [ $n -lt {tries} ]; do sleep 0.1; n=$((n+1)); done
+[ -f "$JOB/pid" ]
 """
 _LOOK = """
 cd {folder} || exit 9

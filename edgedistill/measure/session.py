@@ -1,7 +1,9 @@
 """A session on a phone or board: it is locked, what an earlier one left is cleaned up, and Python and the runner are there."""
 
+import gzip
 import io
 import shlex
+import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -141,16 +143,18 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
     parent, quoted = f"{device.root}/{kind}", shlex.quote(f"{device.root}/{kind}/{name}")
     if device.sh(f"[ -f {quoted}/.complete ]").code == 0:
         return f"{parent}/{name}"
-    sent = f"{parent}/{archive.name}"
-    device.push(archive, sent)
+    with TemporaryDirectory() as folder:
+        plain = archive
+        if archive.suffix == ".gz" and device.sh("command -v gzip").code:
+            plain = Path(folder, archive.stem)
+            with gzip.open(archive) as packed, open(plain, "wb") as tar:
+                shutil.copyfileobj(packed, tar)
+        sent = f"{parent}/{plain.name}"
+        device.push(plain, sent)
     # Into a new folder, which gets its name when it is whole.
-    script = f"cd {shlex.quote(parent)} && rm -rf new && mkdir new && tar -x -f {shlex.quote(archive.name)} -C new"
-    if archive.name.endswith(".gz"):
-        script = script.replace("tar -x -f", "gzip -dc").replace(" -C new", " | tar -x -C new -f -")
-    done = device.sh(
-        f"{script} && touch new/.complete && rm -rf {quoted} && mv new {quoted}; s=$?; rm -f {shlex.quote(archive.name)}; exit $s",
-        timeout_s=900,
-    )
+    read = f"{'gzip -dc' if sent.endswith('.gz') else 'cat'} {shlex.quote(sent)}"
+    script = f"cd {shlex.quote(parent)} && rm -rf new && mkdir new && {read} | tar -x -C new -f - && touch new/.complete && rm -rf {quoted}"
+    done = device.sh(f"{script} && mv new {quoted}; s=$?; rm -f {shlex.quote(sent)}; exit $s", timeout_s=900)
     if done.code:
         raise DeviceFailed(f"{device.spec}: {archive.name} could not be unpacked in {parent}: {done.err.strip() or done.out.strip()}")
     device.sh(f'cd {shlex.quote(parent)} && for old in *; do [ "$old" = {name} ] || rm -rf "$old"; done')

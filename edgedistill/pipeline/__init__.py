@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, posttraining, ranges
+from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, harness, posttraining, ranges
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -124,6 +124,23 @@ def bench(run_dir: Path) -> dict[str, Any]:
 def bench_file(path: Path) -> dict[str, Any]:
     """Measure one model file on this machine."""
     return benchfile.bench(path)
+
+
+def bench_on(run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None) -> dict[str, Any]:
+    """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
+
+    save: a name under which they are found again. The document has `device`, `status` and `measurements`.
+    """
+    if run_or_file.is_dir():
+        with open_run(_existing(run_or_file)) as state, harness.of_run(state) as subjects:
+            return _measured(device, harness.bench(subjects, device, protocol, save=save))
+    with harness.of_file(run_or_file) as subjects:
+        return _measured(device, harness.bench(subjects, device, protocol, save=save))
+
+
+def _measured(device: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    status = "runtime_failed" if any("id" not in one for one in documents) else "ok"
+    return {"device": device, "status": status, "measurements": documents}
 
 
 def report(run_dir: Path) -> Path:

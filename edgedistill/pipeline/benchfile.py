@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.pipeline.artifacts import FILE_ADAPTERS, sampling
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _TIMEOUT_S = 900.0
 _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
@@ -20,18 +23,13 @@ def bench(path: Path) -> dict[str, Any]:
     of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a .pte for Core ML or Vulkan has the reason why it is
     not measured.
     """
-    import numpy as np
-
-    from edgedistill.export.inspect import delegate_of, inspect
+    from edgedistill.export.inspect import delegate_of
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
     from edgedistill.recipe.precisions import NEEDS
     from edgedistill.recipe.schema import Measure
 
-    facts = inspect(path)
-    if facts["format"] not in FILE_ADAPTERS:
-        raise UserError(f"{path} is a Core ML package, which runs on Apple devices only; expected a .pte, .tflite, .onnx or .ort")
-    kind, shape = _port(path, facts)
+    facts, kind, shape = facts_of(path)
     measure = Measure()
     document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}}
     document |= {"input": shape, "input_type": kind}
@@ -40,8 +38,7 @@ def bench(path: Path) -> dict[str, Any]:
         return document | {"status": "ok"} | {key: {"value": None, "unavailable": NEEDS[delegate]} for key in _FIGURES}
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
-        pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        np.save(inputs, pixels if kind == "uint8" else pixels.astype(np.float32) / np.float32(255))
+        write_random_images(inputs, kind, shape)
         try:
             done = local.execute(
                 FILE_ADAPTERS[facts["format"]], path, inputs, outputs=None, threads=measure.threads,
@@ -52,6 +49,42 @@ def bench(path: Path) -> dict[str, Any]:
             missing = {"value": None, "unavailable": str(error).removesuffix(f". The log is {log}")}
             return document | {"status": "runtime_failed"} | dict.fromkeys(_FIGURES, missing)
     return document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES}
+
+
+def facts_of(path: Path) -> tuple[dict[str, Any], str, list[int]]:
+    """What `inspect` says of a classifier's file, the type of its input (float32 or uint8), and the input's shape at batch 1.
+
+    Raises UserError for a file that is none, or that processors of devices don't run.
+    """
+    from edgedistill.export.inspect import inspect
+
+    facts = inspect(path)
+    if facts["format"] not in FILE_ADAPTERS:
+        raise UserError(f"{path} is a Core ML package, which runs on Apple devices only; expected a .pte, .tflite, .onnx or .ort")
+    return facts, *_port(path, facts)
+
+
+def write_random_images(path: Path, kind: str, shape: list[int]) -> None:
+    """Write images of random bytes to `path` (.npy), as uint8 or as float32 in 0..1; the same each time."""
+    import numpy as np
+
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(path, pixels if kind == "uint8" else pixels.astype(np.float32) / np.float32(255))
+
+
+def outputs_here(path: Path, form: str, inputs: Path, log: Path) -> np.ndarray | None:
+    """What this machine's runtime gives for `inputs`: float32 [N, classes]; None where it can't run it, as `log` tells."""
+    import numpy as np
+
+    from edgedistill.measure import local
+
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+        outputs = Path(folder, "outputs.npy")
+        try:
+            local.execute(FILE_ADAPTERS[form], path, inputs, outputs=outputs, threads=1, bench=None, log=log, timeout_s=_TIMEOUT_S)
+        except DeviceFailed:
+            return None
+        return np.load(outputs)
 
 
 def _port(path: Path, facts: dict[str, Any]) -> tuple[str, list[int]]:

@@ -30,8 +30,8 @@ done
 readable() { for f in "$@"; do if [ -r "$f" ] && cat "$f" >/dev/null 2>&1; then echo yes; return; fi; done
   for f in "$@"; do [ -e "$f" ] && { echo denied; return; }; done; echo absent; }
 say can.frequency "$(readable /sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq)"
-say can.governor "$(for f in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do [ -w $f ] && echo yes; done | head -n 1)"
-say governor "$(first /sys/devices/system/cpu/cpufreq/policy0/scaling_governor)"
+say can.governor "$(for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do [ -w $f ] && echo yes; done | head -n 1)"
+say governor "$(first /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor)"
 say can.thermal_zone "$(readable /sys/class/thermal/thermal_zone*/temp)"
 say can.power_supply "$(readable /sys/class/power_supply/*/capacity)"
 for s in /sys/class/power_supply/*; do

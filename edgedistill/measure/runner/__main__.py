@@ -5,10 +5,12 @@ import importlib
 import json
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
+from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.conditions import conditions
 from edgedistill.measure.runner.records import Recorder
 
@@ -42,9 +44,19 @@ def _run(job: dict[str, Any], folder: Path, recorder: Recorder) -> None:
         raise ValueError(
             f"the job has schema {job['schema']} and this runner understands {SCHEMA}: use matching versions of host and runner"
         )
+    sides = [job[side] for side in ("a", "b") if side in job] or [job]
+    versions = [importlib.import_module(side["adapter"]).versions() for side in sides]
+    recorder.write("start", nonce=job["nonce"], versions={k: v for found in versions for k, v in found.items()}, facts=facts.machine())
+    _clock(recorder)
     task = importlib.import_module(f"edgedistill.measure.runner.{_TASKS[job['task']]}")
     with conditions(job["conditions"], folder, recorder) as latest:
         task.run(job, recorder, latest)
+    # A second reading tells how the two clocks drifted, and whether one of them jumped.
+    _clock(recorder)
+
+
+def _clock(recorder: Recorder) -> None:
+    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
 
 
 def _stop(number: int, frame: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from edgedistill.measure.runner.placement import place
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.settings import governor, governors
+from edgedistill.measure.runner.watch import watching
 
 Latest = Callable[[], Mapping[str, float]]
 
@@ -35,9 +36,7 @@ def conditions(wanted: Mapping[str, Any] | None, folder: Path, recorder: Recorde
         # The sampling process comes first: it shall not be bound to the cores that are measured.
         latest: Latest = dict
         if wanted["sensors_interval_s"] is not None:
-            from edgedistill.measure.runner.watch import watching
-
-            latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted.get("sensors") or {}))
+            latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted.get("sensors")))
         stack.enter_context(governor(wanted["governor"], folder, recorder))
         recorder.write("preflight", placement=place(wanted["affinity"]), governors=governors(), **android_state())
         if wanted["cooldown"] is not None:

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import importlib
 import os
-import time
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -19,8 +18,6 @@ from edgedistill.measure.runner.sampling import Forward, bench
 def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
     """Load the job's artifact twice, run its inputs, and measure, as it says; `latest` values of sensors are not needed for it."""
     adapter = importlib.import_module(job["adapter"])
-    recorder.write("start", nonce=job["nonce"], versions=adapter.versions(), facts=facts.machine())
-    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
     inputs = _open_inputs(job["inputs"])
     image = np.array(inputs[:1])
     adapter.prepare(job["threads"])

@@ -9,13 +9,14 @@ from pathlib import Path
 from edgedistill.measure.runner.records import Recorder
 
 UNDO = "undo.sh"
-_GOVERNORS = "sys/devices/system/cpu/cpufreq/policy[0-9]*/scaling_governor"
+_GOVERNORS = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
 
 
 def governors(root: Path = Path("/")) -> dict[str, str]:
     """The frequency governor of each cpufreq policy, by its path."""
     found = {}
-    for path in sorted(root.glob(_GOVERNORS)):
+    # The cores of one policy have links to the same folder.
+    for path in sorted({found.resolve() for found in root.glob(_GOVERNORS)}):
         try:
             found[str(path)] = path.read_text().strip()
         except OSError:

@@ -1,0 +1,61 @@
+"""The document of one measurement: what was measured, where, how, and whether it says something. docs/measuring.md has its fields."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgedistill.measure.records import Execution, Record
+from edgedistill.measure.series import sensor_figures, series_of
+from edgedistill.measure.statistics import unavailable
+from edgedistill.measure.validity import judge
+
+SCHEMA = "edgedistill/measurement/1"
+_DEVICE = ("spec", "model", "soc", "os", "abi", "kernel", "cores", "memory_bytes")
+_CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
+
+
+def base(kind: str, facts: Mapping[str, Any], artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    device = {key: facts.get(key) for key in _DEVICE}
+    return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}
+
+
+def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """The document of a measurement that came to nothing."""
+    figures = ("versions", "load_ms", "first_inference_ms", "latency_ms", "intervals_ms", "steady", "peak_rss_mb", "energy")
+    return {**document, "validity": "invalid", "reasons": [why], **dict.fromkeys(figures, unavailable(why))}
+
+
+def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record]) -> dict[str, Any]:
+    """`begun` (of `base`) with the figures of a complete run; a rig or an emulator is `emulated`, with the reason."""
+    series = series_of(records)
+    bounds = (done.intervals_ms or {}).get("p50")
+    width = (bounds[1] - bounds[0]) / 2 / done.latency_ms["p50"] if isinstance(bounds, list) and done.latency_ms else None
+    asked = begun["protocol"]["relative_width"]
+    validity, reasons = judge(emulated, records, series, steady=done.steady, width=width, asked_width=asked)
+    return {
+        **begun,
+        "validity": validity,
+        "reasons": reasons,
+        "versions": done.versions,
+        "facts": done.facts,
+        "load_ms": done.load_ms,
+        "first_inference_ms": done.first_inference_ms,
+        "latency_ms": done.latency_ms,
+        "intervals_ms": done.intervals_ms,
+        "steady": done.steady,
+        "peak_rss_mb": done.peak_rss_mb,
+        "peak_rss_source": done.peak_rss_source,
+        **sensed(records),
+    }
+
+
+def sensed(records: Sequence[Record]) -> dict[str, Any]:
+    """The parts of a document that tell what the sensors said, under which conditions, and what reading them cost."""
+    cost = next((record for record in records if record["type"] == "sampling_cost"), None)
+    return {
+        "sensors": sensor_figures(records),
+        "sampling_cost": unavailable("no sensors were read") if cost is None else {k: v for k, v in cost.items() if k != "type"},
+        "conditions": [dict(record) for record in records if record["type"] in _CONDITIONS],
+    }

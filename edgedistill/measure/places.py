@@ -1,0 +1,100 @@
+"""Where a job runs: this machine's own Python, or a device with the kit or a Python that it has."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgedistill.errors import DeviceFailed
+from edgedistill.measure import local, remote, session
+from edgedistill.measure.devices import facts, listing, open_device
+from edgedistill.measure.devices.base import Device
+from edgedistill.measure.local import Reduced, Seen
+from edgedistill.measure.locks import locked
+from edgedistill.measure.records import Record
+
+# By format, in the order of preference.
+_ADAPTERS = {
+    "executorch": ("executorch", "executorch_numpy"),
+    "litert": ("litert", "tflite_runtime"),
+    "onnx": ("onnxruntime",),
+    "ort": ("onnxruntime",),
+}
+KIT_BUILD = "CPU, glibc build, not the app's build"
+
+
+class Runs(Protocol):
+    """`local.run`, or `remote.run` of a session."""
+
+    def __call__(
+        self, job: dict[str, Any], *, log: Path, timeout_s: float, reduce: Callable[[list[Record]], Reduced], records: Path | None = None,
+        seen: Seen | None = None,
+    ) -> Reduced:  # fmt: skip
+        """Carry out a job; see `local.run`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device that is ready: its facts, what runs a job there, the adapter's module by format, and what build of the runtimes that is."""
+
+    facts: dict[str, Any]
+    run: Runs
+    adapters: dict[str, str]
+    build: str
+
+    def adapter(self, form: str) -> str:
+        """The module that runs files of a format. Raises DeviceFailed where nothing does."""
+        if form not in self.adapters:
+            has = ", ".join(sorted(self.adapters)) or "none"
+            raise DeviceFailed(f"{self.facts['spec']}: no runtime for {form} is there; it has runtimes for {has}")
+        return self.adapters[form]
+
+
+@contextmanager
+def place(spec: str, *, python: str | None = None, mirror: str | None = None) -> Iterator[Place]:
+    """Take the device `spec` for this process and make it ready.
+
+    python: a Python on the device in place of the kit. mirror: where the kit's Debian packages come from. Raises UserError for a spec that
+    is none and for a device that is in use, DeviceFailed for one that can't be reached or prepared.
+    """
+    device = open_device(spec)
+    if spec == "local":
+        with locked(device):
+            modules = {form: f"edgedistill.runtimes.{names[0]}" for form, names in _ADAPTERS.items()}
+            yield Place(listing.local(), local.run, modules, "CPU, the Python packages of this machine")
+        return
+    found = facts.read(device)
+    with session.opened(device, lambda: python or _kit(device, found, mirror)) as ready:
+
+        def run(job: dict[str, Any], **how: Any) -> Any:
+            return remote.run(ready, job, **how)
+
+        there = _available(ready)
+        modules = {
+            form: f"edgedistill.runtimes.{name}"
+            for form, names in _ADAPTERS.items()
+            for name in reversed(names)
+            if name in there["adapters"]
+        }
+        build = KIT_BUILD if python is None else f"CPU, {python} of the device, not the app's build"
+        yield Place(found, run, modules, build)
+
+
+def _kit(device: Device, found: dict[str, Any], mirror: str | None) -> str:
+    from edgedistill.measure.kit import build
+
+    return f"{session.unpacked(device, build(found['machine'], mirror=mirror).path, 'kits')}/python"
+
+
+def _available(ready: session.Session) -> dict[str, Any]:
+    script = f"cd {shlex.quote(ready.runner)} && {shlex.quote(ready.python)} -m edgedistill.measure.runner.available"
+    reply = ready.patiently(lambda: ready.device.sh(script, timeout_s=120))
+    if reply.code:
+        said = (reply.err.strip() or reply.out.strip() or f"exit status {reply.code}").splitlines()[-1]
+        raise DeviceFailed(f"{ready.device.spec}: {ready.python} does not run the runner: {said}")
+    return dict(json.loads(reply.out))

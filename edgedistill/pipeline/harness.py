@@ -1,0 +1,199 @@
+"""Files measured on devices under the protocol: their outputs compared with this machine's, then timed, judged and stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.pipeline import benchfile
+from edgedistill.pipeline.inputs import taken
+from edgedistill.progress import log, track
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgedistill.measure.places import Place
+    from edgedistill.run import Run
+
+PROJECT = Path(".edgedistill")
+_IMAGES = 16
+_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How to measure, as the command line takes it; see docs/devices.md."""
+
+    preset: str = "standard"
+    threads: int = 1
+    cores: str | list[int] | None = None
+    governor: str | None = None
+    cool_to: float | None = None
+    python: str | None = None
+    mirror: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One file to measure.
+
+    inputs: .npy as the file takes it; expected: this machine's outputs for them, float32 [N, classes], or None; lsb: the scale of an int8
+    file's logits, or None.
+    """
+
+    path: Path
+    name: str
+    format: str
+    precision: str
+    bytes: int
+    sha256: str
+    inputs: Path
+    expected: np.ndarray | None
+    lsb: float | None
+
+    @property
+    def artifact(self) -> dict[str, Any]:
+        """The `artifact` of its measurements."""
+        told = {key: getattr(self, key) for key in ("name", "format", "precision", "bytes", "sha256")}
+        return told | {"file": str(self.path)}
+
+
+@contextmanager
+def of_run(state: Run) -> Iterator[list[Subject]]:
+    """The artifacts of a run that a processor of a device can run, with the first images of val."""
+    import numpy as np
+
+    from edgedistill.export.programs import FORMATS, ArtifactSpec
+    from edgedistill.files import sha256_tree, tree_bytes
+    from edgedistill.recipe.precisions import is_static
+
+    scale = state.result("programs")["output_scale"]
+    with TemporaryDirectory(prefix="edgedistill-") as folder:
+        few = Path(folder, "few.npy")
+        np.save(few, np.load(state.path("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
+        found = []
+        for form in FORMATS:
+            for record in (state.result(f"export-{form}") or {"artifacts": []})["artifacts"]:
+                spec, path = ArtifactSpec.of(record), state.path(f"export-{form}", record["name"])
+                outputs = state.path(f"val-{spec.name}", "outputs.npy")
+                if form == "coreml" or spec.delegate or not outputs.exists():
+                    continue
+                inputs = Path(folder, f"{spec.name}.npy")
+                with taken(few, spec.input) as images:
+                    inputs.write_bytes(images.read_bytes())
+                expected = np.load(outputs, mmap_mode="r")[:_IMAGES]
+                lsb = scale if is_static(spec.precision) else None
+                size, digest = tree_bytes(path), sha256_tree(path)
+                found.append(Subject(path, spec.name, form, spec.precision, size, digest, inputs, expected, lsb))
+        if not found:
+            raise UserError(f"{state.folder} has no artifact that was executed here; make them with `edgedistill export {state.folder}`")
+        yield found
+
+
+@contextmanager
+def of_file(path: Path) -> Iterator[list[Subject]]:
+    """One model file, with random images; expected outputs are those of this machine's runtime."""
+    from edgedistill.pipeline.foreign import precision_of
+
+    facts, kind, shape = benchfile.facts_of(path)
+    with TemporaryDirectory(prefix="edgedistill-") as folder:
+        inputs = Path(folder, "inputs.npy")
+        benchfile.write_random_images(inputs, kind, [_IMAGES, *shape[1:]])
+        expected = benchfile.outputs_here(path, facts["format"], inputs, log_path("local"))
+        yield [Subject(path, path.name, facts["format"], precision_of(facts), facts["bytes"], facts["sha256"], inputs, expected, None)]
+
+
+def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[dict[str, Any]]:
+    """Measure each subject on the device `spec`; the documents, in their order, are in the store of the project folder.
+
+    Raises UserError for a device that is in use or none, DeviceFailed for one that can't be reached. What fails is told in its document.
+    """
+    from edgedistill.measure.places import place
+
+    with place(spec, python=protocol.python, mirror=protocol.mirror) as where, track(f"bench on {spec}", len(subjects)) as progress:
+        documents = []
+        for subject in subjects:
+            documents.append(_measure(where, subject, protocol, save))
+            progress.advance(1, last=subject.name)
+    return documents
+
+
+def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | None) -> dict[str, Any]:
+    import numpy as np
+
+    from edgedistill.measure import document, presets
+    from edgedistill.measure.job import new_job
+    from edgedistill.measure.records import to_execution
+
+    spec = where.facts["spec"]
+    asked = {"preset": protocol.preset, **presets.PRESETS[protocol.preset]}
+    more = {"threads": protocol.threads, "build": where.build, "protocol": asked}
+    begun = document.base("bench", where.facts, subject.artifact, **more)
+    with TemporaryDirectory(prefix="edgedistill-") as folder:
+        outputs = Path(folder, "outputs.npy")
+        held = presets.conditions(protocol.preset, cool_to=protocol.cool_to, cores=protocol.cores, governor=protocol.governor)
+        try:
+            job = new_job(
+                "run", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, outputs=outputs,
+                threads=protocol.threads, bench=presets.sampling(protocol.preset),
+            )  # fmt: skip
+            kept = records_path(spec, job)
+            found, done = where.run(
+                job | {"conditions": held}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
+                reduce=lambda records: (records, to_execution(records, outputs)),
+            )  # fmt: skip
+        except DeviceFailed as error:
+            log(f"error: {error}")
+            return document.failed(begun, str(error))
+        compared = compare_outputs(np.load(outputs), subject)
+    whole = document.bench_document(begun, where.facts["emulated"], done, found) | {"outputs": compared}
+    if compared.get("ok") is False:
+        whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
+    return stored(whole, kept, save and f"{save}/{spec}/{subject.name}")
+
+
+def compare_outputs(found: np.ndarray, subject: Subject) -> dict[str, Any]:
+    """The device's logits [N, classes] held to this machine's: of int8 files in steps of their scale, else as a share of the largest."""
+    import numpy as np
+
+    from edgedistill.measure.statistics import unavailable
+    from edgedistill.verify import parity
+
+    expected = subject.expected
+    if expected is None:
+        return unavailable("this machine has no outputs of the file to compare with")
+    if subject.lsb is not None:
+        return parity.quantized_parity(found, expected, subject.lsb)
+    # Kernels for other instruction sets sum in another order, and in float16 where a device has it.
+    limit = parity.FLOAT_LIMITS["fp16"]
+    return parity.float_parity(found, expected, relative_limit=limit) | {"equal": bool(np.array_equal(found, expected))}
+
+
+def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any]:
+    """Put a measurement and its raw records into the project's store; the document has its `id` then."""
+    from edgedistill.measure import store
+
+    with store.opened(PROJECT / "measurements.db") as measurements:
+        whole = whole | {"id": measurements.save(whole, kept.read_bytes(), name)}
+    kept.unlink()
+    return whole
+
+
+def records_path(spec: str, job: Mapping[str, Any]) -> Path:
+    """Where the records of a job lie until they are stored, and stay when it fails."""
+    return PROJECT / "records" / f"{_slug(spec)}-{job['nonce'][:8]}.jsonl"
+
+
+def log_path(spec: str) -> Path:
+    """The log of a device's runners."""
+    return PROJECT / "logs" / f"{_slug(spec)}.log"
+
+
+def _slug(spec: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", spec)
