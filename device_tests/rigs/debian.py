@@ -54,10 +54,22 @@ Dir::Etc::sourcelist "{folder}/sources.list"; Dir::Etc::sourceparts "/dev/null";
 Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache"; Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";
 """
     )
-    environment = os.environ | {"APT_CONFIG": f"{folder}/apt.conf", "LC_ALL": "C"}
-    run("apt-get", "-qq", "update", env=environment)
-    run("apt-get", "-qq", "-y", "--download-only", "install", *packages, env=environment)
+    run("apt-get", "-qq", "update", env=_environment(folder))
+    run("apt-get", "-qq", "-y", "--download-only", "install", *packages, env=_environment(folder))
     return sorted((folder / "cache/archives").glob("*.deb"))
+
+
+def fetch_kernel(package: str, folder: Path) -> Path:
+    """The kernel that `package` stands for, without what it depends on, through the configuration that `fetch` left in `folder`."""
+    told = run("apt-cache", "depends", package, env=_environment(folder))
+    name = next(line.split()[1] for line in told.splitlines() if "Depends: linux-image" in line)
+    run("apt-get", "-qq", "download", name, env=_environment(folder), cwd=folder)
+    (deb,) = folder.glob(f"{name}_*.deb")
+    return deb
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return os.environ | {"APT_CONFIG": f"{folder}/apt.conf", "LC_ALL": "C"}
 
 
 def unpack(debs: list[Path], root: Path) -> None:

@@ -78,6 +78,8 @@ class Link:
             client.close()
             return
         for end in (client, device):
+            # A timeout of `connect` is not one of a connection on which nobody speaks for a while.
+            end.settimeout(None)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pair = (client, device)
         with self._lock:

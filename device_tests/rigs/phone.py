@@ -101,18 +101,22 @@ class Phone:
 
     def restart(self) -> None:
         """Off and on again: its processes are gone, /data stays."""
+        # Before it dies, else the adb server tries to have it back by itself while it is told to.
+        self.server.adb("disconnect", self.serial)
         self.kill()
         self._boot()
         self.reconnect()
 
     def reconnect(self) -> None:
         """Plug the cable in and wait until adb has the phone again."""
-        self.link.restore()
         self.server.adb("disconnect", self.serial)
+        self.link.cut()
+        self.link.restore()
         self.server.connect(self.serial)
 
     def reset(self) -> None:
         """As new: cable in, sensors at rest, an empty disk, no process of an earlier test."""
+        self.server.adb("disconnect", self.serial)
         self.kill()
         self.state.reset()
         self.fill_disk(-1)

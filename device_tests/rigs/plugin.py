@@ -1,13 +1,13 @@
 """Fixtures `phone` and `board`: rigs that are started once a session, and are as new for each test.
 
-Use: `from device_tests.rigs.plugin import board, phone  # noqa: F401` in a conftest.py. Where a rig cannot be built, the tests that want
-it are skipped with the reason.
+A conftest.py that imports all four names below has them. Where a rig cannot be built, the tests that want it are skipped with the reason.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
+from device_tests.rigs.board import Board
 from device_tests.rigs.debian import RigUnavailable
 from device_tests.rigs.phone import Phone
 
@@ -27,3 +27,20 @@ def phone(phone_rig: Phone) -> Phone:
     """A phone behind adb; see device_tests.rigs.phone."""
     phone_rig.reset()
     return phone_rig
+
+
+@pytest.fixture(scope="session")
+def board_rig() -> Iterator[Board]:
+    try:
+        board = Board()
+    except RigUnavailable as why:
+        pytest.skip(f"no board rig: {why}")
+    with board:
+        yield board
+
+
+@pytest.fixture
+def board(board_rig: Board) -> Board:
+    """A board behind ssh; see device_tests.rigs.board."""
+    board_rig.reset()
+    return board_rig
