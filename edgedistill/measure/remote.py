@@ -13,7 +13,7 @@ from edgedistill.measure.job import described, new_job, placed
 from edgedistill.measure.local import Reduced, Seen, explained, signal_name
 from edgedistill.measure.locks import BEAT
 from edgedistill.measure.records import Execution, Record, parse, read_lines, to_execution
-from edgedistill.measure.session import Session, end_job
+from edgedistill.measure.session import ALIVE, Session, end_job
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
 _STARTED_S = 20
@@ -34,7 +34,7 @@ _LOOK = """
 cd {folder} || exit 9
 {beat}
 cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none
-if [ -f code ]; then cat code; elif [ -f pid ] && kill -0 "$(cat pid)" 2>/dev/null; then echo runs; else echo gone; fi
+if [ -f code ]; then cat code; elif alive .; then echo runs; elif [ -f code ]; then cat code; else echo gone; fi
 [ -f out.jsonl ] && tail -c +{offset} out.jsonl
 true
 """
@@ -123,7 +123,7 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
         records.parent.mkdir(parents=True, exist_ok=True)
         records.write_bytes(b"")
     while True:
-        script = _LOOK.format(folder=shlex.quote(folder), beat=BEAT.format(root=shlex.quote(device.root)), offset=len(kept) + 1)
+        script = ALIVE + _LOOK.format(folder=shlex.quote(folder), beat=BEAT.format(root=shlex.quote(device.root)), offset=len(kept) + 1)
         reply = session.patiently(lambda script=script: device.sh(script))  # type: ignore[misc]
         if reply.code == 9:
             raise DeviceFailed(f"{folder} is gone from the device")

@@ -25,18 +25,22 @@ RECONNECT_S = 120.0
 Result = TypeVar("Result")
 _KEPT_BYTES = 512 * 2**20
 
-# A job's process group is ended if it is still of this boot; what it had changed is changed back by the script that it left for that.
-CLEAN_JOB = """
-clean() {
-  boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
-  if [ -f "$1/pid" ] && [ "$(cat "$1/boot" 2>/dev/null)" = "$boot" ]; then
-    kill -TERM -- "-$(cat "$1/pid")" 2>/dev/null
-    n=0; while kill -0 -- "-$(cat "$1/pid")" 2>/dev/null && [ $n -lt 30 ]; do sleep 0.1; n=$((n+1)); done
-    kill -KILL -- "-$(cat "$1/pid")" 2>/dev/null
+# A process id alone may be another's by now, since a reboot or because ids are used again: the command line tells.
+ALIVE = """
+alive() { [ -f "$1/pid" ] && grep -q edgedistill "/proc/$(cat "$1/pid")/cmdline" 2>/dev/null; }
+"""
+# What a job had changed is changed back by the script that it left for that.
+CLEAN_JOB = f"""{ALIVE}
+clean() {{
+  if alive "$1"; then
+    group=$(cat "$1/pid")
+    kill -TERM -- "-$group" 2>/dev/null
+    n=0; while kill -0 -- "-$group" 2>/dev/null && [ $n -lt 30 ]; do sleep 0.1; n=$((n+1)); done
+    kill -KILL -- "-$group" 2>/dev/null
   fi
   [ -f "$1/undo.sh" ] && sh "$1/undo.sh"
   rm -rf "$1"
-}
+}}
 """
 
 

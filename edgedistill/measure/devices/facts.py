@@ -23,6 +23,7 @@ for f in /sys/bus/acpi/devices/QEMU0002:*; do [ -e "$f" ] && say qemu "$f"; done
 grep -m1 -w hypervisor /proc/cpuinfo >/dev/null 2>&1 && say hypervisor yes
 [ -r /etc/os-release ] && (. /etc/os-release; say os "$PRETTY_NAME")
 say cpu "$(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //')"; say hardware "$(grep -m1 '^Hardware' /proc/cpuinfo | sed 's/.*: //')"
+grep '^CPU part' /proc/cpuinfo | sort | uniq -c | while read -r n x y z part; do echo "part=$n $part"; done
 grep MemTotal /proc/meminfo | while read -r k v u; do say memory_kb "$v"; done
 for c in /sys/devices/system/cpu/cpu[0-9]*; do
   echo "core=${c##*cpu} $(first $c/cpufreq/cpuinfo_max_freq)"
@@ -47,6 +48,12 @@ if command -v dumpsys >/dev/null 2>&1; then
 fi
 [ -r /proc/self/smaps_rollup ] && say can.pss yes
 """
+# Arm's own cores by the part number of MIDR_EL1, each from its technical reference manual.
+_ARM = {
+    "0xd03": "Cortex-A53", "0xd04": "Cortex-A35", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75", "0xd0b": "Cortex-A76", "0xd0d": "Cortex-A77", "0xd41": "Cortex-A78", "0xd44": "Cortex-X1", "0xd46": "Cortex-A510",
+    "0xd47": "Cortex-A710", "0xd48": "Cortex-X2", "0xd4d": "Cortex-A715", "0xd4e": "Cortex-X3",
+}  # fmt: skip
 _STATUS = {"1": "unknown", "2": "charging", "3": "discharging", "4": "not charging", "5": "full"}
 
 
@@ -75,7 +82,7 @@ def parse(text: str) -> dict[str, Any]:
         " ".join(part for part in (fact.get("dmi_vendor"), fact.get("dmi_product")) if part) or None,
     ]
     soc = " ".join(part for part in (fact.get("ro.soc.manufacturer"), fact.get("ro.soc.model") or fact.get("ro.board.platform")) if part)
-    socs = [soc or None, fact.get("compatible"), fact.get("hardware"), fact.get("cpu")]
+    socs = [soc or None, fact.get("compatible"), fact.get("hardware"), fact.get("cpu"), _parts(lists.get("part", []))]
     release = f"Android {fact.get('ro.build.version.release')} (API {fact.get('ro.build.version.sdk', '?')})" if android else fact.get("os")
     return {
         "model": next((n for n in names if n), None) or unavailable("the device does not tell its model"),
@@ -93,6 +100,12 @@ def parse(text: str) -> dict[str, Any]:
         "emulated": _emulated(fact),
         "measurable": _measurable(fact, android),
     }
+
+
+def _parts(lines: list[str]) -> str | None:
+    """Arm cores by name, as `4 x Cortex-A76`; the number where the name is not known."""
+    pairs = [line.split() for line in lines]
+    return " + ".join(f"{n} x {_ARM.get(part, f'Arm core {part}')}" for n, part in pairs) or None
 
 
 def _mhz(core: str) -> float | dict[str, Any]:
