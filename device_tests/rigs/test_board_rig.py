@@ -7,7 +7,7 @@ from pathlib import Path
 
 from device_tests.rigs.board import Board
 
-_BUSY = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+_BUSY = "i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done"
 
 
 def test_a_command_ends_with_its_own_exit_code(board: Board) -> None:
