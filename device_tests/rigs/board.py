@@ -66,14 +66,19 @@ class Board:
         return f"ssh:{USER}@127.0.0.1:{self.port}"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The environment in which plain ssh, scp and sftp know the board's key and have one of their own."""
-        return os.environ | {"PATH": f"{self._folder / 'bin'}:{os.environ['PATH']}"}
+    def variables(self) -> dict[str, str]:
+        """Environment variables with which edgedistill's ssh knows the board's key and has one of its own."""
+        return {"EDGEDISTILL_SSH_CONFIG": str(self.ssh_config)}
+
+    @property
+    def ssh_config(self) -> Path:
+        """The client's configuration (ssh -F) for the board at 127.0.0.1."""
+        return self._folder / "ssh_config"
 
     def ssh(self, script: str, *, user: str = "root", timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
         """Run a script through the link, as the harness does."""
-        command = ["ssh", "-p", str(self.port), f"{user}@127.0.0.1", script]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False)
+        command = ["ssh", "-F", str(self.ssh_config), "-p", str(self.port), f"{user}@127.0.0.1", script]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
     def control(self, script: str, *, timeout_s: float = 60) -> str:
         """Standard output of a script that the rig runs as root, whatever became of the link and of the processor's share."""
@@ -213,15 +218,10 @@ class Board:
         common = (
             f"  IdentityFile {self._image / 'id'}\n  IdentitiesOnly yes\n  BatchMode yes\n  StrictHostKeyChecking yes\n  LogLevel ERROR\n"
         )
-        (self._folder / "ssh_config").write_text(f"Host 127.0.0.1\n{common}  UserKnownHostsFile {self._folder / 'jobs_hosts'}\n")
+        self.ssh_config.write_text(f"Host 127.0.0.1\n{common}  UserKnownHostsFile {self._folder / 'jobs_hosts'}\n")
         # One connection for all that the rig does: each new one costs the emulated board a good part of a second.
         (self._folder / "control_config").write_text(
             f"Host control\n  HostName 127.0.0.1\n  Port {self._ports['control']}\n  User root\n  ConnectTimeout 5\n{common}"
             f"  UserKnownHostsFile {self._folder / 'control_hosts'}\n  ControlMaster auto\n  ControlPersist yes\n"
             f"  ControlPath {self._folder / 'master'}\n"
         )
-        (self._folder / "bin").mkdir()
-        for program in ("ssh", "scp", "sftp"):
-            wrapper = self._folder / "bin" / program
-            wrapper.write_text(f'#!/bin/sh\nexec {shutil.which(program)} -F {self._folder / "ssh_config"} "$@"\n')
-            wrapper.chmod(0o755)

@@ -57,9 +57,9 @@ class Phone:
         return f"adb:{self.serial}"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The environment in which adb, and so edgedistill, sees this phone and no other device."""
-        return self.server.environment
+    def variables(self) -> dict[str, str]:
+        """Environment variables with which adb, and so edgedistill, sees this phone and no other device."""
+        return self.server.variables
 
     def adb(self, *words: object, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
         """One call of adb for this phone."""

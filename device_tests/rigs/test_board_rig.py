@@ -19,8 +19,18 @@ def test_a_command_ends_with_its_own_exit_code(board: Board) -> None:
 def test_a_host_key_that_changed_is_refused(board: Board, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     (tmp_path / "hosts").write_text(f"[127.0.0.1]:{board.port} {(tmp_path / 'other.pub').read_text()}")
-    command = ["ssh", "-o", f"UserKnownHostsFile={tmp_path / 'hosts'}", "-p", str(board.port), "root@127.0.0.1", "true"]
-    done = subprocess.run(command, env=board.environment, capture_output=True, text=True, check=False)
+    command = [
+        "ssh",
+        "-F",
+        str(board.ssh_config),
+        "-o",
+        f"UserKnownHostsFile={tmp_path / 'hosts'}",
+        "-p",
+        str(board.port),
+        "root@127.0.0.1",
+        "true",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 255
     assert "Host key verification failed" in done.stderr
 
@@ -30,7 +40,7 @@ def test_files_go_there_and_back(board: Board, tmp_path: Path) -> None:
     sent.write_bytes(os.urandom(1_000_000))
     address = f"edge@127.0.0.1:{tmp_path.name}"
     for words in ([sent, address], [address, tmp_path / "back"]):
-        subprocess.run(["scp", "-q", "-P", str(board.port), *map(str, words)], env=board.environment, check=True)
+        subprocess.run(["scp", "-q", "-F", str(board.ssh_config), "-P", str(board.port), *map(str, words)], check=True)
     assert (tmp_path / "back").read_bytes() == sent.read_bytes()
 
 
