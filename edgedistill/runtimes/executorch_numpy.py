@@ -20,14 +20,14 @@ def versions() -> dict[str, str]:
 
 def prepare(threads: int) -> None:
     """Import the runtime and size its thread pool, which must happen before the first load."""
-    _call(_RESET, ctypes.c_bool, _call(_POOL, ctypes.c_void_p), ctypes.c_uint32(threads))
+    _call(_RESET, ctypes.c_bool, _pool(), ctypes.c_uint32(threads))
 
 
 def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
     from executorch_numpy_runtime import Runtime
 
-    if (size := _call(_COUNT, ctypes.c_size_t, _call(_POOL, ctypes.c_void_p))) != threads:
+    if (size := _call(_COUNT, ctypes.c_size_t, _pool())) != threads:
         raise ValueError(f"the thread pool has {size} threads and {threads} were asked for: call prepare({threads}) before load")
     method = Runtime.get().load_program(path).load_method("forward")
 
@@ -39,10 +39,18 @@ def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     return forward
 
 
+def _pool() -> ctypes.c_void_p:
+    if (address := _call(_POOL, ctypes.c_void_p)) is None:
+        raise ValueError(
+            "ExecuTorch has no thread pool here, since it cannot tell the processors from /proc/cpuinfo and /sys: are both mounted?"
+        )
+    return ctypes.c_void_p(address)
+
+
 def _call(symbol: str, result: Any, *arguments: Any) -> Any:
     from executorch_numpy_runtime import _core
 
     # The same file again gives the library that is loaded already.
     function = ctypes.CDLL(_core.__file__)[symbol]
     function.restype = result
-    return function(*(ctypes.c_void_p(value) if isinstance(value, int) else value for value in arguments))
+    return function(*arguments)

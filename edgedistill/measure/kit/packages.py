@@ -90,7 +90,9 @@ def download(wheels: Sequence[Wheel], folder: Path) -> list[Path]:
             raise UserError(
                 f"the wheels of the kit are fetched with pip, which {sys.executable} has not: run `{sys.executable} -m ensurepip`"
             )
-        raise UserError("pip could not fetch the wheels of the kit: " + " | ".join(done.stderr.strip().splitlines()[-3:]))
+        raise UserError(
+            "pip could not fetch the wheels of the kit: " + " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-3:])
+        )
     paths = [folder / wheel.file for wheel in wheels]
     for wheel, path in zip(wheels, paths, strict=True):
         if not path.is_file() or sha256_file(path) != wheel.sha256:

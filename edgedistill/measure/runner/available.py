@@ -1,0 +1,81 @@
+"""Which runtimes does this Python have? `python -m edgedistill.measure.runner.available` prints one JSON document.
+
+It also runs on a Python that is too old for the rest of the runner, so that the host can tell its version.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = {
+    "executorch": "executorch",
+    "executorch_numpy": "executorch-numpy-runtime",
+    "litert": "ai-edge-litert",
+    "tflite_runtime": "tflite-runtime",
+    "onnxruntime": "onnxruntime",
+}
+"""The package behind each adapter of `edgedistill.runtimes` that a device may have."""
+
+SERVES = {
+    ".pte": ("executorch", "executorch_numpy"),
+    ".tflite": ("litert", "tflite_runtime"),
+    ".onnx": ("onnxruntime",),
+    ".ort": ("onnxruntime",),
+}
+"""The adapters that run a file by its suffix, the one to prefer first."""
+
+_PREPARE = "import importlib, sys; importlib.import_module('edgedistill.runtimes.' + sys.argv[1]).prepare(1)"
+_TIMEOUT_S = 120
+
+
+def adapter_for(suffix: str, adapters: dict[str, str]) -> str | None:
+    """The name of the adapter that runs files with `suffix`, out of the document's `adapters`; None if there is none."""
+    return next((name for name in SERVES.get(suffix, ()) if name in adapters), None)
+
+
+def look() -> dict[str, object]:
+    """{"python", "abi", "numpy", "adapters": {name: version}, "unusable": {name: why}}.
+
+    A runtime counts only if a process of its own can import and prepare it: wheels for another processor crash when they are imported.
+    """
+    adapters, unusable = {}, {}
+    for name, package in PACKAGES.items():
+        found = _version(package)
+        if found is None:
+            continue
+        if (why := _failure(name)) is None:
+            adapters[name] = found
+        else:
+            unusable[name] = f"{package} {found}: {why}"
+    abi = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
+    return {"python": platform.python_version(), "abi": abi, "numpy": _version("numpy"), "adapters": adapters, "unusable": unusable}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _failure(name: str) -> str | None:
+    """Why the adapter `name` does not work here, or None."""
+    command = [sys.executable, "-c", _PREPARE, name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"its import had not finished after {_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return None
+    if done.returncode < 0:
+        return f"its import ended with signal {-done.returncode}"
+    return (done.stderr.strip().splitlines() or [f"its import ended with exit status {done.returncode}"])[-1]
+
+
+if __name__ == "__main__":
+    print(json.dumps(look()))
