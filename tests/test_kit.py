@@ -74,7 +74,7 @@ DEBS = {
         "usr/lib/python3.13/lib-dynload/_ssl.cpython-313.so": _elf(["libssl.so.3"]),
     },
     "libc6": {f"{LIBRARY}/{LOADER}": _elf(), f"{LIBRARY}/libc.so.6": _elf([LOADER]), f"{LIBRARY}/gconv/libc.so.6": b"another"},
-    "zlib1g": {f"{LIBRARY}/libz.so.1": _elf(["libc.so.6"]), f"{LIBRARY}/libunused.so.1": _elf()},
+    "zlib1g": {f"{LIBRARY}/libz.so.1": _elf(["libdeep.so.1"]), f"{LIBRARY}/libdeep.so.1": _elf(), f"{LIBRARY}/libunused.so.1": _elf()},
 }
 WHEEL = {
     "runtime/__init__.py": b"",
@@ -135,6 +135,7 @@ def test_a_kit_holds_what_is_loaded_and_nothing_more():
         "bin/python3.13",
         "lib/ld-linux-aarch64.so.1",
         "lib/libc.so.6",
+        "lib/libdeep.so.1",
         "lib/libz.so.1",
         "lib/python3.13/os.py",
         "lib/python3/dist-packages/runtime-1.0.dist-info/METADATA",
@@ -169,6 +170,7 @@ def test_the_archive_is_the_same_whenever_it_is_made(tmp_path):
     for name in ("a", "b"):
         assemble.write_archive(dict(reversed(tree.items())) if name == "b" else tree, {"x": 1}, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert (tmp_path / "a").read_bytes()[4:8] == bytes(4), "gzip's own time stamp"
     with tarfile.open(tmp_path / "a") as archive:
         members = {member.name: member for member in archive}
     assert {name for name, member in members.items() if member.mode == 0o755} >= {"python", "bin/python3.13", f"lib/{LOADER}"}
@@ -331,7 +333,7 @@ def test_a_kit_is_built_once_and_again_when_its_file_was_damaged(pip, tmp_path, 
     monkeypatch.setattr(lock, "read", lambda arch: pinned)
     first = kit.build("aarch64", cache=tmp_path / "cache", mirror=root.as_uri())
     assert first.manifest["runtimes"] == {"thing": "1.0"}
-    assert first.manifest["libraries"] == [LOADER, "libc.so.6", "libz.so.1"]
+    assert first.manifest["libraries"] == [LOADER, "libc.so.6", "libdeep.so.1", "libz.so.1"]
     assert [package["from"] for package in first.manifest["packages"]] == ["Debian"] * 4 + ["PyPI"]
     assert first.sha256 == _sha256(first.path.read_bytes())
     with tarfile.open(first.path) as archive:
@@ -363,7 +365,7 @@ def test_the_start_file_runs_this_folders_python_and_no_other(tmp_path):
             capture_output=True,
             text=True,
             check=True,
-            env={"CDPATH": "/", "LD_PRELOAD": "", "PATH": "/bin"},
+            env={"CDPATH": str(tmp_path), "LD_PRELOAD": "", "PATH": "/bin"},
         )
         lines = done.stdout.splitlines()
         assert lines[lines.index("--argv0") + 1] == str(folder / "python")
