@@ -34,6 +34,12 @@ def series_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
     return _split(records)[0]
 
 
+def between(series: Mapping[str, Series], start_s: float, end_s: float) -> dict[str, Series]:
+    """Each series from `start_s` to `end_s`; those that have nothing there are left out."""
+    cut = {name: one.between(start_s, end_s) for name, one in series.items()}
+    return {name: one for name, one in cut.items() if len(one.values)}
+
+
 def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The `sensors` part of a measurement document: unit, source, n, first, last, min and max by name, or why a sensor is unavailable."""
     series, reasons = _split(records)
