@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgedistill.measure.energy import energy_of
 from edgedistill.measure.records import Execution, Record
 from edgedistill.measure.series import sensor_figures, series_of
 from edgedistill.measure.statistics import unavailable
@@ -47,6 +48,7 @@ def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Executi
         "steady": done.steady,
         "peak_rss_mb": done.peak_rss_mb,
         "peak_rss_source": done.peak_rss_source,
+        "energy": energy_of(records),
         **sensed(records),
     }
 

@@ -2,6 +2,7 @@
 
 import atexit
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,8 @@ from edgedistill.measure.devices import transfer
 from edgedistill.measure.devices.base import Reply
 from edgedistill.measure.devices.commands import call, proven, unwrap
 
+CONFIG = "EDGEDISTILL_SSH_CONFIG"
+"""Environment variable with another configuration file for the client (its -F)."""
 _TRANSFER_S = 1800.0
 _MEANINGS = {
     "Host key verification failed": "its host key is unknown or has changed; connect once with `ssh`, compare the key, and accept it",
@@ -85,8 +88,9 @@ class SshDevice:
         return unwrap(reply, word, f"{self.spec}: the link dropped, or could not be made")
 
     def _command(self, *options: str) -> list[str]:
+        given = ["-F", os.environ[CONFIG]] if CONFIG in os.environ else []
         # A question for a password would wait for ever; a dead link is noticed after 15 s; one connection serves all commands.
-        given = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+        given += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
         given += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}", "-T"]
         given += ["-p", self._port] if self._port else []
         given += ["-l", self._user] if self._user else []
