@@ -1,5 +1,6 @@
 """Run the runner on a phone or board: started detached, followed, collected, and gone when it is over."""
 
+import json
 import shlex
 import time
 from collections.abc import Callable
@@ -7,16 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from edgedistill import progress
 from edgedistill.errors import DeviceFailed
-from edgedistill.files import write_json
+from edgedistill.files import canonical_hash, sha256_file, write_json
 from edgedistill.measure.job import described, new_job, placed
 from edgedistill.measure.local import Reduced, Seen, explained, signal_name
 from edgedistill.measure.locks import BEAT
 from edgedistill.measure.records import Execution, Record, parse, read_lines, to_execution
-from edgedistill.measure.session import ALIVE, Session, end_job
+from edgedistill.measure.session import ALIVE, CLEAN_JOB, Session, end_job, end_others
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
 _STARTED_S = 20
+# What takes so long that a new session goes on with it, where its own was killed.
+_LONG = ("stress",)
 
 # The group's leader stays, to write down how the runner ended. A folder that is gone by then belongs to a job that was called off.
 _START = """
@@ -64,26 +68,32 @@ def run(
     Raises DeviceFailed as `local.run` does, and LinkLost when the device stays away.
     """
     device, kept, fetched = session.device, bytearray(), dict[Path, str]()
-    folder = f"{device.root}/jobs/{job['nonce'][:16]}"
-    text = ""
+    folder, nonce, text = f"{device.root}/jobs/{job['nonce'][:16]}", job["nonce"], ""
+    if job["task"] in _LONG:
+        folder = f"{device.root}/jobs/{_key(job)[:16]}"
 
     def later(path: Path) -> str:
         return fetched.setdefault(path, f"{folder}/{len(fetched)}{path.suffix}")
 
     try:
+        session.patiently(lambda: end_others(device, folder))
         there = placed(job, session.send, later)
-        with TemporaryDirectory() as scratch:
-            written = Path(scratch, "job.json")
-            write_json(written, there)
-            session.patiently(lambda: device.push(written, f"{folder}/job.json"))
-        session.patiently(lambda: _start(session, folder))
+        if job["task"] in _LONG and (found_nonce := session.patiently(lambda: _unfinished(session, folder))) is not None:
+            progress.log(f"{device.spec}: going on with what an earlier session had started there")
+            nonce = found_nonce
+        else:
+            with TemporaryDirectory() as scratch:
+                written = Path(scratch, "job.json")
+                write_json(written, there)
+                session.patiently(lambda: device.push(written, f"{folder}/job.json"))
+            session.patiently(lambda: _start(session, folder))
         try:
             code = _follow(session, folder, kept, timeout_s, records, seen)
         finally:
             text = _log(session, folder)
         if code >= 128:
             raise DeviceFailed(f"the runner was killed by {signal_name(code - 128)}{_full(session, folder)}")
-        found = parse(bytes(kept), job["nonce"])
+        found = parse(bytes(kept), nonce)
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         for path, source in fetched.items():
@@ -96,6 +106,24 @@ def run(
         with open(log, "a") as handle:
             handle.write(f"{device.spec}: {described(job)}\n{text}")
         end_job(device, folder)
+
+
+def _key(job: dict[str, Any]) -> str:
+    """What makes a job the same job in another session: all but its nonce, with its files by their content."""
+    same = placed({key: value for key, value in job.items() if key != "nonce"}, sha256_file, lambda path: path.name)
+    return canonical_hash(same)
+
+
+def _unfinished(session: Session, folder: str) -> str | None:
+    """The nonce of the job in `folder`, if it was started, and runs or has ended since; what is there otherwise is removed."""
+    quoted = shlex.quote(folder)
+    reply = session.device.sh(
+        f"{CLEAN_JOB}\nif [ -f {quoted}/code ] || alive {quoted}; then cat {quoted}/job.json; else clean {quoted}; fi"
+    )
+    try:
+        return str(json.loads(reply.out)["nonce"])
+    except (ValueError, KeyError):
+        return None
 
 
 def _log(session: Session, folder: str) -> str:

@@ -103,15 +103,13 @@ def opened(device: Device, python: Callable[[], str], *, reconnect_s: float = RE
     Raises UserError when another session has the device, DeviceFailed when it can't be reached or prepared.
     """
     with locked(device):
-        _clean_up(device)
+        _drop_oldest(device)
         command = patiently(device, reconnect_s, python)
         yield Session(device, command, patiently(device, reconnect_s, lambda: _install_runner(device)), reconnect_s)
 
 
-def _clean_up(device: Device) -> None:
-    """End what a session that was killed left running, change its settings back, and drop the oldest files."""
-    jobs = f"{shlex.quote(device.root)}/jobs"
-    device.sh(f'{CLEAN_JOB}\nfor job in {jobs}/*/; do [ -d "$job" ] && clean "${{job%/}}"; done; true')
+def _drop_oldest(device: Device) -> None:
+    """Remove the files that were used longest ago, as far as all of them take more than what is kept."""
     listing = device.sh(
         f"ls -t {shlex.quote(device.root)}/files 2>/dev/null | while read -r f; do wc -c {shlex.quote(device.root)}/files/$f; done"
     )
@@ -121,6 +119,12 @@ def _clean_up(device: Device) -> None:
         kept += int(size) if size.isdigit() else 0
         if kept > _KEPT_BYTES:
             device.sh(f"rm -f {shlex.quote(name)}")
+
+
+def end_others(device: Device, folder: str) -> None:
+    """End what sessions that were killed left running, all but the job in `folder`, and change back what it had changed."""
+    each = f'for job in {shlex.quote(device.root)}/jobs/*/; do job=${{job%/}}; [ ! -d "$job" ] || [ "$job" = {shlex.quote(folder)} ]'
+    device.sh(f'{CLEAN_JOB}\n{each} || clean "$job"; done')
 
 
 def end_job(device: Device, folder: str) -> None:
