@@ -155,7 +155,7 @@ class Board:
         self.boot()
 
     def reset(self) -> None:
-        """As new, but for files outside of home and temporary folders: cable in, sensors at rest, all of the processor, an empty disk."""
+        """As new: cable in, sensors at rest, no process and no file of an earlier test in home or temporary folders. Kits stay."""
         if self._qemu is None or self._qemu.poll() is not None:
             self.boot()
         self.link.cut()
@@ -165,7 +165,10 @@ class Board:
         self.cpu_quota(None)
         # Sessions and jobs of an earlier test; the listening server is the oldest process of the group.
         self.control("for p in $(tail -n +2 /sys/fs/cgroup/jobs/cgroup.procs); do kill -9 $p 2>/dev/null || true; done")
-        self.control(f"rm -rf /ballast /root/* /root/.[a-rt-z]* /home/{USER}/* /var/tmp/* /tmp/*; date -s @{time.time():.0f} >/dev/null")
+        self.control(
+            rf"rm -f /ballast; find /root /home/{USER} /var/tmp /tmp \( -name .ssh -o -name kits \) -prune -o ! -type d -exec rm -f {{}} +; "
+            f"date -s @{time.time():.0f} >/dev/null"
+        )
 
     def start_phone(self) -> tuple[AdbServer, str]:
         """Start a 64-bit ARM phone on the board; returns the adb server that has it, and its serial."""

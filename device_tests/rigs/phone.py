@@ -115,14 +115,15 @@ class Phone:
         self.server.connect(self.serial)
 
     def reset(self) -> None:
-        """As new: cable in, sensors at rest, an empty disk, no process of an earlier test."""
+        """As new: cable in, sensors at rest, no process and no file of an earlier test. Kits stay: they take long to install."""
         self.server.adb("disconnect", self.serial)
         self.kill()
         self.state.reset()
         self.fill_disk(-1)
-        for folder in ("/data/local/tmp", "/data/settings"):
-            for left in self.path(folder).iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for folder in ("/data/settings", "/data/local/tmp/edgedistill", "/data/local/tmp"):
+            for left in self.path(folder).glob("*"):
+                if left.name not in ("edgedistill", "kits"):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
         self.link.throttle(None)
         self.restart()
 
