@@ -28,6 +28,19 @@ def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], record
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
     drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken; it lasts least_s at least.
     """
+    timed = timer(forward, inputs)
+    # As in the standard library's timeit: a collection of Python's garbage is no part of an inference.
+    gc.collect()
+    gc.disable()
+    try:
+        recorder.write("warmup", **warm_up(timed, settings["warmup_s"], settings["relative_width"]))
+        _sample(timed, settings, recorder)
+    finally:
+        gc.enable()
+
+
+def timer(forward: Forward, inputs: np.ndarray) -> Callable[[], int]:
+    """A function that runs the next of `inputs` [N, ...], batch 1, and returns how many ns it took."""
     order = itertools.cycle(range(len(inputs)))
 
     def timed() -> int:
@@ -38,18 +51,11 @@ def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], record
         forward(image)
         return perf_counter_ns() - started
 
-    # As in the standard library's timeit: a collection of Python's garbage is no part of an inference.
-    gc.collect()
-    gc.disable()
-    try:
-        _warm_up(timed, settings["warmup_s"], settings["relative_width"], recorder)
-        _sample(timed, settings, recorder)
-    finally:
-        gc.enable()
+    return timed
 
 
-def _warm_up(timed: Callable[[], int], bound_s: float, tolerance: float, recorder: Recorder) -> None:
-    """Run until the medians of windows are steady, or `bound_s` has passed; the durations are not kept."""
+def warm_up(timed: Callable[[], int], bound_s: float, tolerance: float) -> dict[str, Any]:
+    """Run until the medians of windows are steady, or `bound_s` has passed; the fields of `warmup`, without the durations."""
     started, bound_ns = perf_counter_ns(), int(bound_s * 1e9)
     medians: list[float] = []
     iterations, steady = 0, False
@@ -61,7 +67,7 @@ def _warm_up(timed: Callable[[], int], bound_s: float, tolerance: float, recorde
         iterations += len(window)
         medians.append(median(window))
         steady = is_steady(medians, tolerance)
-    recorder.write("warmup", iterations=iterations, windows=len(medians), steady=steady, ns=perf_counter_ns() - started)
+    return {"iterations": iterations, "windows": len(medians), "steady": steady, "ns": perf_counter_ns() - started}
 
 
 def _window_is_full(count: int, elapsed_ns: int, bound_ns: int) -> bool:

@@ -1,0 +1,152 @@
+"""A and B compared: in round after round each gets a new process, and the two take turns in blocks of some tens of milliseconds."""
+
+import importlib
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from edgedistill.measure.runner import facts
+from edgedistill.measure.runner.ratio import bootstrap_interval, log_ratios
+from edgedistill.measure.runner.records import Recorder
+
+_GRACE_S = 5.0
+
+
+def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
+    """Compare the job's `a` and `b`, each {adapter, artifact, inputs}, as its `compare` says, and write the records of it.
+
+    compare: block_s, and pairs of a block of each side in a round; warmup_s bounds the warm-up of each process; relative_width is the
+    half-width of the ratio's 95% interval at which it stops, and the drift that a warm-up tolerates; max_s bounds the time, except that
+    min_rounds are always done; seed decides which side goes first. `latest` values of sensors are not needed for it.
+    Raises RuntimeError, naming the side and its last words, when a process of it died.
+    """
+    settings, started = job["compare"], time.monotonic()
+    versions: dict[str, str] = {}
+    for name in ("a", "b"):
+        versions |= importlib.import_module(job[name]["adapter"]).versions()
+    recorder.write("start", nonce=job["nonce"], versions=versions, facts=facts.machine())
+    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
+    choose, blocks = random.Random(settings["seed"]), list[dict[str, Any]]()
+    rounds, stopped = 0, ""
+    while not stopped:
+        blocks += _round(job, rounds, choose, recorder)
+        rounds += 1
+        if rounds < settings["min_rounds"]:
+            continue
+        interval = bootstrap_interval(log_ratios(blocks), settings["seed"])
+        if interval and math.expm1((interval[1] - interval[0]) / 2) <= settings["relative_width"]:
+            stopped = "narrow"
+        elif time.monotonic() - started >= settings["max_s"]:
+            stopped = "time"
+    recorder.write("compared", rounds=rounds, stopped=stopped, seed=settings["seed"])
+
+
+def _round(job: dict[str, Any], number: int, choose: random.Random, recorder: Recorder) -> list[dict[str, Any]]:
+    """Start both sides, warm them up, and let them take turns; returns the fields of the `block` records."""
+    settings, order, blocks = job["compare"], ["a", "b"], list[dict[str, Any]]()
+    choose.shuffle(order)
+    with _side(job, order[0]) as one, _side(job, order[1]) as other:
+        sides = (one, other)
+        # Both have imported their runtimes before either loads or is timed.
+        for side in sides:
+            side.answer()
+        for side in sides:
+            found = side.ask(do="load")
+            first = found.pop("first_inference_ns")
+            recorder.write("load", kind="first", side=side.name, round=number, **found)
+            recorder.write("first_inference", side=side.name, round=number, ns=first)
+        for side in sides:
+            found = side.ask(do="warm_up", bound_s=settings["warmup_s"], tolerance=settings["relative_width"])
+            recorder.write("warmup", side=side.name, round=number, **found)
+        for pair in range(settings["pairs"]):
+            # A B, B A, A B: a drift over the round meets both alike.
+            for side in sides if pair % 2 == 0 else sides[::-1]:
+                block = {"side": side.name, "round": number, **side.ask(do="block", least_ns=round(settings["block_s"] * 1e9))}
+                recorder.write("block", **block)
+                blocks.append(block)
+    return blocks
+
+
+@contextmanager
+def _side(job: dict[str, Any], name: str) -> Iterator["_Side"]:
+    """The process of a side, which is gone when the block ends."""
+    side = _Side(name, job[name]["artifact"])
+    try:
+        side.send({**job[name], "threads": job["threads"]})
+        yield side
+    finally:
+        side.end()
+
+
+class _Side:
+    """A process of one side and the pipes to it; what it writes to stderr goes into the log, and its last line is kept."""
+
+    def __init__(self, name: str, artifact: str) -> None:
+        self.name, self._artifact, self._last_line = name, artifact, ""
+        pipe = subprocess.PIPE
+        # The modules that this process found must be found by its children, wherever it got them from.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        command = [sys.executable, "-m", "edgedistill.measure.runner.side"]
+        self._process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._log = threading.Thread(target=self._follow_log, daemon=True)
+        self._log.start()
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Give a command and wait for its answer."""
+        self.send(command)
+        return self.answer()
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        # One that is dead can't be told, and that it does not answer says so.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """The answer to what was sent last. Raises RuntimeError when there is none."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line.endswith(b"\n"):
+            return dict(json.loads(line))
+        code = self._process.wait()
+        self._log.join(_GRACE_S)
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
+        raise RuntimeError(f"side {self.name} ({self._artifact}) {how}: {self._last_line or 'it wrote nothing'}")
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.join(_GRACE_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _follow_log(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                self._last_line = text[-300:] or self._last_line
+                print(f"side {self.name}: {text}", file=sys.stderr, flush=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
