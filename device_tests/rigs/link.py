@@ -26,6 +26,11 @@ class Link:
         self._listener: socket.socket | None = None
         self.restore()
 
+    @property
+    def up(self) -> bool:
+        """Whether the cable is in."""
+        return self._listener is not None
+
     def restore(self) -> None:
         """Plug the cable in: new connections work, and those that hang go on."""
         self._limit = None

@@ -69,7 +69,7 @@ def test_a_sensor_without_permission_has_its_reason(phone, bench):
 def test_a_link_that_drops_while_files_are_sent(phone, bench, after_bytes):
     phone.link.cut_after(after_bytes)
     command = bench()
-    until(lambda: phone.link.carried >= after_bytes)
+    until(lambda: not phone.link.up)
     time.sleep(1)
     phone.link.restore()
     whole(command)

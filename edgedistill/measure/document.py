@@ -16,7 +16,7 @@ _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
 
 def base(kind: str, facts: Mapping[str, Any], artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
+    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256; more: as it is."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device = {key: facts.get(key) for key in _DEVICE}
     return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}
@@ -30,15 +30,11 @@ def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
 
 def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record]) -> dict[str, Any]:
     """`begun` (of `base`) with the figures of a complete run; a rig or an emulator is `emulated`, with the reason."""
-    series = series_of(records)
     bounds = (done.intervals_ms or {}).get("p50")
     width = (bounds[1] - bounds[0]) / 2 / done.latency_ms["p50"] if isinstance(bounds, list) and done.latency_ms else None
-    asked = begun["protocol"]["relative_width"]
-    validity, reasons = judge(emulated, records, series, steady=done.steady, width=width, asked_width=asked)
     return {
         **begun,
-        "validity": validity,
-        "reasons": reasons,
+        **judged(emulated, records, steady=done.steady, widths=(width, begun["protocol"]["relative_width"])),
         "versions": done.versions,
         "facts": done.facts,
         "load_ms": done.load_ms,
@@ -51,6 +47,12 @@ def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Executi
         "energy": energy_of(records),
         **sensed(records),
     }
+
+
+def judged(emulated: str | None, records: Sequence[Record], **more: Any) -> dict[str, Any]:
+    """The `validity` and `reasons` of a document; more: what `validity.judge` takes."""
+    validity, reasons = judge(emulated, records, series_of(records), **more)
+    return {"validity": validity, "reasons": reasons}
 
 
 def sensed(records: Sequence[Record]) -> dict[str, Any]:

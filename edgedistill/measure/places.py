@@ -47,6 +47,10 @@ class Place:
     adapters: dict[str, str]
     build: str
 
+    def told(self, form: str) -> dict[str, Any]:
+        """What a document says about what ran a file: the adapter, null where there is none, and the build."""
+        return {"adapter": self.adapters.get(form), "build": self.build}
+
     def adapter(self, form: str) -> str:
         """The module that runs files of a format. Raises DeviceFailed where nothing does."""
         if form not in self.adapters:

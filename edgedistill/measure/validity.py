@@ -17,12 +17,13 @@ _SEVERE_FROM = 2
 
 
 def judge(
-    emulated: str | None, records: Sequence[Mapping[str, Any]], series: Mapping[str, Series], *, steady: bool | None, width: float | None,
-    asked_width: float,
+    emulated: str | None, records: Sequence[Mapping[str, Any]], series: Mapping[str, Series], *, steady: bool | None = None,
+    widths: tuple[float | None, float] | None = None,
 ) -> tuple[str, list[str]]:  # fmt: skip
     """The validity and its reasons.
 
-    emulated: why the device is none, or None. width: half-width of the median's interval as a share of the median, None where it has none.
+    emulated: why the device is none, or None. widths: half-width of the median's interval as a share of the median, None where it has none,
+    and the one that was asked for.
     """
     found: list[tuple[str, str]] = []
     if emulated:
@@ -34,10 +35,10 @@ def judge(
     found += [("throttled", why) for why in throttling(series)]
     if steady is False:
         found.append(("noisy", "not steady: the latency still drifted when the warm-up was over"))
-    if width is None:
+    if widths is not None and widths[0] is None:
         found.append(("noisy", "too few samples for an interval of the median"))
-    elif width > asked_width:
-        found.append(("noisy", f"wide: the median is known to {100 * width:.1f}%, and {100 * asked_width:.1f}% were asked for"))
+    elif widths is not None and widths[0] is not None and widths[0] > widths[1]:
+        found.append(("noisy", f"wide: the median is known to {100 * widths[0]:.1f}%, and {100 * widths[1]:.1f}% were asked for"))
     for name in ("battery.charging", "battery.usb"):
         if name in series and series[name].values.max() > 0:
             found.append(("noisy", "charging: the battery is charged, which warms the device" if "charging" in name else "powered: by USB"))

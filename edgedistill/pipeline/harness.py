@@ -38,6 +38,13 @@ class Protocol:
     python: str | None = None
     mirror: str | None = None
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The conditions of its jobs."""
+        from edgedistill.measure import presets
+
+        return presets.conditions(self.preset, cool_to=self.cool_to, cores=self.cores, governor=self.governor)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -97,15 +104,15 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
 
 
 @contextmanager
-def of_file(path: Path) -> Iterator[list[Subject]]:
-    """One model file, with random images; expected outputs are those of this machine's runtime."""
+def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
+    """One model file, with random images; expected outputs are those of this machine's runtime, if it shall `run` it."""
     from edgedistill.pipeline.foreign import precision_of
 
     facts, kind, shape = benchfile.facts_of(path)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs = Path(folder, "inputs.npy")
         benchfile.write_random_images(inputs, kind, [_IMAGES, *shape[1:]])
-        expected = benchfile.outputs_here(path, facts["format"], inputs, log_path("local"))
+        expected = benchfile.outputs_here(path, facts["format"], inputs, log_path("local")) if run else None
         yield [Subject(path, path.name, facts["format"], precision_of(facts), facts["bytes"], facts["sha256"], inputs, expected, None)]
 
 
@@ -133,11 +140,9 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
 
     spec = where.facts["spec"]
     asked = {"preset": protocol.preset, **presets.PRESETS[protocol.preset]}
-    more = {"threads": protocol.threads, "build": where.build, "protocol": asked}
-    begun = document.base("bench", where.facts, subject.artifact, **more)
+    begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), threads=protocol.threads, protocol=asked)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = Path(folder, "outputs.npy")
-        held = presets.conditions(protocol.preset, cool_to=protocol.cool_to, cores=protocol.cores, governor=protocol.governor)
         try:
             job = new_job(
                 "run", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, outputs=outputs,
@@ -145,7 +150,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             )  # fmt: skip
             kept = records_path(spec, job)
             found, done = where.run(
-                job | {"conditions": held}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
+                job | {"conditions": protocol.conditions}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
                 reduce=lambda records: (records, to_execution(records, outputs)),
             )  # fmt: skip
         except DeviceFailed as error:

@@ -1,6 +1,5 @@
 """A and B compared: in round after round each gets a new process, and the two take turns in blocks of some tens of milliseconds."""
 
-import importlib
 import json
 import math
 import os
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.ratio import bootstrap_interval, log_ratios
 from edgedistill.measure.runner.records import Recorder
 
@@ -30,11 +28,6 @@ def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
     Raises RuntimeError, naming the side and its last words, when a process of it died.
     """
     settings, started = job["compare"], time.monotonic()
-    versions: dict[str, str] = {}
-    for name in ("a", "b"):
-        versions |= importlib.import_module(job[name]["adapter"]).versions()
-    recorder.write("start", nonce=job["nonce"], versions=versions, facts=facts.machine())
-    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
     choose, blocks = random.Random(settings["seed"]), list[dict[str, Any]]()
     rounds, stopped = 0, ""
     while not stopped:

@@ -1,0 +1,65 @@
+"""Two files compared on a device, in turns."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import UserError
+from edgedistill.pipeline import harness
+from edgedistill.pipeline.harness import Protocol, Subject
+
+if TYPE_CHECKING:
+    from edgedistill.measure.places import Place
+
+# Rounds are new processes: on a board that takes seconds for each, and fewer than eight rounds give a wide interval.
+_COMPARE: dict[str, dict[str, Any]] = {
+    "quick": {"block_s": 0.05, "pairs": 4, "warmup_s": 0.3, "relative_width": 0.02, "max_s": 60.0, "min_rounds": 6},
+    "standard": {"block_s": 0.05, "pairs": 6, "warmup_s": 1.0, "relative_width": 0.005, "max_s": 300.0, "min_rounds": 10},
+}
+_TIMEOUT_S = 3600.0
+
+
+def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
+    """Compare the model files `a` and `b` on the device `spec`: how many times as long B takes as A, with its interval and a verdict.
+
+    An int8 file is compared with the fp32 twin that lies beside it, too. Raises UserError when the files take other inputs than each other.
+    """
+    from edgedistill.measure.places import place
+
+    if protocol.preset not in _COMPARE:
+        raise UserError(f"found preset '{protocol.preset}', expected {' or '.join(_COMPARE)}: a comparison stops by the ratio's interval")
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(harness.of_file(path, run=False)) for path in (a, b))
+        where = stack.enter_context(place(spec, python=protocol.python, mirror=protocol.mirror))
+        found, twins = _duel(where, one[0], other[0], protocol), []
+        for (subject,) in (one, other):
+            twin = subject.path.with_name(subject.path.name.replace("int8", "fp32"))
+            if subject.precision == "int8" and twin.exists() and twin not in (subject.path, a, b):
+                plain = stack.enter_context(harness.of_file(twin, run=False))[0]
+                twins.append(_duel(where, plain, subject, protocol))
+    return found | {"status": "ok", "twins": twins}
+
+
+def _duel(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
+    from edgedistill.measure import comparison, document
+    from edgedistill.measure.job import new_job
+
+    spec = where.facts["spec"]
+    sides = {name: {"adapter": where.adapter(one.format), "artifact": one.path, "inputs": one.inputs} for name, one in (("a", a), ("b", b))}
+    job = new_job("compare", threads=protocol.threads, compare=_COMPARE[protocol.preset] | {"seed": 0}, **sides)
+    kept = harness.records_path(spec, job)
+    records = where.run(
+        job | {"conditions": protocol.conditions},
+        log=harness.log_path(spec),
+        timeout_s=_TIMEOUT_S,
+        records=kept,
+        reduce=lambda found: found,
+    )
+    asked = {"preset": protocol.preset, **_COMPARE[protocol.preset]}
+    begun = document.base("compare", where.facts, b.artifact, **where.told(b.format), threads=protocol.threads, protocol=asked)
+    judged = document.judged(where.facts["emulated"], records)
+    told = comparison.compare(records)
+    sides_told = {name: told[name] | {"artifact": one.artifact} for name, one in (("a", a), ("b", b))}
+    return harness.stored(begun | judged | told | sides_told | document.sensed(records), kept, None)

@@ -1,0 +1,54 @@
+"""A device under load for minutes: what it keeps up, when it throttles, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.measure.local import Seen
+from edgedistill.pipeline import harness
+from edgedistill.pipeline.harness import Protocol, Subject
+
+_SPARE_S = 900.0
+
+
+@dataclass(frozen=True)
+class Stress:
+    """The load, as `runner.load` takes it."""
+
+    seconds: float
+    mode: str = "continuous"
+    rate_hz: float | None = None
+    burst_s: float | None = None
+    pause_s: float | None = None
+    instances: int = 1
+    limit_c: float | None = None
+    least_battery: float | None = None
+
+
+def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, seen: Seen | None = None) -> dict[str, Any]:
+    """Put a file under `load` on the device `spec`, and return the document, which is stored.
+
+    seen: called with new records while it runs. Raises UserError for a device that is in use or none, DeviceFailed when the run failed.
+    """
+    from dataclasses import asdict
+
+    from edgedistill.measure import document
+    from edgedistill.measure.job import new_job
+    from edgedistill.measure.places import place
+    from edgedistill.measure.stress import stress_figures
+
+    with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
+        job = new_job(
+            "stress", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, threads=protocol.threads,
+            stress=asdict(load), conditions=protocol.conditions,
+        )  # fmt: skip
+        kept = harness.records_path(spec, job)
+        records = where.run(
+            job, log=harness.log_path(spec), timeout_s=load.seconds + _SPARE_S, records=kept, seen=seen, reduce=lambda found: found
+        )
+    asked = {"preset": protocol.preset, **asdict(load)}
+    begun = document.base("stress", where.facts, subject.artifact, **where.told(subject.format), threads=protocol.threads, protocol=asked)
+    told = {"stress": stress_figures(records), **document.sensed(records)}
+    return harness.stored(begun | document.judged(where.facts["emulated"], records) | told, kept, None)
