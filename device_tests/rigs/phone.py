@@ -114,15 +114,18 @@ class Phone:
         self.link.restore()
         self.server.connect(self.serial)
 
-    def reset(self) -> None:
-        """As new: cable in, sensors at rest, no process and no file of an earlier test. Kits stay: they take long to install."""
+    def reset(self, *, kits: bool = True) -> None:
+        """As new: cable in, sensors at rest, no process and no file of an earlier test.
+
+        kits: whether those that are installed stay, which saves their time.
+        """
         self.server.adb("disconnect", self.serial)
         self.kill()
         self.state.reset()
         self.fill_disk(-1)
         for folder in ("/data/settings", "/data/local/tmp/edgedistill", "/data/local/tmp"):
             for left in self.path(folder).glob("*"):
-                if left.name not in ("edgedistill", "kits"):
+                if left.name not in (("edgedistill", "kits") if kits else ()):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
         self.link.throttle(None)
         self.restart()

@@ -67,6 +67,7 @@ def test_a_sensor_without_permission_has_its_reason(phone, bench):
 
 @pytest.mark.parametrize("after_bytes", [3_000_000, 60_000_000], ids=["early", "late"])
 def test_a_link_that_drops_while_files_are_sent(phone, bench, after_bytes):
+    phone.reset(kits=False)
     phone.link.cut_after(after_bytes)
     command = bench()
     until(lambda: not phone.link.up)
@@ -122,6 +123,7 @@ def test_a_runner_that_is_killed(phone, bench):
 
 
 def test_a_disk_that_is_full_before(phone, bench):
+    phone.reset(kits=False)
     phone.fill_disk(20_000_000)
     command = bench()
     assert command.wait() == 4
@@ -212,6 +214,8 @@ def test_a_session_that_was_killed_is_cleaned_up_by_the_next(phone, bench):
 
 @pytest.mark.parametrize("number", range(10))
 def test_ctrl_c_at_any_moment(phone, bench, number):
+    # The first half of them may come while the kit is sent and unpacked.
+    phone.reset(kits=number >= 5)
     phone.state.governor(writable=True)
     command = bench("--governor", "performance", preset="standard")
     moment = random.Random(number).uniform(0.3, 14)
