@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from edgedistill.cli.compare import rows, show
 from edgedistill.errors import UserError
 from edgedistill.measure.comparison import compare, verdict
 from edgedistill.measure.regression import regression
@@ -138,6 +139,22 @@ def test_a_resample_has_the_centre_of_the_values_drawn():
 @pytest.mark.parametrize("probability", [0.95, 0.975, 0.995])
 def test_students_t(probability, degrees):
     assert student_t(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-3)
+
+
+def test_both_sides_are_shown_with_their_twins(capsys):
+    document = compare(records(np.random.default_rng(0), ratio=1.1))
+    for side in ("a", "b"):
+        document[side]["artifact"] = {"name": f"{side}[int8].pte", "precision": "int8"}
+    twin = {"artifact": {"name": "a-fp32.pte", "precision": "fp32"}, "latency_ms": {"p50": 2.0}, "intervals_ms": {}, "load_ms": {"cold": 4}}
+    document |= {"device": {"spec": "local"}, "validity": "noisy", "reasons": ["it was busy"], "twins": {"a": twin, "b": None}}
+    found = rows(document)
+    assert [row[0] for row in found] == ["A", "A's fp32 twin", "B"]
+    assert found[1][1:] == ["a-fp32.pte", "fp32", "2.000", "-", "-", "4.0", ""]
+    assert found[2][-1].startswith("1.1")
+    show(document | {"stopped": "time"})
+    printed = capsys.readouterr().out
+    for text in ("a[int8].pte", "B is worse", "The time was up", "noisy: it was busy"):
+        assert text in printed
 
 
 def measured(p50=1.0, half=0.005, **changes):

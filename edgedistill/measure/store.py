@@ -1,0 +1,209 @@
+"""The measurements of a project: one SQLite file that several processes may write to, with the document and the raw records of each."""
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgedistill.errors import UserError
+
+PATH = Path(".edgedistill", "measurements.db")
+FILTERS = ("device", "file", "kind", "name", "validity")
+_WAIT_S = 30.0
+_MIGRATIONS = (
+    # 1
+    (
+        """CREATE TABLE measurements (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, created TEXT NOT NULL, kind TEXT NOT NULL, device TEXT NOT NULL, file TEXT NOT NULL,
+            validity TEXT NOT NULL, name TEXT, document TEXT NOT NULL
+        ) STRICT""",
+        """CREATE TABLE raw (
+            measurement INTEGER PRIMARY KEY REFERENCES measurements (id) ON DELETE CASCADE, records BLOB NOT NULL
+        ) STRICT""",
+        "CREATE INDEX measurements_by_name ON measurements (name)",
+    ),
+)
+"""What brings a file from one version of its tables to the next; the version is in `PRAGMA user_version`. Only ever append here."""
+_CAUSES = {
+    "SQLITE_FULL": "the disk is full; free some space and measure again. What was stored before is whole",
+    "SQLITE_BUSY": f"another process has been writing to it for more than {_WAIT_S:.0f} s; wait for it to end",
+    "SQLITE_NOTADB": "it is no SQLite file; move it away, and a new one will be made",
+    "SQLITE_CORRUPT": "it is damaged; move it away, and a new one will be made (`sqlite3 FILE .recover` saves what can be read)",
+    "SQLITE_READONLY": "it can't be written to; check the permissions of it and of its folder",
+    "SQLITE_CANTOPEN": "it can't be opened; check the permissions of it and of its folder",
+}
+Document = dict[str, Any]
+Result = TypeVar("Result")
+
+
+@contextmanager
+def opened(path: Path = PATH) -> Iterator["Store"]:
+    """The store in the file `path`, which is made if it is not there.
+
+    Raises UserError, in the block too, when the file is none of ours, made by a newer version, or in use for too long, and when the disk
+    is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent} can't be made: {error.strerror}; measurements are stored there") from error
+    with _told(path), closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
+        # In this mode readers don't wait for a writer, and a writer that is killed leaves nothing half done.
+        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, path)
+        yield Store(connection)
+
+
+class Store:
+    """An open file of measurements. Nothing is ever changed or removed: a name that is given again stands for the newest."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def save(self, document: Mapping[str, Any], records: bytes, name: str | None = None) -> int:
+        """Store a measurement with its raw records (JSON lines), both or neither; returns its id.
+
+        name: what it is found by, as a baseline. Raises UserError for a name that could be an id.
+        """
+        if name is not None and (not name or name.isdigit()):
+            raise UserError(f"found the name '{name}' for a measurement, expected one with a letter: numbers alone are ids")
+        row = (
+            document["created"],
+            document["kind"],
+            document["device"]["spec"],
+            _file(document),
+            document["validity"],
+            name,
+            json.dumps(document, allow_nan=False),
+        )
+        with _transaction(self._connection):
+            columns = "created, kind, device, file, validity, name, document"
+            found = self._connection.execute(f"INSERT INTO measurements ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+            self._connection.execute("INSERT INTO raw VALUES (?, ?)", (found, zlib.compress(records)))
+        return int(found or 0)
+
+    def documents(self, **filters: str | None) -> list[Document]:
+        """The documents that match all `filters` (device, file, kind, name, validity; None matches all), oldest first.
+
+        Each has its `id` and `name`. The name `main` stands for what lies below it too, as `main/local/student-int8.pte`.
+        """
+        where, values = ["TRUE"], list[str]()
+        for key, value in filters.items():
+            if key not in FILTERS:
+                raise ValueError(f"found the filter {key}, expected one of {', '.join(FILTERS)}")
+            if value is not None:
+                below = " OR substr(name, 1, length(?) + 1) = ? || '/'" if key == "name" else ""
+                where.append(f"({key} = ?{below})")
+                values += [value] * (3 if below else 1)
+        return self._read(" AND ".join(where), values)
+
+    def get(self, which: int | str) -> Document:
+        """The document with an id, or the newest with exactly this name. Raises UserError when there is none."""
+        by_id = isinstance(which, int) or which.isdigit()
+        found = self._read("id = ?" if by_id else "name = ?", [int(which) if by_id else which])
+        if not found:
+            names = [row[0] for row in self._connection.execute("SELECT DISTINCT name FROM measurements WHERE name IS NOT NULL")]
+            raise UserError(f"there is no measurement '{which}'; names are: {', '.join(sorted(names)) or 'none'}. List all with `results`")
+        return found[-1]
+
+    def sessions(self, name: str) -> list[Document]:
+        """The newest measurement of a name and those before it under that name that measured the same bytes in the same way, oldest first.
+
+        Raises UserError when there is none.
+        """
+        newest = self.get(name)
+        return [document for document in self._read("name = ?", [name]) if _subject(document) == _subject(newest)]
+
+    def raw(self, which: int) -> bytes:
+        """The raw records of a measurement, as its runner wrote them. Raises UserError when there is none."""
+        row = self._connection.execute("SELECT records FROM raw WHERE measurement = ?", (which,)).fetchone()
+        if row is None:
+            raise UserError(f"there is no measurement {which}; list all with `results`")
+        return zlib.decompress(row[0])
+
+    def _read(self, where: str, values: list[Any]) -> list[Document]:
+        rows = self._connection.execute(f"SELECT id, name, document FROM measurements WHERE {where} ORDER BY id", values)
+        return [{"id": found, "name": name, **json.loads(document)} for found, name, document in rows]
+
+
+def _file(document: Mapping[str, Any]) -> str:
+    """The file that was measured; a comparison has two."""
+    sides = [document] if "artifact" in document else [document["a"], document["b"]]
+    return ", ".join(side["artifact"]["name"] for side in sides)
+
+
+def _subject(document: Document) -> list[Any]:
+    protocol = document.get("protocol") or {}
+    return [
+        (document.get("artifact") or {}).get("sha256"),
+        document["device"].get("model"),
+        document.get("build"),
+        document.get("adapter"),
+        document.get("threads"),
+        protocol.get("preset"),
+    ]
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection) == len(_MIGRATIONS):
+        return
+    with _transaction(connection):
+        # Read again: another process may have been first.
+        version = _version(connection)
+        if version > len(_MIGRATIONS):
+            raise UserError(
+                f"{path} has tables of version {version} and this edgedistill knows {len(_MIGRATIONS)}: it was made by a newer one; update"
+            )
+        for step in _MIGRATIONS[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or nothing; others that write wait until it ends."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have ended it already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _patiently(action: Callable[[], Result]) -> Result:
+    """Do `action`, again while the file is locked: SQLite does not wait by itself when the mode of a new file is changed."""
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell SQLite's errors as UserErrors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        cause = next((text for prefix, text in _CAUSES.items() if name.startswith(prefix)), None)
+        if cause is None:
+            raise
+        raise UserError(f"{path}: {error}: {cause}") from error
