@@ -141,19 +141,27 @@ def test_students_t(probability, degrees):
     assert student_t(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-3)
 
 
+def told(names, **more):
+    """A document as `compare` on a device gives it."""
+    document = compare(records(np.random.default_rng(0), ratio=1.1)) | {"device": {"spec": "local"}, "twins": [], "reasons": []}
+    for side, name in zip(("a", "b"), names, strict=True):
+        document[side]["artifact"] = {"name": name, "precision": name.split("-")[1]}
+    return document | {"validity": "noisy"} | more
+
+
 def test_both_sides_are_shown_with_their_twins(capsys):
-    document = compare(records(np.random.default_rng(0), ratio=1.1))
-    for side in ("a", "b"):
-        document[side]["artifact"] = {"name": f"{side}[int8].pte", "precision": "int8"}
-    twin = {"artifact": {"name": "a-fp32.pte", "precision": "fp32"}, "latency_ms": {"p50": 2.0}, "intervals_ms": {}, "load_ms": {"cold": 4}}
-    document |= {"device": {"spec": "local"}, "validity": "noisy", "reasons": ["it was busy"], "twins": {"a": twin, "b": None}}
+    twin = told(("[net]-fp32", "[net]-int8"))
+    document = told(("[net]-int8", "new-fp32"), twins=[twin], reasons=["it was busy"], stopped="time")
     found = rows(document)
-    assert [row[0] for row in found] == ["A", "A's fp32 twin", "B"]
-    assert found[1][1:] == ["a-fp32.pte", "fp32", "2.000", "-", "-", "4.0", ""]
+    assert [row[:3] for row in found] == [
+        ["A", "[net]-int8", "int8"],
+        ["fp32 twin", "[net]-fp32", "fp32"],
+        ["B", "new-fp32", "fp32"],
+    ]
     assert found[2][-1].startswith("1.1")
-    show(document | {"stopped": "time"})
+    show(document)
     printed = capsys.readouterr().out
-    for text in ("a[int8].pte", "B is worse", "The time was up", "noisy: it was busy"):
+    for text in ("[net]-fp32", "B is worse", "The time was up", "noisy: it was busy", "[net]-int8 takes 1.10"):
         assert text in printed
 
 

@@ -113,9 +113,8 @@ def test_a_name_stands_for_its_newest_and_the_sessions_that_are_alike(path):
 
 def test_a_comparison_is_stored_with_both_files(path):
     sides = {side: {"artifact": {"name": f"{side}.pte"}} for side in ("a", "b")}
-    compared = {key: value for key, value in document(kind="compare", **sides).items() if key != "artifact"}
     with store.opened(path) as measurements:
-        measurements.save(compared, b"")
+        measurements.save(document("b.pte", kind="compare", **sides), b"")
         assert len(measurements.documents(file="a.pte, b.pte")) == 1
 
 
@@ -279,7 +278,7 @@ def shown(tmp_path, monkeypatch, capsys):
         measurements.save(document("b.onnx"), b"")
         sides = {side: {"artifact": {"name": f"{side}.pte"}} for side in ("a", "b")}
         compared = document(kind="compare", **sides, ratio={"value": 1.2, "interval": {"value": None, "unavailable": "too few"}})
-        measurements.save({key: value for key, value in compared.items() if key != "artifact"}, b"")
+        measurements.save(compared, b"")
     return show
 
 

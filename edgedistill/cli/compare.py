@@ -9,61 +9,66 @@ from edgedistill.cli.tables import console
 
 
 def compare(a: Path, b: Path, device: str, options: dict[str, Any], *, as_json: bool) -> None:
-    """Compare two files on a device; options: as `pipeline.compare` takes them."""
+    """Compare two files on a device; options: the fields of `pipeline.harness.Protocol`."""
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
+        from edgedistill.cli.harness import core_list
+        from edgedistill.pipeline import comparing
+        from edgedistill.pipeline.harness import Protocol
 
-        return pipeline.compare(a, b, device, **options)  # type: ignore[attr-defined,no-any-return]
+        return comparing.compare(a, b, device, Protocol(**options | {"cores": core_list(options["cores"])}))
 
     finish(as_json, work, show)
 
 
 def show(document: dict[str, Any]) -> None:
-    """Both sides, each with its fp32 twin where it has one, the ratio and the verdict."""
+    """Both sides, each int8 file with its fp32 twin, the ratio and the verdict."""
     from rich.table import Table
     from rich.text import Text
 
     screen = console()
     table = Table(title=f"{document['device']['spec']}: B against A, {document['rounds']['n']} rounds")
-    for column in ("", "file", "precision", "p50 ms [95%]", "p95", "n", "load ms", "times A"):
+    for column in ("", "file", "precision", "p50 ms [95%]", "p95", "n", "load ms", "times A [95%]"):
         table.add_column(column, justify="left" if column in ("", "file", "precision") else "right")
     for row in rows(document):
         table.add_row(*map(Text, row))
     screen.print(table)
-    lines = [document["text"]]
-    if document["stopped"] == "time":
-        lines.append("The time was up before the interval was as narrow as asked; a longer one (--max-s) tells more.")
-    lines += [f"{document['validity']}: {reason}" for reason in document.get("reasons", [])]
-    for line in lines:
+    for line in lines(document):
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def rows(document: dict[str, Any]) -> list[list[str]]:
-    """The cells of each side, and below it those of its fp32 twin: `twins` of the document has a measurement, or None, for `a` and `b`."""
-    ratio, twins = document["ratio"], document.get("twins", {})
-    times = {"a": "1", "b": with_interval(ratio["value"], ratio["interval"])}
+    """The cells of each side, and below it those of its fp32 twin; each of `twins` is a comparison of a twin, A, with its int8 file, B."""
+    times = {"a": "1", "b": with_interval(document["ratio"]["value"], document["ratio"]["interval"])}
     found = []
     for side in ("a", "b"):
         found.append(_row(side.upper(), document[side], times[side]))
-        if twins.get(side) is not None:
-            found.append(_row(f"{side.upper()}'s fp32 twin", twins[side], ""))
+        found += [_row("fp32 twin", twin["a"], "") for twin in document["twins"] if twin["b"]["artifact"] == document[side]["artifact"]]
     return found
 
 
+def lines(document: dict[str, Any]) -> list[str]:
+    """What stands below the table: the verdict, what each int8 file gained, and what is wrong with the measurement."""
+    found = [document["text"]]
+    if document["stopped"] == "time":
+        found.append("The time was up before the interval was as narrow as it should be.")
+    for twin in document["twins"]:
+        ratio = twin["ratio"]
+        names = f"{twin['b']['artifact']['name']} takes {{}} times as long as {twin['a']['artifact']['name']}"
+        found.append(names.format(with_interval(ratio["value"], ratio["interval"])))
+    return found + [f"{document['validity']}: {reason}" for reason in document["reasons"]]
+
+
 def _row(title: str, measured: dict[str, Any], times: str) -> list[str]:
-    latency, loads = measured["latency_ms"], measured["load_ms"]
-    interval = measured["intervals_ms"].get("p50")
-    # A comparison has the median of the cold loads of its processes, a measurement a cold and a warm one.
-    load = loads.get("cold") if isinstance(loads, dict) else loads
+    latency = measured["latency_ms"]
     return [
         title,
         measured["artifact"]["name"],
         measured["artifact"]["precision"],
-        with_interval(latency.get("p50"), interval),
-        _number(latency.get("p95"), 3),
-        str(latency.get("n", "-")),
-        _number(load, 1),
+        with_interval(latency["p50"], measured["intervals_ms"]["p50"]),
+        _number(latency["p95"], 3),
+        str(latency["n"]),
+        f"{measured['load_ms']:.1f}",
         times,
     ]
 

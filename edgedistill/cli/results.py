@@ -73,7 +73,7 @@ def _show_one(one: dict[str, Any]) -> None:
 
 def _artifacts(one: dict[str, Any]) -> list[dict[str, Any]]:
     """The file that was measured, or the two of a comparison."""
-    return [side["artifact"] for side in ([one] if "artifact" in one else [one["a"], one["b"]])]
+    return [side["artifact"] for side in ([one["a"], one["b"]] if one["kind"] == "compare" else [one])]
 
 
 def _figure(one: dict[str, Any]) -> str:

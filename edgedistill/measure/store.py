@@ -134,7 +134,7 @@ class Store:
 
 def _file(document: Mapping[str, Any]) -> str:
     """The file that was measured; a comparison has two."""
-    sides = [document] if "artifact" in document else [document["a"], document["b"]]
+    sides = [document["a"], document["b"]] if document["kind"] == "compare" else [document]
     return ", ".join(side["artifact"]["name"] for side in sides)
 
 
