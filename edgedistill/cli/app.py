@@ -172,7 +172,62 @@ def bench(
         "python": python,
         "mirror": mirror,
     }
-    harness.bench(run_or_file, device, fleet, options, runs_dir, save=save, against=against, as_json=as_json)
+    harness.bench(run_or_file, device, fleet, options | {"mirror": mirror}, runs_dir, save=save, against=against, as_json=as_json)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A model file.")],
+    b: Annotated[Path, typer.Argument(help="Another, which is better or worse than A.")],
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="local, adb:SERIAL or ssh:user@host[:port].")] = "local",
+    preset: Annotated[str, typer.Option("--preset", metavar="quick|standard", help="How strictly to compare.")] = "standard",
+    threads: Threads = 1,
+    cores: Cores = None,
+    governor: Governor = None,
+    cool_to: CoolTo = None,
+    python: Python = None,
+    mirror: Mirror = None,
+    as_json: Json = False,
+) -> None:
+    """Run two model files in turns on a device, and say which is faster, by how much, and how sure that is."""
+    from edgedistill.cli import compare as command
+
+    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
+    command.compare(a, b, device, options | {"mirror": mirror}, as_json=as_json)
+
+
+@app.command()
+def results(
+    which: Annotated[str | None, typer.Argument(metavar="[ID|NAME]", help="Show this measurement, or those of this name.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Only of this device.")] = None,
+    file: Annotated[str | None, typer.Option("--file", help="Only of this file.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="bench|compare|stress", help="Only of this kind.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only what was saved under this name.")] = None,
+    validity: Annotated[
+        str | None, typer.Option("--validity", metavar="valid|noisy|throttled|invalid", help="Only of this validity.")
+    ] = None,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write them to a .csv, .json or .parquet file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the measurements of this project folder, show one, or export them."""
+    from edgedistill.cli import results as command
+
+    filters = {"device": device, "file": file, "kind": kind, "name": name, "validity": validity}
+    command.results(which, filters, export=export_to, as_json=as_json)
+
+
+@app.command()
+def kit(
+    arch: Annotated[str, typer.Option("--arch", metavar="aarch64|x86_64", help="Processor of the device.")] = "aarch64",
+    mirror: Mirror = None,
+    as_json: Json = False,
+) -> None:
+    """Build the Python and runtimes that are sent to devices; otherwise the first measurement does it."""
+    from edgedistill.cli import kit as command
+
+    command.kit(arch, mirror, as_json=as_json)
 
 
 @app.command()

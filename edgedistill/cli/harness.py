@@ -25,7 +25,7 @@ def bench(
         if len(specs) > 1:
             return on_each(["bench", str(chosen), *arguments(options | {"save": save, "against": against})], specs)
         interruptible()
-        return pipeline.bench_on(chosen, specs[0], protocol, save=save)
+        return pipeline.bench_on(chosen, specs[0], protocol, save=save, against=against)
 
     finish(as_json, work, show)
 
@@ -89,6 +89,10 @@ def _show_one(document: dict[str, Any]) -> None:
     for one in document["measurements"]:
         for reason in one["reasons"]:
             screen.print(f"{one['artifact']['name']}: {reason}", soft_wrap=True, highlight=False, markup=False)
+        held = one.get("regression")
+        if held is not None:
+            told = held["text"] if "verdict" in held else f"not compared: {held['unavailable']}"
+            screen.print(f"{one['artifact']['name']}: {told}", soft_wrap=True, highlight=False, markup=False)
     for line in twins(document["measurements"]):
         screen.print(line, highlight=False)
 

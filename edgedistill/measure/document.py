@@ -16,7 +16,7 @@ _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
 
 def base(kind: str, facts: Mapping[str, Any], artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256; more: as it is."""
+    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device = {key: facts.get(key) for key in _DEVICE}
     return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}

@@ -6,6 +6,7 @@ The only part that knows all others. Each function takes what the command of the
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,20 +127,28 @@ def bench_file(path: Path) -> dict[str, Any]:
     return benchfile.bench(path)
 
 
-def bench_on(run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None) -> dict[str, Any]:
+def bench_on(
+    run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None
+) -> dict[str, Any]:
     """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
 
-    save: a name under which they are found again. The document has `device`, `status` and `measurements`.
+    save: a name under which they are found again; against: one that was given before. The document has `device`, `status` and
+    `measurements`, each with a `regression` where it was held to an earlier one.
     """
-    if run_or_file.is_dir():
-        with open_run(_existing(run_or_file)) as state, harness.of_run(state) as subjects:
-            return _measured(device, harness.bench(subjects, device, protocol, save=save))
-    with harness.of_file(run_or_file) as subjects:
-        return _measured(device, harness.bench(subjects, device, protocol, save=save))
-
-
-def _measured(device: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
-    status = "runtime_failed" if any("id" not in one for one in documents) else "ok"
+    with ExitStack() as stack:
+        if run_or_file.is_dir():
+            state = stack.enter_context(open_run(_existing(run_or_file)))
+            subjects = stack.enter_context(harness.of_run(state))
+        else:
+            subjects = stack.enter_context(harness.of_file(run_or_file))
+        documents = harness.bench(subjects, device, protocol, save=save)
+    if against is not None:
+        documents = [harness.held_against(one, against) for one in documents]
+    status = "ok"
+    if any(one.get("regression", {}).get("verdict") == "regression" for one in documents):
+        status = "check_failed"
+    if any("id" not in one for one in documents):
+        status = "runtime_failed"
     return {"device": device, "status": status, "measurements": documents}
 
 

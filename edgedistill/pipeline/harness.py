@@ -160,7 +160,25 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     whole = document.bench_document(begun, where.facts["emulated"], done, found) | {"outputs": compared}
     if compared.get("ok") is False:
         whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
-    return stored(whole, kept, save and f"{save}/{spec}/{subject.name}")
+    return stored(whole, kept, save and _saved_as(save, whole))
+
+
+def _saved_as(name: str, whole: Mapping[str, Any]) -> str:
+    return f"{name}/{whole['device']['spec']}/{whole['artifact']['name']}"
+
+
+def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
+    """A measurement with its `regression` from what was saved as `name` for the same device and file, or the reason why there is none."""
+    from edgedistill.measure import regression, store
+    from edgedistill.measure.statistics import unavailable
+
+    if "id" not in whole:
+        return whole
+    try:
+        with store.opened() as measurements:
+            return whole | {"regression": regression.regression(measurements.sessions(_saved_as(name, whole)), whole)}
+    except UserError as error:
+        return whole | {"regression": unavailable(str(error))}
 
 
 def compare_outputs(found: np.ndarray, subject: Subject) -> dict[str, Any]:
@@ -184,7 +202,7 @@ def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any
     """Put a measurement and its raw records into the project's store; the document has its `id` then."""
     from edgedistill.measure import store
 
-    with store.opened(PROJECT / "measurements.db") as measurements:
+    with store.opened() as measurements:
         whole = whole | {"id": measurements.save(whole, kept.read_bytes(), name)}
     kept.unlink()
     return whole
