@@ -91,6 +91,8 @@ def test_benchmark_model_is_read():
     assert latency["n"] == 74
     assert latency["p99"]["value"] is None
     assert figures["peak_rss_mb"] == pytest.approx(18.7227)
+    none = output.benchmark_model(BENCHMARK_MODEL.format(newer="").replace("overall=18.7227", "overall=0"))
+    assert none["peak_rss_mb"] == {"value": None, "unavailable": "the tool printed no growth of its memory"}
     # The prefix is that of the log, or there is none.
     for prefix in ("", "07-14 13:14:52.190 22838 22838 I tflite  : "):
         assert output.benchmark_model(BENCHMARK_MODEL.format(newer=" p5=1 median=13400 p95=14100").replace("INFO: ", prefix)) == figures

@@ -21,21 +21,11 @@ PACKAGES = {
 }
 """The package behind each adapter of `edgedistill.runtimes` that a device may have."""
 
-SERVES = {
-    ".pte": ("executorch", "executorch_numpy"),
-    ".tflite": ("litert", "tflite_runtime"),
-    ".onnx": ("onnxruntime",),
-    ".ort": ("onnxruntime",),
-}
-"""The adapters that run a file by its suffix, the one to prefer first."""
+OLDEST = (3, 10)
+"""The oldest Python whose syntax the runner keeps to."""
 
 _PREPARE = "import importlib, sys; importlib.import_module('edgedistill.runtimes.' + sys.argv[1]).prepare(1)"
 _TIMEOUT_S = 120
-
-
-def adapter_for(suffix: str, adapters: dict[str, str]) -> str | None:
-    """The name of the adapter that runs files with `suffix`, out of the document's `adapters`; None if there is none."""
-    return next((name for name in SERVES.get(suffix, ()) if name in adapters), None)
 
 
 def look() -> dict[str, object]:
@@ -65,6 +55,8 @@ def _version(package: str) -> str | None:
 
 def _failure(name: str) -> str | None:
     """Why the adapter `name` does not work here, or None."""
+    if sys.version_info < OLDEST:
+        return f"the runner takes Python {OLDEST[0]}.{OLDEST[1]} or newer, found {platform.python_version()}"
     command = [sys.executable, "-c", _PREPARE, name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S)
