@@ -1,14 +1,22 @@
 """A user's own benchmark program: its kind, its command line, and the figures in what it prints."""
 
-import shlex
+import hashlib
+import shutil
+import struct
 import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import binaries
 from edgedistill.measure.binaries import output
-from edgedistill.measure.devices.base import Reply
+from edgedistill.measure.runner import program
+from edgedistill.pipeline import own_runner
+from edgedistill.pipeline.harness import Protocol
+from edgedistill.pipeline.own_runner import bench_with
 
 # Lines as the tools print them; warm-up, timed runs and profile differ on purpose.
 BENCHMARK_MODEL = """INFO: STARTING!
@@ -223,64 +231,114 @@ def test_a_kind_that_no_name_tells_is_asked_for():
         binaries.check("executor_runner", "/data/net.onnx")
 
 
-class _Shell:
-    """A device that is this machine's sh, and keeps the scripts that it ran."""
-
-    spec = root = "test"
-
-    def __init__(self):
-        self.scripts = []
-
-    def sh(self, script, *, timeout_s=60):
-        self.scripts.append(script)
-        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=timeout_s)
-        return Reply(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture
 def tool(tmp_path):
-    """Make a program that prints `text`, to stderr as loggers do, and ends with `code`; its arguments go into a file."""
+    """Make a program that prints `text`, to stderr as loggers do, and ends with `code`; its arguments go into a file beside it."""
 
     def make(name, text, code=0):
         folder = tmp_path / "its folder"
         folder.mkdir(exist_ok=True)
         (folder / "text").write_text(text)
-        (folder / name).write_text(
-            f'#!/bin/sh\necho "$LD_LIBRARY_PATH" > libraries\nprintf "%s\\n" "$@" > arguments\ncat text >&2\nexit {code}\n'
-        )
-        (folder / name).chmod(0o755)
+        (folder / name).write_text(f'#!/bin/sh\ncd "${{0%/*}}"\nprintf "%s\\n" "$@" > arguments\nsleep 0.3\ncat text >&2\nexit {code}\n')
         return folder / name
 
     return make
 
 
-def test_a_program_is_driven_in_its_folder(tool):
-    binary, device = tool("onnxruntime_perf_test", PERF_TEST), _Shell()
-    figures, command, text = binaries.drive(
-        device, "onnxruntime_perf_test", str(binary), "/data/my net.onnx", threads=2, seconds=1.5, extra=["-Z"], timeout_s=10
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """Measure a model with a program on this machine, in a project folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(binary, model, **options):
+        (tmp_path / model).write_bytes(b"a model")
+        return bench_with(str(binary), tmp_path / model, "local", Protocol(preset="quick", threads=2), **options)
+
+    return run
+
+
+def test_a_program_is_driven_and_judged_like_a_runtime(tool, bench):
+    binary = tool("onnxruntime_perf_test", PERF_TEST)
+    found = bench(binary, "my net.onnx", extra=["-Z"])
+    assert found["latency_ms"]["p50"] == pytest.approx(5.87108)
+    assert found["peak_rss_mb"] == pytest.approx(150.844, abs=1e-3)
+    assert found["program"]["kind"] == "onnxruntime_perf_test"
+    assert found["program"]["sha256"] == hashlib.sha256(binary.read_bytes()).hexdigest()
+    assert found["artifact"]["sha256"] == hashlib.sha256(b"a model").hexdigest()
+    assert found["validity"] in ("valid", "noisy", "throttled", "invalid")
+    assert found["sensors"]
+    assert "nothing proves" in found["outputs"]["unavailable"]
+    assert found["intervals_ms"]["value"] is None
+    assert found["command"][0] == str(binary)
+    assert (binary.parent / "arguments").read_text().splitlines() == found["command"][1:]
+    model = str(binary.parent.parent / "my net.onnx")
+    assert found["command"][1:] == ["-e", "cpu", "-x", "2", "-y", "1", "-m", "duration", "-t", "1", "-I", "-s", model, "-Z"]
+
+
+def test_executor_runner_is_probed_for_its_number_of_runs_and_its_memory_is_watched(tool, bench):
+    binary = tool("executor_runner", EXECUTOR_RUNNER)
+    found = bench(binary, "net.pte")
+    # Half a second of 2.155 ms each.
+    assert found["command"][2:] == ["--cpu_threads=2", "--num_executions=233"]
+    assert 0.1 < found["peak_rss_mb"] < 100
+    assert "VmHWM" in found["peak_rss_source"]
+
+
+def test_a_program_that_fails_or_says_something_else_is_invalid(tool, bench):
+    binary = tool("benchmark_model", "ERROR: Failed to load model\n", 3)
+    found = bench(binary, "net.tflite")
+    assert found["validity"] == "invalid"
+    assert "benchmark_model ended with exit status 3: ERROR: Failed to load model" in found["reasons"][0]
+    tool("benchmark_model", "INFO: STARTING!\n")
+    reason = bench(binary, "net.tflite")["reasons"][0]
+    assert (
+        "did not report what benchmark_model does: no line 'Inference timings in us' with a number; its last line is: INFO: STAR" in reason
     )
-    assert figures["latency_ms"]["n"] == 1000
-    assert text == PERF_TEST
-    assert command[0] == str(binary)
-    assert (binary.parent / "arguments").read_text().splitlines() == command[1:]
-    assert command[1:] == shlex.split("-e cpu -x 2 -y 1 -m duration -t 2 -I -s '/data/my net.onnx' -Z")
-    assert (binary.parent / "libraries").read_text().split(":")[0].strip() == str(binary.parent)
 
 
-def test_executor_runner_is_probed_for_its_number_of_runs(tool):
-    binary, device = tool("executor_runner", EXECUTOR_RUNNER), _Shell()
-    _, command, _ = binaries.drive(device, "executor_runner", str(binary), "/data/net.pte", threads=1, seconds=1, timeout_s=10)
-    assert len(device.scripts) == 2
-    assert "--num_executions=10" in device.scripts[0]
-    assert command[1:] == ["--model_path=/data/net.pte", "--cpu_threads=1", "--num_executions=465"]
+def test_a_program_for_another_machine_is_refused(tmp_path, bench):
+    data = bytearray(Path(sys.executable).resolve().read_bytes()[:64])
+    # e_machine of 64-bit PowerPC.
+    data[18:20] = struct.pack("<H", 21)
+    data[56:58] = bytes(2)
+    (tmp_path / "executor_runner").write_bytes(data)
+    with pytest.raises(UserError, match="executor_runner is a program for 21, and local is "):
+        bench(tmp_path / "executor_runner", "net.pte")
+    with pytest.raises(UserError, match=r"executor_runner runs \.pte files, found net\.onnx"):
+        bench(tmp_path / "executor_runner", "net.onnx")
 
 
-def test_a_program_that_fails_or_says_something_else_is_a_failure(tool):
-    arguments = {"threads": 1, "seconds": 1, "timeout_s": 10}
-    binary = tool("benchmark_model", "ERROR: Failed to load model\n", 1)
-    with pytest.raises(DeviceFailed, match=r"benchmark_model ended with exit status 1 \(last line: ERROR: Failed to load model\)"):
-        binaries.drive(_Shell(), "benchmark_model", str(binary), "/data/net.tflite", **arguments)
-    # A phone that went away: exit status 0 and half of the output.
-    binary = tool("benchmark_model", "INFO: STARTING!\n", 0)
-    with pytest.raises(DeviceFailed, match=r"did not report what a benchmark_model does: no line .*\(last line: INFO: STARTING!\)"):
-        binaries.drive(_Shell(), "benchmark_model", str(binary), "/data/net.tflite", **arguments)
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_libraries_beside_a_program_go_with_it_under_their_names(tmp_path):
+    beside, sent = tmp_path / "built", tmp_path / "sent"
+    for folder in (beside, sent):
+        folder.mkdir()
+    for name, code in {"deep": "int deep() { return 5; }", "near": "int deep(); int near() { return deep(); }"}.items():
+        (tmp_path / f"{name}.c").write_text(code)
+        needs = ["-L", str(beside), "-ldeep"] if name == "near" else []
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", beside / f"lib{name}.so", tmp_path / f"{name}.c", *needs], check=True)
+    (tmp_path / "main.c").write_text('#include <stdio.h>\nint near();\nint main(int n, char **v) { printf("%d %s", near(), v[1]); }')
+    link = ["-L", beside, "-lnear", f"-Wl,-rpath-link,{beside}"]
+    subprocess.run(["cc", "-o", beside / "main", tmp_path / "main.c", *link], check=True)
+    libraries = own_runner._libraries(beside / "main")
+    assert libraries == {name: {"artifact": beside / name} for name in ("libnear.so", "libdeep.so")}
+    # On a device, files have the names of their hashes and no bit that says that they can be run.
+    there = {}
+    for number, (name, entry) in enumerate(libraries.items()):
+        there[name] = {"artifact": shutil.copyfile(entry["artifact"], sent / f"{number}.so")}
+    shutil.copyfile(beside / "main", sent / "program")
+    job = {
+        "artifact": "/model",
+        "program": {"binary": {"artifact": str(sent / "program")}, "arguments": ["--m={model}"], "libraries": there},
+    }
+    records = []
+    program.run(job, SimpleNamespace(write=lambda kind, **fields: records.append((kind, fields))))
+    assert [(kind, fields["text"]) for kind, fields in records] == [("program", "5 --m=/model")]
+    assert sorted(path.name for path in sent.iterdir()) == ["0.so", "1.so", "program"]
+
+
+def test_lines_of_the_first_run_may_be_lost():
+    lost = "\n".join(line for line in EXECUTOR_RUNNER.splitlines() if "Iteration 1 of" not in line and "Iteration 2 of" not in line)
+    figures = output.executor_runner(lost)
+    assert figures["first_inference_ms"] == {"value": None, "unavailable": "the line of the first run was lost"}
+    assert figures["latency_ms"]["n"] == 29

@@ -7,16 +7,18 @@ and examples/models/llama/main.cpp of ExecuTorch.
 import math
 import posixpath
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.binaries import output
 from edgedistill.measure.binaries.output import Figures
-from edgedistill.measure.devices.base import Device
+from edgedistill.measure.runner.program import MODEL
 
-_PROBE_RUNS, _LEAST_RUNS, _MOST_RUNS = 10, 20, 20_000
+_PROBE_RUNS, _LEAST_RUNS, _MOST_RUNS = 10, 20, 5_000
+
+Run = Callable[[list[str]], tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,41 +50,30 @@ def check(kind: str, model: str) -> None:
         raise UserError(f"{kind} runs {' and '.join(TOOLS[kind].suffixes)} files, found {posixpath.basename(model)}")
 
 
-def drive(
-    device: Device, kind: str, binary: str, model: str, *, threads: int, seconds: float, extra: Sequence[str] = (), timeout_s: float
-) -> tuple[Figures, list[str], str]:
-    """Run `binary` on `model`, both absolute paths on `device`, and return its figures, its command line and all that it printed.
+def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[str] = ()) -> tuple[Figures, Any]:
+    """Let `run` carry out a tool of `kind`, and return the figures and what else `run` gave.
 
-    extra: more arguments, such as an LLM's --tokenizer_path. Figures are those of a measurement document: load_ms, first_inference_ms,
-    latency_ms (p50, p95, p99 where the tool gives them, average, n), peak_rss_mb, peak_rss_source, and `llm` for a language model.
-    Raises DeviceFailed when the program fails or does not print its result, LinkLost with the link.
+    run: takes the tool's arguments, with `runner.program.MODEL` for the model's path, and returns (what it printed, anything). extra: more
+    arguments, such as an LLM's --tokenizer_path. Figures are those of a measurement document: load_ms, first_inference_ms, latency_ms (p50,
+    p95, p99 where the tool gives them, average, n), peak_rss_mb, peak_rss_source, and `llm` for a language model.
+    Raises DeviceFailed when the tool does not print its result.
     """
-    check(kind, model)
     tool = TOOLS[kind]
 
-    def run(runs: int) -> tuple[Figures, list[str], str]:
-        command = [binary, *tool.arguments(model, threads, seconds, runs), *extra]
-        # Libraries of the program lie beside it.
-        folder = shlex.quote(posixpath.dirname(binary) or ".")
-        script = f"cd {folder} && LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}} {shlex.join(command)} 2>&1"
-        reply = device.sh(script, timeout_s=timeout_s)
-        if reply.code != 0:
-            raise DeviceFailed(f"{binary} ended with exit status {reply.code}{_last_line(reply.out or reply.err)}")
+    def once(runs: int) -> tuple[Figures, Any]:
+        text, rest = run([*tool.arguments(MODEL, threads, seconds, runs), *extra])
         try:
-            return tool.parse(reply.out), command, reply.out
+            return tool.parse(text), rest
         except DeviceFailed as failure:
-            raise DeviceFailed(f"{binary} did not report what a {kind} does: {failure}{_last_line(reply.out)}") from failure
+            last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+            said = f"its last line is: {last[-300:]}" if last else "it printed nothing"
+            raise DeviceFailed(f"the program did not report what {kind} does: {failure}; {said}") from failure
 
     if kind != "executor_runner":
-        return run(_LEAST_RUNS)
+        return once(_LEAST_RUNS)
     # It counts runs and no seconds, and prints a line for each.
-    figures, _, _ = run(_PROBE_RUNS)
-    return run(min(max(_LEAST_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MOST_RUNS))
-
-
-def _last_line(text: str) -> str:
-    line = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-    return f" (last line: {line[-300:]})" if line else " (it printed nothing)"
+    figures, _ = once(_PROBE_RUNS)
+    return once(min(max(_LEAST_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MOST_RUNS))
 
 
 TOOLS = {

@@ -130,16 +130,18 @@ def executor_runner(text: str) -> Figures:
     line = "Model executed successfully"
     count = _needed(rf"{line} # time\(s\) in", text, line)
     total = _needed(rf"{line} \d+ time\(s\) in # ms", text, line)
-    each = [float(ms) for ms in re.findall(r"Iteration \d+ of \d+: ([\d.]+) ms", text)]
+    # Android's log may have dropped the oldest of many lines.
+    each = {int(index): float(ms) for index, ms in re.findall(r"Iteration (\d+) of \d+: ([\d.]+) ms", text)}
     if count == 0:
         raise DeviceFailed("it ran no inference")
     if len(each) > 1:
         # There is no warm-up: the first run is told apart and is no sample.
-        first, timed = each[0], each[1:]
+        first = each.pop(1, None) or unavailable("the line of the first run was lost")
+        timed = list(each.values())
         latency = {**latency_ms([round(ms * 1e6) for ms in timed]), "average": sum(timed) / len(timed)}
     else:
         why = "this build of executor_runner prints the total of its runs only, the first among them"
-        first = unavailable(why)  # type: ignore[assignment]
+        first = unavailable(why)
         latency = {"average": total / count, "p50": unavailable(why), "p95": unavailable(why), "n": int(count)}
     load = _find(r"Model loaded in # ms", text)
     return _figures(

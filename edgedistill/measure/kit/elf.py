@@ -7,6 +7,9 @@ import struct
 from dataclasses import dataclass
 
 _MAGIC_64_LITTLE = b"\x7fELF\x02\x01"
+CLASS_64 = 2
+"""The byte at 4 of a 64-bit file."""
+
 _LOAD, _DYNAMIC = 1, 2
 _NEEDED, _STRTAB, _RPATH, _RUNPATH = 1, 5, 15, 29
 _MACHINES = {62: "x86_64", 183: "aarch64"}

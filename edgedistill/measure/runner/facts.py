@@ -38,8 +38,8 @@ def _text(path: str) -> str:
         return ""
 
 
-def _status(field: str) -> int | None:
-    found = re.search(rf"^{field}:\s+(\d+) kB$", _text("/proc/self/status"), re.MULTILINE)
+def _status(field: str, pid: int | str = "self") -> int | None:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", _text(f"/proc/{pid}/status"), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
@@ -49,6 +49,11 @@ def resident_bytes() -> int | None:
     VmRSS and VmHWM come from the same file, so their difference means something; /proc/self/statm rounds differently.
     """
     return _status("VmRSS")
+
+
+def high_water_bytes(pid: int) -> int | None:
+    """The largest resident memory that the process `pid` has had, in bytes (VmHWM); None where /proc does not tell."""
+    return _status("VmHWM", pid)
 
 
 def watch_peak() -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""A model measured by a benchmark program of the user's (`--runner`), under the protocol of the other measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.pipeline import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgedistill.measure.places import Place
+    from edgedistill.measure.records import Record
+    from edgedistill.pipeline.harness import Protocol
+
+_ADAPTER = "edgedistill.measure.runner.program"
+_FORMATS = {".pte": "executorch", ".tflite": "litert", ".onnx": "onnx", ".ort": "ort"}
+_TIMEOUT_S = 3600.0
+_NO_OUTPUTS = "the program runs on inputs of its own and keeps no outputs, so nothing proves that what it timed is right"
+
+
+def bench_with(
+    binary: str, model: Path, spec: str, protocol: Protocol, *, kind: str | None = None, extra: Sequence[str] = (), save: str | None = None
+) -> dict[str, Any]:
+    """Measure `model` on the device `spec` with the program `binary`: a file of this machine, or else a path on the device.
+
+    Its shared libraries are sent with it if they lie beside it. The document is that of `bench`, with the latencies that the program
+    prints, and is stored. Raises UserError for a program of unknown kind, one for another machine, and a model that it does not take;
+    DeviceFailed for a device that can't be reached. What fails is told in the document.
+    """
+    from edgedistill.files import sha256_file
+    from edgedistill.measure import binaries, document
+    from edgedistill.measure.places import place
+
+    kind = binaries.kind_of(binary, kind)
+    binaries.check(kind, model.name)
+    if not model.is_file():
+        raise UserError(f"no such file: {model}")
+    told = {"name": model.name, "format": _FORMATS[model.suffix], "precision": None, "bytes": model.stat().st_size}
+    artifact = told | {"sha256": sha256_file(model), "file": str(model)}
+    here = Path(binary).is_file()
+    program = {"path": binary, "kind": kind, "sha256": sha256_file(Path(binary)) if here else None}
+    with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
+        if here:
+            _check_machine(Path(binary), where)
+        more = {"adapter": _ADAPTER, "build": f"{kind} of the user's own build", "program": program, "threads": protocol.threads}
+        begun = document.base("bench", where.facts, artifact, **more, protocol=_asked(protocol))
+        try:
+            return _measure(where, binary, model, kind, protocol, begun, extra, save)
+        except DeviceFailed as error:
+            return document.failed(begun, str(error))
+
+
+def _asked(protocol: Protocol) -> dict[str, Any]:
+    from edgedistill.measure import presets
+
+    return {"preset": protocol.preset, **presets.PRESETS[protocol.preset]}
+
+
+def _measure(
+    where: Place, binary: str, model: Path, kind: str, protocol: Protocol, begun: dict[str, Any], extra: Sequence[str], save: str | None
+) -> dict[str, Any]:
+    from edgedistill.measure import binaries, document
+    from edgedistill.measure.job import new_job
+    from edgedistill.measure.statistics import unavailable
+
+    spec = where.facts["spec"]
+
+    def run(arguments: list[str]) -> tuple[str, tuple[list[Record], Path]]:
+        program = {"binary": {"artifact": _sent(binary)}, "arguments": arguments, "libraries": _libraries(Path(binary))}
+        job = new_job("program", adapter=_ADAPTER, artifact=model, program=program, conditions=protocol.conditions)
+        kept = harness.records_path(spec, job)
+        records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=lambda found: found)
+        return _printed(records)["text"], (records, kept)
+
+    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=_asked(protocol)["least_s"], extra=extra)
+    printed = _printed(records)
+    if isinstance(figures["peak_rss_mb"], dict) and printed["peak_rss"]:
+        figures |= {"peak_rss_mb": printed["peak_rss"] / 2**20, "peak_rss_source": "VmHWM of the whole program, read each 0.1 s"}
+    whole = {
+        **begun,
+        **document.judged(where.facts["emulated"], records),
+        "versions": {},
+        "facts": records[0]["facts"],
+        "command": printed["command"],
+        **figures,
+        "intervals_ms": unavailable("the program prints no single durations of which an interval could be made"),
+        "steady": unavailable("the program prints no single durations"),
+        "outputs": unavailable(_NO_OUTPUTS),
+        **document.sensed(records),
+    }
+    return harness.stored(whole, kept, save and f"{save}/{spec}/{model.name}")
+
+
+def _printed(records: list[Record]) -> Record:
+    return next(record for record in records if record["type"] == "program")
+
+
+def _sent(binary: str) -> Path | str:
+    """A path of this machine, which is sent, or the text of one on the device."""
+    return Path(binary) if Path(binary).is_file() else binary
+
+
+def _libraries(binary: Path) -> dict[str, dict[str, Path]]:
+    """The shared libraries beside `binary` that it needs, or that these need, by name."""
+    from edgedistill.measure.kit import elf
+
+    found: dict[str, dict[str, Path]] = {}
+    waiting = [binary] if binary.is_file() else []
+    while waiting:
+        data = waiting.pop().read_bytes()
+        for name in elf.read(data).needed if elf.is_elf(data) and data[4] == elf.CLASS_64 else ():
+            library = binary.parent / name
+            if name not in found and library.is_file():
+                found[name] = {"artifact": library}
+                waiting.append(library)
+    return found
+
+
+def _check_machine(binary: Path, where: Place) -> None:
+    from edgedistill.measure.kit import elf
+
+    data, machine = binary.read_bytes(), where.facts.get("machine")
+    if not elf.is_elf(data) or data[4] != elf.CLASS_64:
+        # A script, or a 32-bit program, which a 64-bit system may run.
+        return
+    if (found := elf.read(data).machine) != machine:
+        raise UserError(f"{binary} is a program for {found}, and {where.facts['spec']} is {machine}")
