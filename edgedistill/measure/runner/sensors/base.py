@@ -1,5 +1,6 @@
 """What a sensor is, and how files and tools are read; everything here runs in the sampling process, so it stays small."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,13 +62,19 @@ def run_tool(command: list[str]) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def text(path: Path) -> str:
-    """The content of a small file, stripped. Raises OSError."""
-    with open(path, errors="replace") as handle:
-        return handle.read().strip()
+def text(path: Path | str) -> str:
+    """The content of a file of the kernel, up to 64 KiB, stripped. Raises OSError.
+
+    By the system's calls: Python's open takes three times as long, and a sweep is little else than this.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(handle, 65536).decode(errors="replace").strip()
+    finally:
+        os.close(handle)
 
 
-def number(path: Path) -> float:
+def number(path: Path | str) -> float:
     """The number in a file. Raises OSError or ValueError."""
     return float(text(path))
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, text, why
 from edgedistill.measure.runner.sensors.memory import tree
@@ -16,11 +15,11 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
     def totals() -> tuple[int, int]:
         """Clock ticks of all cores: in total, and busy. Steal time is busy: another machine has the core."""
-        fields = [int(field) for field in text(proc / "stat").splitlines()[0].split()[1:9]]
+        fields = [int(field) for field in text(f"{proc}/stat").split(maxsplit=9)[1:9]]
         return sum(fields), sum(fields) - fields[3] - fields[4]
 
     def own() -> int:
-        return sum(_ticks(proc / str(pid) / "stat") for pid in (*tree(proc, scope.pid), os.getpid()))
+        return sum(_ticks(f"{proc}/{pid}/stat") for pid in (*tree(proc, scope.pid), os.getpid()))
 
     try:
         before = [*totals(), own()]
@@ -40,11 +39,10 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
     yield Source(dict.fromkeys(_NAMES, "1"), "/proc/stat, less utime and stime of /proc/PID/stat for load.others", read)
 
 
-def _ticks(stat: Path) -> int:
+def _ticks(stat: str) -> int:
     """User and system time of a process in clock ticks, 0 when it is gone; fields 14 and 15, counted behind the name in brackets."""
     try:
-        with open(stat, errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
+        fields = text(stat).rpartition(")")[2].split()
     except OSError:
         return 0
     return int(fields[11]) + int(fields[12])

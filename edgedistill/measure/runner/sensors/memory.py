@@ -10,6 +10,8 @@ from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, text
 # The kernel walks all page tables of the process for its proportional share: milliseconds with the process's memory map locked.
 _PSS_INTERVAL_S = 5.0
 _STATUS = {"memory.rss": "VmRSS", "memory.hwm": "VmHWM", "memory.swap": "VmSwap"}
+_NAMES = {field: name for name, field in _STATUS.items()}
+_FIELD = re.compile(rf"^({'|'.join(_NAMES)}):\s*(\d+) kB", re.MULTILINE)
 
 
 def find(scope: Scope) -> Iterator[Source | Missing]:
@@ -47,7 +49,8 @@ def tree(proc: Path, pid: int) -> list[int]:
         current = waiting.pop()
         found.append(current)
         try:
-            lists = [text(task / "children") for task in (proc / str(current) / "task").iterdir()]
+            tasks = f"{proc}/{current}/task"
+            lists = [text(f"{tasks}/{task}/children") for task in os.listdir(tasks)]
         except OSError:
             continue
         waiting += [int(child) for line in lists for child in line.split() if int(child) != os.getpid()]
@@ -61,9 +64,9 @@ def _tells_children(proc: Path, pid: int) -> bool:
 def _status(proc: Path, pids: list[int]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for status in _each(proc, pids, "status"):
-        for name, field in _STATUS.items():
-            if line := re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE):
-                sums[name] = sums.get(name, 0.0) + int(line[1]) * 1024
+        for field, kilobytes in _FIELD.findall(status):
+            name = _NAMES[field]
+            sums[name] = sums.get(name, 0.0) + int(kilobytes) * 1024
     return sums
 
 
@@ -78,7 +81,7 @@ def _each(proc: Path, pids: list[int], name: str) -> Iterator[str]:
     """The file of each process; a child may be gone by now, the first must be there."""
     for pid in pids:
         try:
-            yield text(proc / str(pid) / name)
+            yield text(f"{proc}/{pid}/{name}")
         except OSError:
             if pid == pids[0]:
                 raise
