@@ -78,7 +78,7 @@ def _run(
     stop: threading.Event,
     send: Send,
 ) -> None:
-    """Run the inputs in turn from `t0` on and send a batch about every 0.5 s. Input 0 must give `expected` each time; what differs is counted."""
+    """Run the inputs in turn from `t0` on and send a batch about every 0.5 s; outputs of input 0 that are not `expected` are counted."""
     due_after, clock = pace(settings), time.monotonic_ns
     waits, lates = settings["mode"] != "continuous", settings["mode"] == "rate"
     limit = round(settings["seconds"] * 1e9)
@@ -144,7 +144,7 @@ class _Batch:
 
 
 def _line() -> bytes:
-    """The next line of stdin, or nothing at its end. Read without Python's buffer, whose lock a thread would hold when the process exits."""
+    """The next line of stdin, or nothing at its end; without Python's buffer, whose lock a thread would hold when the process exits."""
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)

@@ -1,4 +1,4 @@
-"""The load of a stress test: one or several instances of the model, each in a process of its own, until the time is up or it gets too hot."""
+"""The load of a stress test: one or several instances of the model, each in a process of its own, until the time is up or it is too hot."""
 
 import importlib
 import json
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -31,7 +31,7 @@ _OVERTIME_S = 30.0
 def run(job: dict[str, Any], recorder: Recorder, latest: Latest = dict) -> None:
     """Load the device as `job["stress"]` says, and write the records of it.
 
-    stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "least_battery" (percent) or None, at which the load stops early.
+    stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "least_battery" (percent) or None: past them it stops.
     Raises RuntimeError when every instance died. No instance is left when this returns or raises.
     """
     settings = job["stress"]
@@ -72,8 +72,8 @@ class _Load:
         command = [sys.executable, "-m", "edgedistill.measure.runner.instance"]
         # The modules that this process found must be found by its children, wherever it got them from.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        instance = _Instance(index, subprocess.Popen(command, env=environment, **pipes))
+        pipe = subprocess.PIPE
+        instance = _Instance(index, subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe))
         self.instances.append(instance)
         for target in (self._read, self._log):
             instance.threads.append(threading.Thread(target=target, args=(instance,), daemon=True))
@@ -191,20 +191,16 @@ def _instances(job: dict[str, Any]) -> Iterator[_Load]:
 
 def _tell(instance: _Instance, message: dict[str, Any]) -> None:
     assert instance.process.stdin is not None
-    try:
+    # One that is dead cannot be told, and its closed stdout says so.
+    with suppress(BrokenPipeError):
         instance.process.stdin.write(json.dumps(message).encode() + b"\n")
         instance.process.stdin.flush()
-    except BrokenPipeError:
-        # It is dead, and its closed stdout tells.
-        pass
 
 
 def _close(instance: _Instance) -> None:
     assert instance.process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):
         instance.process.stdin.close()
-    except BrokenPipeError:
-        pass
 
 
 def _lines(handle: BinaryIO | Any) -> Iterator[bytes]:

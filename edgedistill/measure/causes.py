@@ -1,0 +1,58 @@
+"""What the sensors say about a drop of speed: which of them changed with it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgedistill.measure.series import Series
+
+_AFTER_S = 15.0
+_LEAST_FALL = 0.05
+# The bits of a Raspberry Pi's get_throttled that tell about now; 16 to 19 tell the same since it was started.
+_BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+
+
+def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> list[dict[str, Any]]:
+    """What changed between the initial part of a run and the 15 s after `onset_s`: [{"cause", "sensor", "before", "after"}].
+
+    All times are in the seconds of the series. Empty where no sensor explains the drop.
+    """
+    found = []
+    if fall := _frequency(series, onset_s, initial_s):
+        found.append(fall)
+    for name, one in series.items():
+        before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
+        if len(before) == 0 or len(after) == 0:
+            continue
+        if name == "thermal.status" and after.max() > before.max():
+            found.append(_changed(f"thermal status {after.max():.0f}", name, before.max(), after.max()))
+        if name.startswith("throttled."):
+            new = np.bitwise_or.reduce(after.astype(np.int64)) & ~np.bitwise_or.reduce(before.astype(np.int64))
+            for bit, meaning in _BITS.items():
+                if new >> bit & 1:
+                    found.append(_changed(meaning, name, 0, 1))
+    return found
+
+
+def judged(series: Mapping[str, Series]) -> bool:
+    """Whether any sensor could have explained a drop."""
+    return any(name.startswith(("frequency.", "throttled.")) or name == "thermal.status" for name in series)
+
+
+def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> dict[str, Any] | None:
+    """Whether the fastest core became slower: the others may idle as they like."""
+    cores = [one for name, one in series.items() if name.startswith("frequency.")]
+    before = [float(np.median(values)) for one in cores if len(values := _within(one, *initial_s))]
+    after = [float(np.median(values)) for one in cores if len(values := _within(one, onset_s, onset_s + _AFTER_S))]
+    if not before or not after or max(after) > (1 - _LEAST_FALL) * max(before):
+        return None
+    return _changed(f"frequency fell from {max(before):.0f} to {max(after):.0f} MHz", "frequency", max(before), max(after))
+
+
+def _changed(cause: str, sensor: str, before: float, after: float) -> dict[str, Any]:
+    return {"cause": cause, "sensor": sensor, "before": float(before), "after": float(after)}
+
+
+def _within(one: Series, low: float, high: float) -> np.ndarray:
+    return one.values[(one.t_s >= low) & (one.t_s <= high)]
