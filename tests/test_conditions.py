@@ -6,10 +6,12 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from edgedistill.errors import UserError
 from edgedistill.measure import presets
 from edgedistill.measure.runner import conditions, placement, settings
 from edgedistill.measure.series import Series
 from edgedistill.measure.validity import judge
+from edgedistill.pipeline.harness import Protocol
 
 
 class Collected(list):
@@ -173,8 +175,11 @@ def test_the_worst_reason_decides_and_all_are_told():
 
 
 def test_presets_say_what_they_ask_for():
-    assert presets.sampling("mlperf")["min_samples"] == 1024
-    assert presets.sampling("mlperf")["least_s"] == 60
+    assert Protocol("mlperf").sampling["min_samples"] == 1024
+    assert Protocol("mlperf").sampling["least_s"] == 60
+    assert (Protocol("quick", seconds=7).sampling["least_s"], Protocol("quick", seconds=7).sampling["max_s"]) == (7, 7)
+    with pytest.raises(UserError, match="found 'fast', expected quick, standard, mlperf"):
+        Protocol("fast")
     assert presets.conditions("quick", cool_to=None, cores=None, governor=None)["cooldown"] is None
     assert presets.conditions("quick", cool_to=33.0, cores=None, governor=None)["cooldown"] == {"below_c": 33.0, "timeout_s": 300.0}
     assert presets.conditions("standard", cool_to=None, cores="big", governor=None)["affinity"] == "big"

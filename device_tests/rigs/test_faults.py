@@ -1,5 +1,6 @@
 """What goes wrong with phones: nothing measured is lost, no setting stays changed, nothing stays behind, and the message says why."""
 
+import os
 import random
 import signal
 import threading
@@ -20,9 +21,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def bench(phone, model, tmp_path):
     """Start `bench` of the small model on the phone; what is left there afterwards is looked at in each test by `clean`."""
-    return lambda *words, preset="quick": edgedistill(
-        tmp_path, phone.variables, "bench", model, "--device", phone.spec, "--preset", preset, *words
-    )
+    return lambda *words: edgedistill(tmp_path, phone.variables, "bench", model, "--device", phone.spec, "--preset", "quick", *words)
 
 
 def running(phone):
@@ -79,7 +78,7 @@ def test_a_link_that_drops_while_files_are_sent(phone, bench, after_bytes):
 
 
 def test_a_link_that_drops_while_it_measures(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
     phone.link.cut()
     time.sleep(3)
@@ -101,7 +100,7 @@ def test_a_link_that_drops_while_results_are_fetched(phone, bench):
 
 
 def test_a_phone_that_restarts_while_it_measures(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
     time.sleep(2)
     phone.restart()
@@ -114,9 +113,9 @@ def test_a_phone_that_restarts_while_it_measures(phone, bench):
 
 
 def test_a_runner_that_is_killed(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
-    phone.adb("shell", "kill -9 $(pgrep -f 'edgedistill.measure.runner --job' | tail -n 1)")
+    os.kill(running(phone)[0], signal.SIGKILL)
     assert command.wait() == 4
     assert "the runner was killed by SIGKILL" in command.document["measurements"][0]["reasons"][0]
     clean(phone)
@@ -134,7 +133,7 @@ def test_a_disk_that_is_full_before(phone, bench):
 
 
 def test_a_disk_that_fills_up_meanwhile(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
     phone.fill_disk(0)
     assert command.wait() == 4
@@ -145,7 +144,7 @@ def test_a_disk_that_fills_up_meanwhile(phone, bench):
 
 
 def test_an_adb_server_that_is_killed(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
     phone.server.adb("kill-server")
     whole(command)
@@ -153,7 +152,7 @@ def test_an_adb_server_that_is_killed(phone, bench):
 
 
 def test_two_sessions_on_one_phone(phone, bench):
-    first = bench(preset="standard")
+    first = bench("--seconds", 8)
     until(lambda: running(phone))
     second = bench()
     assert second.wait() == 2
@@ -193,17 +192,19 @@ def test_a_governor_is_put_back(phone, bench):
 
 def test_a_governor_is_put_back_after_a_kill(phone, bench):
     phone.state.governor(writable=True)
-    command = bench("--governor", "performance", preset="standard")
+    command = bench("--governor", "performance", "--seconds", 8)
     until(lambda: measuring(phone))
     assert phone.state.sys.joinpath("devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip() == "performance"
-    phone.adb("shell", "kill -9 $(pgrep -f 'edgedistill.measure.runner --job')")
+    for process, command_line in phone.processes():
+        if "edgedistill.measure.runner --job" in command_line:
+            os.kill(process, signal.SIGKILL)
     assert command.wait() == 4
     clean(phone)
 
 
 def test_a_session_that_was_killed_is_cleaned_up_by_the_next(phone, bench):
     phone.state.governor(writable=True)
-    command = bench("--governor", "performance", preset="standard")
+    command = bench("--governor", "performance", "--seconds", 8)
     until(lambda: measuring(phone))
     command.process.kill()
     command.wait()
@@ -217,8 +218,8 @@ def test_ctrl_c_at_any_moment(phone, bench, number):
     # The first half of them may come while the kit is sent and unpacked.
     phone.reset(kits=number >= 5)
     phone.state.governor(writable=True)
-    command = bench("--governor", "performance", preset="standard")
-    moment = random.Random(number).uniform(0.3, 14)
+    command = bench("--governor", "performance", "--seconds", 20)
+    moment = random.Random(number).uniform(0.5, 12)
     threading.Timer(moment, command.interrupt).start()
     assert command.wait() == 130, command.said
     assert "interrupted" in command.said
@@ -226,7 +227,7 @@ def test_ctrl_c_at_any_moment(phone, bench, number):
 
 
 def test_a_request_to_end_tidies_up_too(phone, bench):
-    command = bench(preset="standard")
+    command = bench("--seconds", 8)
     until(lambda: measuring(phone))
     command.process.send_signal(signal.SIGTERM)
     assert command.wait() == 130

@@ -31,6 +31,7 @@ Devices = Annotated[
 ]
 Fleet = Annotated[Path | None, typer.Option("--fleet", help="File that names devices; fleet.yaml when there is one.")]
 Preset = Annotated[str, typer.Option("--preset", metavar="quick|standard|mlperf", help="How long and how strictly to measure.")]
+Seconds = Annotated[float | None, typer.Option("--seconds", help="Sample for so long at least; the preset's time when not given.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that the runtime may use.")]
 Cores = Annotated[
     str | None, typer.Option("--cores", metavar="big|little|N,N", help="Cores to run on; the scheduler's choice when not given.")
@@ -141,11 +142,18 @@ def bench(
     device: Devices = NOTHING,
     fleet: Fleet = None,
     preset: Preset = "standard",
+    seconds: Seconds = None,
     threads: Threads = 1,
     cores: Cores = None,
     governor: Governor = None,
     cool_to: CoolTo = None,
     python: Python = None,
+    runner: Annotated[
+        str | None,
+        typer.Option("--runner", metavar="PATH", help="A benchmark program of yours, here or on the device, in the kit's place."),
+    ] = None,
+    runner_kind: Annotated[str | None, typer.Option("--runner-kind", help="Which tool it is, where its name does not tell.")] = None,
+    runner_arg: Annotated[list[str], typer.Option("--runner-arg", help="One more of its arguments; repeatable.")] = NOTHING,
     mirror: Mirror = None,
     save: Annotated[
         str | None, typer.Option("--save", metavar="NAME", help="Keep the measurements under this name, to compare with.")
@@ -163,16 +171,9 @@ def bench(
         artifacts.bench(run_or_file, runs_dir, as_json=as_json)
     from edgedistill.cli import harness
 
-    options = {
-        "preset": preset,
-        "threads": threads,
-        "cores": cores,
-        "governor": governor,
-        "cool_to": cool_to,
-        "python": python,
-        "mirror": mirror,
-    }
-    harness.bench(run_or_file, device, fleet, options | {"mirror": mirror}, runs_dir, save=save, against=against, as_json=as_json)
+    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
+    more = {"save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg}
+    harness.bench(run_or_file, device, fleet, options | {"mirror": mirror, "seconds": seconds}, more, runs_dir, as_json=as_json)
 
 
 @app.command()

@@ -9,10 +9,10 @@ from edgedistill.cli.tables import console
 
 
 def bench(
-    run_or_file: Path | None, devices: list[str], fleet: Path | None, options: dict[str, Any], runs_dir: Path, *, save: str | None,
-    against: str | None, as_json: bool,
+    run_or_file: Path | None, devices: list[str], fleet: Path | None, options: dict[str, Any], more: dict[str, Any], runs_dir: Path, *,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure on devices under the protocol; options: the fields of `pipeline.harness.Protocol`."""
+    """Measure on devices under the protocol; options: the fields of `pipeline.harness.Protocol`; more: save, against and the runner's."""
 
     def work() -> dict[str, Any]:
         from edgedistill import pipeline
@@ -23,17 +23,20 @@ def bench(
         chosen = run_or_file if run_or_file is not None else pipeline.newest_run(runs_dir)
         protocol = Protocol(**options | {"cores": core_list(options["cores"])})
         if len(specs) > 1:
-            return on_each(["bench", str(chosen), *arguments(options | {"save": save, "against": against})], specs)
+            return on_each(["bench", str(chosen), *arguments(options | more)], specs)
         interruptible()
-        return pipeline.bench_on(chosen, specs[0], protocol, save=save, against=against)
+        return pipeline.bench_on(chosen, specs[0], protocol, **more)
 
     finish(as_json, work, show)
 
 
 def arguments(options: dict[str, Any]) -> list[str]:
-    """The command line that gives `options`, by the names of their fields."""
-    given = {key: value for key, value in options.items() if value is not None}
-    return [part for key, value in given.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    """The command line that gives `options`, by the names of their fields; one with several values is given as often."""
+    found = []
+    for key, value in options.items():
+        values = value if isinstance(value, list) else [value] if value is not None else []
+        found += [part for one in values for part in (f"--{key.replace('_', '-')}", str(one))]
+    return found
 
 
 def core_list(text: str | None) -> str | list[int] | None:

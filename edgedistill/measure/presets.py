@@ -14,11 +14,6 @@ the load, whose power is subtracted."""
 SENSORS_EVERY_S = 0.5
 
 
-def sampling(preset: str) -> dict[str, Any]:
-    """The preset as `bench` of a job takes it."""
-    return {key: PRESETS[preset][key] for key in ("warmup_s", "least_s", "max_s", "min_samples", "relative_width")}
-
-
 def conditions(
     preset: str, *, cool_to: float | None, cores: str | list[int] | None, governor: str | None, sensors: dict[str, Any] | None = None
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The only part that knows all others. Each function takes what the command of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, harness, posttraining, ranges
+from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, harness, own_runner, posttraining, ranges
 from edgedistill.pipeline.outcome import write_outcome
 from edgedistill.pipeline.training import train
 from edgedistill.run import Run, newest, open_run
@@ -128,20 +129,24 @@ def bench_file(path: Path) -> dict[str, Any]:
 
 
 def bench_on(
-    run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None
-) -> dict[str, Any]:
+    run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None,
+    runner: str | None = None, runner_kind: str | None = None, runner_arg: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
 
-    save: a name under which they are found again; against: one that was given before. The document has `device`, `status` and
-    `measurements`, each with a `regression` where it was held to an earlier one.
+    save: a name under which they are found again; against: one that was given before; runner: a program of the user's own, see
+    `own_runner`. The document has `device`, `status` and `measurements`, each with a `regression` where it was held to an earlier one.
     """
     with ExitStack() as stack:
-        if run_or_file.is_dir():
+        if runner is not None:
+            if run_or_file.is_dir():
+                raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
+            documents = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
+        elif run_or_file.is_dir():
             state = stack.enter_context(open_run(_existing(run_or_file)))
-            subjects = stack.enter_context(harness.of_run(state))
+            documents = harness.bench(stack.enter_context(harness.of_run(state)), device, protocol, save=save)
         else:
-            subjects = stack.enter_context(harness.of_file(run_or_file))
-        documents = harness.bench(subjects, device, protocol, save=save)
+            documents = harness.bench(stack.enter_context(harness.of_file(run_or_file)), device, protocol, save=save)
     if against is not None:
         documents = [harness.held_against(one, against) for one in documents]
     status = "ok"

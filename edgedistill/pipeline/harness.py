@@ -31,12 +31,32 @@ class Protocol:
     """How to measure, as the command line takes it; see docs/devices.md."""
 
     preset: str = "standard"
+    seconds: float | None = None
     threads: int = 1
     cores: str | list[int] | None = None
     governor: str | None = None
     cool_to: float | None = None
     python: str | None = None
     mirror: str | None = None
+
+    def __post_init__(self) -> None:
+        from edgedistill.measure.presets import PRESETS
+
+        if self.preset not in PRESETS:
+            raise UserError(f"--preset: found '{self.preset}', expected {', '.join(PRESETS)}")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The preset's figures, and what was asked for beyond them: with `seconds` the sampling lasts at least so long."""
+        from edgedistill.measure.presets import PRESETS
+
+        found = {"preset": self.preset, **PRESETS[self.preset]}
+        return found if self.seconds is None else found | {"least_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The `bench` of its jobs."""
+        return {key: self.asked[key] for key in ("warmup_s", "least_s", "max_s", "min_samples", "relative_width")}
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -134,19 +154,19 @@ def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str |
 def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | None) -> dict[str, Any]:
     import numpy as np
 
-    from edgedistill.measure import document, presets
+    from edgedistill.measure import document
     from edgedistill.measure.job import new_job
     from edgedistill.measure.records import to_execution
 
     spec = where.facts["spec"]
-    asked = {"preset": protocol.preset, **presets.PRESETS[protocol.preset]}
-    begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), threads=protocol.threads, protocol=asked)
+    more = {"threads": protocol.threads, "protocol": protocol.asked}
+    begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), **more)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = Path(folder, "outputs.npy")
         try:
             job = new_job(
                 "run", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, outputs=outputs,
-                threads=protocol.threads, bench=presets.sampling(protocol.preset),
+                threads=protocol.threads, bench=protocol.sampling,
             )  # fmt: skip
             kept = records_path(spec, job)
             found, done = where.run(
@@ -160,10 +180,11 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     whole = document.bench_document(begun, where.facts["emulated"], done, found) | {"outputs": compared}
     if compared.get("ok") is False:
         whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
-    return stored(whole, kept, save and _saved_as(save, whole))
+    return stored(whole, kept, save and saved_as(save, whole))
 
 
-def _saved_as(name: str, whole: Mapping[str, Any]) -> str:
+def saved_as(name: str, whole: Mapping[str, Any]) -> str:
+    """What a measurement that is saved as `name` is called in the store."""
     return f"{name}/{whole['device']['spec']}/{whole['artifact']['name']}"
 
 
@@ -176,7 +197,7 @@ def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
         return whole
     try:
         with store.opened() as measurements:
-            return whole | {"regression": regression.regression(measurements.sessions(_saved_as(name, whole)), whole)}
+            return whole | {"regression": regression.regression(measurements.sessions(saved_as(name, whole)), whole)}
     except UserError as error:
         return whole | {"regression": unavailable(str(error))}
 

@@ -46,17 +46,11 @@ def bench_with(
         if here:
             _check_machine(Path(binary), where)
         more = {"adapter": _ADAPTER, "build": f"{kind} of the user's own build", "program": program, "threads": protocol.threads}
-        begun = document.base("bench", where.facts, artifact, **more, protocol=_asked(protocol))
+        begun = document.base("bench", where.facts, artifact, **more, protocol=protocol.asked)
         try:
             return _measure(where, binary, model, kind, protocol, begun, extra, save)
         except DeviceFailed as error:
             return document.failed(begun, str(error))
-
-
-def _asked(protocol: Protocol) -> dict[str, Any]:
-    from edgedistill.measure import presets
-
-    return {"preset": protocol.preset, **presets.PRESETS[protocol.preset]}
 
 
 def _measure(
@@ -75,7 +69,7 @@ def _measure(
         records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=lambda found: found)
         return _printed(records)["text"], (records, kept)
 
-    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=_asked(protocol)["least_s"], extra=extra)
+    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=protocol.asked["least_s"], extra=extra)
     printed = _printed(records)
     if isinstance(figures["peak_rss_mb"], dict) and printed["peak_rss"]:
         figures |= {"peak_rss_mb": printed["peak_rss"] / 2**20, "peak_rss_source": "VmHWM of the whole program, read each 0.1 s"}
@@ -91,7 +85,7 @@ def _measure(
         "outputs": unavailable(_NO_OUTPUTS),
         **document.sensed(records),
     }
-    return harness.stored(whole, kept, save and f"{save}/{spec}/{model.name}")
+    return harness.stored(whole, kept, save and harness.saved_as(save, whole))
 
 
 def _printed(records: list[Record]) -> Record:
