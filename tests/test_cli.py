@@ -133,10 +133,17 @@ def test_an_unknown_target_is_refused_before_a_run_is_looked_for(tmp_path: Path)
     assert "did you mean 'android'?" in done.stderr
 
 
-def test_bench_knows_this_machine_only(tmp_path: Path) -> None:
-    done = call("bench", "--device", "adb:1", cwd=tmp_path)
+@pytest.mark.parametrize("command", ["bench", "compare a.onnx b.onnx"])
+def test_a_device_that_is_none_is_refused(tmp_path: Path, command: str) -> None:
+    done = call(*command.split(), "--device", "usb:1", cwd=tmp_path)
     assert done.returncode == 2
-    assert "expected local" in done.stderr
+    assert "found device 'usb:1', expected" in done.stderr
+
+
+def test_nothing_was_measured_yet(tmp_path: Path) -> None:
+    done = call("results", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nothing was measured here yet" in done.stderr
 
 
 def test_recipes(tmp_path: Path) -> None:

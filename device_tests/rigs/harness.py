@@ -63,7 +63,7 @@ def edgedistill(folder: Path, variables: Mapping[str, str], *words: object) -> C
     return Command(subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True), folder)
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 120) -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 300) -> Any:
     """What `condition` gives when it is true; AssertionError after `timeout_s`."""
     limit = time.monotonic() + timeout_s
     while not (found := condition()):
