@@ -24,10 +24,12 @@ _TIMEOUT_S = 3600.0
 def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
     """Compare the model files `a` and `b` on the device `spec`: how many times as long B takes as A, with its interval and a verdict.
 
-    An int8 file is compared with the fp32 twin that lies beside it, too. Raises UserError when the files take other inputs than each other.
+    An int8 file is compared with the fp32 twin that lies beside it, too. Raises UserError and DeviceFailed as `harness.bench` does.
     """
+    from edgedistill.measure.devices import open_device
     from edgedistill.measure.places import place
 
+    open_device(spec)
     if protocol.preset not in _COMPARE:
         raise UserError(f"found preset '{protocol.preset}', expected {' or '.join(_COMPARE)}: a comparison stops by the ratio's interval")
     with ExitStack() as stack:
