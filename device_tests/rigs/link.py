@@ -116,6 +116,7 @@ class Link:
         if self._limit is not None and self.carried + len(data) >= self._limit:
             first = self._limit - self.carried
             sink.sendall(data[:first])
+            self.carried += first
             self.cut(hang=self._hang_at_limit)
             self._flow.wait()
             data = data[first:]

@@ -4,6 +4,7 @@ It runs this machine's processor and kernel, and says so: ro.kernel.qemu is 1.
 """
 
 import ctypes
+import errno
 import os
 import shutil
 import socket
@@ -90,9 +91,16 @@ class Phone:
         ballast = self.path("/data/ballast")
         ballast.unlink(missing_ok=True)
         if leave_bytes >= 0:
-            room = os.statvfs(ballast.parent)
             with open(ballast, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - leave_bytes))
+                while True:
+                    room = os.statvfs(ballast.parent)
+                    try:
+                        os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - leave_bytes))
+                        break
+                    except OSError as error:
+                        # The phone wrote something meanwhile.
+                        if error.errno != errno.ENOSPC:
+                            raise
 
     def kill(self) -> None:
         """The phone dies: all its processes are gone at once."""

@@ -93,3 +93,21 @@ def test_a_slow_link_is_slow(phone: Phone, tmp_path: Path) -> None:
     began = time.monotonic()
     assert phone.adb("push", tmp_path / "sent", "/data/local/tmp/f").returncode == 0
     assert 0.7 < time.monotonic() - began < 5
+
+
+def test_a_hanging_link_goes_on_where_it_stopped(phone: Phone, tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    sent.write_bytes(os.urandom(3_000_000))
+    before = phone.link.carried
+    phone.link.cut_after(1_000_000, hang=True)
+    pushing = threading.Thread(target=lambda: phone.adb("push", sent, "/data/local/tmp/f"))
+    pushing.start()
+    deadline = time.monotonic() + 20
+    while phone.link.carried < before + 1_000_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pushing.join(timeout=0.5)
+    assert pushing.is_alive()
+    phone.link.restore()
+    pushing.join(timeout=20)
+    assert phone.path("/data/local/tmp/f").read_bytes() == sent.read_bytes()
