@@ -342,3 +342,20 @@ def test_lines_of_the_first_run_may_be_lost():
     figures = output.executor_runner(lost)
     assert figures["first_inference_ms"] == {"value": None, "unavailable": "the line of the first run was lost"}
     assert figures["latency_ms"]["n"] == 29
+
+
+def test_the_command_shows_an_average_as_one(tool, bench, tmp_path, capfd):
+    from edgedistill.cli import own_runner as command
+
+    binary = tool("benchmark_model", BENCHMARK_MODEL.format(newer=""))
+    (tmp_path / "net.tflite").write_bytes(b"a model")
+    options = {"preset": "quick", "threads": 1, "cores": None, "governor": None, "cool_to": None, "python": None, "mirror": None}
+    with pytest.raises(SystemExit) as ended:
+        command.bench(Path("net.tflite"), [], None, options, str(binary), None, [], save=None, as_json=False)
+    shown = capfd.readouterr()
+    assert ended.value.code == 0, shown.err
+    assert "average 13.520" in " ".join(shown.out.split())
+    with pytest.raises(SystemExit) as ended:
+        command.bench(None, [], None, options, str(binary), None, [], save=None, as_json=False)
+    assert ended.value.code == 2
+    assert "--runner measures one model file, found none" in capfd.readouterr().err

@@ -108,8 +108,13 @@ def _cells(one: dict[str, Any]) -> list[str]:
     interval = f" [{low:.3f}, {high:.3f}]" if low is not None else ""
     energy, loads = one.get("energy", {}).get("mj_per_inference"), one["load_ms"]
     tails = [_number(latency["p95"], 3), _number(latency["p99"], 3), str(latency["n"])]
-    costs = [f"{loads['cold']:.1f}", _number(one["peak_rss_mb"], 1), outputs_text(one.get("outputs", {})), _number(energy, 3)]
-    return [one["artifact"]["name"], f"{latency['p50']:.3f}{interval}", *tails, *costs, one["validity"]]
+    costs = [_number(loads["cold"], 1), _number(one["peak_rss_mb"], 1), outputs_text(one.get("outputs", {})), _number(energy, 3)]
+    return [one["artifact"]["name"], f"{_middle(latency)}{interval}", *tails, *costs, one["validity"]]
+
+
+def _middle(latency: dict[str, Any]) -> str:
+    """The median, or the average of a program that prints no median."""
+    return _number(latency["p50"], 3) if isinstance(latency["p50"], float) else f"average {_number(latency.get('average'), 3)}"
 
 
 def _number(value: Any, digits: int) -> str:
@@ -128,7 +133,9 @@ def outputs_text(compared: dict[str, Any]) -> str:
 
 def twins(documents: list[dict[str, Any]]) -> list[str]:
     """A line for each file of another precision than fp32 that has an fp32 twin in its format: how many times as fast it is."""
-    measured = [one for one in documents if "p50" in one["latency_ms"] and one["artifact"]["name"].startswith("student")]
+    measured = [
+        one for one in documents if isinstance(one["latency_ms"].get("p50"), float) and one["artifact"]["name"].startswith("student")
+    ]
     plain = {one["artifact"]["format"]: one for one in measured if one["artifact"]["precision"] == "fp32"}
     lines = []
     for one in measured:
