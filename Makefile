@@ -1,5 +1,6 @@
 # make demo: environment, install, the main job, and where its report is.
 # make test: environment, install, lint, types, tests.
+# make test-devices: the harness on a phone and a board that stand in for real ones (root, and the packages that .ci/run installs).
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 # The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
 STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-devices lint clean
 
 demo: $(STAMP)
 	$(BIN)/edgedistill run recipes/quickstart.yaml
@@ -15,6 +16,9 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-devices: $(STAMP)
+	$(BIN)/python -m pytest device_tests/rigs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -29,4 +33,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) runs .rigs .pytest_cache .ruff_cache .mypy_cache
