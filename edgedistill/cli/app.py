@@ -39,6 +39,10 @@ Cores = Annotated[
 Governor = Annotated[str | None, typer.Option("--governor", help="Frequency governor to set where that is allowed; put back at the end.")]
 CoolTo = Annotated[float | None, typer.Option("--cool-to", metavar="CELSIUS", help="Wait until the device is as cool as this.")]
 Python = Annotated[str | None, typer.Option("--python", metavar="PATH", help="A Python on the device, in the place of the kit.")]
+Meter = Annotated[str | None, typer.Option("--meter", metavar="NAME[:ARGUMENT]", help="A power meter on this machine, as command:PROGRAM.")]
+Ina = Annotated[
+    list[str], typer.Option("--ina", metavar="chip=…,bus=…,address=…", help="A power monitor on the board's I2C bus; repeatable.")
+]
 Mirror = Annotated[str | None, typer.Option("--mirror", metavar="URL", help="Debian archive that the kit is built from.")]
 RUNS = Path("runs")
 NOTHING: list[str] = []
@@ -154,6 +158,8 @@ def bench(
     ] = None,
     runner_kind: Annotated[str | None, typer.Option("--runner-kind", help="Which tool it is, where its name does not tell.")] = None,
     runner_arg: Annotated[list[str], typer.Option("--runner-arg", help="One more of its arguments; repeatable.")] = NOTHING,
+    meter: Meter = None,
+    ina: Ina = NOTHING,
     mirror: Mirror = None,
     save: Annotated[
         str | None, typer.Option("--save", metavar="NAME", help="Keep the measurements under this name, to compare with.")
@@ -173,7 +179,8 @@ def bench(
 
     options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
     more = {"save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg}
-    harness.bench(run_or_file, device, fleet, options | {"mirror": mirror, "seconds": seconds}, more, runs_dir, as_json=as_json)
+    options |= {"mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina}
+    harness.bench(run_or_file, device, fleet, options, more, runs_dir, as_json=as_json)
 
 
 @app.command()

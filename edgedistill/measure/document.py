@@ -4,9 +4,10 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgedistill.measure.clock import clock_jumps
 from edgedistill.measure.energy import energy_of
 from edgedistill.measure.records import Execution, Record
-from edgedistill.measure.series import sensor_figures, series_of
+from edgedistill.measure.series import Series, sensor_figures, series_of
 from edgedistill.measure.statistics import unavailable
 from edgedistill.measure.validity import judge
 
@@ -28,8 +29,13 @@ def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
     return {**document, "validity": "invalid", "reasons": [why], **dict.fromkeys(figures, unavailable(why))}
 
 
-def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record]) -> dict[str, Any]:
-    """`begun` (of `base`) with the figures of a complete run; a rig or an emulator is `emulated`, with the reason."""
+def bench_document(
+    begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series]
+) -> dict[str, Any]:
+    """`begun` (of `base`) with the figures of a complete run.
+
+    emulated: why the device is none, or None. meters: power that the host measured, on the device's clock.
+    """
     bounds = (done.intervals_ms or {}).get("p50")
     width = (bounds[1] - bounds[0]) / 2 / done.latency_ms["p50"] if isinstance(bounds, list) and done.latency_ms else None
     return {
@@ -44,7 +50,7 @@ def bench_document(begun: Mapping[str, Any], emulated: str | None, done: Executi
         "steady": done.steady,
         "peak_rss_mb": done.peak_rss_mb,
         "peak_rss_source": done.peak_rss_source,
-        "energy": energy_of(records),
+        "energy": energy_of(records, meters),
         **sensed(records),
     }
 
@@ -59,6 +65,7 @@ def sensed(records: Sequence[Record]) -> dict[str, Any]:
     """The parts of a document that tell what the sensors said, under which conditions, and what reading them cost."""
     cost = next((record for record in records if record["type"] == "sampling_cost"), None)
     return {
+        "clock_jumps": clock_jumps(records),
         "sensors": sensor_figures(records),
         "sampling_cost": unavailable("no sensors were read") if cost is None else {k: v for k, v in cost.items() if k != "type"},
         "conditions": [dict(record) for record in records if record["type"] in _CONDITIONS],

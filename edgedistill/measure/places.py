@@ -42,6 +42,7 @@ class Runs(Protocol):
 class Place:
     """A device that is ready: its facts, what runs a job there, the adapter's module by format, and what build of the runtimes that is."""
 
+    device: Device
     facts: dict[str, Any]
     run: Runs
     adapters: dict[str, str]
@@ -70,7 +71,7 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
     if spec == "local":
         with locked(device):
             modules = {form: f"edgedistill.runtimes.{names[0]}" for form, names in _ADAPTERS.items()}
-            yield Place(listing.local(), local.run, modules, "CPU, the Python packages of this machine")
+            yield Place(device, listing.local(), local.run, modules, "CPU, the Python packages of this machine")
         return
     found = facts.read(device)
     with session.opened(device, lambda: python or _kit(device, found, mirror)) as ready:
@@ -86,7 +87,7 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
             if name in there["adapters"]
         }
         build = KIT_BUILD if python is None else f"CPU, {python} of the device, not the app's build"
-        yield Place(found, run, modules, build)
+        yield Place(device, found, run, modules, build)
 
 
 def _kit(device: Device, found: dict[str, Any], mirror: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ class Protocol:
     cool_to: float | None = None
     python: str | None = None
     mirror: str | None = None
+    meter: str | None = None
+    ina: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         from edgedistill.measure.presets import PRESETS
@@ -59,11 +61,26 @@ class Protocol:
         return {key: self.asked[key] for key in ("warmup_s", "least_s", "max_s", "min_samples", "relative_width")}
 
     @property
+    def sensors(self) -> dict[str, Any]:
+        """Options of the sensors: the power monitors that `ina` names, each as chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board."""
+        chips = []
+        for text in self.ina:
+            entry = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+            try:
+                chips.append(
+                    entry
+                    | {"bus": int(entry["bus"], 0), "address": int(entry["address"], 0), "shunt_ohm": float(entry.get("shunt_ohm", 0))}
+                )
+            except (KeyError, ValueError) as error:
+                raise UserError(f"--ina: found '{text}', expected it as chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board") from error
+        return {"ina": chips} if chips else {}
+
+    @property
     def conditions(self) -> dict[str, Any]:
         """The conditions of its jobs."""
         from edgedistill.measure import presets
 
-        return presets.conditions(self.preset, cool_to=self.cool_to, cores=self.cores, governor=self.governor)
+        return presets.conditions(self.preset, cool_to=self.cool_to, cores=self.cores, governor=self.governor, sensors=self.sensors)
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
 
     from edgedistill.measure import document
     from edgedistill.measure.job import new_job
+    from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
 
     spec = where.facts["spec"]
@@ -169,15 +187,17 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
                 threads=protocol.threads, bench=protocol.sampling,
             )  # fmt: skip
             kept = records_path(spec, job)
-            found, done = where.run(
-                job | {"conditions": protocol.conditions}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
-                reduce=lambda records: (records, to_execution(records, outputs)),
-            )  # fmt: skip
+            with metering(protocol.meter, where.device) as power:
+                found, done = where.run(
+                    job | {"conditions": protocol.conditions}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
+                    reduce=lambda records: (records, to_execution(records, outputs)),
+                )  # fmt: skip
+                meters = power(found)
         except DeviceFailed as error:
             log(f"error: {error}")
             return document.failed(begun, str(error))
         compared = compare_outputs(np.load(outputs), subject)
-    whole = document.bench_document(begun, where.facts["emulated"], done, found) | {"outputs": compared}
+    whole = document.bench_document(begun, where.facts["emulated"], done, found, meters) | {"outputs": compared}
     if compared.get("ok") is False:
         whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
     return stored(whole, kept, save and saved_as(save, whole))

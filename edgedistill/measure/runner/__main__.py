@@ -56,7 +56,9 @@ def _run(job: dict[str, Any], folder: Path, recorder: Recorder) -> None:
 
 
 def _clock(recorder: Recorder) -> None:
-    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
+    # Uptime counts sleep as well, and is what a host can ask for without Python.
+    uptime = {"boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)} if hasattr(time, "CLOCK_BOOTTIME") else {}
+    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns(), **uptime)
 
 
 def _stop(number: int, frame: Any) -> None:
