@@ -1,3 +1,42 @@
-"""The rigs as fixtures for every test here."""
+"""Fixtures: the rigs, and `lab`, each device of --device made ready once."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from device_tests.options import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_generate_tests,
+)
 from device_tests.rigs.plugin import board, board_rig, phone, phone_rig  # noqa: F401
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    from device_tests.lab import Lab
+    from edgedistill.measure.places import place
+
+    spec, option = request.param, request.config.getoption
+    with pytest.MonkeyPatch.context() as environment:
+        variables = {}
+        if spec == "rig:board-phone":
+            server, serial = request.getfixturevalue("board_rig").start_phone()
+            spec, variables = f"adb:{serial}", server.variables
+        elif spec.startswith("rig:"):
+            rig = request.getfixturevalue(f"{spec.removeprefix('rig:')}_rig")
+            spec, variables = rig.spec, rig.variables
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        with place(spec, python=option("--python")) as where:
+            yield Lab(where, tmp_path_factory.mktemp("lab"), preset=option("--preset"), threads=option("--threads"))
+
+
+@pytest.fixture(scope="session")
+def limits(request: pytest.FixtureRequest) -> dict[str, float]:
+    from device_tests.budgets import budgets
+    from device_tests.bundle import Bundle
+
+    bundle = Bundle(request.config.getoption("--bundle"))
+    return budgets(request.config.getoption("--target") or bundle.manifest["target"]["name"], request.config.getoption("--budget"))

@@ -128,6 +128,9 @@ class Board:
 
     def kill(self) -> None:
         """Pull the power."""
+        if self._adb:
+            self._adb.stop()
+            self._adb = None
         end(self._qemu)
         self._qemu = None
 
@@ -166,7 +169,7 @@ class Board:
         # Sessions and jobs of an earlier test; the listening server is the oldest process of the group.
         self.control("for p in $(tail -n +2 /sys/fs/cgroup/jobs/cgroup.procs); do kill -9 $p 2>/dev/null || true; done")
         self.control(
-            rf"rm -f /ballast; find /root /home/{USER} /var/tmp /tmp \( -name .ssh -o -name kits \) -prune -o ! -type d -exec rm -f {{}} +; "
+            rf"find /ballast /root /home /var/tmp /tmp \( -name .ssh -o -name kits \) -prune -o ! -type d -exec rm -f {{}} + 2>/dev/null; "
             f"date -s @{time.time():.0f} >/dev/null"
         )
 
@@ -186,8 +189,6 @@ class Board:
 
     def stop(self) -> None:
         """End everything that this rig started."""
-        if self._adb:
-            self._adb.stop()
         if self.link:
             self.link.close()
         self.kill()

@@ -1,0 +1,77 @@
+"""A device that is ready, and what was measured on it: each thing once, whichever tests ask for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.measure import document, presets
+from edgedistill.measure.job import new_job
+from edgedistill.measure.places import Place
+from edgedistill.measure.records import Execution, Record, to_execution
+from edgedistill.measure.series import Series, series_of
+from edgedistill.pipeline.harness import Subject
+
+_TIMEOUT_S = 3600.0
+
+
+class Lab:
+    """`folder` takes outputs and logs."""
+
+    def __init__(self, where: Place, folder: Path, *, preset: str, threads: int) -> None:
+        self.where, self.folder = where, folder
+        self._preset, self._threads = preset, threads
+        self._done: dict[tuple[str, ...], Any] = {}
+
+    @property
+    def emulated(self) -> str | None:
+        """Why the device's times say nothing, or None."""
+        return self.where.facts["emulated"]
+
+    def executed(self, subject: Subject) -> tuple[Execution, np.ndarray]:
+        """The golden inputs run by a file, and its outputs float32 [N, classes]."""
+        return self._once(("executed", subject.name), lambda: self._execute(subject))
+
+    def benched(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
+        """The document of a benchmark of a file, and the series of the sensors meanwhile."""
+        return self._once(("benched", subject.name), lambda: self._bench(subject))
+
+    def stressed(self, subject: Subject, seconds: float) -> list[Record]:
+        """The records of a file that ran back to back for so long."""
+        settings = {"seconds": seconds, "mode": "continuous", "instances": 1, "limit_c": None, "least_battery": None}
+        job = self._job("stress", subject, stress=settings, conditions=self._conditions())
+        return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=lambda records: records)
+
+    def _execute(self, subject: Subject) -> tuple[Execution, np.ndarray]:
+        outputs = self.folder / f"{subject.name}.npy"
+        job = self._job("run", subject, outputs=outputs, bench=None)
+        done = self.where.run(job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda records: to_execution(records, outputs))
+        return done, np.load(outputs)
+
+    def _bench(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
+        job = self._job("run", subject, outputs=None, bench=presets.sampling(self._preset), conditions=self._conditions())
+        records, done = self.where.run(
+            job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda found: (found, to_execution(found, None))
+        )
+        asked = {"preset": self._preset, **presets.PRESETS[self._preset]}
+        begun = document.base("bench", self.where.facts, subject.artifact, threads=self._threads, protocol=asked)
+        return document.bench_document(begun, self.emulated, done, records), series_of(records)
+
+    def _job(self, task: str, subject: Subject, **more: Any) -> dict[str, Any]:
+        adapter = self.where.adapter(subject.format)
+        return new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._threads) | more
+
+    def _conditions(self) -> dict[str, Any]:
+        return presets.conditions(self._preset, cool_to=None, cores=None, governor=None)
+
+    def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._done:
+            try:
+                self._done[key] = make()
+            except Exception as error:
+                # Every test that needs it fails with it, and the device is not asked again.
+                self._done[key] = error
+        if isinstance(self._done[key], Exception):
+            raise self._done[key]
+        return self._done[key]
