@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgedistill.cli.harness import show
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import binaries
 from edgedistill.measure.binaries import output
@@ -344,18 +345,7 @@ def test_lines_of_the_first_run_may_be_lost():
     assert figures["latency_ms"]["n"] == 29
 
 
-def test_the_command_shows_an_average_as_one(tool, bench, tmp_path, capfd):
-    from edgedistill.cli import own_runner as command
-
-    binary = tool("benchmark_model", BENCHMARK_MODEL.format(newer=""))
-    (tmp_path / "net.tflite").write_bytes(b"a model")
-    options = {"preset": "quick", "threads": 1, "cores": None, "governor": None, "cool_to": None, "python": None, "mirror": None}
-    with pytest.raises(SystemExit) as ended:
-        command.bench(Path("net.tflite"), [], None, options, str(binary), None, [], save=None, as_json=False)
-    shown = capfd.readouterr()
-    assert ended.value.code == 0, shown.err
-    assert "average 13.520" in " ".join(shown.out.split())
-    with pytest.raises(SystemExit) as ended:
-        command.bench(None, [], None, options, str(binary), None, [], save=None, as_json=False)
-    assert ended.value.code == 2
-    assert "--runner measures one model file, found none" in capfd.readouterr().err
+def test_an_average_is_shown_as_one(tool, bench, capsys):
+    found = bench(tool("benchmark_model", BENCHMARK_MODEL.format(newer="")), "net.tflite")
+    show({"device": "local", "measurements": [found]})
+    assert "average 13.520" in " ".join(capsys.readouterr().out.split())
