@@ -68,9 +68,17 @@ def test_a_drift_meets_both_alike():
 
 
 def test_pairs_are_neighbours():
-    durations = {("a", 0): 100, ("b", 0): 110, ("a", 1): 200, ("b", 1): 220}
-    blocks = [{"round": 4, "side": side, "durations_ns": [durations[side, i]] * 3} for side, i in (("a", 0), ("b", 0), ("b", 1), ("a", 1))]
+    blocks = []
+    # Each pair is twice as slow as the one before, and B takes 10% more than A.
+    for pair, order in enumerate(("ab", "ba", "ab")):
+        blocks += [{"round": 4, "side": side, "durations_ns": [(1.1 if side == "b" else 1) * 100 * 2**pair] * 3} for side in order]
     assert log_ratios(blocks) == pytest.approx([math.log(1.1)])
+    # One pair of three was disturbed, and does not count.
+    blocks[2]["durations_ns"] = [10_000] * 3
+    assert log_ratios(blocks) == pytest.approx([math.log(1.1)])
+    blocks.append({"round": 5, "side": "a", "durations_ns": [100]})
+    blocks.append({"round": 5, "side": "b", "durations_ns": [100, 120, 300]})
+    assert log_ratios(blocks) == pytest.approx([math.log(1.1), math.log(1.2)])
 
 
 @pytest.mark.parametrize(
@@ -127,12 +135,14 @@ def test_one_disturbed_round_hardly_moves_the_centre():
     assert centre([1.0, 2.0, 3.0]) == 2
 
 
-def test_a_resample_has_the_centre_of_the_values_drawn():
-    values, counts = np.array([3.0, -1.0, 0.5, 7.0, 2.0]), np.array([[2, 0, 1, 0, 2], [5, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+@pytest.mark.parametrize("n", [2, 5, 6, 7, 12])
+def test_a_resample_has_the_centre_of_the_values_drawn(n):
+    rng = np.random.default_rng(n)
+    values, counts = rng.normal(size=n), rng.multinomial(n, [1 / n] * n, 40)
     for found, row in zip(_centres(values, counts), counts, strict=True):
         drawn = np.repeat(values, row)
-        pairs = [(drawn[i] + drawn[j]) / 2 for i in range(5) for j in range(i, 5)]
-        assert found == np.median(pairs)
+        pairs = [(drawn[i] + drawn[j]) / 2 for i in range(n) for j in range(i, n)]
+        assert found == pytest.approx(np.median(pairs))
 
 
 @pytest.mark.parametrize("degrees", [5, 6, 9, 30])
