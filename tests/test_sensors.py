@@ -267,17 +267,18 @@ def test_registers_of_power_monitors():
         return words.__getitem__
 
     # Shunt 40 mV over 0.1 ohm, bus 12 V with the conversion-ready bit; minus 1 LSB; the data sheet of the INA260: 12 V, 10 A.
-    assert ina.decode("ina219", register({1: 4000, 2: (3000 << 3) | 2}), 0.1) == pytest.approx((0.4, 12.0))
+    assert ina.decode("ina219", register({0: 0x399F, 1: 4000, 2: (3000 << 3) | 2}), 0.1) == pytest.approx((0.4, 12.0))
     assert ina.decode("ina226", register({1: 0xFFFF, 2: 9584}), 0.002) == pytest.approx((-0.00125, 11.98))
     assert ina.decode("ina260", register({1: 8000, 2: 9600}), 0.002) == pytest.approx((10.0, 12.0))
-    with pytest.raises(ValueError, match="overflow"):
-        ina.decode("ina219", register({1: 0, 2: 1}), 0.1)
+    for chip, words in (("ina219", {0: 0x219F, 1: 4000}), ("ina219", {0: 0x399F, 1: 0x10000 - 32000}), ("ina226", {1: 0x7FFF})):
+        with pytest.raises(ValueError, match=f"out of the range of the {chip}"):
+            ina.decode(chip, register({2: 0, **words}), 0.1)
 
 
 def test_power_monitors_that_the_user_names(device, tmp_path, monkeypatch):
     import fcntl
 
-    chips = {0x40: {1: 4000, 2: 3000 << 3}, 0x41: {1: 8000, 2: 9600, 0xFF: 0x2271}}
+    chips = {0x40: {0: 0x399F, 1: 4000, 2: 3000 << 3}, 0x41: {1: 8000, 2: 9600, 0xFF: 0x2271}}
     state = {}
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/i2c-1").touch()

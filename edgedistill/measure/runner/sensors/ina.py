@@ -1,7 +1,7 @@
 """Power monitors of Texas Instruments read directly over I2C, where no kernel driver has them. Nothing is written to the chip.
 
 Registers and least significant bits:
-INA219, SBOS448G, section 8.6: 01h shunt voltage 10 µV, 02h bus voltage 4 mV from bit 3 on, its bit 0 an overflow.
+INA219, SBOS448G, section 8.6: 01h shunt voltage 10 µV, 02h bus voltage 4 mV from bit 3 on, 00h bits 11 and 12 the range of the shunt.
 INA226, SBOS547A, section 7.6: 01h shunt voltage 2.5 µV, 02h bus voltage 1.25 mV, FFh die 2260h.
 INA260, SBOS656C, section 8.6: 01h current 1.25 mA, 02h bus voltage 1.25 mV, FFh die 2270h; the shunt is inside.
 Power is current times voltage here: the chips' own power registers need a calibration to be written, or are coarser.
@@ -43,14 +43,17 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
 
 def decode(chip: str, register: Register, shunt_ohm: float) -> tuple[float, float]:
-    """Current in A and bus voltage in V of a chip; `register(number)` reads 16 bits. Raises ValueError when the chip reports overflow."""
-    first, bus = _signed(register(0x01)), register(0x02)
+    """Current in A and bus voltage in V of a chip; `register(number)` reads 16 bits. Raises ValueError when the current is out of range."""
+    first, bus, full = _signed(register(0x01)), register(0x02), 0x7FFF
+    if chip == "ina219":
+        # 40 mV times the power of two that its gain divides by.
+        full = 4000 << (register(0x00) >> 11 & 0b11)
+    if abs(first) >= full:
+        raise ValueError(f"the current is out of the range of the {chip}")
     if chip == "ina260":
         return first * 1.25e-3, bus * 1.25e-3
     if chip == "ina226":
         return first * 2.5e-6 / shunt_ohm, bus * 1.25e-3
-    if bus & 1:
-        raise ValueError("the INA219 reports an overflow")
     return first * 10e-6 / shunt_ohm, (bus >> 3) * 4e-3
 
 
