@@ -55,6 +55,7 @@ Current Battery Service state:
 """
 PMIC = """\
    3V7_WL_SW_A current(0)=0.00487984A
+   1V8_SYS_A current(1)=0.18787400A
    VDD_CORE_A current(7)=1.12518000A
    3V7_WL_SW_V volt(8)=3.70560000V
    VDD_CORE_V volt(15)=0.89316150V
@@ -179,7 +180,7 @@ def test_the_sign_of_the_current_is_that_of_the_status(device, status, current, 
 
 
 def test_a_mouse_is_no_battery_and_energy_is_joules(device):
-    mouse = supply("hid-mouse", type="Battery", scope="Device", status="Discharging", capacity=5, energy_now=1)
+    mouse = supply("a-mouse", type="Battery", scope="Device", status="Discharging", capacity=5, energy_now=1)
     laptop = supply("BAT1", type="Battery", status="Discharging", capacity=50, energy_now=1000000, temp=291)
     values, units, missing = device(mouse | laptop)
     assert values == {"battery.level": 50, "battery.energy": 3.6e9, "battery.charging": 0, "battery.temperature": 29.1}
