@@ -180,7 +180,7 @@ def test_the_sign_of_the_current_is_that_of_the_status(device, status, current, 
 
 
 def test_a_mouse_is_no_battery_and_energy_is_joules(device):
-    mouse = supply("a-mouse", type="Battery", scope="Device", status="Discharging", capacity=5, energy_now=1)
+    mouse = supply("A-mouse", type="Battery", scope="Device", status="Discharging", capacity=5, energy_now=1)
     laptop = supply("BAT1", type="Battery", status="Discharging", capacity=50, energy_now=1000000, temp=291)
     values, units, missing = device(mouse | laptop)
     assert values == {"battery.level": 50, "battery.energy": 3.6e9, "battery.charging": 0, "battery.temperature": 29.1}
