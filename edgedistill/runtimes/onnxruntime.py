@@ -1,6 +1,5 @@
 """ONNX Runtime on the CPU."""
 
-import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,9 +15,7 @@ def versions() -> dict[str, str]:
 
 
 def prepare(threads: int) -> None:
-    """Import the runtime, its telemetry off, and silence its informational log; threads are an option of each session."""
-    # Read when the library is loaded. It would send events to Microsoft from the machine that is measured, while it is measured.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """Import the runtime and silence its informational log; threads are an option of each session."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
