@@ -109,6 +109,10 @@ def test_a_name_stands_for_its_newest_and_the_sessions_that_are_alike(path):
         measurements.save(document(), b"", "else")
         assert measurements.get("main")["id"] == 4
         assert [found["id"] for found in measurements.sessions("main")] == [2, 4]
+        assert [found["id"] for found in measurements.sessions("main", before=4)] == [3]
+        assert [found["id"] for found in measurements.sessions("main", before=3)] == [2]
+        with pytest.raises(UserError, match="there is no measurement 'main' to hold another against"):
+            measurements.sessions("main", before=1)
 
 
 def test_a_comparison_is_stored_with_both_files(path):

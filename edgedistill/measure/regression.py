@@ -41,7 +41,7 @@ def regression(baseline: Document | Sequence[Document], new: Document, tolerance
     logs = [math.log(_p50(session)) for session in sessions]
     ratio = math.log(_p50(new)) - fmean(logs)
     if len(sessions) >= LEAST_SESSIONS:
-        # Where one more session lies: Student's prediction interval, as in Hahn and Meeker, Statistical Intervals, 1991, section 4.7.
+        # Where one more session lies: Student's prediction interval, as in Hahn and Meeker, Statistical Intervals, 1991.
         reach = student_t((1 + _CONFIDENCE) / 2, len(logs) - 1) * stdev(logs) * math.sqrt(1 + 1 / len(logs))
         spread: Any = {"between_sessions": stdev(logs)}
         # A new session that was noisier than the others is known less well than they tell.

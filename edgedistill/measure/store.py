@@ -2,12 +2,11 @@
 
 import json
 import sqlite3
-import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from edgedistill.errors import UserError
 
@@ -37,7 +36,6 @@ _CAUSES = {
     "SQLITE_CANTOPEN": "it can't be opened; check the permissions of it and of its folder",
 }
 Document = dict[str, Any]
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def opened(path: Path = PATH) -> Iterator["Store"]:
         raise UserError(f"{path.parent} can't be made: {error.strerror}; measurements are stored there") from error
     with _told(path), closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
         # In this mode readers don't wait for a writer, and a writer that is killed leaves nothing half done.
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         _migrate(connection, path)
@@ -112,13 +110,16 @@ class Store:
             raise UserError(f"there is no measurement '{which}'; names are: {', '.join(sorted(names)) or 'none'}. List all with `results`")
         return found[-1]
 
-    def sessions(self, name: str) -> list[Document]:
+    def sessions(self, name: str, before: int | None = None) -> list[Document]:
         """The newest measurement of a name and those before it under that name that measured the same bytes in the same way, oldest first.
 
-        Raises UserError when there is none.
+        before: an id; only what was stored earlier counts, so that a measurement is not held against itself. Raises UserError when there
+        is none.
         """
-        newest = self.get(name)
-        return [document for document in self._read("name = ?", [name]) if _subject(document) == _subject(newest)]
+        found = [one for one in self._read("name = ?", [name]) if before is None or one["id"] < before]
+        if not found:
+            raise UserError(f"there is no measurement '{name}' to hold another against; save one with `bench --save NAME`")
+        return [one for one in found if _subject(one) == _subject(found[-1])]
 
     def raw(self, which: int) -> bytes:
         """The raw records of a measurement, as its runner wrote them. Raises UserError when there is none."""
@@ -182,18 +183,6 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _patiently(action: Callable[[], Result]) -> Result:
-    """Do `action`, again while the file is locked: SQLite does not wait by itself when the mode of a new file is changed."""
-    end = time.monotonic() + _WAIT_S
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
-                raise
-            time.sleep(0.05)
 
 
 @contextmanager

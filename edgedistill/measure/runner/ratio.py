@@ -58,7 +58,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, confidence: float
 
     Rounds are drawn with replacement, each whole. The plain percentile interval is too narrow for few rounds; its levels are moved out by
     as much as Student's t exceeds the normal distribution. Source: Hesterberg, What Teachers Should Know About the Bootstrap, The American
-    Statistician 69 (2015), section 5.4; Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013.
+    Statistician 69 (2015); Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013.
     """
     n = len(values)
     if n < LEAST_ROUNDS:
