@@ -9,6 +9,7 @@ import time
 import pytest
 
 from device_tests.rigs.harness import edgedistill, small_model, until
+from device_tests.rigs.locked_phone import LockedPhone
 
 OURS = "/data/local/tmp/edgedistill"
 
@@ -182,6 +183,30 @@ def test_a_phone_that_does_not_come_back(phone, model, tmp_path):
     command = edgedistill(tmp_path, phone.variables, "bench", model, "--device", phone.spec, "--preset", "quick")
     assert command.wait() == 4
     assert phone.serial in command.said
+
+
+def test_a_phone_that_is_not_unlocked(phone, model, tmp_path):
+    with LockedPhone() as locked:
+        phone.server.adb("connect", locked.serial)
+        until(lambda: f"{locked.serial}\tunauthorized" in phone.server.adb("devices").stdout)
+        command = edgedistill(tmp_path, phone.variables, "bench", model, "--device", locked.spec, "--preset", "quick")
+        assert command.wait() == 4
+        assert "unlock the phone and accept the question" in command.said
+        listed = edgedistill(tmp_path, phone.variables, "devices")
+        assert listed.wait() == 0
+        rows = {row["spec"]: row for row in listed.document["devices"]}
+        assert "unlock the phone" in rows[locked.spec]["unavailable"]
+        assert rows[phone.spec]["model"] == "EdgeRig Rig phone"
+        phone.server.adb("disconnect", locked.serial)
+
+
+def test_several_devices_at_once(phone, model, tmp_path):
+    (tmp_path / "fleet.yaml").write_text(f"devices:\n  desk: {{device: '{phone.spec}', tags: [phone]}}\n  here: {{device: local}}\n")
+    command = edgedistill(tmp_path, phone.variables, "bench", model, "--device", "phone", "--device", "here", "--preset", "quick")
+    assert command.wait() == 0, command.said
+    assert [one["device"] for one in command.document["devices"]] == [phone.spec, "local"]
+    assert all(one["measurements"][0]["latency_ms"]["n"] >= 50 for one in command.document["devices"])
+    clean(phone)
 
 
 def test_a_governor_is_put_back(phone, bench):
