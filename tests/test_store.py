@@ -289,7 +289,7 @@ def shown(tmp_path, monkeypatch, capsys):
 def test_results_are_listed_and_shown(shown):
     code, table = shown()
     assert code == 0
-    for text in ("ssh:pi[5]", "student-int8.tflite", "b.onnx", "a.pte, b.pte", "1.250 [1.240, 1.260]", "1.200", "main/pi"):
+    for text in ("ssh:pi[5]", "student-int8.tflite", "b.onnx", "a.pte, b.pte", "1.250 [1.240, 1.260] ms", "1.200 times A", "main/pi"):
         assert text in table
     for which in ("main", "1"):
         one = shown(which)[1]

@@ -45,8 +45,8 @@ def _show(document: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table(title=f"{len(found)} measurements")
-    for column in ("id", "when (UTC)", "device", "kind", "file", "threads", "p50 ms [95%]", "validity", "name"):
-        table.add_column(column, justify="right" if column in ("id", "threads", "p50 ms [95%]") else "left")
+    for column in ("id", "when (UTC)", "device", "kind", "file", "threads", "median [95%]", "validity", "name"):
+        table.add_column(column, justify="right" if column in ("id", "threads", "median [95%]") else "left")
     for one in found:
         files = ", ".join(artifact["name"] for artifact in _artifacts(one))
         cells = [str(one["id"]), one["created"][:16].replace("T", " "), one["device"]["spec"], one["kind"], files]
@@ -65,7 +65,7 @@ def _show_one(one: dict[str, Any]) -> None:
     say(f"{one['id']}{name}: {one['kind']} of {one['created']} on {one['device']['spec']}, {_known(one['device'].get('model'))}")
     for artifact in _artifacts(one):
         say(f"{artifact['name']}: {artifact.get('format', '-')}, {artifact.get('precision', '-')}, SHA-256 {artifact.get('sha256', '-')}")
-    say(f"{_figure(one)} ms, {one.get('threads', '-')} thread(s), {one['validity']}")
+    say(f"{_figure(one)}, {one.get('threads', '-')} thread(s), {one['validity']}")
     for reason in one.get("reasons", []):
         say(f"  {reason}")
     say(f"`edgedistill results {one['id']} --json` has all of it.")
@@ -77,9 +77,11 @@ def _artifacts(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _figure(one: dict[str, Any]) -> str:
+    """The median of what was measured, or the ratio of a comparison."""
     if one["kind"] == "compare":
-        return with_interval(one["ratio"]["value"], one["ratio"]["interval"])
-    return with_interval(one.get("latency_ms", {}).get("p50"), one.get("intervals_ms", {}).get("p50"))
+        return f"{with_interval(one['ratio']['value'], one['ratio']['interval'])} times A"
+    median = one.get("latency_ms", {}).get("p50")
+    return "-" if median is None else f"{with_interval(median, one.get('intervals_ms', {}).get('p50'))} ms"
 
 
 def with_interval(value: Any, interval: Any) -> str:
