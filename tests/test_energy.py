@@ -5,6 +5,7 @@ import pytest
 
 from edgedistill.measure.counters import counter_rate, resolution
 from edgedistill.measure.energy import energy, energy_of, inference_times
+from edgedistill.measure.power import battery_counter
 from edgedistill.measure.series import Series
 
 IDLE_S, LOAD_S = 600.0, 600.0
@@ -66,6 +67,13 @@ def test_the_interval_holds_for_many_phases_of_the_steps():
     assert np.mean(wide) < 2
 
 
+def test_the_bounds_are_a_step_and_a_reading_at_each_end():
+    rate = counter_rate(np.arange(0.0, 70, 10), np.arange(8000.0, 1000, -1000), 1000.0)
+    assert rate.value == pytest.approx(-100)
+    assert rate.low == pytest.approx(-(5000 + 1000) / (50 - 10))
+    assert rate.high == pytest.approx(-(5000 - 1000) / (60 - 0))
+
+
 def test_a_window_that_is_too_short_says_how_long_it_takes():
     assert "did not move within 60 s, so measuring it takes more than 300 s" in counter_rate(np.arange(61.0), np.full(61, 3e6), 1000.0)
     two = counter_rate(np.arange(61.0), 3e6 - np.floor(np.arange(61) / 20) * 1000, 1000.0)
@@ -83,8 +91,19 @@ def test_a_window_that_is_too_short_says_how_long_it_takes():
 
 def test_the_resolution_of_a_counter_is_known_better_from_more_of_it():
     assert resolution(np.array([9000.0, 9000, 6000])) == 3000
-    assert resolution(np.array([9000.0, 9000, 6000]), np.array([6000.0, 5000])) == 1000
+    assert resolution(np.array([9000.0, 9000, 6000]), np.array([6000.0, 4000])) == 1000
     assert resolution(np.array([9000.0, 9000])) is None
+    t = np.arange(0, 60, 20.0)
+
+    def battery(*charge):
+        parts = {"battery.charge": np.array(charge), "battery.voltage": 3800, "battery.usb": 0}
+        return {name: series(name, {"battery.charge": "µAh"}.get(name, "1"), t, values) for name, values in parts.items()}
+
+    alone = battery_counter([battery(19e3, 16e3, 13e3)], 0)
+    assert alone.startswith("battery.charge: the counter has steps of 3000")
+    known = battery_counter([battery(19e3, 16e3, 10e3), battery(30e3, 30e3, 29e3)], 0)
+    assert known.watts == pytest.approx(6e-3 / 20 * 3600 * 3.8)
+    assert 0 < known.low < known.watts < known.high
 
 
 @pytest.mark.parametrize(
@@ -95,7 +114,7 @@ def test_nothing_is_told_when_something_else_powered_the_device_once(flag, when,
     load[flag].values[load[flag].t_s == when] = 1
     idle = {name: one.between(0, IDLE_S) for name, one in load.items()}
     load["battery.current"] = series("battery.current", "mA", load[flag].t_s, 1200)
-    found = energy(load, idle, *inferences())
+    found = energy(load, idle, *inferences(610, 590))
     assert found["value"] is None
     assert said in found["unavailable"]
 

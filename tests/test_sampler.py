@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,23 @@ def test_it_ends_when_the_measured_process_is_killed(tmp_path):
         parent.stdout.close()
 
 
+def test_it_ends_with_the_block_although_a_forked_child_holds_the_pipe(log):
+    recorder, records = log
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with watching(recorder, 0.05):
+            child = os.fork()
+            if child == 0:
+                time.sleep(30)
+                os._exit(0)
+            left = time.monotonic()
+    took = time.monotonic() - left
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert took < 5
+    assert records()[-1]["type"] == "sampling_cost"
+
+
 def test_it_yields_to_the_measured_process():
     child = subprocess.Popen([*COMMAND, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PACKAGE)
     child.stdout.readline()
@@ -156,7 +174,10 @@ def test_slow_sources_have_their_own_interval_and_failing_ones_are_left_out(monk
         clock[0] += max(0.0, timeout)
         return clock[0] > 106
 
+    hung = []
+
     def fail(error):
+        hung.append(isinstance(error, TimeoutError))
         raise error
 
     monkeypatch.setattr(sampler, "_told_to_end", wait)
@@ -172,6 +193,7 @@ def test_slow_sources_have_their_own_interval_and_failing_ones_are_left_out(monk
     assert [t for t, names in sweeps if names == ["slow"]] == [100, 102, 104, 106]
     assert [t for t, names in sweeps if names == ["fast"]] == [100 + 0.5 * index for index in range(13)]
     assert len(sweeps) == 17
+    assert sum(hung) == 1, "a tool that hangs is left alone for a while"
     assert written[-1][1]["sweeps"] == 13
 
 

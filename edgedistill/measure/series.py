@@ -55,7 +55,7 @@ def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, 
         }
         for name, one in series.items()
     }
-    return figures | {name: unavailable(reason) for name, reason in reasons.items() if name not in series}
+    return figures | {name: unavailable(reason) for name, reason in reasons.items()}
 
 
 def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dict[str, str]]:
