@@ -41,13 +41,17 @@ def judged(series: Mapping[str, Series]) -> bool:
 
 
 def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> dict[str, Any] | None:
-    """Whether the fastest core became slower: the others may idle as they like."""
-    cores = [one for name, one in series.items() if name.startswith("frequency.")]
-    before = [float(np.median(values)) for one in cores if len(values := _within(one, *initial_s))]
-    after = [float(np.median(values)) for one in cores if len(values := _within(one, onset_s, onset_s + _AFTER_S))]
-    if not before or not after or max(after) > (1 - _LEAST_FALL) * max(before):
+    """Whether the cores that were fastest became slower, all of them: the others may idle as they like."""
+    medians = {}
+    for name, one in series.items():
+        before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
+        if name.startswith("frequency.") and len(before) and len(after):
+            medians[name] = float(np.median(before)), float(np.median(after))
+    if not medians:
         return None
-    return _changed(f"frequency fell from {max(before):.0f} to {max(after):.0f} MHz", "frequency", max(before), max(after))
+    was = max(before for before, _ in medians.values())
+    now, name = max((after, name) for name, (before, after) in medians.items() if before > (1 - _LEAST_FALL) * was)
+    return _changed(f"frequency fell from {was:.0f} to {now:.0f} MHz", name, was, now) if now <= (1 - _LEAST_FALL) * was else None
 
 
 def _changed(cause: str, sensor: str, before: float, after: float) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgedistill.measure.pieces import trends
+
 LEAST_EFFECT = 0.05
 """A smaller rise of the time per inference is not called throttling."""
 WINDOW_S = 1.0
+LEAST_WINDOWS = 20
 _SMOOTHED = 5
 _BLOCK = 60
-_MOST_CHANGES = 4
-_LEAST_WINDOWS = 20
 _RESAMPLED = 999
 _FALSE_ALARMS = 0.005
 
@@ -37,20 +38,25 @@ class Onset:
     after: float
 
 
+def width(duration_s: np.ndarray) -> float:
+    """How long a window is in seconds: 1 s, or so long that a slow model ends three inferences in it."""
+    return max(WINDOW_S, 3 * float(np.median(duration_s)))
+
+
 def windows(end_s: np.ndarray, duration_s: np.ndarray, origin_s: float) -> Windows:
-    """Mean of the durations [N] in seconds of inferences that ended at `end_s` [N], in windows of 1 s from `origin_s`, longer for a slow model.
+    """Mean of the durations [N] in seconds of inferences that ended at `end_s` [N], in windows of `width` from `origin_s`.
 
     A mean, since a quota or a throttled core may halt every tenth inference and leave the median as it was.
     """
     if len(end_s) == 0:
         return Windows(np.empty(0), np.empty(0))
-    width = max(WINDOW_S, 3 * float(np.median(duration_s)))
-    place = np.floor((end_s - origin_s) / width).astype(np.int64)
+    step = width(duration_s)
+    place = np.floor((end_s - origin_s) / step).astype(np.int64)
     keep = place >= 0
     counts = np.bincount(place[keep])
     sums = np.bincount(place[keep], weights=duration_s[keep])
     some = np.flatnonzero(counts)
-    return Windows(origin_s + (some + 0.5) * width, sums[some] / counts[some])
+    return Windows(origin_s + (some + 0.5) * step, sums[some] / counts[some])
 
 
 def initial_count(n: int) -> int:
@@ -61,10 +67,10 @@ def initial_count(n: int) -> int:
 def onset(series: Windows, seed: int = 0) -> Onset | None:
     """The first lasting rise of the time per inference by at least 5% over its initial level, or None where there is none.
 
-    Steps: logarithms; a running median of 5 windows, so that a rise lasts 3 windows at least; a chart S_i = max(0, S_{i-1} + x_i - level - k)
-    with k half of the least effect. It alarms above the limit that 99.5% of bootstrap series keep below, which are made of blocks of the
-    run's own noise (what lasting changes of its level do not explain), each with an initial level of its own. The onset is where the
-    chart, with k half of the change found, last left zero: for a step that is its most likely place.
+    Steps: logarithms; a running median of 5 windows, so that a rise lasts 3 windows at least; a chart
+    S_i = max(0, S_{i-1} + x_i - level - k) with k half of the least effect. It alarms above the limit that 99.5% of bootstrap series keep
+    below, which are made of blocks of the run's own noise (what lasting changes of its level do not explain), each with an initial level
+    of its own. The onset is where the chart, with k half of the change found, last left zero: for a step that is its most likely place.
 
     Sources: Page, Continuous Inspection Schemes, Biometrika 41 (1954), the chart; Hinkley, Inference about the change-point from cumulative
     sum tests, Biometrika 58 (1971), the place; Chatterjee and Qiu, Distribution-free CUSUM control charts using bootstrap-based control
@@ -72,15 +78,19 @@ def onset(series: Windows, seed: int = 0) -> Onset | None:
     Annals of Statistics 17 (1989), blocks.
     """
     n = len(series.t_s)
-    if n < _LEAST_WINDOWS:
+    if n < LEAST_WINDOWS:
         return None
     raw = np.log(series.seconds)
     effect = math.log1p(LEAST_EFFECT)
-    count = initial_count(n)
     smooth = _running_median(raw)
+    trend, pieces = trends(smooth, effect)
+    count = initial_count(n)
+    # What comes before the first lasting change is known to be the initial level, if it is level: more windows know it better.
+    if trend[0] == trend[pieces[0][1] - 1]:
+        count = max(count, min(pieces[0][1], n // 3))
     level = _level(raw[None, :count])[0]
     chart = _chart(smooth[None, :] - level, effect / 2)[0]
-    limit = max(3 * effect / 2, _limit(raw, smooth, count, effect / 2, seed))
+    limit = max(3 * effect / 2, _limit(raw - trend, count, effect / 2, seed))
     alarms = np.flatnonzero((chart > limit) & (smooth - level >= effect))
     if len(alarms) == 0:
         return None
@@ -115,46 +125,22 @@ def _last_zero(chart: np.ndarray, alarm: int) -> int:
     return int(zeros[-1]) + 1 if len(zeros) else 0
 
 
-def _limit(raw: np.ndarray, smooth: np.ndarray, count: int, k: float, seed: int) -> float:
-    """The height that the chart of noise alone keeps below, but for 0.5% of runs as long as this one."""
-    n = len(raw)
-    noise = raw - _levels(smooth)
+def _limit(noise: np.ndarray, count: int, k: float, seed: int) -> float:
+    """The height that the chart of `noise` [n], with the level of its first `count` windows, keeps below but for 0.5% of such runs."""
+    n = len(noise)
     block = max(_SMOOTHED, min(_BLOCK, n // 3))
     generator = np.random.default_rng(seed)
-    first = generator.integers(0, n - block + 1, (_RESAMPLED, -(-n // block)))
-    made = noise[(first[:, :, None] + np.arange(block)).reshape(_RESAMPLED, -1)[:, :n]]
+    made = _blocks(noise, block, n, generator)
+    # The level is that of the beginning, so its noise counts, and not that of a device whose throttling comes and goes. Too few blocks of
+    # it would not differ in their levels.
+    if count >= 3 * block:
+        made[:, :count] = _blocks(noise[:count], block, count, generator)
     highest = _chart(_running_median(made) - _level(made[:, :count])[:, None], k).max(axis=1)
     # A short run shows its noise less well: found by simulation, as the share that a change must explain.
     return float(np.quantile(highest, 1 - _FALSE_ALARMS, method="higher")) * (1 + 40 / n)
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
-    """`values` as medians of pieces, split in two (binary segmentation by least squares) while a split explains a fifth of the variance,
-    or more in a short run.
-
-    What a change explains is no noise; noise, even when it is periodic, is explained by no few changes.
-    """
-    pieces, levels = [(0, len(values))], np.full(len(values), np.median(values))
-    worth = max(0.2, min(0.5, 40 / len(values)))
-    for _ in range(_MOST_CHANGES):
-        whole = float(np.sum((values - levels) ** 2))
-        gain, start, split, end = max((*_best_split(values, *piece),) for piece in pieces)
-        if gain < worth * whole:
-            break
-        pieces.remove((start, end))
-        pieces += [(start, split), (split, end)]
-        for a, b in pieces:
-            levels[a:b] = np.median(values[a:b])
-    return levels
-
-
-def _best_split(values: np.ndarray, start: int, end: int) -> tuple[float, int, int, int]:
-    """Where cutting values[start:end] in two lowers the sum of squares most: (by how much, start, cut, end)."""
-    n = end - start
-    if n < 2 * _SMOOTHED:
-        return 0.0, start, start, end
-    sums = np.cumsum(values[start:end])
-    left = np.arange(_SMOOTHED, n - _SMOOTHED + 1)
-    gains = (sums[left - 1] - left * sums[-1] / n) ** 2 * n / (left * (n - left))
-    best = int(np.argmax(gains))
-    return float(gains[best]), start, start + int(left[best]), end
+def _blocks(noise: np.ndarray, block: int, n: int, generator: np.random.Generator) -> np.ndarray:
+    """Series [resampled, n] of blocks of `noise` that begin anywhere."""
+    first = generator.integers(0, len(noise) - block + 1, (_RESAMPLED, -(-n // block)))
+    return noise[(first[:, :, None] + np.arange(block)).reshape(_RESAMPLED, -1)[:, :n]]

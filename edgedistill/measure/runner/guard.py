@@ -1,9 +1,10 @@
 """The limits at which a load stops by itself: too hot, or too little charge left."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
-def watched(values: dict[str, float]) -> dict[str, tuple[str, float]]:
+def watched(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
     """Of the newest sensor `values`, those that the limits are about: {limit: (sensor, value)}, without those that no sensor tells."""
     found = {}
     heats = {name: value for name, value in values.items() if name.startswith("temperature.") or name == "battery.temperature"}

@@ -1,6 +1,5 @@
 """The load of a stress test: one or several instances of the model, each in a process of its own, until the time is up or it is too hot."""
 
-import importlib
 import json
 import os
 import queue
@@ -9,17 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from edgedistill.measure.runner import facts, guard
+from edgedistill.measure.runner import guard
+from edgedistill.measure.runner.conditions import Latest
 from edgedistill.measure.runner.pace import pace
 from edgedistill.measure.runner.records import Recorder
-
-Latest = Callable[[], dict[str, float]]
-"""The newest value of each sensor, by name."""
 
 _CHECK_S = 0.25
 _START_DELAY_NS = 100_000_000
@@ -28,7 +25,7 @@ _GRACE_S = 3.0
 _OVERTIME_S = 30.0
 
 
-def run(job: dict[str, Any], recorder: Recorder, latest: Latest = dict) -> None:
+def run(job: dict[str, Any], recorder: Recorder, latest: Latest) -> None:
     """Load the device as `job["stress"]` says, and write the records of it.
 
     stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "least_battery" (percent) or None: past them it stops.
@@ -36,8 +33,6 @@ def run(job: dict[str, Any], recorder: Recorder, latest: Latest = dict) -> None:
     """
     settings = job["stress"]
     pace(settings)
-    recorder.write("start", nonce=job["nonce"], versions=importlib.import_module(job["adapter"]).versions(), facts=facts.machine())
-    recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns())
     with _instances(job) as load:
         load.await_ready(recorder)
         load.go(settings, recorder)
@@ -97,7 +92,8 @@ class _Load:
         alive = [instance for instance in self.instances if instance.running]
         for instance in alive:
             _tell(instance, {"t0_ns": t0})
-        recorder.write("stress_start", t0_ns=t0, mode=settings["mode"], seconds=settings["seconds"], instances=[i.index for i in alive])
+        asked = {name: settings[name] for name in ("seconds", "mode", "rate_hz", "burst_s", "pause_s")}
+        recorder.write("stress_start", t0_ns=t0, instances=[instance.index for instance in alive], **asked)
 
     def follow(self, settings: dict[str, Any], recorder: Recorder, latest: Latest) -> str:
         """Write what the instances send until the last has ended; returns what ended the load: time, aborted or died."""

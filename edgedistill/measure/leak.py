@@ -1,0 +1,63 @@
+"""Does the memory of a process grow for ever, or did its allocator only warm up?"""
+
+from typing import Any
+
+import numpy as np
+
+from edgedistill.measure.statistics import unavailable
+
+_MB = 1e6
+_POINTS = 60
+_LEAST_S, _LEAST_POINTS = 30.0, 12
+# The kernel counts resident pages in batches per core, so smaller growth may be nothing.
+_RESOLUTION_MB = 0.5
+_GOES_ON = 0.3
+
+
+def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, Any]:
+    """Growth of resident memory [N] (bytes) at times t_s [N] in seconds: MB (10^6 bytes) an hour with its 95% interval, and a verdict.
+
+    The slope is Theil and Sen's median of the slopes between all pairs of up to 60 medians over time, with Sen's interval (Sen, Estimates
+    of the Regression Coefficient Based on Kendall's Tau, Journal of the American Statistical Association 63, 1968), after `warmup_s`.
+    verdict: "leak" if the interval lies above 0, the growth is more than the kernel's own inaccuracy, and it goes on: the second half
+    grows too, by at least 0.3 of what the first half did. An allocator that warms up grows less and less, so it is "no leak", as is a
+    smaller growth; `detectable_mb_per_hour` tells what would have been seen. Too short a run is unavailable.
+    """
+    known = np.isfinite(rss_bytes) & (t_s >= warmup_s)
+    t, rss = t_s[known], rss_bytes[known] / _MB
+    if len(t) == 0:
+        return unavailable("the device does not tell how much memory a process has")
+    span = float(t[-1] - t[0])
+    if span < _LEAST_S or len(t) < _LEAST_POINTS:
+        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_LEAST_S:.0f} s and more")
+    t, rss = _thinned(t, rss)
+    slope, low, high = _slope(t, rss)
+    half = len(t) // 2
+    first, second = (_slope(t[part], rss[part])[0] for part in (slice(half), slice(half, None)))
+    growth = slope * span
+    leaks = low > 0 and growth > _RESOLUTION_MB and second > _GOES_ON * max(first, 0) and second > 0
+    hour = 3600.0
+    return {
+        "verdict": "leak" if leaks else "no leak",
+        "mb_per_hour": slope * hour,
+        "interval": [low * hour, high * hour],
+        "first_half_mb_per_hour": first * hour,
+        "second_half_mb_per_hour": second * hour,
+        "detectable_mb_per_hour": _RESOLUTION_MB / span * hour,
+        "start_mb": float(rss[0]),
+        "end_mb": float(rss[-1]),
+    }
+
+
+def _thinned(t: np.ndarray, rss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most 60 medians of stretches of equal time: pairs grow with the square, and readings in a row depend on each other."""
+    place = np.minimum(((t - t[0]) / (t[-1] - t[0]) * _POINTS).astype(int), _POINTS - 1)
+    some = np.unique(place)
+    return np.array([np.median(t[place == p]) for p in some]), np.array([np.median(rss[place == p]) for p in some])
+
+
+def _slope(t: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
+    from scipy.stats import theilslopes
+
+    found = theilslopes(values, t, alpha=0.95)
+    return float(found.slope), float(found.low_slope), float(found.high_slope)

@@ -1,0 +1,175 @@
+"""The `stress` part of a measurement document: what a device keeps up, when it throttles, and what that costs; see docs/stress.md."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from edgedistill.measure.causes import causes, judged
+from edgedistill.measure.endurance import battery_hours, headroom, temperatures
+from edgedistill.measure.leak import leak
+from edgedistill.measure.loaded import Instance, Loaded, loaded
+from edgedistill.measure.rates import rates
+from edgedistill.measure.series import Series, between, series_of
+from edgedistill.measure.statistics import latency_ms, percentile, unavailable
+from edgedistill.measure.throttling import LEAST_EFFECT, LEAST_WINDOWS, Windows, initial_count, onset, width, windows
+from edgedistill.measure.timeline import timeline
+
+_MINUTE_S = 60.0
+_GAP_S = 1.0
+_EVENTS = ("instance_ready", "instance_died", "aborted")
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def stress_figures(records: Records) -> dict[str, Any]:
+    """The figures of a stress job's records, times in seconds since the load began; unavailable where no inference was timed."""
+    load = loaded(records)
+    if load is None:
+        return unavailable("no instance ran an inference under the load")
+    series = between(series_of(records), load.t0_s, load.t0_s + load.ran_s)
+    ends, durations = load.pooled()
+    warmup = warmup_s(load.asked_s)
+    start = next(record for record in records if record["type"] == "stress_start")
+    return {
+        "mode": load.mode,
+        "instances": start["instances"],
+        "asked_s": load.asked_s,
+        "ran_s": load.ran_s,
+        "ended": next((record["ended"] for record in records if record["type"] == "stress_end"), "died"),
+        "warmup_s": warmup,
+        "throughput": _throughput(load, ends, durations, warmup),
+        "throttling": _throttling(load, ends, durations, warmup, series),
+        "latency_ms": _latency_ms(durations),
+        "by_minute": _by_minute(ends, durations, load.asked_s),
+        "rate": _rate(records, load),
+        "temperature": temperatures(series, load.t0_s),
+        "headroom": headroom(series),
+        "battery_hours": battery_hours(series),
+        "memory": [{"instance": one.index, **leak(one.batch_end_s, one.rss_bytes, _leak_warmup(load.asked_s))} for one in load.instances],
+        "outputs": {"checked": sum(one.checked for one in load.instances), "changed": sum(one.changed for one in load.instances)},
+        "gaps": _gaps(load, records),
+        "events": _events(records, load.t0_s),
+        "unguarded": next((record["unguarded"] for record in records if record["type"] == "stress_end"), []),
+        "harness_cpu_share": _harness_share(records, load),
+        "timeline": timeline(load, series),
+    }
+
+
+def warmup_s(asked_s: float) -> float:
+    """What is left out at the beginning: 5 s, less in a short run."""
+    return min(5.0, 0.1 * asked_s)
+
+
+def _leak_warmup(asked_s: float) -> float:
+    """Allocators settle later than speed does: a fifth of the run, and no more than a minute."""
+    return min(_MINUTE_S, 0.2 * asked_s)
+
+
+def _throughput(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: float) -> dict[str, Any]:
+    """Inferences a second in the initial part and in the last third.
+
+    Back to back they are counted by the clock; at a rate or in bursts by the time that inferences took, since the load waits by itself.
+    """
+    step = width(durations)
+    count = int((load.ran_s - warmup) / step)
+    if count < LEAST_WINDOWS:
+        return unavailable(f"{load.ran_s:.0f} s are too short: {LEAST_WINDOWS} windows of {step:.3g} s after the warm-up are the least")
+    place = np.floor((ends - warmup) / step).astype(np.int64)
+    inside = (place >= 0) & (place < count)
+    counts = np.bincount(place[inside], minlength=count)
+    busy = np.bincount(place[inside], weights=durations[inside], minlength=count) / len(load.instances)
+    clock = load.mode == "continuous"
+    parts = {"initial": np.arange(initial_count(count)), "sustained": np.arange(count - count // 3, count)}
+    if not clock and any(busy[places].sum() == 0 for places in parts.values()):
+        return unavailable("no inference ran in the first or in the last part of the run")
+    found = rates(counts, np.full(count, step) if clock else busy, parts)
+    spans = {name: [warmup + places[0] * step, warmup + (places[-1] + 1) * step] for name, places in parts.items()}
+    for name, span in spans.items():
+        found[name]["from_s"], found[name]["to_s"] = (float(bound) for bound in span)
+    return found | {"unit": "inferences/s", "of": "time by the clock" if clock else "time spent in inferences"}
+
+
+def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: float, series: Mapping[str, Series]) -> dict[str, Any]:
+    found = windows(ends, durations, warmup)
+    if len(found.t_s) < LEAST_WINDOWS:
+        why = f"{load.ran_s:.0f} s are too short to tell: it takes {LEAST_WINDOWS} windows of {width(durations):.3g} s after the warm-up"
+        return {"time_s": unavailable(why), "text": f"throttling unavailable: {why}"}
+    place = onset(found)
+    if place is None:
+        return {"time_s": None, "text": f"did not throttle in {load.ran_s:.0f} s"}
+    initial = (load.t0_s + warmup, load.t0_s + float(found.t_s[initial_count(len(found.t_s)) - 1]))
+    found_causes = causes(series, load.t0_s + place.t_s, (initial[0], min(initial[1], load.t0_s + place.t_s)))
+    rise = place.after / place.before - 1
+    if found_causes:
+        told = ", ".join(dict.fromkeys(one["cause"] for one in found_causes))
+    else:
+        told = "unexplained: " + (
+            "frequency, thermal status and throttling bits did not change" if judged(series) else "no sensor tells frequency or throttling"
+        )
+    return {
+        "time_s": place.t_s,
+        "before_ms": 1e3 * place.before,
+        "after_ms": 1e3 * place.after,
+        "rise": rise,
+        "slow_share": _slow_share(found, place.t_s, place.before),
+        "causes": found_causes,
+        "text": f"throttled after {place.t_s:.0f} s: an inference took {100 * rise:.0f}% longer ({told})",
+    }
+
+
+def _slow_share(found: Windows, time_s: float, before: float) -> float:
+    """The share of the time since the onset in which inferences took 5% longer than initially, or more: 1 if it never recovered."""
+    return float(np.mean(found.seconds[found.t_s >= time_s] > before * (1 + LEAST_EFFECT)))
+
+
+def _by_minute(ends: np.ndarray, durations: np.ndarray, asked_s: float) -> list[dict[str, Any]]:
+    """Latency in each minute; the few inferences that end when the time is up belong to the last."""
+    minute = np.minimum(np.floor(ends / _MINUTE_S), np.ceil(asked_s / _MINUTE_S) - 1).astype(int)
+    return [{"minute": int(m) + 1, **_latency_ms(durations[minute == m])} for m in np.unique(minute)]
+
+
+def _latency_ms(durations_s: np.ndarray) -> dict[str, Any]:
+    # Millions of samples stay an array.
+    return latency_ms(cast(Sequence[int], durations_s * 1e9))
+
+
+def _rate(records: Records, load: Loaded) -> dict[str, Any] | None:
+    """Asked and achieved inferences a second of an instance, and how late they began in ms; None where no rate was asked for."""
+    if load.mode != "rate":
+        return None
+    asked = next(record["rate_hz"] for record in records if record["type"] == "stress_start")
+    late = np.concatenate([one.late_s for one in load.instances]) * 1e3
+    achieved = sum(len(one.begin_s) for one in load.instances) / len(load.instances) / load.ran_s
+    lateness = {f"p{q}": percentile(cast(Sequence[float], late), q) for q in (50, 95, 99)} | {"max": float(late.max())}
+    return {"asked_hz": asked, "achieved_hz": achieved, "late_ms": lateness}
+
+
+def _gaps(load: Loaded, records: Records) -> list[dict[str, Any]]:
+    """Where an instance ran nothing for a second more than it was asked to wait: it was stopped, or records were lost."""
+    start = next(record for record in records if record["type"] == "stress_start")
+    pause = {"continuous": 0.0, "rate": 1 / (start["rate_hz"] or 1), "bursts": start["pause_s"] or 0.0}[load.mode]
+    dead = {record["index"] for record in records if record["type"] == "instance_died"}
+    return [gap for one in load.instances for gap in _gaps_of(one, pause + _GAP_S, load.ran_s, died=one.index in dead)]
+
+
+def _gaps_of(one: Instance, least: float, ran_s: float, *, died: bool) -> list[dict[str, Any]]:
+    begins, ends = np.append(one.batch_begin_s, ran_s), np.append(0.0, one.batch_end_s)
+    idle = (begins - ends)[: -1 if died else None]
+    return [{"instance": one.index, "from_s": float(ends[i]), "seconds": float(idle[i])} for i in np.flatnonzero(idle > least)]
+
+
+def _events(records: Records, t0_s: float) -> list[dict[str, Any]]:
+    """Instances that became ready or died, and limits that were crossed."""
+    found = []
+    for record in records:
+        if record["type"] in _EVENTS:
+            told = {"event": record["type"], **{key: value for key, value in record.items() if key not in ("type", "t_ns")}}
+            found.append(told | ({"t_s": record["t_ns"] / 1e9 - t0_s} if "t_ns" in record else {}))
+    return found
+
+
+def _harness_share(records: Records, load: Loaded) -> float | dict[str, Any]:
+    """Processor time of the process that writes the records, as a share of one core: what the harness took from the load."""
+    end = next((record for record in records if record["type"] == "stress_end"), None)
+    return unavailable("the load did not end by itself") if end is None else end["cpu_ns"] / 1e9 / max(load.ran_s, 1e-9)
