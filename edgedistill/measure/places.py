@@ -25,6 +25,7 @@ _ADAPTERS = {
     "onnx": ("onnxruntime",),
     "ort": ("onnxruntime",),
 }
+_KIT = ("executorch_numpy", "litert", "onnxruntime")
 KIT_BUILD = "CPU, glibc build, not the app's build"
 
 
