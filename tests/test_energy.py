@@ -107,7 +107,8 @@ def test_the_resolution_of_a_counter_is_known_better_from_more_of_it():
 
 
 @pytest.mark.parametrize(
-    ("flag", "when", "said"), [("battery.usb", 1100, "USB or another"), ("battery.charging", 10, "battery is charged")]
+    ("flag", "when", "said"),
+    [("battery.usb", 1100, "USB or another"), ("battery.usb", 605, "USB or another"), ("battery.charging", 10, "battery is charged")],
 )
 def test_nothing_is_told_when_something_else_powered_the_device_once(flag, when, said):
     load, _ = phone()

@@ -100,8 +100,8 @@ class Clocks:
 
     spec = "ssh:board"
 
-    def __init__(self, monkeypatch, lost=0.0):
-        self.now, self.lost = 5000.0, lost
+    def __init__(self, monkeypatch, lost=0.0, link_s=0.05):
+        self.now, self.lost, self.link_s = 5000.0, lost, link_s
         self.random = np.random.default_rng(0)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
@@ -110,14 +110,15 @@ class Clocks:
 
     def sh(self, script):
         assert script == "cat /proc/uptime"
-        self.now += self.random.exponential(0.05)
+        self.now += self.random.exponential(self.link_s)
         uptime = self.device_s(self.now)
-        self.now += self.random.exponential(0.05)
+        self.now += self.random.exponential(self.link_s)
         return Reply(0, f"{np.floor(uptime * 100) / 100:.2f} 99.0\n", "")
 
 
-def test_clocks_are_aligned_within_the_error_that_is_told(monkeypatch):
-    clocks = Clocks(monkeypatch)
+@pytest.mark.parametrize("link_s", [0.05, 0.0002])
+def test_clocks_are_aligned_within_the_error_that_is_told(monkeypatch, link_s):
+    clocks = Clocks(monkeypatch, link_s=link_s)
     before = ask(clocks)
     clocks.now += 600
     aligned = align(before + ask(clocks))
