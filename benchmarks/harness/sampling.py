@@ -2,9 +2,9 @@
 
     python benchmarks/harness/sampling.py [--interval 0.5] [--pairs 40] [--block 1.5] [--ms 0.1 5.0]
 
-For an inference of about 0.1 ms and one of about 5 ms, ONNX Runtime, 1 thread. Each round has a block of `--block` seconds with sampling and
-two without, in an order that chance decides; a change is that of a block's median against one without. On a busy machine, run it as
-root with `nice -n -10`.
+For an inference of about 0.1 ms and one of about 5 ms, ONNX Runtime, 1 thread. Each round has a block of `--block` seconds with sampling
+and two without, in an order that chance decides; a change is that of a block's median against one without. On a busy machine, run
+it as root with `nice -n -10`.
 """
 
 import argparse
