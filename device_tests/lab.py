@@ -1,17 +1,19 @@
 """A device that is ready, and what was measured on it: each thing once, whichever tests ask for it."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgedistill.measure import document, presets
+from edgedistill.measure import document
 from edgedistill.measure.job import new_job
 from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, Record, to_execution
 from edgedistill.measure.series import Series, series_of
-from edgedistill.pipeline.harness import Subject
+from edgedistill.pipeline.harness import Protocol, Subject
+from edgedistill.pipeline.stressing import Stress
 
 _TIMEOUT_S = 3600.0
 
@@ -21,7 +23,7 @@ class Lab:
 
     def __init__(self, where: Place, folder: Path, *, preset: str, threads: int) -> None:
         self.where, self.folder = where, folder
-        self._preset, self._threads = preset, threads
+        self._protocol = Protocol(preset, threads=threads)
         self._done: dict[tuple[str, ...], Any] = {}
 
     @property
@@ -39,8 +41,7 @@ class Lab:
 
     def stressed(self, subject: Subject, seconds: float) -> list[Record]:
         """The records of a file that ran back to back for so long."""
-        settings = {"seconds": seconds, "mode": "continuous", "instances": 1, "limit_c": None, "least_battery": None}
-        job = self._job("stress", subject, stress=settings, conditions=self._conditions())
+        job = self._job("stress", subject, stress=asdict(Stress(seconds)), conditions=self._protocol.conditions)
         return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=lambda records: records)
 
     def _execute(self, subject: Subject) -> tuple[Execution, np.ndarray]:
@@ -50,20 +51,17 @@ class Lab:
         return done, np.load(outputs)
 
     def _bench(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
-        job = self._job("run", subject, outputs=None, bench=presets.sampling(self._preset), conditions=self._conditions())
+        job = self._job("run", subject, outputs=None, bench=self._protocol.sampling, conditions=self._protocol.conditions)
         records, done = self.where.run(
             job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda found: (found, to_execution(found, None))
         )
-        asked = {"preset": self._preset, **presets.PRESETS[self._preset]}
-        begun = document.base("bench", self.where.facts, subject.artifact, threads=self._threads, protocol=asked)
-        return document.bench_document(begun, self.emulated, done, records), series_of(records)
+        told = self.where.told(subject.format) | {"threads": self._protocol.threads, "protocol": self._protocol.asked}
+        begun = document.base("bench", self.where.facts, subject.artifact, **told)
+        return document.bench_document(begun, self.emulated, done, records, {}), series_of(records)
 
     def _job(self, task: str, subject: Subject, **more: Any) -> dict[str, Any]:
         adapter = self.where.adapter(subject.format)
-        return new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._threads) | more
-
-    def _conditions(self) -> dict[str, Any]:
-        return presets.conditions(self._preset, cool_to=None, cores=None, governor=None)
+        return new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._protocol.threads) | more
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         if key not in self._done:
