@@ -205,6 +205,44 @@ def compare(
 
 
 @app.command()
+def stress(
+    run_or_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|FILE]", help="A run's folder, the newest when not given, or a model file.")
+    ] = None,
+    device: Devices = NOTHING,
+    fleet: Fleet = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="How long the load lasts.")] = 10.0,
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="continuous|rate|bursts", help="Back to back, at a rate, or in bursts.")
+    ] = "continuous",
+    rate_hz: Annotated[float | None, typer.Option("--rate-hz", help="Inferences a second of each instance, with --mode rate.")] = None,
+    burst_s: Annotated[float | None, typer.Option("--burst-s", help="Seconds of a burst, with --mode bursts.")] = None,
+    pause_s: Annotated[float | None, typer.Option("--pause-s", help="Seconds between two bursts.")] = None,
+    instances: Annotated[int, typer.Option("--instances", min=1, help="How many load the device, each in a process of its own.")] = 1,
+    limit_c: Annotated[float | None, typer.Option("--limit-c", metavar="CELSIUS", help="End above this temperature.")] = None,
+    least_battery: Annotated[float | None, typer.Option("--least-battery", metavar="PERCENT", help="End below this battery level.")] = None,
+    artifact: Annotated[str | None, typer.Option("--artifact", help="Which file of a run; its first int8 file when not given.")] = None,
+    report_to: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Draw it as an HTML page.")] = None,
+    preset: Preset = "standard",
+    threads: Threads = 1,
+    cores: Cores = None,
+    governor: Governor = None,
+    cool_to: CoolTo = None,
+    python: Python = None,
+    mirror: Mirror = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Load a device for minutes: what it keeps up, when it throttles, battery hours, memory growth."""
+    from edgedistill.cli import stress as command
+
+    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
+    load = {"seconds": 60 * minutes, "mode": mode, "rate_hz": rate_hz, "burst_s": burst_s, "pause_s": pause_s, "instances": instances}
+    load |= {"limit_c": limit_c, "least_battery": least_battery}
+    command.stress(run_or_file, artifact, device, fleet, options | {"mirror": mirror}, load, report_to, runs_dir, as_json=as_json)
+
+
+@app.command()
 def results(
     which: Annotated[str | None, typer.Argument(metavar="[ID|NAME]", help="Show this measurement, or those of this name.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Only of this device.")] = None,

@@ -38,7 +38,7 @@ def on_each(command: list[str], specs: list[str]) -> dict[str, Any]:
                     child.send_signal(signal.SIGINT)
             raise
     documents = [_document(spec, child.returncode, text) for spec, child, text in zip(specs, children, texts, strict=True)]
-    return {"status": max((one["status"] for one in documents), key=_RANK.index), "devices": documents}
+    return {"status": max((one.get("status", "ok") for one in documents), key=_RANK.index), "devices": documents}
 
 
 def _document(spec: str, code: int, text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.cli.output import finish
-from edgedistill.cli.parallel import interruptible
+from edgedistill.cli.parallel import interruptible, on_each
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def stress(
-    run_or_file: Path | None, artifact: str | None, device: str, options: dict[str, Any], load: dict[str, Any], report: Path | None,
-    runs_dir: Path, *, as_json: bool,
+    run_or_file: Path | None, artifact: str | None, devices: list[str], fleet: Path | None, options: dict[str, Any], load: dict[str, Any],
+    report: Path | None, runs_dir: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Load a device; options: the fields of `pipeline.harness.Protocol`, load: those of `pipeline.stressing.Stress`.
 
@@ -24,7 +24,8 @@ def stress(
 
     def work() -> dict[str, Any]:
         from edgedistill import pipeline
-        from edgedistill.cli.harness import core_list
+        from edgedistill.cli.harness import arguments, core_list
+        from edgedistill.measure.fleet import resolve
         from edgedistill.pipeline import stressing
         from edgedistill.pipeline.harness import Protocol
 
@@ -32,7 +33,12 @@ def stress(
         _check(asked)
         chosen = run_or_file if run_or_file is not None else pipeline.newest_run(runs_dir)
         protocol = Protocol(**options | {"cores": core_list(options["cores"])})
+        specs = resolve(devices or ["local"], fleet)
+        if len(specs) > 1:
+            words = arguments(options | load | {"minutes": load["seconds"] / 60, "seconds": None, "artifact": artifact})
+            return on_each(["stress", str(chosen), *words], specs)
         interruptible()
+        (device,) = specs
         with subject_of(chosen, artifact) as subject, _progress(device, asked.seconds) as seen:
             document = stressing.stress(subject, device, protocol, asked, seen=seen)
         if report is not None:
@@ -100,7 +106,14 @@ def _progress(device: str, seconds: float) -> Iterator[Any]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """A table with a line for each figure, then what went wrong."""
+    """A table with a line for each figure, then what went wrong; of several devices one after the other."""
+    if "devices" in document:
+        for one in document["devices"]:
+            if "error" in one:
+                print(f"{one['device']}: {one['error']}")
+            else:
+                show(one)
+        return
     from rich.table import Table
     from rich.text import Text
 
