@@ -9,6 +9,7 @@ from edgedistill.measure.energy import energy_of
 from edgedistill.measure.records import Execution, Record
 from edgedistill.measure.series import Series, sensor_figures, series_of
 from edgedistill.measure.statistics import unavailable
+from edgedistill.measure.timeline import bench_timeline
 from edgedistill.measure.validity import judge
 
 SCHEMA = "edgedistill/measurement/1"
@@ -51,6 +52,7 @@ def bench_document(
         "peak_rss_mb": done.peak_rss_mb,
         "peak_rss_source": done.peak_rss_source,
         "energy": energy_of(records, meters),
+        "timeline": bench_timeline(records, series_of(records)),
         **sensed(records),
     }
 

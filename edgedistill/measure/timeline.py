@@ -1,12 +1,13 @@
 """Series for drawing: few points that hide nothing, each with the least, the median and the greatest of what it stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from edgedistill.measure.energy import inference_times
 from edgedistill.measure.loaded import Loaded
-from edgedistill.measure.series import Series
+from edgedistill.measure.series import Series, between
 
 _POINTS = 240
 _DRAWN = ("temperature.", "frequency.", "power.", "battery.", "thermal.", "throttled.", "memory.", "load.")
@@ -23,10 +24,22 @@ def timeline(load: Loaded, series: Mapping[str, Series]) -> dict[str, Any]:
         known = np.isfinite(one.rss_bytes)
         if known.any():
             found[f"memory.instance{one.index}"] = {"unit": "MB"} | buckets(one.batch_end_s[known], one.rss_bytes[known] / 1e6, load.ran_s)
-    for name, sensor in series.items():
-        if name.startswith(_DRAWN):
-            found[name] = {"unit": sensor.unit} | buckets(sensor.t_s - load.t0_s, sensor.values, load.ran_s)
-    return found
+    return found | _sensors(series, load.t0_s, load.ran_s)
+
+
+def bench_timeline(records: Iterable[Mapping[str, Any]], series: Mapping[str, Series]) -> dict[str, Any]:
+    """The same of a benchmark's records, from its first timed inference to its last; empty without one."""
+    begins, ends = inference_times(records)
+    if not len(begins):
+        return {}
+    t0_s, span_s = float(begins[0]), float(ends[-1] - begins[0])
+    during = between(series, t0_s, t0_s + span_s)
+    return {"latency": {"unit": "ms"} | buckets(ends - t0_s, (ends - begins) * 1e3, span_s), **_sensors(during, t0_s, span_s)}
+
+
+def _sensors(series: Mapping[str, Series], t0_s: float, span_s: float) -> dict[str, Any]:
+    chosen = {name: one for name, one in series.items() if name.startswith(_DRAWN) and len(one.values)}
+    return {name: {"unit": one.unit} | buckets(one.t_s - t0_s, one.values, span_s) for name, one in chosen.items()}
 
 
 def buckets(t_s: np.ndarray, values: np.ndarray, span_s: float, most: int = _POINTS) -> dict[str, list[float]]:

@@ -145,6 +145,8 @@ def bench_on(
         elif run_or_file.is_dir():
             state = stack.enter_context(open_run(_existing(run_or_file)))
             documents = harness.bench(stack.enter_context(harness.of_run(state)), device, protocol, save=save)
+            harness.keep(state, device, documents)
+            write_outcome(state)
         else:
             documents = harness.bench(stack.enter_context(harness.of_file(run_or_file)), device, protocol, save=save)
     if against is not None:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.files import write_json
 from edgedistill.pipeline import benchfile
 from edgedistill.pipeline.inputs import taken
 from edgedistill.progress import log, track
@@ -247,6 +248,11 @@ def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any
         whole = whole | {"id": measurements.save(whole, kept.read_bytes(), name)}
     kept.unlink()
     return whole
+
+
+def keep(state: Run, spec: str, documents: list[dict[str, Any]]) -> None:
+    """Leave the measurements of a device in the run, for its report; those of the same device before go."""
+    write_json(state.path("devices", f"{_slug(spec)}.json"), documents)
 
 
 def records_path(spec: str, job: Mapping[str, Any]) -> Path:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import program_of
 from edgedistill.run import Run
@@ -69,3 +70,10 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     from scipy import special
 
     return special.softmax(logits.astype(np.float64), axis=1)
+
+
+def measured(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `bench --device` measured of these files (by their hash, so that none stands for another), by device."""
+    hashes = {artifact["sha256"] for artifact in artifacts}
+    found = [one for path in sorted(state.path("devices").glob("*.json")) for one in read_json(path)]
+    return [one for one in found if one["artifact"]["sha256"] in hashes]

@@ -11,7 +11,7 @@ from edgedistill.recipe.schema import Recipe
 from edgedistill.report import delegation, divergence, ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
 from edgedistill.report.ladder import ladder_of, verdict_of
-from edgedistill.report.records import FORMATS, NO_LABELS, labels_of, lowered_artifacts, outputs_of, probabilities
+from edgedistill.report.records import FORMATS, NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
 from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
 from edgedistill.teach import imageset
@@ -59,6 +59,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
         "sensitivity": sensitivity.priced((programs or {}).get("sensitivity"), artifacts),
         "lowering": _lowering(state),
         **_quality(state, shipped, images),
+        "devices": measured(state, artifacts),
         "bundles": {},
         "report": str(state.path("report.html")),
     }

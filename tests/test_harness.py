@@ -1,0 +1,138 @@
+"""bench, compare and stress on this machine as a device: what their documents hold, and what makes them invalid."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from device_tests.rigs.harness import small_model
+from edgedistill import pipeline
+from edgedistill.errors import UserError
+from edgedistill.measure import store
+from edgedistill.pipeline import comparing, harness, stressing
+from edgedistill.pipeline.harness import Protocol
+
+QUICK = Protocol("quick")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return small_model(tmp_path_factory.mktemp("model") / "small.onnx")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The lock of this machine's own sessions is none of the tests'.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def measured(model, tmp_path_factory):
+    """A measurement of the model on this machine, saved as main, and the store that it is in."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("project")
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        document = pipeline.bench_on(model, "local", QUICK, save="main")
+    return document, folder
+
+
+def test_a_measurement_tells_what_it_is(measured, model):
+    document, _ = measured
+    assert (document["device"], document["status"]) == ("local", "ok")
+    (one,) = document["measurements"]
+    assert one["schema"] == "edgedistill/measurement/1"
+    assert (one["kind"], one["artifact"]["name"], one["artifact"]["format"]) == ("bench", "small.onnx", "onnx")
+    assert one["artifact"]["bytes"] == model.stat().st_size
+    assert one["adapter"] == "edgedistill.runtimes.onnxruntime"
+    assert one["outputs"]["equal"] is True
+    low, high = one["intervals_ms"]["p50"]
+    assert low <= one["latency_ms"]["p50"] <= high
+    assert one["protocol"]["preset"] == "quick"
+    assert one["sensors"]["memory.rss"]["max"] > 1e6
+    assert one["sampling_cost"]["sweeps"] >= 1
+    assert one["clock_jumps"] == []
+    assert one["timeline"]["latency"]["t_s"]
+    assert "invalid" not in one["validity"]
+
+
+def test_a_measurement_is_stored_with_its_raw_records(measured):
+    document, folder = measured
+    with store.opened(folder / store.PATH) as measurements:
+        found = measurements.get("main/local/small.onnx")
+        raw = measurements.raw(found["id"])
+    assert found["latency_ms"] == document["measurements"][0]["latency_ms"]
+    assert raw.count(b'"type": "iterations"') >= 1
+    assert not list((folder / ".edgedistill/records").glob("*")), "they are in the store now"
+
+
+def test_outputs_of_another_machine_are_judged(model):
+    with harness.of_file(model) as (subject,):
+        good = np.asarray(subject.expected)
+        near = harness.compare_outputs(good * (1 + 1e-4), subject)
+        far = harness.compare_outputs(good + 0.1 * np.abs(good).max(), subject)
+        assert (near["ok"], near["equal"], far["ok"]) == (True, False, False)
+        assert "unavailable" in harness.compare_outputs(good, replace(subject, expected=None))
+
+
+def test_wrong_outputs_make_a_measurement_invalid(model, monkeypatch):
+    monkeypatch.setattr(harness, "compare_outputs", lambda found, subject: {"ok": False, "max_abs": 3.0})
+    (one,) = pipeline.bench_on(model, "local", QUICK)["measurements"]
+    assert one["validity"] == "invalid"
+    assert "its outputs are not this machine's" in one["reasons"][0]
+
+
+def test_a_file_that_fails_is_told_and_its_records_are_kept(project, model):
+    broken = project / "half.onnx"
+    broken.write_bytes(model.read_bytes())
+    with harness.of_file(broken) as subjects:
+        broken.write_bytes(model.read_bytes()[:100])
+        (one,) = harness.bench(subjects, "local", QUICK)
+    assert one["validity"] == "invalid"
+    assert "half.onnx did not run" in one["reasons"][0]
+    assert "unavailable" in one["latency_ms"]
+    assert list((project / ".edgedistill/records").glob("*.jsonl"))
+
+
+def test_a_baseline_that_is_not_there_is_told(model):
+    (one,) = pipeline.bench_on(model, "local", QUICK, against="main")["measurements"]
+    assert "main/local/small.onnx" in one["regression"]["unavailable"]
+
+
+def test_two_files_are_compared(project, model, monkeypatch):
+    monkeypatch.setitem(comparing._COMPARE, "quick", comparing._COMPARE["quick"] | {"pairs": 2, "max_s": 1.0})
+    slow = small_model(project / "slow.onnx", side=64, width=512)
+    found = comparing.compare(model, slow, "local", QUICK)
+    assert found["verdict"] == "worse"
+    assert (found["a"]["artifact"]["name"], found["b"]["artifact"]["name"]) == ("small.onnx", "slow.onnx")
+    assert found["twins"] == []
+    with pytest.raises(UserError, match="found preset 'mlperf', expected quick or standard"):
+        comparing.compare(model, slow, "local", Protocol("mlperf"))
+
+
+def test_a_load_is_a_measurement(model):
+    with harness.of_file(model, run=False) as (subject,):
+        found = stressing.stress(subject, "local", QUICK, stressing.Stress(2.0, instances=2))
+    assert found["kind"] == "stress"
+    assert found["stress"]["instances"] == [0, 1]
+    assert found["stress"]["latency_ms"]["n"] > 100
+    assert found["id"] == 1
+
+
+def test_monitors_on_i2c_are_named_in_full():
+    protocol = Protocol(ina=["chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board"])
+    assert protocol.conditions["sensors"] == {
+        "ina": [{"chip": "ina226", "bus": 1, "address": 64, "shunt_ohm": 0.1, "name": "board"}]
+    }  # fmt: skip
+    with pytest.raises(UserError, match="--ina: found 'bus=1', expected it as chip="):
+        _ = Protocol(ina=["bus=1"]).conditions
+
+
+def test_a_meter_on_the_host_gives_the_energy(model):
+    (one,) = pipeline.bench_on(model, "local", Protocol("quick", seconds=3, meter="command:sh -c 'while echo 3.5; do sleep 0.05; done'"))[
+        "measurements"
+    ]
+    assert one["energy"]["power_w"] == pytest.approx(3.5)
+    assert "power.meter.command" in one["energy"]["source"] or "meter" in one["energy"]["source"]
