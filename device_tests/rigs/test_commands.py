@@ -52,7 +52,7 @@ def test_a_regression_is_exit_code_3(phone, models, tmp_path):
 def test_a_quota_that_is_cut_meanwhile_is_found_as_throttling(board, models, tmp_path):
     command = edgedistill(tmp_path, board.variables, "stress", models[1], "--device", board.spec, "--preset", "quick", "--minutes", 1)
     until(lambda: any(record["type"] == "stress_start" for record in collected(tmp_path)))
-    begun_s = next(record for record in collected(tmp_path) if record["type"] == "stress_start")["t_ns"] / 1e9
+    begun_s = next(record for record in collected(tmp_path) if record["type"] == "stress_start")["t0_ns"] / 1e9
     while float(board.control("cut -d' ' -f1 /proc/uptime")) < begun_s + 35:
         time.sleep(0.2)
     # The load is one thread: a quota of half a core halves it.
