@@ -158,20 +158,11 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def lines(document: dict[str, Any]) -> list[str]:
     """The verdict on throttling, what went wrong, and why the measurement is not valid."""
+    from edgedistill.measure.stress import problems
+
     found = document["stress"]
     told = [found["throttling"]["text"] if "throttling" in found else f"unavailable: {found['unavailable']}"]
-    for event in found.get("events", []):
-        if event["event"] == "instance_died":
-            how = event["signal"] or f"exit status {event['exit']}"
-            told.append(f"instance {event['index']} died with {how}: {event['last_line'] or 'no message'}")
-        elif event["event"] == "aborted":
-            told.append(f"stopped after {event['t_s']:.0f} s: {event['sensor']} is {event['value']:g}, and {event['limit']:g} is the limit")
-    for limit in found.get("unguarded", []):
-        told.append(f"WARNING: the limit {limit} was not kept, since no sensor of the device tells about it")
-    if gaps := found.get("gaps"):
-        told.append(f"{len(gaps)} gap(s) in which nothing ran, {max(gap['seconds'] for gap in gaps):.1f} s at the longest")
-    if changed := found.get("outputs", {}).get("changed"):
-        told.append(f"WARNING: {changed} of {found['outputs']['checked']} outputs of the same input were not equal to the first")
+    told += [f"WARNING: {line}" for line in problems(found)]
     told += [f"{document['validity']}: {reason}" for reason in document["reasons"]]
     return told + ([f"Report: {document['report']}"] if "report" in document else [])
 

@@ -44,44 +44,39 @@ def render(summary: Mapping[str, Any]) -> str:
     if summary.get("schema") != SCHEMA:
         found = summary.get("schema")
         raise UserError(f"summary: schema is {found!r}, but this version reads {SCHEMA!r}; write it again with `edgedistill run`")
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     notes: list[str] = []
-    return environment.get_template("template.html.j2").render(
-        summary=summary,
-        name=words(summary.get("name")).text,
-        ok=summary.get("status") == "ok",
-        command=words(summary.get("command")).text,
-        recipe_path=words(get(summary, "recipe", "path")).text,
-        level=LEVEL,
-        distilled=_distilled(summary),
-        labelled=_labelled(summary),
-        shown=lambda cell: _shown(cell, notes),
-        notes=notes,
-        failures=_failures(summary),
-        warnings=summary.get("warnings") or [],
-        judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
-        headline=_headline(summary),
-        verdict=_verdict(summary),
-        header=_header(summary),
-        tables=_tables(summary),
-        layers=layers.tables(summary),
-        charts=_charts(summary),
-        scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
-        sensitivity=sensitivity.sentences(summary),
-        many_classes=charts.MANY_CLASSES,
-        not_plotted=_not_plotted(summary),
-        memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
-        recipe=_yaml(get(summary, "recipe", "effective")),
-        why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")}
-        | {"int8": reason(get(summary, "ranges", "int8"))},
+    return (
+        environment()
+        .get_template("template.html.j2")
+        .render(
+            summary=summary,
+            name=words(summary.get("name")).text,
+            ok=summary.get("status") == "ok",
+            command=words(summary.get("command")).text,
+            recipe_path=words(get(summary, "recipe", "path")).text,
+            level=LEVEL,
+            distilled=_distilled(summary),
+            labelled=_labelled(summary),
+            shown=lambda cell: shown(cell, notes),
+            notes=notes,
+            failures=_failures(summary),
+            warnings=summary.get("warnings") or [],
+            judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
+            headline=_headline(summary),
+            verdict=_verdict(summary),
+            header=_header(summary),
+            tables=_tables(summary),
+            layers=layers.tables(summary),
+            charts=_charts(summary),
+            scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
+            sensitivity=sensitivity.sentences(summary),
+            many_classes=charts.MANY_CLASSES,
+            not_plotted=_not_plotted(summary),
+            memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
+            recipe=_yaml(get(summary, "recipe", "effective")),
+            why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")}
+            | {"int8": reason(get(summary, "ranges", "int8"))},
+        )
     )
 
 
@@ -91,7 +86,20 @@ def _labelled(summary: Mapping[str, Any]) -> bool:
     return not scores or any(number(score) is not None for score in scores)
 
 
-def _shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
+def environment() -> Any:
+    """Where the templates are: everything that is put into them is escaped, and a name that is missing is an error."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
     """A cell's text and the number of the note with the whole reason, where the text had to be cut."""
     if cell.kind != "unavailable" or len(cell.text) <= _SHORT * cell.span:
         return cell.text, None
