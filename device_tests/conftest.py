@@ -17,20 +17,11 @@ from device_tests.rigs.plugin import board, board_rig, phone, phone_rig  # noqa:
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     from device_tests.lab import Lab
     from edgedistill.measure.places import place
+    from edgedistill.pipeline.harness import Protocol
 
-    spec, option = request.param, request.config.getoption
-    with pytest.MonkeyPatch.context() as environment:
-        variables = {}
-        if spec == "rig:board-phone":
-            server, serial = request.getfixturevalue("board_rig").start_phone()
-            spec, variables = f"adb:{serial}", server.variables
-        elif spec.startswith("rig:"):
-            rig = request.getfixturevalue(f"{spec.removeprefix('rig:')}_rig")
-            spec, variables = rig.spec, rig.variables
-        for name, value in variables.items():
-            environment.setenv(name, value)
-        with place(spec, python=option("--python")) as where:
-            yield Lab(where, tmp_path_factory.mktemp("lab"), preset=option("--preset"), threads=option("--threads"))
+    option = request.config.getoption
+    with place(request.param, python=option("--python")) as where:
+        yield Lab(where, tmp_path_factory.mktemp("lab"), Protocol(preset=option("--preset"), threads=option("--threads")))
 
 
 @pytest.fixture(scope="session")

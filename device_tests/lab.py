@@ -10,8 +10,9 @@ import numpy as np
 from edgedistill.measure import document
 from edgedistill.measure.job import new_job
 from edgedistill.measure.places import Place
-from edgedistill.measure.records import Execution, Record, to_execution
+from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
+from edgedistill.measure.stress import stress_figures
 from edgedistill.pipeline.harness import Protocol, Subject
 from edgedistill.pipeline.stressing import Stress
 
@@ -21,9 +22,8 @@ _TIMEOUT_S = 3600.0
 class Lab:
     """`folder` takes outputs and logs."""
 
-    def __init__(self, where: Place, folder: Path, *, preset: str, threads: int) -> None:
-        self.where, self.folder = where, folder
-        self._protocol = Protocol(preset, threads=threads)
+    def __init__(self, where: Place, folder: Path, protocol: Protocol) -> None:
+        self.where, self.folder, self._protocol = where, folder, protocol
         self._done: dict[tuple[str, ...], Any] = {}
 
     @property
@@ -39,10 +39,10 @@ class Lab:
         """The document of a benchmark of a file, and the series of the sensors meanwhile."""
         return self._once(("benched", subject.name), lambda: self._bench(subject))
 
-    def stressed(self, subject: Subject, seconds: float) -> list[Record]:
-        """The records of a file that ran back to back for so long."""
+    def stressed(self, subject: Subject, seconds: float) -> dict[str, Any]:
+        """The figures of a file that ran back to back for so long, of `stress_figures`."""
         job = self._job("stress", subject, stress=asdict(Stress(seconds)), conditions=self._protocol.conditions)
-        return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=lambda records: records)
+        return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=stress_figures)
 
     def _execute(self, subject: Subject) -> tuple[Execution, np.ndarray]:
         outputs = self.folder / f"{subject.name}.npy"

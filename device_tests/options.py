@@ -14,15 +14,12 @@ MARKERS = {
     "stress": "the device keeps up a load for some minutes, without growing memory",
     "soak": "the same for as long as --soak-minutes says",
 }
-RIGS = ("rig:phone", "rig:board", "rig:board-phone")
 _GIVE = "give --device adb:SERIAL, ssh:user@host or local, and --bundle with a bundle's folder"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("devices")
-    group.addoption(
-        "--device", action="append", default=[], metavar="SPEC", help=f"as edgedistill takes it, or {', '.join(RIGS)}; may be repeated"
-    )
+    group.addoption("--device", action="append", default=[], metavar="SPEC", help="adb:SERIAL, ssh:user@host or local; may be repeated")
     group.addoption("--bundle", type=Path, metavar="DIR", help="a bundle that `edgedistill export` wrote")
     group.addoption("--target", metavar="NAME|PATH", help="target whose budgets count; by default the bundle's own")
     group.addoption("--budget", action="append", default=[], metavar="NAME=LIMIT", help="one more budget, or another limit for one")
