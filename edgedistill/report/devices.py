@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill import files
-from edgedistill.measure.stress import problems
 from edgedistill.report import device_charts, device_tables
-from edgedistill.report.page import environment, shown
+from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import LEVEL, get, number
 
 SCHEMA = "edgedistill/measurement/1"
+_LEAST_POINTS = 5
 
 
 def write_device_report(documents: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -59,11 +59,25 @@ def section(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "latency": Markup(latency) if latency else None,
         "kept": Markup(kept) if kept else None,
         "loads": [_load(one) for one in loads],
+        "courses": [found for one in benches if (found := _course(one))],
     }
+
+
+def _course(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A benchmark over time; None for one that was too short for its sensors to draw a line."""
+    from markupsafe import Markup
+
+    lines = one.get("timeline") or {}
+    known = [line for name, line in lines.items() if name.startswith(("temperature.", "frequency.")) and len(line["t_s"]) >= _LEAST_POINTS]
+    chart = device_charts.over_time({"timeline": lines}) if known else None
+    title = f"{get(one, 'artifact', 'name')} on {get(one, 'device', 'spec')}"
+    return {"title": title, "chart": Markup(chart)} if chart else None
 
 
 def _load(one: Mapping[str, Any]) -> dict[str, Any]:
     from markupsafe import Markup
+
+    from edgedistill.measure.stress import problems
 
     found = one.get("stress")
     known = found if isinstance(found, Mapping) else {}

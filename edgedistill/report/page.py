@@ -8,7 +8,8 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, divergence, layers, ranges, sensitivity, tables
+from edgedistill.report import charts, costs, curves, delegation, devices, divergence, layers, ranges, sensitivity, tables
+from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import (
     LEVEL,
     Cell,
@@ -27,7 +28,6 @@ from edgedistill.report.values import (
 )
 
 SCHEMA = "edgedistill/summary/1"
-_SHORT = 70
 
 
 def write_report(summary: Mapping[str, Any], path: Path) -> Path:
@@ -63,6 +63,7 @@ def render(summary: Mapping[str, Any]) -> str:
             warnings=summary.get("warnings") or [],
             judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
             headline=_headline(summary),
+            devices=devices.section(summary.get("devices") or []),
             verdict=_verdict(summary),
             header=_header(summary),
             tables=_tables(summary),
@@ -84,28 +85,6 @@ def _labelled(summary: Mapping[str, Any]) -> bool:
     """Whether any accuracy is known."""
     scores = [get(rung, "accuracy", "val", "value") for rung in summary.get("ladder") or []]
     return not scores or any(number(score) is not None for score in scores)
-
-
-def environment() -> Any:
-    """Where the templates are: everything that is put into them is escaped, and a name that is missing is an error."""
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def shown(cell: Cell, notes: list[str]) -> tuple[str, int | None]:
-    """A cell's text and the number of the note with the whole reason, where the text had to be cut."""
-    if cell.kind != "unavailable" or len(cell.text) <= _SHORT * cell.span:
-        return cell.text, None
-    if cell.full not in notes:
-        notes.append(cell.full)
-    return cell.text[: _SHORT * cell.span - 1].rstrip() + "…", notes.index(cell.full) + 1
 
 
 def _failures(summary: Mapping[str, Any]) -> list[str]:
