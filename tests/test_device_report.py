@@ -37,11 +37,12 @@ def page(text):
     return Page(text)
 
 
-def test_the_tables_hold_each_measurement(page):
+def test_the_tables_hold_each_measurement(page, text):
     phone, board = page.tables["Latency on devices, batch 1"][PHONE], page.tables["Latency on devices, batch 1"][BOARD]
     assert (phone["p50, ms"], phone["p99, ms"], phone["outputs"]) == ("2.10 [2.08, 2.12]", "2.73 [2.52, 3.15]", "✓ equal")
     assert (phone["energy, mJ"], phone["validity"]) == ("3.10 [2.90, 3.30]", "valid")
-    assert board["validity"] == "throttled throttled: vcgencmd says 0x4"
+    assert board["validity"] == "throttled"
+    assert "throttled: vcgencmd says 0x4</li>" in text
     assert board["energy, mJ"] == "unavailable: no sensor of this device tells power"
     assert page.tables["Compared in turns"][BOARD]["B takes times A"] == "0.900 [0.890, 0.910]"
     assert page.tables["Devices"][PHONE]["what ran"] == "CPU, glibc build, not the app's build"

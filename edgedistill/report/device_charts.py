@@ -1,6 +1,7 @@
 """The charts of measurements on devices: a load over time, and devices beside each other. Each returns an SVG, or None without data."""
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from edgedistill.report.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, TEXT, draw, rows
@@ -9,7 +10,7 @@ from edgedistill.report.values import figures, get, limits, number
 MOST_LINES = 4
 _HUES = (BLUE, ORANGE, GREEN, PURPLE)
 _WIDTH = 640
-# Where the slowest inference is so much slower than the slowest median, a linear axis would show a flat line.
+# Where the slowest inference is so much slower than the usual one, a linear axis would show a flat line.
 _LOGARITHMIC_FROM = 4.0
 
 Line = tuple[str, Mapping[str, Any]]
@@ -45,7 +46,7 @@ def _panel(
     bare: dict[str, Any] = {} if last else {"labels": False, "ticks": False}
     axis = alt.Axis(title="seconds since the load began" if last else None, tickCount=8, **bare)
     x = alt.X("t:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
-    high, middle = max(row["high"] for row in points), max(row["median"] for row in points)
+    high, middle = max(row["high"] for row in points), median(row["median"] for row in points)
     wide = min(row["low"] for row in points) > 0 and high > _LOGARITHMIC_FROM * middle
     scale = alt.Scale(type="log", nice=False, padding=4) if wide else alt.Scale(zero=False, nice=False, padding=6)
     # The same width of labels in all panels keeps their axes of time below each other.

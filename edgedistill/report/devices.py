@@ -56,6 +56,7 @@ def section(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "loads": device_tables.loads(documents),
             "compared": device_tables.compared(documents),
         },
+        "reasons": device_tables.reasons(documents),
         "latency": Markup(latency) if latency else None,
         "kept": Markup(kept) if kept else None,
         "loads": [_load(one) for one in loads],
