@@ -54,7 +54,8 @@ Dir::Etc::sourcelist "{folder}/sources.list"; Dir::Etc::sourceparts "/dev/null";
 Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache"; Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";
 """
     )
-    run("apt-get", "-qq", "update", env=_environment(folder))
+    # Without the option it ends with 0 when the mirror does not answer.
+    run("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update", env=_environment(folder))
     run("apt-get", "-qq", "-y", "--download-only", "install", *packages, env=_environment(folder))
     return sorted((folder / "cache/archives").glob("*.deb"))
 
