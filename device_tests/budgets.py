@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.targets import load_target
+from edgedistill.recipe.targets import list_targets, load_target
 
 # Where a document of a measurement has the figure, in the unit of the name.
 FIGURES = {
@@ -19,18 +18,15 @@ FIGURES = {
 }
 
 
-def budgets(target: str, given: list[str]) -> dict[str, float]:
-    """The limits of a target, by its name or path, and those `given` as NAME=LIMIT, which go before. A target of nobody's has none.
+def budgets(bundle: str, target: str | None, given: list[str]) -> dict[str, float]:
+    """The limits of `target`, a name or path, or else of the target that `bundle` names, and those `given` as NAME=LIMIT, which go before.
 
-    Raises pytest.UsageError for a budget that is none.
+    A bundle of a target that is not the package's has no limits of its own. Raises RecipeError for a target, pytest.UsageError for a budget
+    that there is none of.
     """
-    found: dict[str, float] = {}
-    try:
-        limits = load_target(target).budgets.model_dump(exclude_none=True)
-        found = {name: limit for name, limit in limits.items() if name in FIGURES}
-    except RecipeError as error:
-        if target not in str(error):
-            raise
+    chosen = target or (bundle if bundle in list_targets() else None)
+    limits = load_target(chosen).budgets.model_dump(exclude_none=True) if chosen else {}
+    found: dict[str, float] = {name: limit for name, limit in limits.items() if name in FIGURES}
     for one in given:
         name, _, limit = one.partition("=")
         try:

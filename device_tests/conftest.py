@@ -29,5 +29,5 @@ def limits(request: pytest.FixtureRequest) -> dict[str, float]:
     from device_tests.budgets import budgets
     from device_tests.bundle import Bundle
 
-    bundle = Bundle(request.config.getoption("--bundle"))
-    return budgets(request.config.getoption("--target") or bundle.manifest["target"]["name"], request.config.getoption("--budget"))
+    option = request.config.getoption
+    return budgets(Bundle(option("--bundle")).manifest["target"]["name"], option("--target"), option("--budget"))

@@ -166,8 +166,11 @@ class Board:
         self.link.throttle(None)
         self.sensors()
         self.cpu_quota(None)
-        # Sessions and jobs of an earlier test; the listening server is the oldest process of the group.
-        self.control("for p in $(tail -n +2 /sys/fs/cgroup/jobs/cgroup.procs); do kill -9 $p 2>/dev/null || true; done")
+        # Sessions and jobs of an earlier test, but not the server that listens.
+        self.control(
+            "for p in $(cat /sys/fs/cgroup/jobs/cgroup.procs); do "
+            'read -r _ name _ parent _ < /proc/$p/stat && [ "$name $parent" = "(dropbear) 1" ] || kill -9 $p; done 2>/dev/null; true'
+        )
         self.control(
             rf"find /ballast /root /home /var/tmp /tmp \( -name .ssh -o -name kits \) -prune -o ! -type d -exec rm -f {{}} + 2>/dev/null; "
             f"date -s @{time.time():.0f} >/dev/null"

@@ -84,7 +84,7 @@ class Phone:
                     found.append((int(process.name), command))
             except OSError:
                 continue
-        return [(process, command) for process, command in sorted(found)[1:] if command and "adbd" not in command.split()[0]]
+        return [one for one in sorted(found) if one[0] != self._first and one[1] and "adbd" not in one[1].split()[0]]
 
     def fill_disk(self, leave_bytes: int) -> None:
         """Take all of /data but so many bytes; -1 gives it back."""
@@ -169,7 +169,8 @@ class Phone:
         while not children.read_text().split():
             if self._phone.poll() is not None:
                 raise RigUnavailable(f"the phone does not start: {(self._folder / 'phone.log').read_text()[-400:]}")
-        self._namespace = os.readlink(f"/proc/{children.read_text().split()[0]}/ns/pid")
+        self._first = int(children.read_text().split()[0])
+        self._namespace = os.readlink(f"/proc/{self._first}/ns/pid")
 
     def _reach(self) -> Callable[[], socket.socket]:
         """What opens a connection to the phone's adbd: its socket is made in the phone's network, by a thread that has moved there."""

@@ -88,3 +88,14 @@ def test_a_phone_runs_on_it(board: Board) -> None:
     server, serial = board.start_phone()
     told = server.adb("-s", serial, "shell", "id -u; uname -m; getprop ro.product.cpu.abi; cat /sys/class/thermal/thermal_zone0/temp")
     assert told.stdout.split() == ["2000", "aarch64", "arm64-v8a", "38000"]
+
+
+def test_a_reset_leaves_only_kits(board: Board) -> None:
+    board.ssh(
+        "mkdir -p .cache/edgedistill/kits; touch .cache/edgedistill/kits/kept lost; setsid nohup sleep 300 >/dev/null 2>&1 < /dev/null &"
+    )
+    board.clock_jump(500)
+    board.reset()
+    assert board.processes() == []
+    assert board.ssh("ls . .cache/edgedistill/kits").stdout.split() == [".:", ".cache/edgedistill/kits:", "kept"]
+    assert abs(int(board.ssh("date +%s").stdout) - time.time()) < 30
