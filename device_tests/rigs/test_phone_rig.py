@@ -114,8 +114,8 @@ def test_a_hanging_link_goes_on_where_it_stopped(phone: Phone, tmp_path: Path) -
 
 
 def test_a_reset_leaves_only_kits_and_those_if_they_shall(phone: Phone) -> None:
-    make = "mkdir -p /data/local/tmp/edgedistill/kits; cd /data/local/tmp; touch edgedistill/kits/kept lost; setsid nohup sleep 300 >/dev/null 2>&1 &"
-    phone.sh(make)
+    phone.sh("mkdir -p /data/local/tmp/edgedistill/kits; cd /data/local/tmp; touch edgedistill/kits/kept lost")
+    phone.sh("setsid nohup sleep 300 >/dev/null 2>&1 &")
     phone.reset()
     assert phone.processes() == []
     assert phone.sh("cd /data/local/tmp; find . -type f") == "./edgedistill/kits/kept\n"
