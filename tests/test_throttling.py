@@ -60,8 +60,8 @@ def test_a_drift_begins_where_it_left_the_initial_level():
 
 @pytest.mark.parametrize(
     "change",
-    [np.log(1.03) * (T > 300), -np.log(2) * (T > 300), np.log(3) * ((T > 300) & (T < 302))],
-    ids=["below the least effect", "faster", "two seconds"],
+    [np.log(1.03) * (T > 300), -np.log(2) * (T > 300), np.log(3) * ((T > 300) & (T < 302)), np.log(300) * (T > N - 1)],
+    ids=["below the least effect", "faster", "two seconds", "the last second"],
 )
 def test_what_is_no_lasting_rise_is_none(change):
     assert onset(Windows(T, np.exp(change + np.random.default_rng(0).normal(0, 0.003, N)))) is None
@@ -83,7 +83,9 @@ def test_windows_see_a_quota_that_the_median_does_not():
     found = windows(ends, took, 1.0)
     np.testing.assert_allclose(found.t_s[:3], [1.5, 2.5, 3.5])
     np.testing.assert_allclose(found.seconds[1:8], 0.005)
-    np.testing.assert_allclose(found.seconds[12:-1], 0.010, rtol=0.05)
+    np.testing.assert_allclose(found.seconds[12:], 0.010, rtol=0.05)
+    # The last window is not whole, and may hold a single slow inference.
+    assert found.t_s[-1] + 0.5 <= ends[-1]
     slow = windows(np.arange(1, 100) * 2.0, np.full(99, 2.0), 0.0)
     assert np.diff(slow.t_s)[0] == pytest.approx(6)
 

@@ -44,7 +44,7 @@ def width(duration_s: np.ndarray) -> float:
 
 
 def windows(end_s: np.ndarray, duration_s: np.ndarray, origin_s: float) -> Windows:
-    """Mean of the durations [N] in seconds of inferences that ended at `end_s` [N], in windows of `width` from `origin_s`.
+    """Mean of the durations [N] in seconds of inferences that ended at `end_s` [N], ascending, in whole windows of `width` from `origin_s`.
 
     A mean, since a quota or a throttled core may halt every tenth inference and leave the median as it was.
     """
@@ -52,7 +52,8 @@ def windows(end_s: np.ndarray, duration_s: np.ndarray, origin_s: float) -> Windo
         return Windows(np.empty(0), np.empty(0))
     step = width(duration_s)
     place = np.floor((end_s - origin_s) / step).astype(np.int64)
-    keep = place >= 0
+    # The last window is not over, and one slow inference alone in it would count as much as hundreds.
+    keep = (place >= 0) & (place < place[-1])
     counts = np.bincount(place[keep])
     sums = np.bincount(place[keep], weights=duration_s[keep])
     some = np.flatnonzero(counts)
@@ -110,7 +111,7 @@ def _running_median(values: np.ndarray) -> np.ndarray:
     """Median of 5 windows around each, along the last axis: it keeps edges and drops single outliers."""
     from scipy.ndimage import median_filter
 
-    return median_filter(values, size=(1,) * (values.ndim - 1) + (_SMOOTHED,), mode="nearest")
+    return median_filter(values, size=(1,) * (values.ndim - 1) + (_SMOOTHED,), mode="reflect")
 
 
 def _chart(values: np.ndarray, k: float) -> np.ndarray:
