@@ -5,11 +5,11 @@ import re
 
 import pytest
 from made_documents import bench, document, stress
-from test_report import EVIL, Page
+from test_report import EVIL, SUMMARY, Page
 
 from edgedistill.cli import stress as command
 from edgedistill.errors import UserError
-from edgedistill.report import device_charts
+from edgedistill.report import device_charts, render
 from edgedistill.report.devices import render_devices, write_device_report
 
 PHONE, BOARD = "adb:0A1B2C", "ssh:pi@pi5"
@@ -102,6 +102,15 @@ def test_devices_stand_beside_each_other():
     assert "a on ssh:pi@pi5: 2.00 [1.90, 2.20]" in svg
     assert len(re.findall(r'fill-opacity="0"', svg)) == 1
     assert device_charts.beside([points[0] | {"value": {"value": None, "unavailable": "why"}}], "ms") is None
+
+
+def test_a_runs_report_has_its_devices(loads):
+    summary = json.loads(SUMMARY.read_text())
+    assert 'id="devices"' not in render(summary)
+    page = Page(render(summary | {"devices": [bench(PHONE, "int8.tflite", 2.1), loads[0]]}))
+    assert page.tables["Latency on devices, batch 1"][PHONE]["samples"] == "2,048"
+    assert page.tables["Stress tests"][PHONE]["peak, °C"] == "82.5 cpu"
+    assert ("a", {"href": "#devices"}) in page.tags
 
 
 def test_another_schema_is_refused(tmp_path):

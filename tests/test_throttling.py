@@ -108,6 +108,8 @@ def series(name, before, after, at=100.0):
         (series("throttled.firmware", 0x50000, 0x50005), ["under-voltage", "throttled"]),
         (series("throttled.firmware", 1, 5), ["throttled"]),
         (series("temperature.cpu", 40, 90), []),
+        (series("load.others", 0.1, 0.9), ["other processes took 90% of the processor"]),
+        (series("load.others", 0.1, 0.15), []),
         (series("frequency.cpu0", 2400, 1500, at=160), []),
     ],
 )

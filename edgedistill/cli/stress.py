@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.cli.output import finish
 from edgedistill.cli.parallel import interruptible, on_each
 from edgedistill.cli.tables import console
+from edgedistill.measure.problems import problems
 
 if TYPE_CHECKING:
     from edgedistill.pipeline.harness import Subject
@@ -158,8 +159,6 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def lines(document: dict[str, Any]) -> list[str]:
     """The verdict on throttling, what went wrong, and why the measurement is not valid."""
-    from edgedistill.measure.stress import problems
-
     found = document["stress"]
     told = [found["throttling"]["text"] if "throttling" in found else f"unavailable: {found['unavailable']}"]
     told += [f"WARNING: {line}" for line in problems(found)]

@@ -9,6 +9,7 @@ from edgedistill.measure.series import Series
 
 _AFTER_S = 15.0
 _LEAST_FALL = 0.05
+_LEAST_LOAD = 0.1
 # The bits of a Raspberry Pi's get_throttled that tell about now; 16 to 19 tell the same since it was started.
 _BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
@@ -25,6 +26,10 @@ def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float,
         before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
         if len(before) == 0 or len(after) == 0:
             continue
+        if name == "load.others" and np.median(after) > np.median(before) + _LEAST_LOAD:
+            found.append(
+                _changed(f"other processes took {100 * np.median(after):.0f}% of the processor", name, *map(np.median, (before, after)))
+            )
         if name == "thermal.status" and after.max() > before.max():
             found.append(_changed(f"thermal status {after.max():.0f}", name, before.max(), after.max()))
         if name.startswith("throttled."):
@@ -37,7 +42,7 @@ def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float,
 
 def judged(series: Mapping[str, Series]) -> bool:
     """Whether any sensor could have explained a drop."""
-    return any(name.startswith(("frequency.", "throttled.")) or name == "thermal.status" for name in series)
+    return any(name.startswith(("frequency.", "throttled.")) or name in ("thermal.status", "load.others") for name in series)
 
 
 def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> dict[str, Any] | None:

@@ -56,24 +56,6 @@ def stress_figures(records: Records) -> dict[str, Any]:
     }
 
 
-def problems(figures: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before the figures of `stress_figures`: deaths, limits, gaps and outputs that changed."""
-    told = []
-    for event in figures.get("events", []):
-        if event["event"] == "instance_died":
-            how = event["signal"] or f"exit status {event['exit']}"
-            told.append(f"instance {event['index']} died with {how}: {event['last_line'] or 'no message'}")
-        elif event["event"] == "aborted":
-            told.append(f"stopped after {event['t_s']:.0f} s: {event['sensor']} was {event['value']:g}, the limit is {event['limit']:g}")
-    told += [f"the limit {name} was not kept, since no sensor of the device tells about it" for name in figures.get("unguarded", [])]
-    if gaps := figures.get("gaps"):
-        told.append(f"{len(gaps)} gap(s) in which nothing ran, the longest of {max(gap['seconds'] for gap in gaps):.1f} s")
-    outputs = figures.get("outputs", {})
-    if outputs.get("changed"):
-        told.append(f"{outputs['changed']} of {outputs['checked']} outputs of the same input differed from the first")
-    return told
-
-
 def warmup_s(asked_s: float) -> float:
     """What is left out at the beginning: 5 s, less in a short run."""
     return min(5.0, 0.1 * asked_s)
@@ -119,11 +101,13 @@ def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
     initial = (load.t0_s + warmup, load.t0_s + float(found.t_s[initial_count(len(found.t_s)) - 1]))
     found_causes = causes(series, load.t0_s + place.t_s, (initial[0], min(initial[1], load.t0_s + place.t_s)))
     rise = place.after / place.before - 1
+    # Without a sensor that says so, it may as well be other work on the device.
+    device = any(one["sensor"] != "load.others" for one in found_causes)
     if found_causes:
         told = ", ".join(dict.fromkeys(one["cause"] for one in found_causes))
     else:
         told = "unexplained: " + (
-            "frequency, thermal status and throttling bits did not change" if judged(series) else "no sensor tells frequency or throttling"
+            "no sensor of frequency, throttling or other load changed" if judged(series) else "no sensor tells frequency or throttling"
         )
     return {
         "time_s": place.t_s,
@@ -132,7 +116,7 @@ def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
         "rise": rise,
         "slow_share": _slow_share(found, place.t_s, place.before),
         "causes": found_causes,
-        "text": f"throttled after {place.t_s:.0f} s: an inference took {100 * rise:.0f}% longer ({told})",
+        "text": f"{'throttled' if device else 'slowed down'} after {place.t_s:.0f} s: an inference took {100 * rise:.0f}% longer ({told})",
     }
 
 

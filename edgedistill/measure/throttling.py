@@ -91,15 +91,18 @@ def onset(series: Windows, seed: int = 0) -> Onset | None:
         count = max(count, min(pieces[0][1], n // 3))
     level = _level(raw[None, :count])[0]
     chart = _chart(smooth[None, :] - level, effect / 2)[0]
-    limit = max(3 * effect / 2, _limit(raw - trend, count, effect / 2, seed))
-    alarms = np.flatnonzero((chart > limit) & (smooth - level >= effect))
+    risen = (chart > 3 * effect / 2) & (smooth - level >= effect)
+    # Most runs end here, without the cost of a bootstrap.
+    if not risen.any():
+        return None
+    alarms = np.flatnonzero(risen & (chart > _limit(raw - trend, count, effect / 2, seed)))
     if len(alarms) == 0:
         return None
     alarm = int(alarms[0])
     after = float(np.median(smooth[alarm : alarm + _SMOOTHED]))
     opened = _last_zero(chart, alarm)
     place = opened + _last_zero(_chart(smooth[None, opened : alarm + 1] - level, (after - level) / 2)[0], alarm - opened)
-    half = (series.t_s[1] - series.t_s[0]) / 2
+    half = np.diff(series.t_s).min() / 2
     return Onset(float(series.t_s[place] - half), math.exp(level), math.exp(after))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill import files
+from edgedistill.measure.problems import problems
 from edgedistill.report import device_charts, device_tables
 from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import LEVEL, get, number
@@ -77,8 +78,6 @@ def _course(one: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _load(one: Mapping[str, Any]) -> dict[str, Any]:
     from markupsafe import Markup
-
-    from edgedistill.measure.stress import problems
 
     found = one.get("stress")
     known = found if isinstance(found, Mapping) else {}
