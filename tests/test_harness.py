@@ -1,6 +1,7 @@
 """bench, compare and stress on this machine as a device: what their documents hold, and what makes them invalid."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from device_tests.rigs.harness import small_model
 from edgedistill import pipeline
 from edgedistill.errors import UserError
 from edgedistill.measure import store
+from edgedistill.measure.document import bench_document
 from edgedistill.pipeline import comparing, harness, stressing
 from edgedistill.pipeline.harness import Protocol
 
@@ -56,6 +58,19 @@ def test_a_measurement_tells_what_it_is(measured, model):
     assert one["clock_jumps"] == []
     assert one["timeline"]["latency"]["t_s"]
     assert "invalid" not in one["validity"]
+
+
+def test_mlperf_is_judged_by_its_90th_percentile(measured):
+    document, _ = measured
+    (one,) = document["measurements"]
+    assert "p90" not in one["latency_ms"]
+    done = SimpleNamespace(
+        raw_durations_ns=list(range(1, 2001)), versions={}, facts={}, load_ms={}, first_inference_ms=1.0, steady=True, peak_rss_mb=1.0,
+        peak_rss_source="",
+    )  # fmt: skip
+    found = bench_document({"protocol": Protocol("mlperf").asked}, None, done, [], {})
+    assert found["latency_ms"]["p90"] == pytest.approx(1800.1e-6)
+    assert found["intervals_ms"]["p90"][0] < 1800e-6 < found["intervals_ms"]["p90"][1]
 
 
 def test_a_measurement_is_stored_with_its_raw_records(measured):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.statistics import intervals_ms, latency_ms, median_interval_ms, unavailable
+from edgedistill.measure.statistics import latency_ms, median_interval_ms, unavailable
 
 Record = dict[str, Any]
 
@@ -16,7 +16,7 @@ Record = dict[str, Any]
 class Execution:
     """One artifact, run once by its runtime in a process of its own.
 
-    latency_ms, its 95% intervals_ms (and the median's alone), and steady, whether the warm-up ended so, are None without a benchmark.
+    latency_ms, median_interval_ms (95%) and steady (whether the warm-up ended in a steady state) are None without a benchmark.
     peak_rss_mb is the most that the process grew by while it loaded the artifact and ran it once, in MiB.
     """
 
@@ -26,7 +26,6 @@ class Execution:
     first_inference_ms: float
     latency_ms: dict[str, Any] | None
     median_interval_ms: list[float] | None
-    intervals_ms: dict[str, Any] | None
     steady: bool | None
     peak_rss_mb: float | dict[str, Any]
     peak_rss_source: str
@@ -94,7 +93,6 @@ def to_execution(records: list[Record], outputs: Path | None) -> Execution:
         first_inference_ms=by_type["first_inference"]["ns"] / 1e6,
         latency_ms=latency_ms(durations) if durations else None,
         median_interval_ms=median_interval_ms(durations),
-        intervals_ms=intervals_ms(durations) if durations else None,
         steady=by_type["warmup"]["steady"] if "warmup" in by_type else None,
         peak_rss_mb=_peak_mb(memory),
         peak_rss_source=memory["source"],
