@@ -77,7 +77,7 @@ def test_the_chart_of_a_load_is_small_and_marks_the_onset(loads):
     for one, marked in zip(loads, (True, False), strict=True):
         svg = device_charts.over_time(one["stress"])
         assert len(svg) < 150_000
-        assert ("throttled after 140 s" in svg) is marked
+        assert ("slower after 140 s" in svg) is marked
         for title in ("latency, ms", "°C", "MHz", "W", "memory, MB"):
             assert f">{title}<" in svg
     assert device_charts.over_time({"unavailable": "nothing ran"}) is None

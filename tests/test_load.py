@@ -217,6 +217,20 @@ def test_an_instance_that_hangs_is_killed(job, monkeypatch):
     assert found["instance_died"][0]["signal"] == "SIGKILL"
 
 
+def test_a_stopped_instance_is_killed_when_the_load_fails(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "_GRACE_S", 0.3)
+
+    def latest():
+        if (tmp_path / "stopped").exists():
+            raise ValueError("the sensors failed")
+        return {}
+
+    body = f"if calls == 20:\n    open(os.path.join({str(tmp_path)!r}, 'stopped'), 'w').close()\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    with pytest.raises(ValueError, match="the sensors failed"):
+        load.run(job(body + GOOD, seconds=30), Recorder(io.BytesIO()), latest)
+    assert not any(map(alive, pids(tmp_path)))
+
+
 @pytest.mark.parametrize("body", [GOOD, f"if calls == 150:\n    time.sleep(60)\n{GOOD}"], ids=["working", "hanging"])
 def test_no_instance_outlives_a_runner_that_was_killed(job, tmp_path, body):
     made = job(body, seconds=60, instances=2)

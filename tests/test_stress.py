@@ -1,5 +1,6 @@
 """The figures of a stress test from the records of a device that behaves as we made it."""
 
+import itertools
 import math
 
 import numpy as np
@@ -177,6 +178,14 @@ def test_a_leak_is_growth_that_goes_on(of, verdict, rate):
         assert found["mb_per_hour"] == pytest.approx(rate, abs=4)
         assert found["interval"][0] <= found["mb_per_hour"] <= found["interval"][1]
     assert found["detectable_mb_per_hour"] == pytest.approx(0.5 / 539.5 * 3600, rel=0.01)
+
+
+def test_memory_that_wanders_is_no_leak():
+    # Chosen among many: one rises from part to part, but not beyond its noise, the other beyond it, but not from part to part.
+    rough = 80 + 5 * np.repeat(np.random.default_rng(652).normal(size=24), 50)
+    steps = np.random.default_rng(5).normal(0, 0.14, len(T))
+    wandering = 80 + np.array(list(itertools.accumulate(steps, lambda level, step: 0.99 * level + step)))
+    assert [leak(T, made * 1e6, 60)["verdict"] for made in (rough, wandering)] == ["no leak"] * 2
 
 
 def test_memory_that_is_unknown_or_short_is_unavailable():

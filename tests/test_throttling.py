@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgedistill.measure.causes import causes
+from edgedistill.measure.pieces import trends
 from edgedistill.measure.series import Series
 from edgedistill.measure.throttling import Windows, onset, windows
 
@@ -72,6 +73,14 @@ def test_a_throttling_that_comes_and_goes_is_found():
     assert abs(onset(Windows(T, np.exp(made + np.random.default_rng(0).normal(0, 0.02, N)))).t_s - 200) <= 10
 
 
+def test_noise_is_what_lasting_changes_do_not_explain():
+    noise = np.random.default_rng(0).normal(0, 0.02, N)
+    for change, places in ((0 * T, []), (0.5 * (T > 200), [200]), (0.5 * ((T > 200) & (T < 260)), [200, 260]), (T / 1000, [])):
+        trend, pieces = trends(noise + change, 0.05)
+        assert [start for start, _ in pieces[1:]] == pytest.approx(places, abs=1)
+        assert np.std(noise + change - trend) == pytest.approx(0.02, rel=0.1)
+
+
 def test_too_short_a_run_has_no_onset():
     assert onset(Windows(T[:19], np.exp(np.log(2) * (np.arange(19) > 10)))) is None
 
@@ -110,7 +119,7 @@ def series(name, before, after, at=100.0):
         (series("temperature.cpu", 40, 90), []),
         (series("load.others", 0.1, 0.9), ["other processes took 90% of the processor"]),
         (series("load.others", 0.1, 0.15), []),
-        (series("frequency.cpu0", 2400, 1500, at=160), []),
+        (series("frequency.cpu0", 2400, 1500, at=120), []),
     ],
 )
 def test_causes(made, expected):

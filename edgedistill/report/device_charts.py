@@ -19,7 +19,7 @@ Line = tuple[str, Mapping[str, Any]]
 def over_time(found: Mapping[str, Any]) -> str | None:
     """The panels of a load on one axis of time: latency, temperature, frequency, power and memory, those that were measured.
 
-    found: the `stress` of a document. A dashed rule marks the onset of throttling.
+    found: the `stress` of a document. A dashed rule marks where it became slower.
     """
     import altair as alt
 
@@ -28,7 +28,7 @@ def over_time(found: Mapping[str, Any]) -> str | None:
         return None
     data: dict[str, list[dict[str, Any]]] = {}
     onset = number(get(found, "throttling", "time_s"))
-    data["onset"] = [{"t": onset, "label": f"throttled after {figures(onset)} s"}] if onset is not None else []
+    data["onset"] = [{"t": onset, "label": f"slower after {figures(onset)} s"}] if onset is not None else []
     end = number(found.get("ran_s")) or max(timeline["latency"]["t_s"])
     kinds = [(title, height, lines) for title, height, pick in _PANELS if (lines := pick(timeline))]
     panels = []
