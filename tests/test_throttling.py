@@ -61,8 +61,8 @@ def test_a_drift_begins_where_it_left_the_initial_level():
 
 @pytest.mark.parametrize(
     "change",
-    [np.log(1.03) * (T > 300), -np.log(2) * (T > 300), np.log(3) * ((T > 300) & (T < 302)), np.log(300) * (T > N - 1)],
-    ids=["below the least effect", "faster", "two seconds", "the last second"],
+    [np.log(1.03) * (T > 300), -np.log(2) * (T > 300), np.log(3) * ((T > 300) & (T < 304)), np.log(300) * (T > N - 1)],
+    ids=["below the least effect", "faster", "four seconds", "the last second"],
 )
 def test_what_is_no_lasting_rise_is_none(change):
     assert onset(Windows(T, np.exp(change + np.random.default_rng(0).normal(0, 0.003, N)))) is None

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from edgedistill.measure.pieces import trends
 
@@ -16,6 +17,7 @@ LEAST_EFFECT = 0.05
 WINDOW_S = 1.0
 LEAST_WINDOWS = 20
 _SMOOTHED = 5
+_LASTING = 11
 _BLOCK = 60
 _RESAMPLED = 999
 _FALSE_ALARMS = 0.005
@@ -68,10 +70,10 @@ def initial_count(n: int) -> int:
 def onset(series: Windows, seed: int = 0) -> Onset | None:
     """The first lasting rise of the time per inference by at least 5% over its initial level, or None where there is none.
 
-    Steps: logarithms; a running median of 5 windows, so that a rise lasts 3 windows at least; a chart
-    S_i = max(0, S_{i-1} + x_i - level - k) with k half of the least effect. It alarms above the limit that 99.5% of bootstrap series keep
-    below, which are made of blocks of the run's own noise (what lasting changes of its level do not explain), each with an initial level
-    of its own. The onset is where the chart, with k half of the change found, last left zero: for a step that is its most likely place.
+    Steps: logarithms; a running median of 5 windows; a chart S_i = max(0, S_{i-1} + x_i - level - k) with k half of the least effect. It
+    alarms above the limit that 99.5% of bootstrap series keep below, which are made of blocks of the run's own noise (what lasting changes
+    of its level do not explain), each with an initial level of its own, and where the median of the next 11 windows is 5% above the level,
+    too: the rise lasts. The onset is where the chart, with k half of the change found, last left zero: of a step its most likely place.
 
     Sources: Page, Continuous Inspection Schemes, Biometrika 41 (1954), the chart; Hinkley, Inference about the change-point from cumulative
     sum tests, Biometrika 58 (1971), the place; Chatterjee and Qiu, Distribution-free CUSUM control charts using bootstrap-based control
@@ -91,7 +93,7 @@ def onset(series: Windows, seed: int = 0) -> Onset | None:
         count = max(count, min(pieces[0][1], n // 3))
     level = _level(raw[None, :count])[0]
     chart = _chart(smooth[None, :] - level, effect / 2)[0]
-    risen = (chart > 3 * effect / 2) & (smooth - level >= effect)
+    risen = (chart > 3 * effect / 2) & (smooth - level >= effect) & (_ahead(raw) - level >= effect)
     # Most runs end here, without the cost of a bootstrap.
     if not risen.any():
         return None
@@ -115,6 +117,12 @@ def _running_median(values: np.ndarray) -> np.ndarray:
     from scipy.ndimage import median_filter
 
     return median_filter(values, size=(1,) * (values.ndim - 1) + (_SMOOTHED,), mode="reflect")
+
+
+def _ahead(values: np.ndarray) -> np.ndarray:
+    """Median of each window and the 10 after it, fewer at the end: slow seconds that happen to follow each other do not last so long."""
+    padded = np.pad(values, (0, _LASTING - 1), constant_values=np.nan)
+    return np.nanmedian(sliding_window_view(padded, _LASTING), axis=-1)
 
 
 def _chart(values: np.ndarray, k: float) -> np.ndarray:
