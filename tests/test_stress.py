@@ -41,6 +41,7 @@ def test_a_throttled_device_tells_when_by_how_much_and_why():
     assert found["throttling"]["time_s"] == pytest.approx(70, abs=2)
     assert found["throttling"]["rise"] == pytest.approx(0.5, abs=0.02)
     assert found["throttling"]["slow_share"] > 0.95
+    assert found["throttling"]["text"].startswith("throttled after")
     assert found["throttling"]["text"].endswith("an inference took 50% longer (frequency fell from 2400 to 1600 MHz)")
     assert found["throughput"]["ratio"]["value"] == pytest.approx(1 / 1.5, rel=0.01)
     assert found["throughput"]["initial"]["value"] == pytest.approx(400, rel=0.01)
@@ -53,7 +54,9 @@ def test_a_throttled_device_tells_when_by_how_much_and_why():
 
 def test_what_no_sensor_explains_is_told_as_unexplained():
     found = stress_figures(made(60, slower=lambda t: 1.5 if t > 30 else 1.0))
-    assert found["throttling"]["text"].endswith("(unexplained: no sensor tells frequency or throttling)")
+    told = found["throttling"]["text"]
+    assert told.startswith("slowed down after 30 s: an inference took 50% longer")
+    assert told.endswith("(unexplained: no sensor tells frequency or throttling)")
     steady = {"frequency.cpu0": ("MHz", lambda t: 2400)}
     found = stress_figures(made(60, slower=lambda t: 1.5 if t > 30 else 1.0, sensors=steady))
     assert "other load changed" in found["throttling"]["text"]
