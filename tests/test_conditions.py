@@ -83,6 +83,25 @@ def test_a_governor_is_put_back_after_an_error_and_by_the_script(sysfs, tmp_path
     assert set(settings.governors(sysfs).values()) == {"schedutil"}
 
 
+@pytest.mark.parametrize("call", ["write_text", "read_text"])
+def test_a_governor_is_put_back_when_the_request_to_end_comes_while_it_is_set(sysfs, tmp_path, monkeypatch, call):
+    plain, records = getattr(settings.Path, call), Collected()
+
+    def interrupted(path, *words):
+        # The signal arrives when the file is written, or was read back, but nobody has noted that yet.
+        result = plain(path, *words)
+        if "performance" in (*words, result):
+            raise SystemExit(143)
+        return result
+
+    monkeypatch.setattr(settings.Path, call, interrupted)
+    with pytest.raises(SystemExit), settings.governor("performance", tmp_path, records, sysfs):
+        pass
+    monkeypatch.undo()
+    assert set(settings.governors(sysfs).values()) == {"schedutil"}
+    assert [(one["type"], one["ok"]) for one in records] == [("restored", True)]
+
+
 def test_a_governor_that_can_t_be_set_says_why(sysfs, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "_set", lambda path, value: "Permission denied")
     records = Collected()

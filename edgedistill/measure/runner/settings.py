@@ -39,8 +39,10 @@ def governor(name: str | None, folder: Path, recorder: Recorder, root: Path = Pa
     changed = {}
     try:
         for path, was in before.items():
-            if (reason := _set(Path(path), str(name))) is None:
-                changed[path] = was
+            # Noted first: a request to end may come between the writing and what follows it.
+            changed[path] = was
+            if (reason := _set(Path(path), str(name))) is not None:
+                del changed[path]
             recorder.write("setting", name="governor", path=path, before=was, after=name if reason is None else was, reason=reason)
         yield
     finally:
