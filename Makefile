@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-devices: $(STAMP)
-	$(BIN)/python -m pytest device_tests/rigs
+	$(BIN)/python -m pytest -rs device_tests/rigs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -25,8 +25,8 @@ def budgets(bundle: str, target: str | None, given: list[str]) -> dict[str, floa
     that there is none of.
     """
     chosen = target or (bundle if bundle in list_targets() else None)
-    limits = load_target(chosen).budgets.model_dump(exclude_none=True) if chosen else {}
-    found: dict[str, float] = {name: limit for name, limit in limits.items() if name in FIGURES}
+    limits = load_target(chosen).device_budgets.model_dump(exclude_none=True) if chosen else {}
+    found: dict[str, float] = dict(limits)
     for one in given:
         name, _, limit = one.partition("=")
         try:

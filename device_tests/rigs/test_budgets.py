@@ -7,6 +7,10 @@ from edgedistill.recipe.base import RecipeError
 def test_limits_are_the_targets_and_those_that_were_given(tmp_path) -> None:
     assert budgets("somebody-elses", None, ["p50_ms=8", "p50_ms=9.5"]) == {"p50_ms": 9.5}
     assert "partitions" not in budgets("linux", None, []), "what is counted in the file was checked when it was exported"
+    mine = tmp_path / "mine.yaml"
+    artifact = "{format: onnx, precision: int8}"
+    mine.write_text(f"name: mine\ndescription: A board.\nminimum_os: any\nartifacts: [{artifact}]\ndevice_budgets: {{p95_ms: 12}}\n")
+    assert budgets("linux", str(mine), ["p50_ms=8"]) == {"p50_ms": 8.0, "p95_ms": 12.0}
     with pytest.raises(RecipeError, match="no target 'linus'"):
         budgets("linux", "linus", [])
 

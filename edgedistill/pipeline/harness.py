@@ -218,7 +218,7 @@ def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
         return whole
     try:
         with store.opened() as measurements:
-            return whole | {"regression": regression.regression(measurements.sessions(saved_as(name, whole)), whole)}
+            return whole | {"regression": regression.regression(measurements.sessions(saved_as(name, whole), before=whole["id"]), whole)}
     except UserError as error:
         return whole | {"regression": unavailable(str(error))}
 

@@ -51,6 +51,17 @@ class Budgets(Config):
     fallbacks: int | None = Field(None, ge=0, description="Most operators that the delegate may leave; null is no limit.")
 
 
+class DeviceBudgets(Config):
+    """Limits on a device of the kind, that the suite in device_tests holds each artifact to; null is no limit."""
+
+    p50_ms: float | None = Field(None, gt=0, description="Median latency at batch 1.")
+    p95_ms: float | None = Field(None, gt=0, description="95th percentile of the latency.")
+    p99_ms: float | None = Field(None, gt=0, description="99th percentile of the latency.")
+    load_ms: float | None = Field(None, gt=0, description="First load in a new process.")
+    peak_rss_mb: float | None = Field(None, gt=0, description="Peak of memory while loading and running once, in MiB.")
+    mj_per_inference: float | None = Field(None, gt=0, description="Energy of an inference, in mJ.")
+
+
 class Target(Config):
     """A kind of device, and the artifacts that it wants."""
 
@@ -59,6 +70,8 @@ class Target(Config):
     minimum_os: str = Field(min_length=1, description="Oldest operating system that the bundle is for.")
     artifacts: list[TargetArtifact] = Field(min_length=1, description="Files of a bundle.")
     budgets: Budgets = Field(Budgets(), description="Limits that its int8 executorch and litert artifacts have to keep.")
+
+    device_budgets: DeviceBudgets = Field(DeviceBudgets(), description="Limits of latency, memory and energy on an attached device.")
 
     @field_validator("artifacts")
     @classmethod
