@@ -193,7 +193,7 @@ def test_it_is_an_error_when_all_die(job, tmp_path):
 )
 def test_it_stops_at_a_limit(job, limit, values, reason, sensor):
     began = time.monotonic()
-    found = run(job(seconds=20, **limit), latest=lambda: values if time.monotonic() - began > 1.2 else {})
+    found = run(job(seconds=20, **limit), latest=lambda: values if time.monotonic() - began > 0.9 else {})
     assert time.monotonic() - began < 15
     (record,) = found["aborted"]
     assert (record["reason"], record["sensor"], record["limit"]) == (reason, sensor, next(iter(limit.values())))
