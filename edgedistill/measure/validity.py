@@ -18,14 +18,14 @@ _SEVERE_FROM = 2
 
 def judge(
     emulated: str | None, records: Sequence[Mapping[str, Any]], series: Mapping[str, Series], *, steady: bool | None = None,
-    widths: tuple[float | None, float] | None = None,
+    widths: tuple[float | None, float] | None = None, found: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, list[str]]:  # fmt: skip
-    """The validity and its reasons.
+    """The validity and its reasons; `found` are pairs of both that were told before.
 
     emulated: why the device is none, or None. widths: half-width of the median's interval as a share of the median, None where it has none,
     and the one that was asked for.
     """
-    found: list[tuple[str, str]] = []
+    found = list(found)
     if emulated:
         found.append(("invalid", emulated))
     cooldown = next((record for record in records if record["type"] == "cooldown"), None)

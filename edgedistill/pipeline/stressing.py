@@ -49,5 +49,8 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, see
         )
     asked = {"preset": protocol.preset, **asdict(load)}
     begun = document.base("stress", where.facts, subject.artifact, **where.told(subject.format), threads=protocol.threads, protocol=asked)
-    told = {"stress": stress_figures(records), **document.sensed(records)}
-    return harness.stored(begun | document.judged(where.facts["emulated"], records) | told, kept, None)
+    figures = stress_figures(records)
+    found = figures.get("throttling", {})
+    slowed = [("throttled", found["text"])] if isinstance(found.get("time_s"), float) else []
+    judged = document.judged(where.facts["emulated"], records, found=slowed)
+    return harness.stored(begun | judged | {"stress": figures, **document.sensed(records)}, kept, None)
