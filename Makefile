@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 test-devices: $(STAMP)
-	$(BIN)/python -m pytest -rs device_tests/rigs
+	$(BIN)/python -m pytest -rs device_tests/rigs device_tests/test_kit.py device_tests/test_own_runner.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
