@@ -92,7 +92,7 @@ def run(
         finally:
             text = _log(session, folder)
         if code >= 128:
-            raise DeviceFailed(f"the runner was killed by {signal_name(code - 128)}{_full(session, folder)}")
+            raise DeviceFailed(f"the runner was killed by {signal_name(code - 128)}")
         found = parse(bytes(kept), nonce)
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
@@ -100,7 +100,8 @@ def run(
             session.patiently(lambda path=path, source=source: device.pull(source, path))  # type: ignore[misc]
         return reduce(found)
     except DeviceFailed as failure:
-        raise type(failure)(str(explained(job, failure, read_lines(bytes(kept)), text, log))) from failure
+        told = type(failure)(f"{failure}{_full(session, folder)}")
+        raise type(failure)(str(explained(job, told, read_lines(bytes(kept)), text, log))) from failure
     finally:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as handle:
@@ -170,7 +171,7 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
         if state.isdigit():
             return int(state)
         if state == "gone":
-            raise DeviceFailed(f"the runner and what watched it were killed{_progress(kept)}{_full(session, folder)}")
+            raise DeviceFailed(f"the runner and what watched it were killed{_progress(kept)}")
         if time.monotonic() > limit:
             raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
         time.sleep(pause)
@@ -183,6 +184,9 @@ def _progress(kept: bytearray) -> str:
 
 
 def _full(session: Session, folder: str) -> str:
-    """What is to be said about the device's disk, if that may be the reason."""
-    row = session.device.sh(f"df -k {shlex.quote(folder)} | tail -1").out.split()
+    """What is to be said about the device's disk, if that may be the reason; a device that is away says nothing."""
+    try:
+        row = session.device.sh(f"df -k {shlex.quote(folder)} | tail -1").out.split()
+    except DeviceFailed:
+        return ""
     return "; the device's disk is full" if len(row) > 3 and row[3].isdigit() and int(row[3]) < 1024 else ""
