@@ -3,8 +3,8 @@
 It runs this machine's processor and kernel, and says so: ro.kernel.qemu is 1.
 """
 
+import contextlib
 import ctypes
-import errno
 import os
 import shutil
 import socket
@@ -92,15 +92,17 @@ class Phone:
         ballast.unlink(missing_ok=True)
         if leave_bytes >= 0:
             with open(ballast, "wb") as file:
-                while True:
-                    room = os.statvfs(ballast.parent)
-                    try:
-                        os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - leave_bytes))
-                        break
-                    except OSError as error:
-                        # The phone wrote something meanwhile.
-                        if error.errno != errno.ENOSPC:
-                            raise
+                size = 0
+                # All but some MiB at once, then small steps: one that fails, since the phone wrote meanwhile, is given back whole.
+                for step, spare in ((1 << 40, 4 << 20), (1 << 16, 0)):
+                    while (room := self._free(ballast.parent) - leave_bytes - spare) > 0:
+                        with contextlib.suppress(OSError):
+                            os.posix_fallocate(file.fileno(), size, min(step, room))
+                            size += min(step, room)
+
+    def _free(self, folder: Path) -> int:
+        room = os.statvfs(folder)
+        return room.f_bavail * room.f_frsize
 
     def kill(self) -> None:
         """The phone dies: all its processes are gone at once."""
