@@ -114,6 +114,8 @@ def test_a_hanging_link_goes_on_where_it_stopped(phone: Phone, tmp_path: Path) -
 
 
 def test_a_reset_leaves_only_kits_and_those_if_they_shall(phone: Phone) -> None:
+    # What tests before this one installed would be kept as well.
+    phone.reset(kits=False)
     phone.sh("mkdir -p /data/local/tmp/edgedistill/kits; cd /data/local/tmp; touch edgedistill/kits/kept lost")
     phone.sh("setsid nohup sleep 300 >/dev/null 2>&1 &")
     phone.reset()
