@@ -292,7 +292,8 @@ def test_the_mirror_is_the_option_then_the_variable_then_that_of_apt(tmp_path, m
     monkeypatch.delenv("EDGEDISTILL_DEBIAN_MIRROR")
     assert mirror.choose(None) == "http://mirror.example/debian"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
-    assert mirror.choose(None) == "https://deb.debian.org/debian"
+    with pytest.raises(UserError, match="with --mirror or in EDGEDISTILL_DEBIAN_MIRROR"):
+        mirror.choose(None)
 
 
 @pytest.fixture

@@ -12,13 +12,18 @@ from edgedistill.errors import UserError
 from edgedistill.measure.kit import fetching, index
 from edgedistill.measure.kit.lock import Deb, Lock
 
-DEFAULT = "https://deb.debian.org/debian"
 VARIABLE = "EDGEDISTILL_DEBIAN_MIRROR"
 
 
 def choose(url: str | None) -> str:
-    """`url`, else $EDGEDISTILL_DEBIAN_MIRROR, else the mirror that this machine's apt uses for Debian itself, else Debian's own."""
-    return (url or os.environ.get(VARIABLE) or _of_apt() or DEFAULT).rstrip("/")
+    """`url`, else $EDGEDISTILL_DEBIAN_MIRROR, else the mirror that this machine's apt uses for Debian itself.
+
+    Raises UserError where none of them names one.
+    """
+    found = url or os.environ.get(VARIABLE) or _of_apt()
+    if found is None:
+        raise UserError(f"the kit needs a Debian archive, and apt is not here to name one: give its URL with --mirror or in {VARIABLE}")
+    return found.rstrip("/")
 
 
 def _of_apt() -> str | None:
