@@ -1,6 +1,7 @@
 """Conditions of a measurement: cores, governor, a cool device, and what makes a measurement valid."""
 
 import os
+import subprocess
 from contextlib import ExitStack
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_a_governor_is_put_back_after_an_error_and_by_the_script(sysfs, tmp_path
     for path in settings.governors(sysfs):
         with open(path, "w") as file:
             file.write("performance")
-    assert os.system(script) == 0
+    assert subprocess.run(["sh", "-c", script]).returncode == 0
     assert set(settings.governors(sysfs).values()) == {"schedutil"}
 
 
