@@ -16,6 +16,7 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
 from edgedistill.measure.job import described, new_job, placed
 from edgedistill.measure.records import Execution, Record, find_error, parse, read_lines, to_execution
+from edgedistill.measure.runner.signals import signal_name
 
 _LOOK_EVERY_S = 1.0
 Seen = Callable[[list[Record]], None]
@@ -98,14 +99,6 @@ def explained(job: dict[str, Any], failure: DeviceFailed, records: list[Record],
     line = next((line.strip() for line in reversed(written.split("\n")) if line.strip()), "")
     last = f" (last line of its log: {line[-300:]})" if line else ""
     return DeviceFailed(f"{described(job).replace(' with ', ' did not run with ')}: {failure}{last}. The log is {log}")
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _made_ready(path: Path) -> str:

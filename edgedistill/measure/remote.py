@@ -11,10 +11,11 @@ from typing import Any
 from edgedistill import progress
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import canonical_hash, sha256_file, write_json
-from edgedistill.measure.job import described, new_job, placed
-from edgedistill.measure.local import Reduced, Seen, explained, signal_name
+from edgedistill.measure.job import described, placed
+from edgedistill.measure.local import Reduced, Seen, explained
 from edgedistill.measure.locks import BEAT
-from edgedistill.measure.records import Execution, Record, parse, read_lines, to_execution
+from edgedistill.measure.records import Record, parse, read_lines
+from edgedistill.measure.runner.signals import signal_name
 from edgedistill.measure.session import ALIVE, CLEAN_JOB, Session, end_job, end_others
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
@@ -42,15 +43,6 @@ if [ -f code ]; then cat code; elif alive .; then echo runs; elif [ -f code ]; t
 [ -f out.jsonl ] && tail -c +{offset} out.jsonl
 true
 """
-
-
-def execute(
-    session: Session, adapter: str, artifact: Path, inputs: Path, *, outputs: Path | None, threads: int, bench: dict[str, Any] | None,
-    log: Path, timeout_s: float,
-) -> Execution:  # fmt: skip
-    """What `local.execute` does, on the device of `session`."""
-    job = new_job("run", adapter=adapter, artifact=artifact, inputs=inputs, outputs=outputs, threads=threads, bench=bench)
-    return run(session, job, log=log, timeout_s=timeout_s, reduce=lambda found: to_execution(found, outputs))
 
 
 def run(

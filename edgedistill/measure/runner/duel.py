@@ -4,7 +4,6 @@ import json
 import math
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 from edgedistill.measure.runner.ratio import bootstrap_interval, log_ratios
 from edgedistill.measure.runner.records import Recorder
+from edgedistill.measure.runner.signals import signal_name
 
 _GRACE_S = 5.0
 
@@ -113,7 +113,7 @@ class _Side:
             return dict(json.loads(line))
         code = self._process.wait()
         self._log.join(_GRACE_S)
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
         raise RuntimeError(f"side {self.name} ({self._artifact}) {how}: {self._last_line or 'it wrote nothing'}")
 
     def end(self) -> None:
@@ -136,10 +136,3 @@ class _Side:
                 text = line.decode(errors="replace").rstrip()
                 self._last_line = text[-300:] or self._last_line
                 print(f"side {self.name}: {text}", file=sys.stderr, flush=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from edgedistill.measure.runner import guard
 from edgedistill.measure.runner.conditions import Latest
 from edgedistill.measure.runner.pace import pace
 from edgedistill.measure.runner.records import Recorder
+from edgedistill.measure.runner.signals import signal_name
 
 _CHECK_S = 0.25
 _START_DELAY_NS = 100_000_000
@@ -147,7 +147,7 @@ class _Load:
         instance.died = True
         for thread in instance.threads:
             thread.join(_GRACE_S)
-        name = _signal_name(-code) if code < 0 else None
+        name = signal_name(-code) if code < 0 else None
         recorder.write(
             "instance_died",
             index=instance.index,
@@ -202,10 +202,3 @@ def _close(instance: _Instance) -> None:
 def _lines(handle: BinaryIO | Any) -> Iterator[bytes]:
     with handle:
         yield from handle
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
