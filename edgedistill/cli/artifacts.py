@@ -168,9 +168,3 @@ def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: b
         return {"report": str(path)}
 
     finish(as_json, work, lambda document: print(document["report"]))
-
-
-def check_device(device: str) -> None:
-    """UserError for a device that this version can't measure on."""
-    if device != "local":
-        raise UserError(f"found device '{device}', expected local: this version measures on this machine only")

@@ -10,10 +10,12 @@ def students(names: list[str], target: str, runs_dir: Path, *, device: str, opti
     """Compare the models `names` for a target."""
 
     def work() -> dict[str, Any]:
-        from edgedistill.cli.artifacts import check_device
         from edgedistill.errors import UserError
 
-        check_device(device)
+        if device != "local":
+            raise UserError(
+                f"found device '{device}', expected local: students are compared on this machine only; bench measures on devices"
+            )
         if options["activation"] not in (None, "relu", "relu6"):
             raise UserError(f"found --activation {options['activation']}, expected relu or relu6")
         from edgedistill.pipeline.students import students as compare
