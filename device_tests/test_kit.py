@@ -1,10 +1,10 @@
 """The real kit of this machine's architecture, in a root that has no C library of its own, and the real signed index of Debian."""
 
 import hashlib
+import io
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,11 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedistill.measure import kit
+from edgedistill.measure import kit, session
 from edgedistill.measure.kit import fetching, index, lock, mirror, packages
 
 ROOT = Path(__file__).parents[1]
-ADAPTERS = {"pte": "executorch_numpy", "onnx": "onnxruntime", "tflite": "litert"}
+ADAPTERS = {
+    "pte": "edgedistill.backends.executorch.adapter_numpy",
+    "onnx": "edgedistill.backends.onnx.adapter",
+    "tflite": "edgedistill.backends.litert.adapter",
+}
 # Written to `folder`: a convolution net in three formats, inputs, and what the runtimes of this machine's Python answer.
 MODELS = """
 import sys
@@ -41,7 +45,7 @@ RUN = """
 import importlib, json, os, subprocess, sys
 import numpy as np
 name, form = sys.argv[1:]
-adapter = importlib.import_module(f"edgedistill.runtimes.{name}")
+adapter = importlib.import_module(name)
 adapter.prepare(1)
 forward = adapter.load(f"net.{form}", 1)
 outputs = np.concatenate([forward(image[None]) for image in np.load("inputs.npy")])
@@ -76,8 +80,8 @@ def root(built: kit.Kit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     (folder / "bin/sh").write_bytes(packages.unpack_deb(fetching.read(f"{url}/{busybox.path}"))["usr/bin/busybox"])
     (folder / "bin/sh").chmod(0o755)
     (folder / "proc").mkdir()
-    shutil.copytree(ROOT / "edgedistill/runtimes", folder / "job/edgedistill/runtimes")
-    (folder / "job/edgedistill/__init__.py").touch()
+    with tarfile.open(fileobj=io.BytesIO(session.runner_code())) as archive:
+        archive.extractall(folder / "job", filter="data")
     (folder / "job/run.py").write_text(RUN)
     subprocess.run([sys.executable, "-c", MODELS, folder / "job"], check=True, capture_output=True, cwd=ROOT)
     subprocess.run(["mount", "--bind", "/proc", folder / "proc"], check=True)

@@ -1,4 +1,4 @@
-"""What may import what: the flow goes one way, runtimes and the runner stand alone, and nobody imports the command line."""
+"""What may import what: the flow goes one way, adapters and the runner stand alone, and nobody imports the command line."""
 
 import ast
 import sys
@@ -9,15 +9,16 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "errors", "files", "processes", "progress", "run"}
+ROOT = {"", "child", "errors", "files", "processes", "progress", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
-EVERYWHERE = {"recipe", "tasks", "runtimes"} | ROOT
+EVERYWHERE = {"recipe", "tasks", "backends"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
     "recipe": {"recipe"} | ROOT,
-    "tasks": {"tasks", "recipe"} | ROOT,
+    "tasks": {"tasks", "recipe", "backends"} | ROOT,
+    "backends": {"backends", "adapters", "recipe", "quantize", "export"} | ROOT,
     # Both run on a device, where nothing else of the project is.
-    "runtimes": {"runtimes"},
-    "measure.runner": {"measure.runner", "runtimes"},
+    "adapters": {"adapters"},
+    "measure.runner": {"measure.runner"},
     "cli": {*FLOW, "measure.runner", "cli", "pipeline"} | EVERYWHERE,
     "pipeline": {*FLOW, "measure.runner", "pipeline"} | EVERYWHERE,
     "__main__": {"cli"},
@@ -28,7 +29,7 @@ for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},
-    "runtimes": {
+    "adapters": {
         "numpy",
         "onnxruntime",
         "ai_edge_litert",
@@ -45,6 +46,8 @@ DEVICE_MODULES = {
 def part_of(module: str) -> str:
     """`edgedistill.measure.runner.facts` is in `measure.runner`, `edgedistill.errors` in `errors`, the package itself in ``."""
     names = module.split(".")[1:]
+    if names[:1] == ["backends"] and names[2:] and names[2].startswith("adapter"):
+        return "adapters"
     return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")
 
 
@@ -116,8 +119,9 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
         "recipe/load.py": "from .. import cli\n",
         "quantize/typed.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from edgedistill.distill.trainer import T\n",
         "distill/trainer.py": "from edgedistill.quantize import typed\nfrom edgedistill import pipeline\n",
-        "runtimes/onnx.py": "import numpy\nfrom edgedistill.errors import UserError\n",
-        "measure/local.py": "from edgedistill.measure import runner\nfrom edgedistill.runtimes import onnx\n",
+        "backends/onnx/adapter.py": "import numpy\nfrom edgedistill.errors import UserError\n",
+        "backends/onnx/lower.py": "from edgedistill.quantize import grid\nfrom edgedistill.measure import local\n",
+        "measure/local.py": "from edgedistill.measure import runner\nfrom edgedistill.backends import base\n",
         "measure/runner/__init__.py": "import pandas\nfrom ...measure import local\n",
         "verify/rungs.py": "from edgedistill.measure.runner import facts\n",
         "report/page.py": "from edgedistill.verify import rungs\nimport jinja2\n",
@@ -130,6 +134,8 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert violations(tmp_path) == [
+        "backends/onnx/adapter.py:2: adapters imports errors",
+        "backends/onnx/lower.py:2: backends imports measure",
         "distill/trainer.py:2: distill imports pipeline",
         "errors.py:1: errors imports recipe",
         "measure/runner/__init__.py:1: measure.runner imports pandas",
@@ -137,7 +143,6 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
         "pipeline.py:2: pipeline imports cli",
         "quantize/typed.py:3: quantize imports distill",
         "recipe/load.py:1: recipe imports cli",
-        "runtimes/onnx.py:2: runtimes imports errors",
         "teach/__init__.py:1: teach imports verify",
         "teach/late.py:2: teach imports report",
         "teach/relative.py:1: teach imports distill",

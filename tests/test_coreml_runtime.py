@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedistill.backends.coreml import adapter as coreml
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.pipeline.artifacts import adapter_of
-from edgedistill.runtimes import coreml
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def test_an_image_is_given_as_the_file_takes_it(monkeypatch: pytest.MonkeyPatch,
 def test_core_ml_executes_its_packages_on_a_mac_only(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [ArtifactSpec("coreml", "int8"), ArtifactSpec("coreml", "fp16")]
     monkeypatch.setattr(platform, "system", lambda: "Linux")
-    assert [adapter_of(s) for s in specs] == ["edgedistill.verify.mil", "edgedistill.verify.mil_float16"]
+    assert [adapter_of(s) for s in specs] == ["edgedistill.backends.coreml.mil.float64", "edgedistill.backends.coreml.mil.float16"]
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert {adapter_of(s) for s in specs} == {"edgedistill.runtimes.coreml"}
-    assert adapter_of(ArtifactSpec("onnx", "int8")) == "edgedistill.runtimes.onnxruntime"
+    assert {adapter_of(s) for s in specs} == {"edgedistill.backends.coreml.adapter"}
+    assert adapter_of(ArtifactSpec("onnx", "int8")) == "edgedistill.backends.onnx.adapter"

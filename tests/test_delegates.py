@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from edgedistill import pipeline
+from edgedistill.backends.coreml import payload as coreml_delegate
+from edgedistill.backends.coreml.mil import delegate as mil_delegate
+from edgedistill.backends.executorch.partitioners import prepared
+from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.cli.tables import show_artifacts
-from edgedistill.export.inspect import coreml_delegate, inspect
 from edgedistill.export.lower import lower
-from edgedistill.export.partitioners import prepared
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.pipeline.artifacts import not_here
 from edgedistill.recipe.precisions import DELEGATES, NEEDS, PRECISIONS, refusal
@@ -28,7 +30,6 @@ from edgedistill.report.twins import add_twins
 from edgedistill.run import open_run
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach import imageset
-from edgedistill.verify import mil_delegate
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
 
 CORE_ML, VULKAN = ArtifactSpec("executorch", "fp16", delegate="coreml"), ArtifactSpec("executorch", "int8", delegate="vulkan")
@@ -239,7 +240,7 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
 
 def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"partitions": 1, "outside": {}}
-    monkeypatch.setattr("edgedistill.verify.delegation.delegation", lambda *_: found)
+    monkeypatch.setattr("edgedistill.backends.delegation.delegation", lambda *_: found)
     assert not_here(None, Path("a.pte")) is None
     assert not_here("coreml", Path("a.pte")) is None
     found["outside"] = {"max_pool2d": 2}

@@ -16,6 +16,10 @@ from conftest import edgedistill
 from onnx import TensorProto, helper
 
 from edgedistill import pipeline
+from edgedistill.backends.delegation import delegation
+from edgedistill.backends.delegation.nodes import Node, Reading, report
+from edgedistill.backends.delegation.reasons import why
+from edgedistill.backends.litert.delegation import layer
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.base import RecipeError
@@ -24,10 +28,6 @@ from edgedistill.report import delegation as judge
 from edgedistill.report import layers, render
 from edgedistill.report.summary import status_of
 from edgedistill.run import Run
-from edgedistill.verify.delegation import delegation
-from edgedistill.verify.delegation.litert import layer
-from edgedistill.verify.delegation.nodes import Node, Reading, report
-from edgedistill.verify.delegation.reasons import why
 
 TARGET = """name: board
 description: A board.

@@ -47,7 +47,7 @@ def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
     (tmp_path / "tflite_runtime/interpreter.py").write_text("from ai_edge_litert.interpreter import Interpreter\n")
     run = tiny / "runs/tiny"
     script = (
-        "import sys\nimport numpy as np\nfrom edgedistill.runtimes import tflite_runtime as adapter\n"
+        "import sys\nimport numpy as np\nfrom edgedistill.backends.litert import adapter_tflite_runtime as adapter\n"
         "adapter.prepare(1)\nforward = adapter.load(sys.argv[1], 1)\nimages = np.load(sys.argv[2])[:3]\n"
         "np.save(sys.argv[3], np.concatenate([forward(image[None]) for image in images]))\n"
     )
@@ -86,7 +86,7 @@ def test_executorch_numpy_sizes_the_thread_pool_before_it_loads(tmp_path):
     (tmp_path / "core.cpp").write_text(CORE)
     subprocess.run(["c++", "-shared", "-fPIC", "-o", package / "core.so", tmp_path / "core.cpp"], check=True)
     script = (
-        "import numpy as np\nfrom edgedistill.runtimes import executorch_numpy as adapter\n"
+        "import numpy as np\nfrom edgedistill.backends.executorch import adapter_numpy as adapter\n"
         "try:\n    adapter.load('net.pte', 2)\nexcept ValueError as error:\n    print(error)\n"
         "adapter.prepare(2)\nprint(adapter.load('net.pte', 2)(np.ones((1, 3, 4, 4), np.float32)))\n"
     )

@@ -48,7 +48,7 @@ def test_a_measurement_tells_what_it_is(measured, model):
     assert one["schema"] == "edgedistill/measurement/1"
     assert (one["kind"], one["artifact"]["name"], one["artifact"]["format"]) == ("bench", "small.onnx", "onnx")
     assert one["artifact"]["bytes"] == model.stat().st_size
-    assert one["adapter"] == "edgedistill.runtimes.onnxruntime"
+    assert one["adapter"] == "edgedistill.backends.onnx.adapter"
     assert one["outputs"]["equal"] is True
     low, high = one["intervals_ms"]["p50"]
     assert low <= one["latency_ms"]["p50"] <= high

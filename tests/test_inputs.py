@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from edgedistill import pipeline
+from edgedistill.backends import backend
+from edgedistill.backends.delegation import delegation
+from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.export.inspect import inspect
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.measure import local
 from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
@@ -23,7 +25,6 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.tasks.pixels import as_taken
-from edgedistill.verify.delegation import delegation
 from edgedistill.verify.rungs import references
 
 SIZE = 16
@@ -67,7 +68,7 @@ def states() -> dict[int, QuantizedState]:
 def lowered(module: nn.Module, kind: str, precision: str, folder: Path, *, floats: bool = False) -> Path:
     spec = ArtifactSpec(kind, precision, input=INPUTS[kind][0 if floats else 1])
     save_program(module, SIZE, folder / "program.pt2")
-    importlib.import_module(f"edgedistill.export.{kind}").lower(
+    importlib.import_module(backend(kind).lower).lower(
         torch.export.load(folder / "program.pt2"), folder / spec.name, spec, {"model": "pixels"}
     )
     return folder / spec.name
@@ -197,7 +198,7 @@ def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
 
 
 def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_path: Path) -> None:
-    from edgedistill.export import onnx
+    from edgedistill.backends.onnx import lower as onnx
 
     run = tiny / "runs" / "tiny"
     spec = ArtifactSpec("onnx", "int8", input="uint8-nhwc")

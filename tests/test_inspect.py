@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 from conftest import edgedistill
 
+from edgedistill.backends import inspect as package
+from edgedistill.backends.coreml import inspect as coreml
+from edgedistill.backends.executorch import inspect as executorch
+from edgedistill.backends.executorch import xnnpack
+from edgedistill.backends.inspect import inspect
+from edgedistill.backends.inspect.graph import Graph, Node, Tensor, Unknown, describe
+from edgedistill.backends.litert import inspect as litert
+from edgedistill.backends.onnx import inspect as onnx_reader
 from edgedistill.errors import UserError
-from edgedistill.export import inspect as package
-from edgedistill.export.inspect import coreml, executorch, inspect, litert, xnnpack
-from edgedistill.export.inspect import onnx as onnx_reader
-from edgedistill.export.inspect.graph import Graph, Node, Tensor, Unknown, describe
 
 FIELDS = {
     "format", "path", "bytes", "sha256", "version", "producer", "inputs", "outputs", "operators", "weights", "activations", "layers",
@@ -194,7 +198,9 @@ def test_a_reader_that_crashes_or_hangs_is_an_error(files: dict[str, Path], monk
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps the limit")
 def test_the_reader_has_a_limit_of_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"1")
-    code = "from pathlib import Path\nfrom edgedistill.export.inspect import worker\nworker._limit_memory(Path('file'))\nbytearray(1 << 33)"
+    code = (
+        "from pathlib import Path\nfrom edgedistill.backends.inspect import worker\nworker._limit_memory(Path('file'))\nbytearray(1 << 33)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.endswith("MemoryError\n")
 

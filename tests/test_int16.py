@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from edgedistill.backends import backend
+from edgedistill.backends.delegation import delegation
+from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.errors import UserError
-from edgedistill.export import litert_int16
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.pipeline.artifacts import ADAPTERS
 from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors
-from edgedistill.verify.delegation import delegation
 from edgedistill.verify.parity import INT16_LIMIT, float_parity
 from edgedistill.verify.rungs import load_converted
 
@@ -68,7 +69,7 @@ def files(state: QuantizedState, tmp_path_factory: pytest.TempPathFactory) -> di
     for kind in KINDS:
         spec = ArtifactSpec(kind, "int16x8")
         save_program(state.unfolded if kind == "litert" else state.converted, SIZE, folder / spec.program)
-        importlib.import_module(f"edgedistill.export.{kind}").lower(torch.export.load(folder / spec.program), folder / spec.name, spec, {})
+        importlib.import_module(backend(kind).lower).lower(torch.export.load(folder / spec.program), folder / spec.name, spec, {})
         found[kind] = folder / spec.name
     return found
 

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgedistill.backends.coreml.mil import float64 as mil
+from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.state import convert, state_tensors
-from edgedistill.verify import mil, mil_program
 from edgedistill.verify.parity import float_parity, quantized_parity
 from edgedistill.verify.reference import Reference
 

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgedistill.backends.coreml.mil import float16 as mil_float16
+from edgedistill.backends.coreml.mil import float64 as mil
+from edgedistill.backends.coreml.mil import program as mil_program
+from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
+from edgedistill.backends.coreml.ranges import float16_ranges
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.pipeline import ranges as pipeline
 from edgedistill.report import ranges as report
 from edgedistill.run import Run
-from edgedistill.verify import mil, mil_float16, mil_program
-from edgedistill.verify.mil_float16 import Watch, load_watched
-from edgedistill.verify.ranges import float16_ranges
 
 BRIGHT = 2
 """The index of the image that overflows."""

@@ -9,7 +9,7 @@ import torch
 from test_mil_operators import Case, check, values
 from torch.nn import functional as F
 
-from edgedistill.verify.mil_ops import OPERATORS
+from edgedistill.backends.coreml.mil.ops import OPERATORS
 
 
 def test_convolutions_over_one_and_three_axes(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_convolutions_over_one_and_three_axes(tmp_path: Path) -> None:
 
 def test_a_transposed_convolution_reaches_its_output_shape(tmp_path: Path) -> None:
     """Past the last product there is the bias alone, as torch's output_padding has it."""
-    from edgedistill.verify.mil_values import to_tensor
+    from edgedistill.backends.coreml.mil.values import to_tensor
 
     x, weight, bias = values(1, 3, 5, 4), values(3, 2, 3, 3), values(2)
     expected = F.conv_transpose2d(x, weight, bias, 3, padding=1, output_padding=2)

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgedistill.verify import mil, mil_program
+from edgedistill.backends.coreml.mil import float64 as mil
+from edgedistill.backends.coreml.mil import program as mil_program
 
 
 def convert(module: nn.Module, image: torch.Tensor, target: str = "iOS17", precision: str = "FLOAT32") -> Any:
-    """The package of `module`, as export/coreml.py lowers one."""
+    """The package of `module`, as backends/coreml/lower.py lowers one."""
     mil_program.prepare(1)
     import coremltools as ct
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgedistill.verify import mil_program
-from edgedistill.verify.mil_ops import OPERATORS
+from edgedistill.backends.coreml.mil import program as mil_program
+from edgedistill.backends.coreml.mil.ops import OPERATORS
 
 Case = tuple[Callable[[Any, Any], Any], Any]
 """What a program computes from its input, given coremltools' builder, and what it has to give."""

@@ -12,7 +12,7 @@ from test_mil_models import convert
 from test_mil_operators import Case, check
 from torch import nn
 
-from edgedistill.verify import mil
+from edgedistill.backends.coreml.mil import float64 as mil
 
 
 def test_compressed_weights_of_ios16(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import edgedistill
 
+from edgedistill.backends.delegation import delegation
+from edgedistill.backends.inspect import inspect
+from edgedistill.backends.onnx import ort_operators
 from edgedistill.errors import DeviceFailed
-from edgedistill.export import ort_operators
-from edgedistill.export.inspect import inspect
 from edgedistill.files import sha256_file
-from edgedistill.verify.delegation import delegation
 
 
 @pytest.fixture(scope="module")

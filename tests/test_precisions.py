@@ -12,6 +12,7 @@ import torch
 from conftest import edgedistill
 from torch import nn
 
+from edgedistill.backends import backend
 from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
 from edgedistill.measure import local
 from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
@@ -149,7 +150,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     dynamic = is_dynamic(precision)
     expected = answers(DynamicReference(graph, tensors=kind == "onnx") if dynamic else graph, images)
     path = tmp_path / f"student{FORMATS[kind]}"
-    importlib.import_module(f"edgedistill.export.{kind}").lower(
+    importlib.import_module(backend(kind).lower).lower(
         torch.export.load(tmp_path / "student.pt2"), path, ArtifactSpec(kind, precision), {"model": "net"}
     )
     found = run(kind, path, images, tmp_path)
@@ -191,7 +192,7 @@ def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
 def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> None:
     import onnx
 
-    from edgedistill.export import onnx as backend
+    from edgedistill.backends.onnx import lower as backend
 
     graph = load_converted(source)
     grid.put_on_grid(graph, "int4-weights")

@@ -97,12 +97,12 @@ GOOD = "return np.stack([image.mean(), image.max()])[None]"
 
 @pytest.mark.parametrize(
     ("name", "adapter", "package"),
-    [("net.pte", "executorch", "executorch"), ("net.onnx", "onnxruntime", "onnxruntime"), ("net.tflite", "litert", "ai-edge-litert")],
+    [("net.pte", "executorch", "executorch"), ("net.onnx", "onnx", "onnxruntime"), ("net.tflite", "litert", "ai-edge-litert")],
 )
 def test_outputs_and_figures_of_real_artifacts(artifacts, tmp_path, name, adapter, package):
     folder, expected = artifacts
     result = execute(
-        f"edgedistill.runtimes.{adapter}",
+        f"edgedistill.backends.{adapter}.adapter",
         folder / name,
         folder / "inputs.npy",
         outputs=tmp_path / "outputs.npy",
@@ -132,7 +132,7 @@ def test_outputs_and_figures_of_real_artifacts(artifacts, tmp_path, name, adapte
 
 def _execute(adapter, artifact, inputs, folder, threads=1):
     options = {"outputs": folder / "outputs.npy", "threads": threads, "bench": None, "log": folder / "log.txt", "timeout_s": 120}
-    return np.load(execute(f"edgedistill.runtimes.{adapter}", artifact, inputs, **options).outputs)
+    return np.load(execute(f"edgedistill.backends.{adapter}.adapter", artifact, inputs, **options).outputs)
 
 
 def test_executorch_runs_quantize_and_dequantize_without_a_delegate(artifacts, tmp_path):
@@ -142,11 +142,11 @@ def test_executorch_runs_quantize_and_dequantize_without_a_delegate(artifacts, t
     np.testing.assert_allclose(outputs, np.round(means * 64) / 64, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "adapter"), [("net.pte", "executorch"), ("net.onnx", "onnxruntime"), ("net.tflite", "litert")])
+@pytest.mark.parametrize(("name", "adapter"), [("net.pte", "executorch"), ("net.onnx", "onnx"), ("net.tflite", "litert")])
 def test_a_later_call_does_not_change_what_an_earlier_one_returned(artifacts, name, adapter):
     folder, _ = artifacts
     script = (
-        f"import sys\nimport numpy as np\nfrom edgedistill.runtimes import {adapter} as adapter\n"
+        f"import sys\nimport numpy as np\nfrom edgedistill.backends.{adapter} import adapter\n"
         "adapter.prepare(1)\nforward = adapter.load(sys.argv[1], 1)\nimages = np.load(sys.argv[2])\n"
         "first = forward(images[:1].copy())\nkept = first.copy()\nsecond = forward(images[1:2].copy())\n"
         "assert (kept != second).all(), 'the outputs must differ for this to prove something'\nassert (first == kept).all(), 'overwritten'"
@@ -158,7 +158,7 @@ def test_a_later_call_does_not_change_what_an_earlier_one_returned(artifacts, na
 
 def test_executorch_refuses_a_pool_of_the_wrong_size(tmp_path):
     script = (
-        "from edgedistill.runtimes import executorch\nexecutorch.prepare(1)\n"
+        "from edgedistill.backends.executorch import adapter as executorch\nexecutorch.prepare(1)\n"
         "try:\n    executorch.load('none.pte', 2)\nexcept ValueError as error:\n    print(error)"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
@@ -197,14 +197,14 @@ def test_onnxruntime_does_not_saturate(tmp_path):
     )
     save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(tmp_path / "conv.onnx"))
     np.save(tmp_path / "ones.npy", np.ones((1, channels, 1, 1), np.float32))
-    outputs = _execute("onnxruntime", tmp_path / "conv.onnx", tmp_path / "ones.npy", tmp_path)
+    outputs = _execute("onnx", tmp_path / "conv.onnx", tmp_path / "ones.npy", tmp_path)
     np.testing.assert_allclose(outputs, 0.01 * 127 * channels, atol=0.25)
 
 
 def test_only_one_runtime_lives_in_a_process(artifacts, tmp_path):
     folder, _ = artifacts
     script = (
-        "import sys\nfrom edgedistill.runtimes import onnxruntime as adapter\nadapter.prepare(1)\nadapter.load(sys.argv[1], 1)\n"
+        "import sys\nfrom edgedistill.backends.onnx import adapter\nadapter.prepare(1)\nadapter.load(sys.argv[1], 1)\n"
         "import edgedistill.measure.runner.sequence\n"
         "print(sorted(m for m in sys.modules if m in ('torch', 'onnxruntime', 'ai_edge_litert', 'executorch', 'coremltools', 'pydantic')))"
     )
@@ -215,9 +215,9 @@ def test_only_one_runtime_lives_in_a_process(artifacts, tmp_path):
 def test_a_truncated_artifact_is_a_failure_not_a_crash(artifacts, tmp_path):
     folder, _ = artifacts
     (tmp_path / "half.onnx").write_bytes((folder / "net.onnx").read_bytes()[:300])
-    with pytest.raises(DeviceFailed, match=r"half\.onnx did not run with edgedistill\.runtimes\.onnxruntime: .*log\.txt"):
+    with pytest.raises(DeviceFailed, match=r"half\.onnx did not run with edgedistill\.backends\.onnx\.adapter: .*log\.txt"):
         execute(
-            "edgedistill.runtimes.onnxruntime",
+            "edgedistill.backends.onnx.adapter",
             tmp_path / "half.onnx",
             folder / "inputs.npy",
             outputs=None,

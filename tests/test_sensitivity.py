@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from edgedistill.backends.onnx.floats import keep_floats
 from edgedistill.export.lower import lower
-from edgedistill.export.onnx_floats import keep_floats
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.quantize.graph import layer_of, operators, tensor_of
 from edgedistill.quantize.mixed import leave_float

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import edgedistill
 
+from edgedistill.backends.delegation import delegation
 from edgedistill.errors import DeviceFailed
-from edgedistill.verify.delegation import delegation
 
 
 @pytest.mark.parametrize(

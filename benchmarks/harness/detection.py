@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from edgedistill.export.inspect import inspect
+from edgedistill.backends.inspect import inspect
 from edgedistill.measure import comparison, local
 from edgedistill.measure.job import new_job
 from edgedistill.measure.runner import facts

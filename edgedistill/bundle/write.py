@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.backends.onnx import ort_operators
 from edgedistill.errors import UserError
-from edgedistill.export import ort_operators
 from edgedistill.files import sha256_file, write_json
 from edgedistill.recipe.inputs import DEFAULT, takes_bytes
 from edgedistill.tasks.pixels import as_taken

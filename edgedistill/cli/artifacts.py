@@ -87,7 +87,7 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
 
 def _is_model(path: Path) -> bool:
     """Whether the user seems to mean a model, which may be missing, and not the folder of a run."""
-    from edgedistill.export.inspect import SUFFIXES
+    from edgedistill.backends.inspect import SUFFIXES
 
     return path.is_file() or path.suffix.lower() in SUFFIXES.values()
 

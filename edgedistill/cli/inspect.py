@@ -14,7 +14,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
     """Show what is inside a model file."""
 
     def work() -> dict[str, Any]:
-        from edgedistill.export.inspect import inspect as look
+        from edgedistill.backends.inspect import inspect as look
 
         document = look(path)
         for warning in document["warnings"]:
@@ -27,8 +27,8 @@ def inspect(path: Path, *, as_json: bool) -> None:
 def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from edgedistill.backends.inspect import NAMES
     from edgedistill.cli.tables import console
-    from edgedistill.export.inspect import NAMES
 
     screen = console()
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from edgedistill.backends import backend
 from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import read_json, write_json
 
@@ -30,12 +31,12 @@ def main(job_path: str) -> None:
     NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     # Graphs are cycles that live to the end: collecting them is a tenth of the time, and frees nothing in a process of a minute.
     gc.disable()
-    backend = importlib.import_module(f"edgedistill.export.{job['format']}")
+    lowering = importlib.import_module(backend(job["format"]).lower)
     done = []
     for item in job["lower"]:
         started = time.monotonic()
         program = torch.export.load(item["program"])
-        backend.lower(program, Path(item["path"]), ArtifactSpec(**item["spec"]), item["metadata"])
+        lowering.lower(program, Path(item["path"]), ArtifactSpec(**item["spec"]), item["metadata"])
         done.append({"path": item["path"], "seconds": time.monotonic() - started})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 

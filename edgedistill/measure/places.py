@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgedistill.backends import Adapter, backends
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure import local, remote, session
 from edgedistill.measure.devices import facts, listing, open_device
@@ -18,14 +19,6 @@ from edgedistill.measure.local import Reduced, Seen
 from edgedistill.measure.locks import locked
 from edgedistill.measure.records import Record
 
-# By format, in the order of preference.
-_ADAPTERS = {
-    "executorch": ("executorch", "executorch_numpy"),
-    "litert": ("litert", "tflite_runtime"),
-    "onnx": ("onnxruntime",),
-    "ort": ("onnxruntime",),
-}
-_KIT = ("executorch_numpy", "litert", "onnxruntime")
 KIT_BUILD = "CPU, glibc build, not the app's build"
 
 
@@ -71,7 +64,7 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
     device = open_device(spec)
     if spec == "local":
         with locked(device):
-            modules = {form: f"edgedistill.runtimes.{names[0]}" for form, names in _ADAPTERS.items()}
+            modules = {form: adapters[0].module for form, adapters in on_device().items()}
             yield Place(device, listing.local(), local.run, modules, "CPU, the Python packages of this machine")
         return
     found = facts.read(device)
@@ -82,13 +75,19 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
 
         there = _available(ready)
         modules = {
-            form: f"edgedistill.runtimes.{name}"
-            for form, names in _ADAPTERS.items()
-            for name in reversed(names)
-            if name in there["adapters"]
+            form: adapter.module
+            for form, adapters in on_device().items()
+            for adapter in reversed(adapters)
+            if adapter.module in there["adapters"]
         }
         build = KIT_BUILD if python is None else f"CPU, {python} of the device, not the app's build"
         yield Place(device, found, run, modules, build)
+
+
+def on_device() -> dict[str, list[Adapter]]:
+    """The adapters that may run on a device, by format, in the order of preference; formats that none runs are left out."""
+    found = {form: [adapter for adapter in one.adapters if adapter.on_device] for form, one in backends().items()}
+    return {form: adapters for form, adapters in found.items() if adapters}
 
 
 def _kit(device: Device, found: dict[str, Any], mirror: str | None) -> str:
@@ -98,7 +97,9 @@ def _kit(device: Device, found: dict[str, Any], mirror: str | None) -> str:
 
 
 def _available(ready: session.Session) -> dict[str, Any]:
-    script = f"cd {shlex.quote(ready.runner)} && {shlex.quote(ready.python)} -m edgedistill.measure.runner.available"
+    packages = json.dumps({adapter.module: adapter.package for adapters in on_device().values() for adapter in adapters})
+    command = f"{shlex.quote(ready.python)} -m edgedistill.measure.runner.available {shlex.quote(packages)}"
+    script = f"cd {shlex.quote(ready.runner)} && {command}"
     reply = ready.patiently(lambda: ready.device.sh(script, timeout_s=120))
     if reply.code:
         said = (reply.err.strip() or reply.out.strip() or f"exit status {reply.code}").splitlines()[-1]

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+from edgedistill.backends import backends
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file, write_bytes
 from edgedistill.measure.devices.base import Device, LinkLost
@@ -170,17 +172,31 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
 
 
 def runner_code() -> bytes:
-    """The runner and the adapters as a .tar: all that a device needs of edgedistill, with equal bytes for equal code."""
+    """The runner and the adapters as a .tar: all that a device needs of edgedistill, with equal bytes for equal code.
+
+    Packages on the way to a module are empty there: theirs import what a device lacks.
+    """
     root, buffer = Path(str(files("edgedistill"))), io.BytesIO()
-    chosen = [
-        root / "__init__.py",
-        root / "measure" / "__init__.py",
-        *(root / "measure" / "runner").rglob("*.py"),
-        *(root / "runtimes").rglob("*.py"),
-    ]
+    runner = root / "measure" / "runner"
+    chosen = {Path("edgedistill", path.relative_to(root)): path.read_bytes() for path in runner.rglob("*.py")}
+    for adapters in (one.adapters for one in backends().values()):
+        for adapter in adapters:
+            if adapter.on_device:
+                chosen[Path(*adapter.module.split(".")).with_suffix(".py")] = _source(adapter.module)
+    for module in list(chosen):
+        for package in module.parents[:-1]:
+            chosen.setdefault(package / "__init__.py", b"")
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted(chosen):
-            entry = tarfile.TarInfo(str(Path("edgedistill", path.relative_to(root))))
-            entry.size, entry.mode = path.stat().st_size, 0o644
-            archive.addfile(entry, io.BytesIO(path.read_bytes()))
+        for path, data in sorted(chosen.items()):
+            entry = tarfile.TarInfo(path.as_posix())
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def _source(module: str) -> bytes:
+    """The code of an adapter, which is not imported for it. Raises DeviceFailed where it has no file of Python code."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise DeviceFailed(f"the adapter {module} has no Python file that could be sent to a device")
+    return Path(spec.origin).read_bytes()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backends
 from edgedistill.errors import DeviceFailed
 from edgedistill.pipeline import variants
 from edgedistill.pipeline.inputs import taken
@@ -23,15 +24,12 @@ if TYPE_CHECKING:
 
 _PARALLEL = 2
 _LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx", "ort")
-ADAPTERS = {name: f"edgedistill.runtimes.{name}" for name in ("executorch", "litert")} | {
-    **dict.fromkeys(("onnx", "ort"), "edgedistill.runtimes.onnxruntime"),
-    "coreml": "edgedistill.verify.mil",
-}
+ADAPTERS = {kind: one.adapters[0].module for kind, one in backends().items()}
 FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"}
 """What runs a file that is not of a run, by the format that `inspect` tells."""
 # Rounds after each operation, so that what overflows on a phone does so here.
-FLOAT16_COREML = "edgedistill.verify.mil_float16"
-CORE_ML_DELEGATE = "edgedistill.verify.mil_delegate"
+FLOAT16_COREML = "edgedistill.backends.coreml.mil.float16"
+CORE_ML_DELEGATE = "edgedistill.backends.coreml.mil.delegate"
 _TIMEOUT_S = 900.0
 
 
@@ -48,7 +46,7 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
-    from edgedistill.export import ort_operators
+    from edgedistill.backends.onnx import ort_operators
     from edgedistill.export.lower import lower
 
     made = variants.make(state, recipe, specs)
@@ -130,14 +128,14 @@ def adapter_of(spec: ArtifactSpec) -> str:
 def core_ml(float16: bool) -> tuple[str, str]:
     """What executes a Core ML package that computes in float16 or not, and what it is called: Core ML where it is, on a Mac."""
     if platform.system() == "Darwin":
-        return "edgedistill.runtimes.coreml", "own_runtime"
+        return "edgedistill.backends.coreml.adapter", "own_runtime"
     return (FLOAT16_COREML, "mil_float16") if float16 else (ADAPTERS["coreml"], "mil_float64")
 
 
 def not_here(delegate: str | None, path: Path) -> str | None:
     """Why nothing on this machine executes the .pte `path` of a delegate, or None. Raises DeviceFailed for a broken file."""
+    from edgedistill.backends.delegation import delegation
     from edgedistill.recipe.precisions import NEEDS
-    from edgedistill.verify.delegation import delegation
 
     if delegate != "coreml":
         return NEEDS.get(delegate or "")

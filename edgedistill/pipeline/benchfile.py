@@ -23,7 +23,7 @@ def bench(path: Path) -> dict[str, Any]:
     of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a .pte for Core ML or Vulkan has the reason why it is
     not measured.
     """
-    from edgedistill.export.inspect import delegate_of
+    from edgedistill.backends.inspect import delegate_of
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
     from edgedistill.recipe.precisions import NEEDS
@@ -56,7 +56,7 @@ def facts_of(path: Path) -> tuple[dict[str, Any], str, list[int]]:
 
     Raises UserError for a file that is none, or that processors of devices don't run.
     """
-    from edgedistill.export.inspect import inspect
+    from edgedistill.backends.inspect import inspect
 
     facts = inspect(path)
     if facts["format"] not in FILE_ADAPTERS:

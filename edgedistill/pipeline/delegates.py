@@ -17,7 +17,7 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
 
     With `keep` the budgets of earlier targets stay. A file that its runtime does not open is recorded as that artifact's error.
     """
-    from edgedistill.verify.delegation import delegation
+    from edgedistill.backends.delegation import delegation
 
     def one(name: str) -> None:
         spec = next(s for s in specs if s.name == name)

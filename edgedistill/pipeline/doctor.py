@@ -20,13 +20,13 @@ from edgedistill.errors import UserError
 from edgedistill.pipeline import doctor_packages
 from edgedistill.pipeline.doctor_packages import CONVERTERS, Row, row
 
-_ADAPTER = "from edgedistill.runtimes import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
+_ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
 _CHILDREN = {
     # It has imported torch, so that asking for a GPU costs nothing more.
-    "executorch": _ADAPTER.format("executorch") + "; import torch; cuda = torch.cuda; "
+    "executorch": _ADAPTER.format("edgedistill.backends.executorch.adapter") + "; import torch; cuda = torch.cuda; "
     "answer['gpu'] = [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda.is_available() else []",
-    "litert": _ADAPTER.format("litert"),
-    "onnx": _ADAPTER.format("onnxruntime"),
+    "litert": _ADAPTER.format("edgedistill.backends.litert.adapter"),
+    "onnx": _ADAPTER.format("edgedistill.backends.onnx.adapter"),
     # The executor takes coremltools to read programs, and torch to compute, which the child of ExecuTorch tries. Told that what it
     # can convert from is not there, coremltools does not import it, which would take most of the time.
     "coreml": "import sys; sys.modules.update(dict.fromkeys(('sklearn', 'executorch', 'torch', 'torchvision', 'torchao'))); "

@@ -76,7 +76,7 @@ def packages() -> Row:
 
 def converter(kind: str, users: list[str]) -> Row:
     """The packages that lower to a format; `users` are the targets that want it."""
-    from edgedistill.export.inspect import NAMES
+    from edgedistill.backends.inspect import NAMES
 
     own = _required("edgedistill")
     wanted = {name: own.get(name, "") for name in CONVERTERS[kind]}

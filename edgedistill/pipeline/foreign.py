@@ -28,7 +28,7 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     has what docs/cli.md says. Raises UserError when `path` is no whole model file, or when it takes or gives something else than the
     run's programs do.
     """
-    from edgedistill.export.inspect import delegate_of, inspect
+    from edgedistill.backends.inspect import delegate_of, inspect
     from edgedistill.recipe.precisions import is_core_ml
     from edgedistill.teach import imageset
     from edgedistill.verify import parity
@@ -126,7 +126,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
     """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
 
-    from edgedistill.export.inspect import delegate_of
+    from edgedistill.backends.inspect import delegate_of
     from edgedistill.measure import local
 
     adapter, executor = ADAPTERS[facts["format"]], "own_runtime"

@@ -77,8 +77,8 @@ def _levels(state: Run, count: int) -> dict[str, Any]:
 def _float16(state: Run, name: str, kind: str, count: int) -> dict[str, Any]:
     import numpy as np
 
+    from edgedistill.child import ask
     from edgedistill.tasks.pixels import as_taken
-    from edgedistill.verify.child import ask
 
     places, images = _sample(state, count)
     package = state.path("export-coreml", name)
@@ -86,7 +86,9 @@ def _float16(state: Run, name: str, kind: str, count: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
             chosen = Path(folder, "images.npy")
             np.save(chosen, as_taken(images, kind))
-            found = ask("edgedistill.verify.ranges", str(package), str(chosen), failed=f"{package}: its ranges could not be scanned")
+            found = ask(
+                "edgedistill.backends.coreml.ranges", str(package), str(chosen), failed=f"{package}: its ranges could not be scanned"
+            )
     except DeviceFailed as error:
         return {"error": str(error)}
     for layer in (*found["layers"], found["largest"]):

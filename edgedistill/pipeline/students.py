@@ -49,17 +49,18 @@ def students(
 
     Raises UserError when the target has no such format, or when timm has no model of a name.
     """
+    from edgedistill.backends import backends
     from edgedistill.pipeline.artifacts import ADAPTERS
     from edgedistill.recipe.targets import load_target
     from edgedistill.tasks.activations import unfused
     from edgedistill.tasks.image_classification import build_model
-    from edgedistill.verify.delegation import READERS
 
     wanted = load_target(target).artifacts
-    formats = [a.format for a in wanted if a.precision == "int8" and a.format in READERS]
+    known = [kind for kind, one in backends().items() if one.measured_here]
+    formats = [a.format for a in wanted if a.precision == "int8" and a.format in known]
     if not formats:
         found = ", ".join(f"{a.format} {a.precision}" for a in wanted)
-        raise UserError(f"target {target} has {found}; expected an int8 format that runs on this machine: {', '.join(READERS)}")
+        raise UserError(f"target {target} has {found}; expected an int8 format that runs on this machine: {', '.join(known)}")
     names = names or CANDIDATES
     # Names and arguments are wrong at once, not after minutes.
     models = {name: build_model(name, classes, activation=activation) for name in dict.fromkeys(names)}
@@ -105,13 +106,13 @@ def _macs(model: nn.Module, image_size: int) -> int:
 
 def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list[Any]) -> dict[str, Any]:
     """The int8 file of `model`, with ranges from noise: its bytes and delegation."""
+    from edgedistill.backends.delegation import delegation
     from edgedistill.export.lower import lower
     from edgedistill.export.programs import ArtifactSpec, save_program
     from edgedistill.quantize.qat import prepare_qat
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.tasks.preprocessed import Preprocessed
-    from edgedistill.verify.delegation import delegation
 
     spec = ArtifactSpec(kind, "int8")
 

@@ -45,7 +45,7 @@ DELEGATING = ("executorch", "litert")
 
 
 class Budgets(Config):
-    """Limits that each int8 artifact of a target in executorch or litert has to keep; see edgedistill/verify/delegation."""
+    """Limits that each int8 artifact of a target in executorch or litert has to keep; see edgedistill/backends/delegation."""
 
     partitions: int | None = Field(None, ge=1, description="Most parts that the delegate may take; null is no limit.")
     fallbacks: int | None = Field(None, ge=0, description="Most operators that the delegate may leave; null is no limit.")

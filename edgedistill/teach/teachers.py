@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill import processes
+from edgedistill.backends import of_suffix
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.recipe.data import Data
@@ -139,13 +140,14 @@ class FileRunner:
         return np.ascontiguousarray((images.permute(0, 2, 3, 1) if config.layout == "nhwc" else images).numpy())
 
 
-_ADAPTERS = {".onnx": "onnxruntime", ".tflite": "litert", ".pte": "executorch"}
 _forward: Any = None
 
 
 def _open_file(path: str) -> None:
     global _forward  # noqa: PLW0603  the model of this child process
-    adapter = importlib.import_module(f"edgedistill.runtimes.{_ADAPTERS[Path(path).suffix]}")
+    found = of_suffix(Path(path))
+    assert found is not None, "the recipe takes files of known formats only"
+    adapter = importlib.import_module(found.adapters[0].module)
     adapter.prepare(1)
     try:
         _forward = adapter.load(path, 1)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import result
 
-from edgedistill.export.coreml import import_coremltools
+from edgedistill.backends.coreml.lower import import_coremltools
 
 # Types of tensors that have a range; Core ML would answer in them.
 FLOATS = {"fp16": np.float16, "fp32": np.float32}
@@ -22,7 +22,7 @@ FLOATS = {"fp16": np.float16, "fp32": np.float32}
 
 def predictor(path: str, *, all_images: bool) -> Callable[..., dict[str, np.ndarray]]:
     """What stands in for ModelDebugger.predict_intermediate_outputs on the package `path`."""
-    from edgedistill.verify import mil_program
+    from edgedistill.backends.coreml.mil import program as mil_program
 
     seen: dict[str, np.ndarray] = {}
 

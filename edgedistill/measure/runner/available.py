@@ -1,4 +1,6 @@
-"""Which runtimes does this Python have? `python -m edgedistill.measure.runner.available` prints one JSON document.
+"""Which runtimes does this Python have? `python -m edgedistill.measure.runner.available '{MODULE: PACKAGE}'` prints one JSON document.
+
+MODULE is an adapter, PACKAGE the distribution of its runtime.
 
 It also runs on a Python that is too old for the rest of the runner, so that the host can tell its version.
 """
@@ -12,29 +14,20 @@ import sys
 import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = {
-    "executorch": "executorch",
-    "executorch_numpy": "executorch-numpy-runtime",
-    "litert": "ai-edge-litert",
-    "tflite_runtime": "tflite-runtime",
-    "onnxruntime": "onnxruntime",
-}
-"""The package behind each adapter of `edgedistill.runtimes` that a device may have."""
-
 OLDEST = (3, 10)
 """The oldest Python whose syntax the runner keeps to."""
 
-_PREPARE = "import importlib, sys; importlib.import_module('edgedistill.runtimes.' + sys.argv[1]).prepare(1)"
+_PREPARE = "import importlib, sys; importlib.import_module(sys.argv[1]).prepare(1)"
 _TIMEOUT_S = 120
 
 
-def look() -> dict[str, object]:
-    """{"python", "abi", "numpy", "adapters": {name: version}, "unusable": {name: why}}.
+def look(packages: dict[str, str]) -> dict[str, object]:
+    """{"python", "abi", "numpy", "adapters": {module: version}, "unusable": {module: why}} of the adapters in `packages`.
 
     A runtime counts only if a process of its own can import and prepare it: wheels for another processor crash when they are imported.
     """
     adapters, unusable = {}, {}
-    for name, package in PACKAGES.items():
+    for name, package in packages.items():
         found = _version(package)
         if found is None:
             continue
@@ -70,4 +63,4 @@ def _failure(name: str) -> str | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(look()))
+    print(json.dumps(look(json.loads(sys.argv[1]))))

@@ -1,0 +1,67 @@
+"""Formats of model files: what is known of each, and what lowers, reads and runs it. Nothing here imports torch or a runtime.
+
+A format is a plug-in: a package that adds one registers a `Backend` in the entry point group `edgedistill.backends`.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from edgedistill.backends.base import Adapter, Backend, Delegate
+from edgedistill.errors import UserError
+
+__all__ = ["GROUP", "Adapter", "Backend", "Delegate", "backend", "backends", "formats", "of_suffix"]
+
+GROUP = "edgedistill.backends"
+
+
+@functools.cache
+def backends() -> dict[str, Backend]:
+    """All backends by format, the project's own first.
+
+    Raises UserError when two packages register one format, with the names of both, or when an entry point is no Backend.
+    """
+    found: dict[str, Backend] = {}
+    owners: dict[str, str] = {}
+    for owner, loaded in [*_own(), *_registered()]:
+        if not isinstance(loaded, Backend):
+            raise UserError(f"{owner} registers {type(loaded).__name__} as {GROUP}, expected an edgedistill.backends.Backend")
+        if loaded.format in found:
+            both = f"{owners[loaded.format]} and {owner}"
+            raise UserError(f"two packages register the format '{loaded.format}': {both}; uninstall one of them")
+        found[loaded.format], owners[loaded.format] = loaded, owner
+    return found
+
+
+def backend(format_: str) -> Backend:
+    """The backend of a format. Raises UserError with the known formats for another name."""
+    if format_ not in backends():
+        raise UserError(f"found the format '{format_}', expected one of {', '.join(backends())}")
+    return backends()[format_]
+
+
+def formats() -> tuple[str, ...]:
+    """Names of all formats."""
+    return tuple(backends())
+
+
+def of_suffix(path: Path) -> Backend | None:
+    """The backend whose files have the suffix of `path`; None where no format has it."""
+    return next((one for one in backends().values() if one.suffix == path.suffix.lower()), None)
+
+
+def _own() -> list[tuple[str, object]]:
+    from edgedistill.backends.coreml.facts import COREML
+    from edgedistill.backends.executorch.facts import EXECUTORCH
+    from edgedistill.backends.litert.facts import LITERT
+    from edgedistill.backends.onnx.facts import ONNX, ORT
+
+    return [("edgedistill", one) for one in (EXECUTORCH, COREML, ONNX, ORT, LITERT)]
+
+
+def _registered() -> list[tuple[str, object]]:
+    """What other packages register, by the name of the package."""
+    others = [point for point in entry_points(group=GROUP) if point.dist is None or point.dist.name != "edgedistill"]
+    return [(point.dist.name if point.dist else point.value, point.load()) for point in others]

@@ -1,0 +1,91 @@
+"""What every format tells about itself, as plain data: a Backend names the modules that do the work, and they load late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A module that loads and runs files of a format.
+
+    The module stands alone: it imports the standard library, numpy and its runtime, since it also runs on a device. It has three functions:
+
+    - ``versions() -> dict[str, str]``: package versions, read without importing the runtime;
+    - ``prepare(threads) -> None``: imports the runtime, and does what must happen before a model is loaded;
+    - ``load(path, threads) -> Callable``: the callable maps named arrays to named arrays.
+    """
+
+    module: str
+    """Path of the module."""
+    package: str
+    """Distribution that holds the runtime."""
+    executed_by: str = "own_runtime"
+    """What a record says about who executed a file: own_runtime, or an interpreter such as mil_float64."""
+    on_device: bool = True
+    """Whether the runner may use it on a phone or board."""
+    in_kit: bool = False
+    """Whether the kit that is sent to devices holds its package."""
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """Another computing unit that a file can name."""
+
+    precisions: tuple[str, ...]
+    needs: str
+    """What running such a file takes, and how to check it there."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why a precision is refused, and what to take instead, by precision."""
+    executed_as: str | None = None
+    """The format whose arithmetic computes the file, where it is not the file's own."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A format of model files. Modules are named by path and imported by what uses them."""
+
+    format: str
+    """Name in recipes, targets and records."""
+    title: str
+    """Name for readers."""
+    suffix: str
+    """Suffix of a file, or of a package folder."""
+    lower: str
+    """Module with `lower(program, path, spec, metadata)`: writes an exported program as a file."""
+    inspect: str
+    """Module with `read(path)`: the content of a file, in the shape of `edgedistill.backends.inspect`."""
+    precisions: tuple[str, ...]
+    """What a file can hold, the trained int8 state and the floating-point twin first."""
+    twin: str
+    """The floating-point precision that is compared with each quantized one."""
+    inputs: tuple[str, ...]
+    """Kinds of input that a file can take; see `recipe.inputs`."""
+    adapters: tuple[Adapter, ...] = ()
+    """What runs a file, in the order of preference."""
+    delegation: str | None = None
+    """Module with `read(path)`: who computes each operator, or `unavailable` with the reason; None where nothing can tell."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why a precision or kind of input is refused, and what to take instead."""
+    delegates: Mapping[str, Delegate] = field(default_factory=dict)
+    """Delegates other than the default that a file can name."""
+    packages: tuple[str, ...] = ()
+    """Distributions that lowering and reading use; a new version of one makes the files anew."""
+    extra: str = "export"
+    """Extra of this package that installs them."""
+    minimum_os: Mapping[str, str] = field(default_factory=dict)
+    """Oldest operating systems that run a file, by system."""
+    unfolded_weights: bool = False
+    """Whether `lower` takes the quantized program with its weights unfolded."""
+    budgeted: bool = False
+    """Whether the delegate can leave operators to slower kernels, which the budgets of a target limit."""
+    integer_kernels: bool = True
+    """Whether its runtime computes int8 files in integers, so that they are held to the integer reference."""
+    dynamic_by_tensor: bool = False
+    """Whether dynamic precisions quantize activations by tensor; otherwise by row."""
+
+    @property
+    def measured_here(self) -> bool:
+        """Whether this machine runs its files as a device does, so that latency and delegation are known here."""
+        return bool(self.adapters) and self.adapters[0].on_device

@@ -1,0 +1,1 @@
+"""Core ML: lowering, reading, delegation and adapters of .mlpackage folders."""

@@ -1,0 +1,107 @@
+"""Layers of a Core ML program whose values endanger float16, with the sample that drives them there.
+
+`python -m edgedistill.backends.coreml.ranges PACKAGE IMAGES.npy` prints what `scan` finds as JSON.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgedistill.backends.coreml.mil import float64 as mil
+from edgedistill.backends.coreml.mil import program as mil_program
+from edgedistill.backends.coreml.mil.float16 import FLOAT16_MAX, all_finite, largest
+from edgedistill.backends.coreml.mil.ops import MOVERS
+from edgedistill.backends.coreml.mil.program import Step
+from edgedistill.backends.coreml.mil.values import Tensor
+from edgedistill.backends.inspect.graph import unavailable
+
+ENDANGERED = 0.25
+"""Share of float16's range above which a layer is told: images that were not seen may reach four times as far."""
+
+
+@dataclass
+class LayerRange:
+    """How far one operation goes over all samples."""
+
+    name: str
+    operator: str
+    largest: float
+    """Largest magnitude of its results; infinite where finite arguments gave an infinite result."""
+    sample: int
+    """Index of the image that gave it."""
+    share: float
+    """`largest` as a share of 65504."""
+    overflows: bool
+    """Whether float16 cannot hold it."""
+
+
+def float16_ranges(path: str, images: np.ndarray, endangered: float = ENDANGERED) -> list[LayerRange]:
+    """The layers of the package `path` that go past `endangered` of float16's range, in the order of the program.
+
+    images: float32 [N, 3, H, W], or uint8 [N, H, W, 3] where the program takes an image, run one at a time. Computed in
+    float64, so that one overflow does not hide those behind it. Every floating-point operation counts, whatever its
+    declared type: of a float32 program the list tells what its float16 twin would meet. Operations that only move values
+    are left out. Raises ValueError as `mil.load` does.
+    """
+    found: dict[str, LayerRange] = {}
+    sample = 0
+
+    def after(step: Step, arguments: dict[str, Any], results: list[Tensor]) -> list[Tensor]:
+        if step.operator not in MOVERS:
+            for result, kind in zip(results, step.types, strict=True):
+                if kind in ("fp16", "fp32"):
+                    _note(found, step, _reach(arguments, result), sample)
+        return results
+
+    # Not given to `read`: weights are constants of the file, which the converter has checked.
+    call = mil.forward(mil_program.read(path), path, after)
+    for sample, image in enumerate(images):  # noqa: B007  `after` reads it
+        call(image[None])
+    return [layer for layer in found.values() if layer.share > endangered]
+
+
+def _reach(arguments: dict[str, Any], result: Tensor) -> float:
+    reach = largest(result)
+    if not torch.isfinite(result.sum()) and not torch.isfinite(result).all() and all_finite(arguments):
+        return float("inf")
+    return reach
+
+
+def _note(found: dict[str, LayerRange], step: Step, reach: float, sample: int) -> None:
+    known = found.get(step.name)
+    if known is None or reach > known.largest:
+        # A value up to 65520 is rounded to 65504.
+        found[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
+
+
+def scan(path: str, images: np.ndarray) -> dict[str, Any]:
+    """The endangered `layers` of a package, and the `largest` of all, whose share tells how far off danger is; arguments as of
+    `float16_ranges`. A layer has the fields of LayerRange; `largest` and `share` are unavailable where a value is infinite."""
+    found = float16_ranges(path, images, endangered=0)
+    most = max(found, key=lambda layer: layer.share, default=None)
+    return {
+        "layers": [_told(layer) for layer in found if layer.share > ENDANGERED],
+        "largest": unavailable("every value is 0") if most is None else _told(most),
+    }
+
+
+def _told(layer: LayerRange) -> dict[str, Any]:
+    told = asdict(layer)
+    return told if isfinite(layer.largest) else told | dict.fromkeys(("largest", "share"), unavailable("the value is infinite"))
+
+
+def main() -> None:
+    """Print what was found in the package of the command line, run on the images that it names."""
+    package, images = sys.argv[1:]
+    mil_program.prepare(1)
+    print(json.dumps(scan(package, np.load(Path(images)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""ExecuTorch: lowering, reading, delegation and adapters of .pte files."""

@@ -1,0 +1,71 @@
+"""ExecuTorch: a .pte, computed by XNNPACK unless it names another delegate."""
+
+from edgedistill.backends.base import Adapter, Backend, Delegate
+
+_DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
+_TABLES = "only Core ML unpacks weights from a table of values"
+_PACKAGE = "ExecuTorch's lowering to Core ML would put weights on a grid of its own; take format coreml"
+_GPU = "ExecuTorch's operators for Vulkan take such weights in linear layers only; take int8"
+_DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time; take int8"
+_WIDE = "ExecuTorch lowers no activations of 16 bits to it; take int8"
+_BYTES = "ExecuTorch's own kernels make an image of bytes, beside XNNPACK only; take float32-nchw"
+
+EXECUTORCH = Backend(
+    format="executorch",
+    title="ExecuTorch",
+    suffix=".pte",
+    lower="edgedistill.backends.executorch.lower",
+    inspect="edgedistill.backends.executorch.inspect",
+    delegation="edgedistill.backends.executorch.delegation",
+    precisions=("int8", "fp32", "int8-static", "int8-dynamic", "int4-dynamic"),
+    twin="fp32",
+    inputs=("float32-nchw", "uint8-nhwc"),
+    adapters=(
+        Adapter("edgedistill.backends.executorch.adapter", "executorch"),
+        Adapter("edgedistill.backends.executorch.adapter_numpy", "executorch-numpy-runtime", in_kit=True),
+    ),
+    refusals={
+        "int16x8": "XNNPACK has no kernels with 16-bit activations; take int8 or int8-dynamic",
+        "int8-weights": f"{_DROPPED}; take int8-dynamic",
+        "int4-weights": f"{_DROPPED}; take int4-dynamic",
+        "palette4": f"{_TABLES}; take int4-dynamic",
+        "image": "only Core ML takes an image of the operating system; take uint8-nhwc",
+    },
+    delegates={
+        "coreml": Delegate(
+            precisions=("int8", "fp16", "int8-static"),
+            needs="ExecuTorch's Core ML delegate runs on an iPhone, iPad or Mac only: check it there, with the bundle's golden images "
+            "and outputs",
+            refusals={
+                "fp32": "the Neural Engine computes in float16 only; take fp16",
+                "int8-dynamic": _DYNAMIC,
+                "int4-dynamic": _DYNAMIC,
+                "int8-weights": _PACKAGE,
+                "int4-weights": _PACKAGE,
+                "palette4": _PACKAGE,
+                "int16x8": _WIDE,
+                "uint8-nhwc": _BYTES,
+                "image": _BYTES,
+            },
+            executed_as="coreml",
+        ),
+        "vulkan": Delegate(
+            precisions=("int8", "fp16", "fp32", "int8-static"),
+            needs="ExecuTorch's Vulkan delegate is not in its Python package and needs a GPU's driver: check it on the phone, in the app "
+            "or by executor_runner built with Vulkan, with the bundle's golden images and the outputs of a file for XNNPACK",
+            refusals={
+                "palette4": f"{_TABLES}; take int8",
+                "int8-weights": _GPU,
+                "int4-weights": _GPU,
+                "int8-dynamic": _GPU,
+                "int4-dynamic": _GPU,
+                "int16x8": _WIDE,
+                "uint8-nhwc": _BYTES,
+                "image": _BYTES,
+            },
+        ),
+    },
+    packages=("executorch", "torch", "torchao"),
+    minimum_os={"android": "8.0 (API 26)", "ios": "17"},
+    budgeted=True,
+)

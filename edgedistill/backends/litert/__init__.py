@@ -1,0 +1,1 @@
+"""LiteRT: lowering, reading, delegation and adapters of .tflite files."""

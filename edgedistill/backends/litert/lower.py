@@ -1,0 +1,73 @@
+"""LiteRT: a .tflite with float32 output; int8 in the form that LiteRT's XNNPACK delegate takes whole."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from torch.export import ExportedProgram
+
+from edgedistill.backends.litert import int16 as litert_int16
+from edgedistill.backends.litert.io import bytes_in, float_io
+from edgedistill.backends.litert.weights import pack
+from edgedistill.export.programs import ArtifactSpec
+from edgedistill.files import replacing, write_bytes
+from edgedistill.quantize.graph import WEIGHTED
+from edgedistill.recipe.inputs import takes_bytes
+from edgedistill.recipe.precisions import is_integer, is_wide
+
+
+def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
+    """Write `program` (batch 1; for int8 and int16x8 with unfolded weights) as the file `path`."""
+    import litert_torch
+    from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    example = program.example_inputs[0]
+    config = None
+    quantized = is_integer(spec.precision)
+    if is_wide(spec.precision):
+        litert_int16.check(program)
+    if quantized:
+        # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
+        scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
+        config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
+    with _strict() if config and _has_float_layers(program) else nullcontext():
+        model = litert_torch.convert(program.module(), example, quant_config=config)
+    with replacing(path) as temporary:
+        model.export(str(temporary))
+    data = path.read_bytes()
+    if is_wide(spec.precision):
+        data = litert_int16.widen_biases(data)
+    elif not quantized and spec.precision != "fp32":
+        data = pack(data, spec.precision)
+    write_bytes(path, bytes_in(data) if takes_bytes(spec.input) else float_io(data) if quantized else data)
+
+
+def _has_float_layers(program: ExportedProgram) -> bool:
+    """Whether a layer reads a dequantized value, and weights that are none."""
+    quantized = {node.name for node in program.graph.nodes if "dequantize" in str(node.target)}
+    layers = [node for node in program.graph.nodes if node.target in WEIGHTED]
+    return any(str(node.args[0]) in quantized and str(node.args[1]) not in quantized for node in layers)
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Lets the converter quantize only what is quantized: it would do so as well with float weights between int8 values.
+
+    Its switch for that is no argument of litert_torch 0.10. Int8 programs are converted without it, which gives smaller files.
+    """
+    from litert_torch._convert import litert_converter
+
+    api = litert_converter.converter_api_ext
+    make = api.ConvertToTFLConfig
+
+    def strict():  # type: ignore[no-untyped-def]
+        config = make()
+        config.strict_qdq_mode = True
+        return config
+
+    api.ConvertToTFLConfig = strict
+    try:
+        yield
+    finally:
+        api.ConvertToTFLConfig = make

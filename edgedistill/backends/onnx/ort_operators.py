@@ -1,0 +1,42 @@
+"""The operators that .ort files need, as a minimal build of ONNX Runtime takes them.
+
+`python -m edgedistill.backends.onnx.ort_operators FILE...` writes them.
+
+Format: https://onnxruntime.ai/docs/reference/operators/reduced-operator-config-file.html
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgedistill.errors import DeviceFailed
+
+OPERATORS = "required_operators.config"
+TYPES = "required_operators_and_types.config"
+"""The same with the types that each operator meets, for `--enable_reduced_operator_type_support`."""
+_TIMEOUT_S = 120
+
+
+def write(folder: Path, names: Sequence[str]) -> None:
+    """Write `OPERATORS` and `TYPES` for the .ort files `names` of `folder` beside them; DeviceFailed where a file can't be read.
+
+    A process of its own reads the files, as everywhere.
+    """
+    command = [sys.executable, "-m", "edgedistill.backends.onnx.ort_operators", *sorted(names)]
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
+        raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {last}")
+
+
+def main(names: Sequence[str]) -> None:
+    """Write both files for `names` into the current folder, with names and no paths in them."""
+    from onnxruntime.tools.ort_format_model import create_config_from_models
+
+    for target, types in ((OPERATORS, False), (TYPES, True)):
+        create_config_from_models([Path(name) for name in names], Path(target), types)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
