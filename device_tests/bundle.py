@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgedistill.files import read_json, sha256_tree
-from edgedistill.pipeline.harness import Subject
+from edgedistill.measure.harness import Subject
 from edgedistill.recipe.precisions import is_static
 
 SCHEMA = "edgedistill/manifest/1"

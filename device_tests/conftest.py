@@ -16,8 +16,8 @@ from device_tests.rigs.plugin import board, board_rig, phone, phone_rig  # noqa:
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     from device_tests.lab import Lab
+    from edgedistill.measure.harness import Protocol
     from edgedistill.measure.places import place
-    from edgedistill.pipeline.harness import Protocol
 
     option = request.config.getoption
     with place(request.param, python=option("--python")) as where:

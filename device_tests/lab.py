@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure import document
+from edgedistill.measure.harness import Protocol, Subject
 from edgedistill.measure.job import new_job
 from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
 from edgedistill.measure.stress import stress_figures
-from edgedistill.pipeline.harness import Protocol, Subject
-from edgedistill.pipeline.stressing import Stress
+from edgedistill.measure.stressing import Stress
 
 _TIMEOUT_S = 3600.0
 

@@ -7,8 +7,8 @@ import pytest
 from device_tests.budgets import figure
 from device_tests.bundle import Bundle
 from device_tests.lab import Lab
+from edgedistill.measure.harness import Subject, compare_outputs
 from edgedistill.measure.presets import PRESETS
-from edgedistill.pipeline.harness import Subject, compare_outputs
 
 Record = Callable[[str, object], None]
 

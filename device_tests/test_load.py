@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from device_tests.lab import Lab
-from edgedistill.pipeline.harness import Subject
+from edgedistill.measure.harness import Subject
 
 Record = Callable[[str, object], None]
 

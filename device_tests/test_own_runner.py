@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from device_tests.rigs.phone import Phone
-from edgedistill.pipeline.harness import Protocol
-from edgedistill.pipeline.own_runner import bench_with
+from edgedistill.measure.harness import Protocol
+from edgedistill.measure.own_runner import bench_with
 
 # Prints as executor_runner does; its library gives the milliseconds.
 MAIN = """

@@ -3,8 +3,8 @@
 import pytest
 
 from device_tests.lab import Lab
+from edgedistill.measure.harness import Subject
 from edgedistill.measure.series import Series
-from edgedistill.pipeline.harness import Subject
 
 # What a lithium cell, or two in series, can have.
 _VOLTS_MV = (2500, 9000)

@@ -9,8 +9,8 @@ import pytest
 from conftest import edgedistill
 from onnx import TensorProto, helper
 
-from edgedistill import pipeline
 from edgedistill.errors import UserError
+from edgedistill.steps import flow
 
 
 def save(path: Path, operator: str = "Flatten", kind: int = TensorProto.FLOAT, shape: Any = ("batch", 3, 8, 8), inputs: int = 1) -> Path:
@@ -36,7 +36,7 @@ def test_a_file_is_measured_without_a_run(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
-    document = pipeline.bench_file(save(tmp_path / "model.onnx", operator="Unheard"))
+    document = flow.bench_file(save(tmp_path / "model.onnx", operator="Unheard"))
     assert document["status"] == "runtime_failed"
     assert "Unheard" in document["latency_ms"]["unavailable"]
     assert "The log is" not in document["latency_ms"]["unavailable"]
@@ -53,7 +53,7 @@ def test_a_runtime_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
 )
 def test_an_input_that_is_not_one_image_of_known_shape_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        pipeline.bench_file(save(tmp_path / "model.onnx", **options))
+        flow.bench_file(save(tmp_path / "model.onnx", **options))
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_an_input_that_is_not_one_image_of_known_shape_is_refused(tmp_path: Path
 def test_damaged_empty_and_foreign_files_are_one_error(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=r"expected|Expected"):
-        pipeline.bench_file(tmp_path / name)
+        flow.bench_file(tmp_path / name)

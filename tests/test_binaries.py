@@ -12,12 +12,11 @@ import pytest
 
 from edgedistill.cli.harness import show
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.measure import binaries
+from edgedistill.measure import binaries, own_runner
 from edgedistill.measure.binaries import output
+from edgedistill.measure.harness import Protocol
+from edgedistill.measure.own_runner import bench_with
 from edgedistill.measure.runner import program
-from edgedistill.pipeline import own_runner
-from edgedistill.pipeline.harness import Protocol
-from edgedistill.pipeline.own_runner import bench_with
 
 # Lines as the tools print them; warm-up, timed runs and profile differ on purpose.
 BENCHMARK_MODEL = """INFO: STARTING!

@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     trace = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
     imported = {line.rsplit("|", 1)[1].strip() for line in trace.splitlines() if line.startswith("import time:")}
     assert "typer" in imported
-    assert not imported & {"torch", "numpy", "pydantic", "rich", "ruamel.yaml", "edgedistill.pipeline"}
+    assert not imported & {"torch", "numpy", "pydantic", "rich", "ruamel.yaml", "edgedistill.steps"}
 
 
 def test_version(tmp_path: Path) -> None:
@@ -169,20 +169,20 @@ def test_targets(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path) -> Path:
-    """A folder in which `edgedistill.pipeline` is a stand-in, so that only the ends of a command are tested."""
+def flow(tmp_path: Path) -> Path:
+    """A folder in which `edgedistill.steps.flow` is a stand-in, so that only the ends of a command are tested."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, types\n"
-        "import edgedistill\n"
-        "stand_in = types.ModuleType('edgedistill.pipeline')\n"
+        "import edgedistill.steps\n"
+        "stand_in = types.ModuleType('edgedistill.steps.flow')\n"
         "exec(open('stand_in.py').read(), stand_in.__dict__)\n"
-        "sys.modules['edgedistill.pipeline'] = edgedistill.pipeline = stand_in\n"
+        "sys.modules['edgedistill.steps.flow'] = edgedistill.steps.flow = stand_in\n"
     )
     return tmp_path
 
 
 def ended(folder: Path, body: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """`edgedistill bench` with a pipeline whose bench has this body."""
+    """`edgedistill bench` with a flow whose bench has this body."""
     (folder / "stand_in.py").write_text(
         f"from pathlib import Path\nimport os\ndef newest_run(runs_dir): return Path('r')\ndef bench(folder):\n    {body}\n"
     )
@@ -203,9 +203,9 @@ def ended(folder: Path, body: str, *options: str) -> subprocess.CompletedProcess
         ("raise ValueError('told')", 1, "ValueError"),
     ],
 )
-def test_each_kind_of_end_has_its_code(pipeline: Path, body: str, code: int, kind: str) -> None:
+def test_each_kind_of_end_has_its_code(flow: Path, body: str, code: int, kind: str) -> None:
     for options in ([], ["--json"]):
-        done = ended(pipeline, body, *options)
+        done = ended(flow, body, *options)
         assert done.returncode == code
         assert ("Traceback" in done.stderr) == (code == 1)
         if options:
@@ -216,10 +216,8 @@ def test_each_kind_of_end_has_its_code(pipeline: Path, body: str, code: int, kin
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("check_failed", 3), ("runtime_failed", 4)])
-def test_stdout_is_one_document_whatever_libraries_print(pipeline: Path, status: str, code: int) -> None:
-    done = ended(
-        pipeline, f"print('chatter'); os.write(1, b'native'); return {{'run': 'r', 'status': '{status}', 'artifacts': []}}", "--json"
-    )
+def test_stdout_is_one_document_whatever_libraries_print(flow: Path, status: str, code: int) -> None:
+    done = ended(flow, f"print('chatter'); os.write(1, b'native'); return {{'run': 'r', 'status': '{status}', 'artifacts': []}}", "--json")
     assert done.returncode == code
     assert document(done) == {"run": "r", "status": status, "artifacts": []}
     assert "chatter" in done.stderr

@@ -9,10 +9,10 @@ import pytest
 
 from edgedistill.errors import UserError
 from edgedistill.measure import presets
+from edgedistill.measure.harness import Protocol
 from edgedistill.measure.runner import conditions, placement, settings
 from edgedistill.measure.series import Series
 from edgedistill.measure.validity import judge
-from edgedistill.pipeline.harness import Protocol
 
 
 class Collected(list):

@@ -9,7 +9,7 @@ import pytest
 
 from edgedistill.backends.coreml import adapter as coreml
 from edgedistill.export.programs import ArtifactSpec
-from edgedistill.pipeline.artifacts import adapter_of
+from edgedistill.measure.adapters import adapter_of
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]:

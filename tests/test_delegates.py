@@ -12,7 +12,6 @@ import torch.ao.quantization.fx._decomposed  # registers the operators of quanti
 from torch import nn
 from torch.nn import functional
 
-from edgedistill import pipeline
 from edgedistill.backends.coreml import payload as coreml_delegate
 from edgedistill.backends.coreml.mil import delegate as mil_delegate
 from edgedistill.backends.executorch.partitioners import prepared
@@ -21,13 +20,14 @@ from edgedistill.bundle.write import write_bundle
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import ArtifactSpec, save_program
-from edgedistill.pipeline.artifacts import not_here
+from edgedistill.measure.adapters import not_here
 from edgedistill.recipe.precisions import DELEGATES, NEEDS, PRECISIONS, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.report.artifacts import artifact
 from edgedistill.report.summary import status_of
 from edgedistill.report.twins import add_twins
 from edgedistill.run import open_run
+from edgedistill.steps import flow
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach import imageset
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
@@ -248,11 +248,11 @@ def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_alone_is_verified_or_told_to_be_unavailable(tiny: Path, files: dict[str, Path]) -> None:
-    measured = pipeline.bench_file(files["vulkan"])
+    measured = flow.bench_file(files["vulkan"])
     assert (measured["status"], measured["latency_ms"]["unavailable"]) == ("ok", NEEDS["vulkan"])
-    document = pipeline.verify_file(files["vulkan"], tiny / "runs" / "tiny")
+    document = flow.verify_file(files["vulkan"], tiny / "runs" / "tiny")
     assert (document["ok"], document["status"], document["executed_by"], document["precision"]) == (None, "ok", "unavailable", "int8")
     # It is executed, and is not the student of that run.
-    document = pipeline.verify_file(files["coreml"], tiny / "runs" / "tiny")
+    document = flow.verify_file(files["coreml"], tiny / "runs" / "tiny")
     assert (document["ok"], document["status"], document["precision"]) == (False, "check_failed", "fp16"), document
     assert document["executed_by"] == "mil_float16"

@@ -15,7 +15,6 @@ import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the oper
 from conftest import edgedistill
 from onnx import TensorProto, helper
 
-from edgedistill import pipeline
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.delegation.nodes import Node, Reading, report
 from edgedistill.backends.delegation.reasons import why
@@ -28,6 +27,7 @@ from edgedistill.report import delegation as judge
 from edgedistill.report import layers, render
 from edgedistill.report.summary import status_of
 from edgedistill.run import Run
+from edgedistill.steps import flow
 
 TARGET = """name: board
 description: A board.
@@ -229,7 +229,7 @@ def test_a_broken_budget_ends_an_export_with_3_and_leaves_other_targets_alone(
     assert "student-int8.tflite: 2 partitions, left 1 PADV2; 4,105,664 MACs\n" in shown
 
     # The budget of board is not what android asked for, though it stays broken in the run.
-    document = pipeline.export(tmp_path / "runs/tiny", ["android"])
+    document = flow.export(tmp_path / "runs/tiny", ["android"])
     assert all(a["budgets"] == [] for a in document["artifacts"])
     assert line in json.loads((tmp_path / "runs/tiny/summary.json").read_text())["failed"]
 

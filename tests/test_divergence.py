@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from edgedistill.export.programs import ArtifactSpec
-from edgedistill.pipeline import diverging
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.report.divergence import failed
 from edgedistill.run import Run
+from edgedistill.steps import divergence as step
 from edgedistill.tasks.image_classification import predict
 from edgedistill.verify import divergence
 from edgedistill.verify.rungs import load_converted, references
@@ -71,9 +71,9 @@ def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monke
         shorter = references(divergence.prefix(faulty, position))["integer"]
         return np.concatenate([predict(shorter, image[None]) for image in np.load(images)])
 
-    monkeypatch.setattr(diverging, "_executed", executed)
+    monkeypatch.setattr(step, "_executed", executed)
     (run / "divergence").mkdir()
-    found = diverging._located(Run(run), ArtifactSpec("onnx", "int8"), run / "divergence")
+    found = step._located(Run(run), ArtifactSpec("onnx", "int8"), run / "divergence")
     behind = next(divergence._layer(n) for n in divergence._ends(faulty) if convolution in _before(n))
     assert (found["layer"], found["operator"]) == behind
     assert found["lowered"] <= np.ceil(np.log2(len(cuts))) + 1

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from conftest import edgedistill
 
-from edgedistill.pipeline.doctor import cpu_row, doctor
-from edgedistill.pipeline.doctor_packages import OPTIONAL
+from edgedistill.doctor.examine import cpu_row, doctor
+from edgedistill.doctor.packages import OPTIONAL
 
 # Stands in for the machine's own sitecustomize: in the process of doctor and in each that it starts.
 HIDES = """
@@ -149,7 +149,7 @@ def test_the_text_has_every_row_and_what_to_do(capsys: pytest.CaptureFixture[str
 
 def test_the_process_itself_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys; from edgedistill.pipeline import doctor; doctor._child = lambda code: {'gpu': []}; doctor.doctor(); "
+        "import sys; from edgedistill.doctor import examine; examine._child = lambda code: {'gpu': []}; examine.doctor(); "
         "print(sorted({'torch', 'executorch', 'coremltools', 'onnxruntime', 'transformers'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
@@ -158,7 +158,7 @@ def test_the_process_itself_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_a_child_that_crashes_or_says_nothing_is_an_error() -> None:
-    from edgedistill.pipeline.doctor import _child
+    from edgedistill.doctor.examine import _child
 
     # What a library printed before it crashed is not why.
     crash = "import os, signal, sys; print('a note', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGKILL)"

@@ -16,7 +16,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
 from edgedistill.measure import local
-from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.measure.adapters import ADAPTERS
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from device_tests.rigs.harness import small_model
-from edgedistill import pipeline
 from edgedistill.errors import UserError
-from edgedistill.measure import store
+from edgedistill.measure import comparing, harness, store, stressing
 from edgedistill.measure.document import bench_document
-from edgedistill.pipeline import comparing, harness, stressing
-from edgedistill.pipeline.harness import Protocol
+from edgedistill.measure.harness import Protocol
+from edgedistill.steps import flow
 
 QUICK = Protocol("quick")
 
@@ -37,7 +36,7 @@ def measured(model, tmp_path_factory):
         folder = tmp_path_factory.mktemp("project")
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        document = pipeline.bench_on(model, "local", QUICK, save="main")
+        document = flow.bench_on(model, "local", QUICK, save="main")
     return document, folder
 
 
@@ -94,7 +93,7 @@ def test_outputs_of_another_machine_are_judged(model):
 
 def test_wrong_outputs_make_a_measurement_invalid(model, monkeypatch):
     monkeypatch.setattr(harness, "compare_outputs", lambda found, subject: {"ok": False, "max_abs": 3.0})
-    (one,) = pipeline.bench_on(model, "local", QUICK)["measurements"]
+    (one,) = flow.bench_on(model, "local", QUICK)["measurements"]
     assert one["validity"] == "invalid"
     assert "its outputs are not this machine's" in one["reasons"][0]
 
@@ -112,7 +111,7 @@ def test_a_file_that_fails_is_told_and_its_records_are_kept(project, model):
 
 
 def test_a_baseline_that_is_not_there_is_told(model):
-    (one,) = pipeline.bench_on(model, "local", QUICK, against="main")["measurements"]
+    (one,) = flow.bench_on(model, "local", QUICK, against="main")["measurements"]
     assert "main/local/small.onnx" in one["regression"]["unavailable"]
 
 
@@ -146,7 +145,7 @@ def test_monitors_on_i2c_are_named_in_full():
 
 
 def test_a_meter_on_the_host_gives_the_energy(model):
-    (one,) = pipeline.bench_on(model, "local", Protocol("quick", seconds=3, meter="command:sh -c 'while echo 3.5; do sleep 0.05; done'"))[
+    (one,) = flow.bench_on(model, "local", Protocol("quick", seconds=3, meter="command:sh -c 'while echo 3.5; do sleep 0.05; done'"))[
         "measurements"
     ]
     assert one["energy"]["power_w"] == pytest.approx(3.5)

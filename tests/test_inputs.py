@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from edgedistill import pipeline
 from edgedistill.backends import backend
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.inspect import inspect
@@ -18,12 +17,13 @@ from edgedistill.bundle.write import write_bundle
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.export.programs import ArtifactSpec, save_program
 from edgedistill.measure import local
-from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
+from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
+from edgedistill.steps import flow
 from edgedistill.tasks.pixels import as_taken
 from edgedistill.verify.rungs import references
 
@@ -205,11 +205,11 @@ def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_p
     path = tmp_path / "elsewhere.onnx"
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
     onnx.lower(torch.export.load(run / spec.program), path, spec, {})
-    found = pipeline.verify_file(path, run)
+    found = flow.verify_file(path, run)
     assert (found["ok"], found["precision"], found["parity"]["reference"]) == (True, "int8", "integer")
     own = json.loads((run / "summary.json").read_text())["artifacts"]
     assert found["accuracy"]["file"] == next(a for a in own if a["name"] == "student-int8.onnx")["accuracy"]["val"]
-    measured = pipeline.bench_file(path)
+    measured = flow.bench_file(path)
     assert (measured["status"], measured["input_type"], measured["input"]) == ("ok", "uint8", [1, 32, 32, 3])
     with pytest.raises(UserError, match=r"takes uint8 \[1, 16, 16, 3\].*uint8 \[1, 32, 32, 3\]"):
-        pipeline.verify_file(lowered(Pixels(), "onnx", "fp32", tmp_path), run)
+        flow.verify_file(lowered(Pixels(), "onnx", "fp32", tmp_path), run)

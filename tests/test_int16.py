@@ -14,7 +14,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.errors import UserError
 from edgedistill.export.programs import ArtifactSpec, save_program
-from edgedistill.pipeline.artifacts import ADAPTERS
+from edgedistill.measure.adapters import ADAPTERS
 from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors

@@ -13,9 +13,9 @@ from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
 from edgedistill.backends.coreml.ranges import float16_ranges
 from edgedistill.export.programs import ArtifactSpec
-from edgedistill.pipeline import ranges as pipeline
 from edgedistill.report import ranges as report
 from edgedistill.run import Run
+from edgedistill.steps import ranges
 
 BRIGHT = 2
 """The index of the image that overflows."""
@@ -146,8 +146,8 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
     state.step("data", None, lambda _: {"sha256": "x"})
     state.step("programs", None, lambda folder: np.save(folder / "val.npy", val))
     state.step("export-coreml", None, exported)
-    monkeypatch.setattr(pipeline, "_levels", lambda *_: {"layers": []})
-    pipeline.scan(state, [spec])
+    monkeypatch.setattr(ranges, "_levels", lambda *_: {"layers": []})
+    ranges.scan(state, [spec])
     summary = {"ranges": report.recorded(state, [{"name": spec.name, "format": "coreml", "precision": "fp16"}])}
     found = summary["ranges"]["float16"][spec.name]
     assert found["images"] == 64

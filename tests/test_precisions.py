@@ -15,7 +15,7 @@ from torch import nn
 from edgedistill.backends import backend
 from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
 from edgedistill.measure import local
-from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
+from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.precisions import FLOAT, PRECISIONS, WHY_NOT, is_dynamic, needs_program, refusal

@@ -69,7 +69,7 @@ def test_wrong_options_are_told_at_once(arguments: list[str], told: str, tmp_pat
 
 
 def test_a_student_that_can_not_be_lowered_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgedistill.pipeline import students
+    from edgedistill.steps import students
 
     def lowered(run: object, model: object, image_size: int, kind: str, facts: list) -> dict:
         if facts[0] == "test_vit":

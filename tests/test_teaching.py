@@ -14,10 +14,10 @@ from sklearn.datasets import load_digits
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
-from edgedistill.pipeline.teaching import train_teachers
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
 from edgedistill.recipe.schema import Recipe
+from edgedistill.steps.teach import train_teachers
 from edgedistill.tasks.image_classification import build_model
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.teach.signals import TeacherSignals

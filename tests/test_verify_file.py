@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest import edgedistill
 
-from edgedistill import pipeline
+from edgedistill.backends.inspect.precision import precision_of
 from edgedistill.errors import UserError
-from edgedistill.pipeline.foreign import precision_of
+from edgedistill.steps import flow
 
 FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
 FIELDS = {"file", "format", "precision", "sha256", "run", "ok", "parity", "accuracy", "status"}
@@ -45,7 +45,7 @@ def test_the_files_of_a_run_hold_under_any_name(
 ) -> None:
     source, path = own(run, kind, precision), tmp_path / f"elsewhere{FORMATS[kind]}"
     shutil.copytree(source, path) if source.is_dir() else shutil.copy(source, path)
-    found = pipeline.verify_file(path, run)
+    found = flow.verify_file(path, run)
     assert found.keys() >= FIELDS
     assert (found["ok"], found["status"], found["format"], found["precision"]) == (True, "ok", kind, precision), found["parity"]
     assert (found["parity"]["reference"], found["executed_by"]) == (reference, executor)
@@ -65,7 +65,7 @@ def test_ort_is_executed_as_onnx_is(run: Path, tmp_path: Path) -> None:
     options.optimized_model_filepath = str(tmp_path / "model.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     onnxruntime.InferenceSession(str(own(run, "onnx", "int8")), options, providers=["CPUExecutionProvider"])
-    found = pipeline.verify_file(tmp_path / "model.ort", run)
+    found = flow.verify_file(tmp_path / "model.ort", run)
     assert (found["ok"], found["format"], found["precision"]) == (True, "ort", "int8"), found["parity"]
 
 
@@ -148,7 +148,7 @@ def _model(path: Path, size: int, classes: int) -> Path:
 def test_another_model_is_refused_with_both_sizes(run: Path, tmp_path: Path, size: int, classes: int, said: tuple[str, ...]) -> None:
     path = _model(tmp_path / "other.onnx", size, classes)
     with pytest.raises(UserError) as error:
-        pipeline.verify_file(path, run)
+        flow.verify_file(path, run)
     for part in (str(path), str(run), *said):
         assert part in str(error.value)
 
@@ -172,7 +172,7 @@ def test_a_damaged_file_is_one_clear_error(run: Path, tmp_path: Path, kind: str,
         shutil.copy(source, path)
         damage(path)
     with pytest.raises(UserError, match=r"expected|Expected") as error:
-        pipeline.verify_file(path, run)
+        flow.verify_file(path, run)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -199,7 +199,7 @@ def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) 
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("bundles", "export-*", "teacher", "*.pt2"))
     (copy / "programs" / "integer.npy").unlink()
     with pytest.raises(UserError, match=r"has no integer\.npy .* `edgedistill run`"):
-        pipeline.verify_file(own(run, "onnx", "int8"), copy)
+        flow.verify_file(own(run, "onnx", "int8"), copy)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from conftest import edgedistill
 from safetensors.torch import save_file
 from torch import nn
 
-from edgedistill import pipeline
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.model import BroughtModel, recipe_of
+from edgedistill.steps import flow
 
 CODE = """from torch import nn
 
@@ -126,7 +126,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
     loaded = recipe_of(BroughtModel("torch:carried:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
     few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
     with pytest.raises(UserError, match="Seen"):
-        pipeline.distill(replace(loaded, recipe=few), Path("runs"))
+        flow.distill(replace(loaded, recipe=few), Path("runs"))
     folder = brought / "runs" / "few" / "data"
     train = np.load(folder / "images.npy")[np.load(folder / "split.npy") == 0]
     assert np.array_equal(shown[0], train[[0, 13, 26, 39]])
@@ -164,7 +164,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_reason(
     monkeypatch.chdir(brought)
     loaded = recipe_of(BroughtModel(model, Path("images"), image_size=32), ["onnx.yaml"])
     with pytest.raises(UserError, match=said):
-        pipeline.export_model(loaded, Path("runs"), ["onnx.yaml"])
+        flow.export_model(loaded, Path("runs"), ["onnx.yaml"])
 
 
 def test_wrong_options_are_told_together_by_their_names(tmp_path: Path) -> None:

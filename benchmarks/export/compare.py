@@ -23,9 +23,9 @@ from edgedistill.export.lower import lower
 from edgedistill.export.programs import FORMATS, ArtifactSpec
 from edgedistill.files import read_json, tree_bytes, write_json
 from edgedistill.measure import local
+from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
-from edgedistill.pipeline.artifacts import ADAPTERS, FLOAT16_COREML
 from edgedistill.report.twins import compare
 from edgedistill.teach import imageset
 from edgedistill.verify.intervals import wilson

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgedistill import pipeline
 from edgedistill.recipe import load_recipe
+from edgedistill.steps import flow
 
 STUDENTS = {
     "mobilenetv4_conv_small": "{model: mobilenetv4_conv_small}",
@@ -43,7 +43,7 @@ def summary_of(name: str, data: Path, runs: Path) -> dict[str, Any]:
     recipe.parent.mkdir(parents=True, exist_ok=True)
     rate = LEARNING_RATES.get(name, 3.0e-3)
     recipe.write_text(RECIPE.format(name=name, data=data.resolve(), student=STUDENTS[name], lr=rate))
-    return pipeline.run(load_recipe(str(recipe), []), runs)
+    return flow.run(load_recipe(str(recipe), []), runs)
 
 
 def points(value: float) -> str:

@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from edgedistill.measure import local
+from edgedistill.measure.adapters import FILE_ADAPTERS
 from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.ratio import bootstrap_interval, centre
-from edgedistill.pipeline.artifacts import FILE_ADAPTERS
 
 FORMATS = {"executorch": "pte", "litert": "tflite", "onnx": "onnx"}
 WARMUP_S, SAMPLE_S = 0.3, 1.0

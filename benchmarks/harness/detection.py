@@ -20,9 +20,9 @@ from scipy.stats import binomtest
 
 from edgedistill.backends.inspect import inspect
 from edgedistill.measure import comparison, local
+from edgedistill.measure.adapters import FILE_ADAPTERS
 from edgedistill.measure.job import new_job
 from edgedistill.measure.runner import facts
-from edgedistill.pipeline.artifacts import FILE_ADAPTERS
 
 SETTINGS = {"block_s": 0.03, "pairs": 4, "warmup_s": 0.1, "relative_width": 0.01, "max_s": 60.0, "min_rounds": 8}
 KINDS = ("equal", "slowed")

@@ -10,21 +10,21 @@ from edgedistill.errors import UserError
 
 
 def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
-    from edgedistill import pipeline
+    from edgedistill.steps import flow
 
-    return run_folder if run_folder is not None else pipeline.newest_run(runs_dir)
+    return run_folder if run_folder is not None else flow.newest_run(runs_dir)
 
 
 def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Lower, prove and bundle."""
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
         from edgedistill.recipe.targets import load_target
+        from edgedistill.steps import flow
 
         for name in targets:
             load_target(name)
-        return pipeline.export(_folder(run_folder, runs_dir), targets, out, fresh=fresh)
+        return flow.export(_folder(run_folder, runs_dir), targets, out, fresh=fresh)
 
     finish(as_json, work, show_artifacts)
 
@@ -54,9 +54,9 @@ def export_model(
             raise UserError(f"found --model {model} without --calibration; expected a folder of images that quantize and prove it")
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
         loaded = recipe_of(BroughtModel(model, **facts | channels), targets)
-        from edgedistill import pipeline
+        from edgedistill.steps import flow
 
-        return pipeline.export_model(loaded, runs_dir, targets, out, fresh=fresh)
+        return flow.export_model(loaded, runs_dir, targets, out, fresh=fresh)
 
     finish(as_json, work, show_artifacts)
 
@@ -74,13 +74,13 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
     def work() -> dict[str, Any]:
         if against is None and run_or_file is not None and _is_model(run_or_file):
             raise UserError(f"{run_or_file} names a model file and not a run; say which run to hold it against with --against RUN")
-        from edgedistill import pipeline
+        from edgedistill.steps import flow
 
         if against is None:
-            return pipeline.verify(_folder(run_or_file, runs_dir))
+            return flow.verify(_folder(run_or_file, runs_dir))
         if run_or_file is None:
             raise UserError(f"found --against {against} and no file; expected `edgedistill verify FILE --against RUN`")
-        return pipeline.verify_file(run_or_file, against)
+        return flow.verify_file(run_or_file, against)
 
     finish(as_json, work, show_artifacts if against is None else _show_file)
 
@@ -127,9 +127,9 @@ def bench(run_or_file: Path | None, runs_dir: Path, *, as_json: bool) -> NoRetur
     file = run_or_file if run_or_file is not None and _is_model(run_or_file) else None
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
+        from edgedistill.steps import flow
 
-        return pipeline.bench_file(file) if file is not None else pipeline.bench(_folder(run_or_file, runs_dir))
+        return flow.bench_file(file) if file is not None else flow.bench(_folder(run_or_file, runs_dir))
 
     finish(as_json, work, show_artifacts if file is None else _show_measured)
 
@@ -158,9 +158,9 @@ def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: b
     """Write the report again."""
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
+        from edgedistill.steps import flow
 
-        path = pipeline.report(_folder(run_folder, runs_dir))
+        path = flow.report(_folder(run_folder, runs_dir))
         if open_it:
             import webbrowser
 

@@ -9,12 +9,12 @@ from edgedistill.cli.tables import console
 
 
 def compare(a: Path, b: Path, device: str, options: dict[str, Any], *, as_json: bool) -> None:
-    """Compare two files on a device; options: the fields of `pipeline.harness.Protocol`."""
+    """Compare two files on a device; options: the fields of `measure.harness.Protocol`."""
 
     def work() -> dict[str, Any]:
         from edgedistill.cli.harness import core_list
-        from edgedistill.pipeline import comparing
-        from edgedistill.pipeline.harness import Protocol
+        from edgedistill.measure import comparing
+        from edgedistill.measure.harness import Protocol
 
         return comparing.compare(a, b, device, Protocol(**options | {"cores": core_list(options["cores"])}))
 

@@ -9,7 +9,7 @@ def doctor(*, as_json: bool) -> None:
     """Tell what works here."""
 
     def work() -> dict[str, Any]:
-        from edgedistill.pipeline.doctor import doctor as examine
+        from edgedistill.doctor.examine import doctor as examine
 
         return examine()
 

@@ -12,20 +12,20 @@ def bench(
     run_or_file: Path | None, devices: list[str], fleet: Path | None, options: dict[str, Any], more: dict[str, Any], runs_dir: Path, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure on devices under the protocol; options: the fields of `pipeline.harness.Protocol`; more: save, against and the runner's."""
+    """Measure on devices under the protocol; options: the fields of `measure.harness.Protocol`; more: save, against and the runner's."""
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
         from edgedistill.measure.fleet import resolve
-        from edgedistill.pipeline.harness import Protocol
+        from edgedistill.measure.harness import Protocol
+        from edgedistill.steps import flow
 
         specs = resolve(devices, fleet)
-        chosen = run_or_file if run_or_file is not None else pipeline.newest_run(runs_dir)
+        chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
         protocol = Protocol(**options | {"cores": core_list(options["cores"])})
         if len(specs) > 1:
             return on_each(["bench", str(chosen), *arguments(options | more)], specs)
         interruptible()
-        return pipeline.bench_on(chosen, specs[0], protocol, **more)
+        return flow.bench_on(chosen, specs[0], protocol, **more)
 
     finish(as_json, work, show)
 

@@ -11,28 +11,28 @@ from edgedistill.cli.tables import console
 from edgedistill.measure.problems import problems
 
 if TYPE_CHECKING:
-    from edgedistill.pipeline.harness import Subject
+    from edgedistill.measure.harness import Subject
 
 
 def stress(
     run_or_file: Path | None, artifact: str | None, devices: list[str], fleet: Path | None, options: dict[str, Any], load: dict[str, Any],
     report: Path | None, runs_dir: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
-    """Load a device; options: the fields of `pipeline.harness.Protocol`, load: those of `pipeline.stressing.Stress`.
+    """Load a device; options: the fields of `measure.harness.Protocol`, load: those of `measure.stressing.Stress`.
 
     artifact: which one of a run, its first int8 file when None. report: where to draw the measurement as HTML, or None.
     """
 
     def work() -> dict[str, Any]:
-        from edgedistill import pipeline
         from edgedistill.cli.harness import arguments, core_list
+        from edgedistill.measure import stressing
         from edgedistill.measure.fleet import resolve
-        from edgedistill.pipeline import stressing
-        from edgedistill.pipeline.harness import Protocol
+        from edgedistill.measure.harness import Protocol
+        from edgedistill.steps import flow
 
         asked = stressing.Stress(**load)
         _check(asked)
-        chosen = run_or_file if run_or_file is not None else pipeline.newest_run(runs_dir)
+        chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
         protocol = Protocol(**options | {"cores": core_list(options["cores"])})
         specs = resolve(devices or ["local"], fleet)
         if len(specs) > 1:
@@ -70,7 +70,7 @@ def subject_of(run_or_file: Path, artifact: str | None) -> Iterator["Subject"]:
     from contextlib import ExitStack
 
     from edgedistill.errors import UserError
-    from edgedistill.pipeline import harness
+    from edgedistill.measure import harness
     from edgedistill.run import open_run
 
     with ExitStack() as stack:

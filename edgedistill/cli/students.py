@@ -18,7 +18,7 @@ def students(names: list[str], target: str, runs_dir: Path, *, device: str, opti
             )
         if options["activation"] not in (None, "relu", "relu6"):
             raise UserError(f"found --activation {options['activation']}, expected relu or relu6")
-        from edgedistill.pipeline.students import students as compare
+        from edgedistill.steps.students import students as compare
 
         return compare(names, target, runs_dir, **options)
 

@@ -12,10 +12,10 @@ def train(recipe: str, overrides: list[str], runs_dir: Path, *, whole: bool, fre
     def work() -> dict:
         from edgedistill.recipe.load import load_recipe
 
-        # Every mistake of the recipe is told before the pipeline, and torch with it, is imported.
+        # Every mistake of the recipe is told before the steps, and torch with them, is imported.
         loaded = load_recipe(recipe, overrides, trust_code=trust_code)
-        from edgedistill import pipeline
+        from edgedistill.steps import flow
 
-        return (pipeline.run if whole else pipeline.distill)(loaded, runs_dir, fresh=fresh)
+        return (flow.run if whole else flow.distill)(loaded, runs_dir, fresh=fresh)
 
     finish(as_json, work, show_summary)

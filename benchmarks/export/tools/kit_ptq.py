@@ -13,12 +13,12 @@ import torch
 
 from edgedistill.export.programs import save_program
 from edgedistill.files import read_json
-from edgedistill.pipeline.training import float_rungs
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.schema import Recipe
 from edgedistill.run import Run
+from edgedistill.steps.distill import float_rungs
 from edgedistill.teach import imageset
 
 

@@ -50,7 +50,7 @@ def students(
     Raises UserError when the target has no such format, or when timm has no model of a name.
     """
     from edgedistill.backends import backends
-    from edgedistill.pipeline.artifacts import ADAPTERS
+    from edgedistill.measure.adapters import ADAPTERS
     from edgedistill.recipe.targets import load_target
     from edgedistill.tasks.activations import unfused
     from edgedistill.tasks.image_classification import build_model

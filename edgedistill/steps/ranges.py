@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.pipeline.artifacts import parallel
 from edgedistill.run import Run
+from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UserError
-from edgedistill.pipeline import harness
-from edgedistill.pipeline.harness import Protocol, Subject
+from edgedistill.measure import harness
+from edgedistill.measure.harness import Protocol, Subject
 
 if TYPE_CHECKING:
     from edgedistill.measure.places import Place

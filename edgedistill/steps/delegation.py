@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.pipeline.artifacts import parallel
 from edgedistill.run import Run
+from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
     from edgedistill.export.programs import ArtifactSpec

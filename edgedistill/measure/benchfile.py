@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import FILE_ADAPTERS, sampling
+from edgedistill.measure.adapters import FILE_ADAPTERS, sampling
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
-from edgedistill.pipeline import benchfile
-from edgedistill.pipeline.inputs import taken
+from edgedistill.measure import benchfile
+from edgedistill.measure.inputs import taken
 from edgedistill.progress import log, track
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
 @contextmanager
 def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
     """One model file, with random images; expected outputs are those of this machine's runtime, if it shall `run` it."""
-    from edgedistill.pipeline.foreign import precision_of
+    from edgedistill.backends.inspect.precision import precision_of
 
     facts, kind, shape = benchfile.facts_of(path)
     with TemporaryDirectory(prefix="edgedistill-") as folder:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.pipeline.artifacts import adapter_of
-from edgedistill.pipeline.inputs import taken
+from edgedistill.measure.adapters import adapter_of
+from edgedistill.measure.inputs import taken
 from edgedistill.progress import log
 from edgedistill.run import Run
 

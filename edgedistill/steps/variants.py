@@ -69,8 +69,8 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
     import numpy as np
     import torch
 
-    from edgedistill.pipeline.posttraining import calibration_images
     from edgedistill.quantize import int16
+    from edgedistill.steps.quantize import calibration_images
     from edgedistill.tasks.image_classification import predict
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import load_converted
@@ -95,8 +95,8 @@ def _save(quantized: QuantizedState, size: int, folder: Path) -> None:
 def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from edgedistill.pipeline.posttraining import calibrated
-    from edgedistill.pipeline.training import shipped_rungs
+    from edgedistill.steps.distill import shipped_rungs
+    from edgedistill.steps.quantize import calibrated
     from edgedistill.tasks.image_classification import predict
     from edgedistill.teach import imageset
     from edgedistill.verify.rungs import references

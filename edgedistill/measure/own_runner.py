@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline import harness
+from edgedistill.measure import harness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgedistill.measure.harness import Protocol
     from edgedistill.measure.places import Place
     from edgedistill.measure.records import Record
-    from edgedistill.pipeline.harness import Protocol
 
 _ADAPTER = "edgedistill.measure.runner.program"
 _FORMATS = {".pte": "executorch", ".tflite": "litert", ".onnx": "onnx", ".ort": "ort"}

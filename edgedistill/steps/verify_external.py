@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.pipeline.artifacts import ADAPTERS, CORE_ML_DELEGATE, core_ml, not_here
-from edgedistill.pipeline.inputs import fits, kind_of, taken
+from edgedistill.measure.adapters import ADAPTERS, CORE_ML_DELEGATE, core_ml, not_here
+from edgedistill.measure.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
 
-_QUANTIZED = {"int8", "uint8"}
 _TIMEOUT_S = 900.0
 
 
@@ -67,24 +66,6 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     }
 
 
-def precision_of(facts: dict[str, Any]) -> str:
-    """What a file computes in, by what `inspect` says of it: int8, fp16, fp32 or mixed.
-
-    int8 has activations of 8 bits. Integer weights with other activations (weight-only, palettized, 16x8) are mixed: they are
-    neither program of a run.
-    """
-    if _QUANTIZED & set(facts["activations"]):
-        return "int8"
-    # Shapes and axes are integers too, of 32 and 64 bits; some formats keep a palette's indices, or a block's steps, as a few bits.
-    if any(re.fullmatch(r"u?int[1-8]", kind) for kind in facts["weights"]):
-        return "mixed"
-    return "fp16" if _has_float16(facts) else "fp32"
-
-
-def _has_float16(facts: dict[str, Any]) -> bool:
-    return "float16" in facts["weights"] or "float16" in facts["activations"]
-
-
 def _logits(state: Run, rung: str) -> np.ndarray:
     """Logits float32 [N, classes] of a rung on val."""
     import numpy as np
@@ -131,10 +112,10 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
 
     adapter, executor = ADAPTERS[facts["format"]], "own_runtime"
     if delegate_of(facts) == "coreml":
-        adapter, executor = CORE_ML_DELEGATE, "mil_float16" if _has_float16(facts) else "mil_float64"
+        adapter, executor = CORE_ML_DELEGATE, "mil_float16" if has_float16(facts) else "mil_float64"
     elif facts["format"] == "coreml":
         # Rounds what the file declares as float16, as a phone would.
-        adapter, executor = core_ml(_has_float16(facts))
+        adapter, executor = core_ml(has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgedistill.measure import harness
+from edgedistill.measure.harness import Protocol, Subject
 from edgedistill.measure.local import Seen
-from edgedistill.pipeline import harness
-from edgedistill.pipeline.harness import Protocol, Subject
 
 _SPARE_S = 900.0
 

@@ -16,9 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgedistill.doctor import packages
+from edgedistill.doctor.packages import CONVERTERS, Row, row
 from edgedistill.errors import UserError
-from edgedistill.pipeline import doctor_packages
-from edgedistill.pipeline.doctor_packages import CONVERTERS, Row, row
 
 _ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
 _CHILDREN = {
@@ -52,16 +52,16 @@ def doctor() -> dict[str, Any]:
     except metadata.PackageNotFoundError as error:
         raise UserError("edgedistill is not installed, so what it needs is not known; install it with `pip install -e FOLDER`") from error
     targets = _targets()
-    checks: list[Callable[[], Row]] = [_python, _system, _cpu, _memory, partial(_disk, Path.cwd()), doctor_packages.packages]
-    checks += [partial(doctor_packages.converter, kind, users) for kind, users in targets.items()]
-    checks += [doctor_packages.coreml, *doctor_packages.OPTIONAL]
+    checks: list[Callable[[], Row]] = [_python, _system, _cpu, _memory, partial(_disk, Path.cwd()), packages.packages]
+    checks += [partial(packages.converter, kind, users) for kind, users in targets.items()]
+    checks += [packages.coreml, *packages.OPTIONAL]
     checks += [_adb, _ssh, _chromium, _nvidia]
     with ThreadPoolExecutor(2 + (os.cpu_count() or 1)) as pool:
         # Those that take longest start first.
         answers = {kind: pool.submit(_child, code) for kind, code in _CHILDREN.items()}
         others = [pool.submit(check) for check in checks]
         rows = [done.result() for done in others]
-        runtimes = [doctor_packages.runtime(kind, targets[kind], answers[kind].result()) for kind in targets]
+        runtimes = [packages.runtime(kind, targets[kind], answers[kind].result()) for kind in targets]
     at = next(index for index, row in enumerate(rows) if row["name"] == "Core ML execution")
     rows[at:at] = runtimes
     rows.append(_gpu(answers["executorch"].result()))

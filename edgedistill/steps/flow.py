@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.pipeline import artifacts, benchfile, delegates, diverging, foreign, harness, own_runner, posttraining, ranges
-from edgedistill.pipeline.outcome import write_outcome
-from edgedistill.pipeline.training import train
+from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.run import Run, newest, open_run
+from edgedistill.steps import artifacts, delegation, divergence, quantize, ranges, verify_external
+from edgedistill.steps.distill import train
+from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
     from edgedistill.export.programs import ArtifactSpec
@@ -39,8 +40,8 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(state, loaded.recipe, specs)
         artifacts.execute(state, loaded.recipe, specs, "val")
-        diverging.locate(state, specs)
-        delegates.examine(state, specs, loaded.recipe.targets)
+        divergence.locate(state, specs)
+        delegation.examine(state, specs, loaded.recipe.targets)
         ranges.scan(state, specs)
         artifacts.execute(state, loaded.recipe, specs, "bench")
         artifacts.score_holdout(state, loaded.recipe, specs)
@@ -57,7 +58,7 @@ def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dic
 def _quantized(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     """Bring a run to its quantized state: by training, or after it."""
     if loaded.recipe.distill is None:
-        posttraining.quantize(state, loaded)
+        quantize.quantize(state, loaded)
     else:
         train(state, loaded, runs_dir)
 
@@ -78,14 +79,14 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
             state.forget("export-")
         artifacts.export(state, recipe, specs)
         artifacts.execute(state, recipe, specs, "val")
-        diverging.locate(state, specs)
-        delegates.examine(state, specs, targets, keep=True)
+        divergence.locate(state, specs)
+        delegation.examine(state, specs, targets, keep=True)
         ranges.scan(state, specs)
         summary = write_outcome(state, targets=targets, out=out)
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
-    asked = delegates.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
+    asked = delegation.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
     told = {key: summary[key] for key in ("ranges", "bundles")}
     return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, **told}
 
@@ -102,8 +103,8 @@ def verify(run_dir: Path) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     with open_run(_existing(run_dir)) as state:
         artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
-        diverging.locate(state, _artifacts(state))
-        delegates.examine(state, _artifacts(state), [], keep=True, again=True)
+        divergence.locate(state, _artifacts(state))
+        delegation.examine(state, _artifacts(state), [], keep=True, again=True)
         ranges.scan(state, _artifacts(state))
         summary = write_outcome(state)
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs", "ranges")}
@@ -112,7 +113,7 @@ def verify(run_dir: Path) -> dict[str, Any]:
 def verify_file(path: Path, run_dir: Path) -> dict[str, Any]:
     """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
     with open_run(_existing(run_dir)) as state:
-        return foreign.verify(state, _recipe(state), path)
+        return verify_external.verify(state, _recipe(state), path)
 
 
 def bench(run_dir: Path) -> dict[str, Any]:

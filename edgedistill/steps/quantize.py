@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
-from edgedistill.pipeline import programs
-from edgedistill.pipeline.training import float_rungs, prepared_data
 from edgedistill.progress import log
 from edgedistill.run import Run
+from edgedistill.steps import programs
+from edgedistill.steps.distill import float_rungs, prepared_data
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill import processes
 from edgedistill.files import canonical_hash, write_json
-from edgedistill.pipeline import teaching
 from edgedistill.progress import log
 from edgedistill.run import Run
+from edgedistill.steps import teach
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,8 +43,8 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         "seed": recipe.seed,
         **{k: effective["data"][k] for k in ("augment", "views", "batch_size", "mean", "std")},
     }
-    hashes = teaching.train_teachers(state, recipe, labelled, common)
-    signals, key = teaching.teach(state, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
+    hashes = teach.train_teachers(state, recipe, labelled, common)
+    signals, key = teach.teach(state, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
     taught = replace(lesson, signals=signals)
     floats = [
         effective["student"],
@@ -102,11 +102,11 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     from edgedistill.distill import stages
     from edgedistill.distill.calibrate import Tempered
     from edgedistill.export.programs import save_program
-    from edgedistill.pipeline import programs
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.recipe.teachers import TimmTeacher
+    from edgedistill.steps import programs
 
     size, plan = recipe.data.image_size, recipe.learning
 
