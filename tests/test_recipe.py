@@ -41,7 +41,9 @@ def test_a_name_is_enough_and_the_effective_recipe_is_a_recipe(tmp_path: Path) -
     assert Recipe.model_validate(loaded.effective()) == loaded.recipe
 
 
-def test_quickstart_is_found_by_path_and_by_name() -> None:
+def test_quickstart_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Away from the repository, where recipes/quickstart.yaml is a file.
+    monkeypatch.chdir(tmp_path)
     loaded = [load_recipe(name) for name in ("recipes/quickstart.yaml", "quickstart", "./recipes/quickstart.yaml")]
     assert {item.path for item in loaded} == {"recipes/quickstart.yaml"}
     assert loaded[0].command == "edgedistill run recipes/quickstart.yaml"

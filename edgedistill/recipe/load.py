@@ -9,10 +9,11 @@ from typing import Any
 from edgedistill.recipe.base import RecipeError, nearest, shown
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.overrides import apply_overrides, override_of
+from edgedistill.recipe.packaged import packaged
 from edgedistill.recipe.reading import Lines, Location, dotted, line_of, read_yaml
 from edgedistill.recipe.schema import Recipe
 
-_FOLDER = Path(__file__).resolve().parent.parent / "recipes"
+_FOLDER = packaged("recipes")
 
 
 @dataclass(frozen=True)

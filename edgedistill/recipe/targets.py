@@ -8,9 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from edgedistill.recipe import inputs, precisions
 from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
 from edgedistill.recipe.mistakes import find_mistakes
+from edgedistill.recipe.packaged import packaged
 from edgedistill.recipe.reading import dotted, line_of, read_yaml
 
-_FOLDER = Path(__file__).resolve().parent.parent / "targets"
+_FOLDER = packaged("targets")
 
 
 class TargetArtifact(Config):
