@@ -6,8 +6,9 @@ import torch
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from edgedistill.tasks.intervals import paired_difference, wilson
 from edgedistill.verify.calibration import calibration
-from edgedistill.verify.intervals import paired_difference, verdict, wilson
+from edgedistill.verify.intervals import verdict
 from edgedistill.verify.parity import float_parity, pairs, quantized_parity
 
 LSB = 0.25

@@ -27,8 +27,8 @@ from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
 from edgedistill.report.twins import compare
+from edgedistill.tasks.intervals import wilson
 from edgedistill.teach import imageset
-from edgedistill.verify.intervals import wilson
 
 CALIBRATION, ROUNDS = 256, 3
 BENCH = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.01}

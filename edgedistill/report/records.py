@@ -8,8 +8,8 @@ from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import program_of
 from edgedistill.run import Run
+from edgedistill.tasks import intervals
 from edgedistill.teach.imageset import ImageSet
-from edgedistill.verify import intervals
 
 FORMATS = ("executorch", "litert", "onnx", "ort", "coreml")
 NO_LABELS = "the images have no labels"

@@ -10,7 +10,7 @@ from edgedistill.recipe.precisions import is_float
 from edgedistill.report.records import NO_LABELS
 from edgedistill.report.tables import Summary, twin_of
 from edgedistill.report.values import points
-from edgedistill.verify.intervals import paired_difference
+from edgedistill.tasks.intervals import paired_difference
 
 _TOLERATED = 0.003
 """Share of predictions that a quantized file may lose: 0.3 points."""

@@ -128,7 +128,7 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
 def _score(logits: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
     """Accuracy with its 95% interval."""
     from edgedistill.report.records import NO_LABELS
-    from edgedistill.verify.intervals import wilson
+    from edgedistill.tasks.intervals import wilson
 
     if labels is None:
         return {"value": None, "unavailable": NO_LABELS}

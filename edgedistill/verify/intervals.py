@@ -1,37 +1,10 @@
-"""Intervals for accuracies and their differences, and the verdict on distillation in words."""
+"""The verdict on distillation in words."""
 
-import math
 from typing import Any
 
 import numpy as np
 
-_Z95 = 1.959963984540054
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """95% score interval of `correct` out of `n`. Wilson 1927, "Probable inference", JASA 22, 209-212."""
-    if n == 0:
-        raise ValueError("an interval needs at least one sample")
-    share, z2 = correct / n, _Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """Difference of two accuracies on the same samples, mean(a) - mean(b), with its 95% interval.
-
-    a, b: bool [N], whether each sample was right. Half a sample is added to each of the four cells, so that few or no
-    discordant samples still give a width. Agresti and Min 2005, "Simple improved confidence intervals for comparing
-    matched proportions", Statistics in Medicine 24, 729-740.
-    """
-    if a.shape != b.shape or len(a) == 0:
-        raise ValueError(f"expected two arrays of one length, found {a.shape} and {b.shape}")
-    only_a, only_b, n = float((a & ~b).sum()), float((b & ~a).sum()), len(a)
-    adjusted = n + 2
-    p, q = (only_a + 0.5) / adjusted, (only_b + 0.5) / adjusted
-    half = _Z95 * math.sqrt((p + q - (p - q) ** 2) / adjusted)
-    return (only_a - only_b) / n, p - q - half, p - q + half
+from edgedistill.tasks.intervals import paired_difference
 
 
 def verdict(student: np.ndarray, control: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,244 @@
+"""What a task is: the only place that knows what samples, models and outputs mean.
+
+A package adds a task by a subclass of `Task`, an instance of which it registers in the entry point group `edgedistill.tasks`. The
+module that defines it is free of torch; the methods import torch when they are called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from edgedistill.signature import Signature
+from edgedistill.tasks.data import DataFacts, Dataset, Source
+from edgedistill.tasks.sections import Results, Section
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from edgedistill.recipe.base import Config
+    from edgedistill.recipe.schema import Recipe
+
+Arrays = Mapping[str, np.ndarray]
+"""Outputs or targets of n samples, [n, ...] by the name of the output."""
+Signals = Mapping[str, "Tensor"]
+"""What a model computes of a batch, [B, ...] by name: its outputs, and features that losses compare."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The primary metric: the mean over samples of what `Task.score` gives."""
+
+    name: str
+    """Its key in records: accuracy."""
+    title: str
+    """Its name for readers, in the middle of a sentence."""
+    better: str = "more accurate"
+    """What a model with a higher score is: "the student is 0.4 points more accurate"."""
+    worse: str = "less accurate"
+    scale: float = 100.0
+    """Differences are shown multiplied by it, in `unit`."""
+    unit: str = "points"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a task calls its things, in the middle of a sentence."""
+
+    sample: str = "sample"
+    samples: str = "samples"
+    decision: str = "prediction"
+    """What `Task.decide` gives for a sample; a flip is another one."""
+
+
+@dataclass(frozen=True)
+class RecipeParts:
+    """What a task's recipes hold beside the parts that every recipe has. A type is a `Config`, or an annotated union of several."""
+
+    data: Any
+    """A `recipe.data.DataConfig`."""
+    student: Any
+    """A `recipe.models.StudentConfig`."""
+    teacher: Any
+    """A `recipe.models.TeacherConfig`."""
+    losses: Any
+    """A `recipe.losses.Losses`, whose fields are the losses that stages can name."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Values of data, student, teacher and stages (of `distill`) that a recipe leaves out, as YAML would say them."""
+
+
+class Preprocessing(BaseModel):
+    """What an app does before and after a program, as the manifest of a bundle says it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: dict[str, dict[str, JsonValue]] = {}
+    """By the name of the input: how it is made of what a user has."""
+    outputs: dict[str, dict[str, JsonValue]] = {}
+    """By the name of the output: what is done with it."""
+    manifest: dict[str, JsonValue] = {}
+    """Further entries of the manifest, such as the names of the labels."""
+
+
+class Teacher(Protocol):
+    """Whatever answers a batch: a module, a model file or a service."""
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The signals that are wanted of it, float32 [B, ...] by name. inputs: [B, ...] by the names of the signature's inputs."""
+
+
+class Taps(Protocol):
+    """A module that tells more than its outputs; until `remove` the module is changed."""
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs and the wanted signals of a batch."""
+
+    def remove(self) -> None:
+        """Leave the module as it was."""
+
+
+class Merger(Protocol):
+    """Makes one answer of those of several teachers."""
+
+    def learn(self, answers: list[dict[str, np.ndarray]], targets: Arrays) -> None:
+        """Fit what is learned on val: answers [n, ...] of each teacher."""
+
+    def __call__(self, answers: list[dict[str, np.ndarray]], indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The signals [B, ...] of all teachers together, of the samples `indices` [B]."""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+    def facts(self) -> dict[str, JsonValue]:
+        """What a report says of it; `weights` by teacher, or null where they differ by sample."""
+
+
+class Task(ABC):
+    """One kind of problem.
+
+    Modules take the inputs of the signature by position, in its order, and give a tensor, a tuple in the order of the outputs, or a
+    dict by their names; the first dimension of everything is the batch. Methods with `recipe` get a recipe of this task, whose parts
+    are those of `parts`.
+    """
+
+    name: str
+    """Its name in recipes: `task: NAME`."""
+    title: str
+    """Its name for readers."""
+    metric: Metric
+    words = Words()
+    blends = False
+    """Whether a share of one sample and the rest of another make a sample, as the option `mixup` does; every input is then blended."""
+    facts: type[DataFacts] = DataFacts
+    """Type of what `Source.prepare` gives."""
+
+    # Its part of a recipe.
+
+    @abstractmethod
+    def parts(self) -> RecipeParts:
+        """The torch-free models of its part of a recipe."""
+
+    def check(self, recipe: Recipe) -> None:  # noqa: B027  most tasks have nothing to check
+        """Raise `recipe.base.mistake` where parts of a recipe do not fit each other; each part is right by itself."""
+
+    # Data.
+
+    @abstractmethod
+    def source(self, recipe: Recipe) -> Source:
+        """What the data part of a recipe names; UserError where there is none of it."""
+
+    @abstractmethod
+    def dataset(self, recipe: Recipe, folder: Path) -> Dataset:
+        """The samples that `Source.prepare` wrote into `folder`."""
+
+    # Models.
+
+    @abstractmethod
+    def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
+        """Inputs and outputs of the student's programs, at batch 1."""
+
+    @abstractmethod
+    def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
+        """The module of `config`, the student or a teacher of the recipe, in evaluation mode.
+
+        weights: a safetensors file of `core`, as training saved it; None for the start that the recipe names. The same seed gives the
+        same weights. Raises UserError when there is no such model, or when weights do not fit it.
+        """
+
+    def core(self, module: nn.Module) -> nn.Module:
+        """The part of a module that `build` made whose weights are saved, without what the task puts around it."""
+        return module
+
+    def start(self, recipe: Recipe) -> str | None:
+        """What a user should know of the student before it is trained, such as layers that int8 runtimes compute slowly."""
+        return None
+
+    def teacher(self, config: Config, recipe: Recipe, dataset: Dataset, weights: Path | None, signals: Collection[str]) -> Teacher:
+        """A teacher of the recipe that answers with `signals`. By default the module that `build` makes, through `taps`."""
+        from edgedistill.tasks.modules import ModuleTeacher
+
+        module = self.build(config, recipe, dataset.facts, weights)
+        return ModuleTeacher(self.taps(module, self.signature(recipe, dataset.facts), signals), module, signals)
+
+    def merger(self, recipe: Recipe, dataset: Dataset) -> Merger | None:
+        """What makes one answer of those of all teachers; None where the recipe has one. UserError when they do not fit each other."""
+        return None
+
+    def taps(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> Taps:
+        """`module` with the features among `signals`: by default `features:MODULE` is what this submodule gives."""
+        from edgedistill.tasks.modules import ModuleTaps
+
+        return ModuleTaps(module, signature, signals)
+
+    def supervised(self, train: Config | None) -> Any:
+        """The losses of a model that learns from targets alone: a teacher by its `train` part, or the control for None."""
+        raise NotImplementedError(f"the task {self.name} trains no model on targets alone")
+
+    # Judging.
+
+    @abstractmethod
+    def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
+        """How good each sample's outputs are, higher is better: bool or float [n]. Its mean is the primary metric."""
+
+    def interval(self, scores: np.ndarray) -> tuple[float, float]:
+        """The 95% interval of the mean of `scores` [n]: by default Wilson's for bool, and Student's for numbers."""
+        from edgedistill.tasks.intervals import of_mean
+
+        return of_mean(scores)
+
+    def paired(self, a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+        """mean(a) - mean(b) of scores [n] of the same samples, with its 95% interval (difference, low, high)."""
+        from edgedistill.tasks.intervals import of_difference
+
+        return of_difference(a, b)
+
+    def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
+        """Further scores of all samples together, by name, such as the calibration error."""
+        return {}
+
+    def decide(self, outputs: Arrays) -> np.ndarray | None:
+        """What is decided of each sample, integers or bool [n] or [n, ...]: where it changes, the sample flips. None for no decision."""
+        return None
+
+    def temperature(self, outputs: Arrays, targets: Arrays) -> float:
+        """The number by which the student's outputs are divided so that they mean what they say; 1 leaves them as they are."""
+        return 1.0
+
+    # What is shipped and shown.
+
+    def preprocessing(self, recipe: Recipe, facts: DataFacts) -> Preprocessing:
+        """What an app does before and after the student."""
+        return Preprocessing()
+
+    def sections(self, results: Results) -> list[Section]:
+        """Sections of the report that only this task knows."""
+        return []

@@ -1,0 +1,92 @@
+"""What a task gives to train and to judge with: samples, batches of them, and what is known about the data. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SPLITS = ("train", "val", "holdout")
+
+
+class DataFacts(BaseModel):
+    """What the step `data` found out, as its record holds it. A task adds fields of its own in a subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = Field(description="Where the samples come from, for readers.")
+    sha256: str = Field(description="Hash of all samples, targets and splits.")
+    splits: dict[str, int] = Field(description="Number of samples in train, val and holdout.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples, as a model and its losses take them. Every tensor starts with the dimension B."""
+
+    inputs: dict[str, Tensor]
+    """By the names of the signature's inputs."""
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    """What the outputs should be, by the name of the output: int64 [B] or [B, T] for classes, or numbers in the shape of the output.
+    A whole number below 0 and a NaN say that there is no target at this place."""
+    mask: dict[str, Tensor] = field(default_factory=dict)
+    """Which positions of an output count, by the name of the output: bool [B] or [B, T]. An output that is not named counts whole."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on `device`."""
+        return type(self)(*({name: value.to(device) for name, value in part.items()} for part in (self.inputs, self.targets, self.mask)))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+
+class Source(Protocol):
+    """What the recipe's data part names, without reading a sample: mistakes show before any work."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the samples could have changed."""
+
+    def prepare(self, folder: Path, seed: int) -> DataFacts:
+        """Write what a `Dataset` reads into the empty `folder`; splits that the data lacks are drawn by `seed`.
+
+        Raises UserError that names every unreadable sample.
+        """
+
+
+class Dataset(Protocol):
+    """The samples of a run, numbered from 0. It reads from the folder that `Source.prepare` wrote, and holds little in memory."""
+
+    facts: DataFacts
+    indices: Mapping[str, np.ndarray]
+    """Numbers of the samples of each split, int64 [n]."""
+
+    def __len__(self) -> int:
+        """Number of samples N in all splits."""
+
+    @property
+    def has_target(self) -> np.ndarray:
+        """Whether each sample has a target, bool [N]; one without is taught by the teacher alone, and stands in train only."""
+
+    @property
+    def fields(self) -> Mapping[str, np.ndarray]:
+        """Further facts of each sample, [N], by name; teachers can be chosen by them."""
+
+    def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
+        """The samples `indices` [B] as view `view` shows them: a function of the seed, the sample and the view alone.
+
+        view: None for the samples as they are, which val and holdout are scored on. keep: the view will be asked for again.
+        """
+
+    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The samples `indices` as they are, as programs take them: by name of the input, with B in front or as its first dimension."""
+
+    def targets(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """What metrics compare outputs with, [B, ...] by name of the output; empty where the data has no targets."""

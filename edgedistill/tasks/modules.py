@@ -1,0 +1,108 @@
+"""Modules by the names of a signature: named inputs in, named outputs and features out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgedistill import processes
+from edgedistill.errors import UserError
+from edgedistill.signature import MethodSignature, Signature
+
+
+def named(outputs: Any, method: MethodSignature) -> dict[str, Tensor]:
+    """What a module gave, by the names of the signature: a tensor, a tuple in its order, or a dict by its names.
+
+    Raises UserError where it is none of these.
+    """
+    names = [spec.name for spec in method.outputs]
+    if isinstance(outputs, Tensor):
+        outputs = (outputs,)
+    if isinstance(outputs, Mapping):
+        if missing := [name for name in names if name not in outputs]:
+            raise UserError(f"the model gives {', '.join(map(str, outputs)) or 'nothing'}, expected {', '.join(missing)} too")
+        return {name: outputs[name] for name in names}
+    if not isinstance(outputs, (tuple, list)) or len(outputs) != len(names):
+        found = f"{len(outputs)} outputs" if isinstance(outputs, (tuple, list)) else type(outputs).__name__
+        raise UserError(f"the model gives {found}, expected {', '.join(names)}")
+    return dict(zip(names, outputs, strict=True))
+
+
+def forward(module: nn.Module, inputs: Mapping[str, Tensor], method: MethodSignature) -> dict[str, Tensor]:
+    """The outputs of `module` by name; `inputs` are given by position, in the order of the signature."""
+    return named(module(*(inputs[spec.name] for spec in method.inputs)), method)
+
+
+def predict(module: nn.Module, batches: Iterator[Mapping[str, Tensor]], method: MethodSignature) -> dict[str, np.ndarray]:
+    """Outputs [N, ...] by name of all `batches` together, computed where the module is."""
+    parameter = next(module.parameters(), None)
+    device = None if parameter is None else parameter.device
+    parts: list[dict[str, Tensor]] = []
+    with torch.no_grad():
+        for inputs in batches:
+            parts.append(forward(module, {name: value.to(device) for name, value in inputs.items()}, method))
+    return {spec.name: torch.cat([part[spec.name] for part in parts]).cpu().numpy() for spec in method.outputs}
+
+
+class ModuleTaps:
+    """The outputs of `module`, and `features:MODULE`, what its submodule of this name gives."""
+
+    def __init__(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> None:
+        self.module, self.method = module, signature.forward
+        self._taken: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
+        outputs = {spec.name for spec in self.method.outputs}
+        for signal in sorted(set(signals) - outputs):
+            kind, _, name = signal.partition(":")
+            if kind != "features" or not name:
+                raise UserError(f"found no signal '{signal}', expected {', '.join(sorted(outputs))} or features:MODULE")
+            self._handles.append(submodule(module, name).register_forward_hook(self._taker(signal)))
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs and the wanted features of a batch."""
+        self._taken.clear()
+        return {**forward(self.module, inputs, self.method), **self._taken}
+
+    def remove(self) -> None:
+        """Leave the module as it was."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _taker(self, signal: str) -> Any:
+        def take(_: nn.Module, __: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise UserError(f"{signal} gives {type(output).__name__}, expected a tensor; name another module")
+            self._taken[signal] = output
+
+        return take
+
+
+def submodule(module: nn.Module, name: str) -> nn.Module:
+    """The submodule of that name; UserError with the nearest names where there is none."""
+    modules = dict(module.named_modules())
+    if name not in modules:
+        import difflib
+
+        near = difflib.get_close_matches(name, modules, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UserError(f"{type(module).__name__} has no module '{name}'{hint}")
+    return modules[name]
+
+
+class ModuleTeacher:
+    """A PyTorch module that teaches by `signals`, through the taps of its task."""
+
+    def __init__(self, taps: Any, module: nn.Module, signals: Collection[str]) -> None:
+        self.device, self.signals = processes.device(), sorted(signals)
+        self.taps = taps
+        module.eval().to(self.device)
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The signals of a batch, on the device of the module."""
+        with torch.no_grad():
+            found = self.taps({name: value.to(self.device) for name, value in inputs.items()})
+        return {name: found[name].float() for name in self.signals}
