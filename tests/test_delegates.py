@@ -28,6 +28,7 @@ from edgedistill.report.summary import status_of
 from edgedistill.report.twins import add_twins
 from edgedistill.run import open_run
 from edgedistill.steps import flow
+from edgedistill.tasks.image_classification import signature
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach import imageset
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
@@ -91,9 +92,9 @@ def run(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("delegates")
     net = Preprocessed(Net(), (0.5,) * 3, (0.5,) * 3).eval()
-    save_program(net, 32, folder / CORE_ML.program)
+    save_program(net, signature(32, 10), folder / CORE_ML.program)
     np.save(folder / "student.npy", answers(net, images))
-    save_program(Int8(net), 32, folder / VULKAN.program)
+    save_program(Int8(net), signature(32, 10), folder / VULKAN.program)
     (folder / "files").mkdir()
     lower([CORE_ML, VULKAN], folder, folder / "files", folder / "log", {})
     return folder

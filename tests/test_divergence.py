@@ -66,7 +66,7 @@ def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monke
     tensor_of(faulty, convolution.args[1].args[0]).neg_()
     cuts = divergence.cuts(faulty)
 
-    def executed(spec: ArtifactSpec, program: Any, images: Path, folder: Path) -> np.ndarray:
+    def executed(state: Run, spec: ArtifactSpec, program: Any, images: Path, folder: Path) -> np.ndarray:
         position = int(folder.name.removeprefix("cut-"))
         shorter = references(divergence.prefix(faulty, position))["integer"]
         return np.concatenate([predict(shorter, image[None]) for image in np.load(images)])

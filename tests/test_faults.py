@@ -21,6 +21,7 @@ from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import convert
+from edgedistill.tasks.image_classification import signature
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.verify.parity import quantized_parity
 from edgedistill.verify.rungs import references
@@ -73,7 +74,7 @@ def trained(digits: tuple[torch.Tensor, torch.Tensor]) -> QATModule:
     images, labels = (part[COUNT:] for part in digits)
     net = Preprocessed(Net(), (0.3, 0.3, 0.3), (0.4, 0.4, 0.4))
     fit(net, images, labels, 8, 5e-3)
-    module = prepare_qat(plain_batchnorm(net), SIZE)
+    module = prepare_qat(plain_batchnorm(net), signature(SIZE, 10))
     fit(module, images, labels, 1, 2e-4)
     return module
 
@@ -137,19 +138,19 @@ SOUND = "sound"
 def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The saved programs of the sound state and of each fault, images.npy, and the references of the sound one."""
     folder = tmp_path_factory.mktemp("faults")
-    state = convert(trained.eval().graph_module)
+    state = convert(trained.eval().graph_module, signature(SIZE, 10))
     images, labels = (part[:COUNT] for part in digits)
     np.save(folder / "images.npy", images.numpy())
     for name, reference in references(state.converted).items():
         answers = reference(images)
         assert (answers.argmax(1) == labels).float().mean() > 0.85, "an untrained network would prove nothing"
         np.save(folder / f"{name}.npy", answers.numpy())
-    (folder / "lsb.txt").write_text(repr(state.output_scale))
+    (folder / "lsb.txt").write_text(repr(state.output_scale["logits"]))
     for name, plant in {SOUND: lambda graph: None, **FAULTS}.items():
         for form in ("converted", "unfolded"):
             graph = copy.deepcopy(getattr(state, form))
             plant(graph)
-            save_program(graph, SIZE, folder / "programs" / f"{name}-{form}.pt2")
+            save_program(graph, signature(SIZE, 10), folder / "programs" / f"{name}-{form}.pt2")
     return folder
 
 

@@ -24,10 +24,12 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.steps import flow
+from edgedistill.tasks.image_classification import signature, to_unit
 from edgedistill.tasks.pixels import as_taken
 from edgedistill.verify.rungs import references
 
 SIZE = 16
+PORTS = signature(SIZE, 3 * SIZE * SIZE)
 # Every byte once in each channel, in three orders, and its float32 image.
 BYTES = np.stack([np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 77)]).reshape(1, 3, SIZE, SIZE).astype(np.uint8)
 IMAGE = BYTES.astype(np.float32) / np.float32(255)
@@ -49,7 +51,7 @@ class Pixels(nn.Module):
 def quantized(brightest: int) -> QuantizedState:
     """`Pixels` calibrated on bytes up to `brightest`: 255 gives the scale 1/255, and 250 puts 25 / 255 into the middle of two steps."""
     seen = np.minimum(BYTES, brightest)
-    state = convert(calibrate(Pixels().eval(), seen))
+    state = convert(calibrate(Pixels().eval(), PORTS, [(to_unit(seen),)]), PORTS)
     # Calibration's ranges are those of a histogram, and not quite these.
     scale = float(np.float32(brightest / 255 / 255))
     for graph in (state.converted, state.unfolded):
@@ -67,7 +69,7 @@ def states() -> dict[int, QuantizedState]:
 
 def lowered(module: nn.Module, kind: str, precision: str, folder: Path, *, floats: bool = False) -> Path:
     spec = ArtifactSpec(kind, precision, input=INPUTS[kind][0 if floats else 1])
-    save_program(module, SIZE, folder / "program.pt2")
+    save_program(module, PORTS, folder / "program.pt2")
     importlib.import_module(backend(kind).lower).lower(
         torch.export.load(folder / "program.pt2"), folder / spec.name, spec, {"model": "pixels"}
     )

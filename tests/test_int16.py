@@ -18,6 +18,7 @@ from edgedistill.measure.adapters import ADAPTERS
 from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors
+from edgedistill.tasks.image_classification import signature
 from edgedistill.verify.parity import INT16_LIMIT, float_parity
 from edgedistill.verify.rungs import load_converted
 
@@ -53,13 +54,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         net.train()(torch.rand(64, 3, SIZE, SIZE))
     path = tmp_path_factory.mktemp("int16") / "float.pt2"
-    save_program(net.eval(), SIZE, path)
+    save_program(net.eval(), signature(SIZE, 10), path)
     return path
 
 
 @pytest.fixture(scope="module")
 def state(source: Path, images: np.ndarray) -> QuantizedState:
-    return int16.quantize(load_converted(source), torch.from_numpy(images).split(1))
+    return int16.quantize(load_converted(source), signature(SIZE, 10), ((image,) for image in torch.from_numpy(images).split(1)))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def files(state: QuantizedState, tmp_path_factory: pytest.TempPathFactory) -> di
     folder, found = tmp_path_factory.mktemp("files"), {}
     for kind in KINDS:
         spec = ArtifactSpec(kind, "int16x8")
-        save_program(state.unfolded if kind == "litert" else state.converted, SIZE, folder / spec.program)
+        save_program(state.unfolded if kind == "litert" else state.converted, signature(SIZE, 10), folder / spec.program)
         importlib.import_module(backend(kind).lower).lower(torch.export.load(folder / spec.program), folder / spec.name, spec, {})
         found[kind] = folder / spec.name
     return found

@@ -13,6 +13,7 @@ from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert
+from edgedistill.tasks.image_classification import signature
 from edgedistill.verify import kernels
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.kernels import Steps, Weights
@@ -137,9 +138,9 @@ class Net(nn.Module):
 @pytest.fixture(scope="module")
 def state() -> QuantizedState:
     torch.manual_seed(0)
-    module = prepare_qat(plain_batchnorm(Net().eval()), 16)
+    module = prepare_qat(plain_batchnorm(Net().eval()), signature(16, 10))
     module.train()(torch.rand(16, 3, 16, 16))
-    return convert(module.eval().graph_module)
+    return convert(module.eval().graph_module, signature(16, 10))
 
 
 def test_the_integers_are_within_a_step_of_the_float64_program(state: QuantizedState) -> None:
@@ -148,7 +149,7 @@ def test_the_integers_are_within_a_step_of_the_float64_program(state: QuantizedS
     images = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     reference = IntegerReference(state.converted)
     found = reference(images)
-    difference = (found - Reference(state.converted)(images)).abs() / state.output_scale
+    difference = (found - Reference(state.converted)(images)).abs() / state.output_scale["logits"]
     assert difference.max() < 1.01
     assert torch.equal(found[:5], reference(images[:5])), "an answer does not depend on the batch"
     assert list(reference.floats) == ["aten.layer_norm.default"], "only the layer norm is computed in floating point"
@@ -166,7 +167,7 @@ def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) 
     run = tiny / "runs" / "tiny"
     images, found = np.load(run / "programs" / "val.npy"), np.load(run / f"val-student-int8.{suffix}" / "outputs.npy")
     reference = IntegerReference(load_converted(run / "programs" / "student-reference.pt2"))
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]
+    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     parity = quantized_parity(found, reference(torch.from_numpy(images)).numpy(), scale)
     assert parity["within_1_lsb"] >= 0.995, parity
     if suffix != "onnx":
@@ -182,6 +183,6 @@ def test_one_weight_channel_of_the_wrong_sign_is_seen(tiny: Path) -> None:
     convolutions = operators(changed, (torch.ops.aten.conv2d.default,))
     weight = tensor_of(changed, convolutions[len(convolutions) // 2].args[1].args[0])
     weight[0] = -weight[0]
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]
+    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     parity = quantized_parity(IntegerReference(changed)(images).numpy(), IntegerReference(converted)(images).numpy(), scale)
     assert parity["exact"] < 0.99

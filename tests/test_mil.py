@@ -15,6 +15,7 @@ from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.state import convert, state_tensors
+from edgedistill.tasks.image_classification import signature
 from edgedistill.verify.parity import float_parity, quantized_parity
 from edgedistill.verify.reference import Reference
 
@@ -82,9 +83,9 @@ def float_net(images: tuple[torch.Tensor, torch.Tensor]) -> Net:
 
 @pytest.fixture(scope="module")
 def quantized(float_net: Net, images: tuple[torch.Tensor, torch.Tensor]) -> torch.fx.GraphModule:
-    module = prepare_qat(float_net, SIZE)
+    module = prepare_qat(float_net, signature(SIZE, CLASSES))
     _train(module, images[0][:1400], images[1][:1400], 4, 1e-4)
-    return convert(module.eval().graph_module).converted
+    return convert(module.eval().graph_module, signature(SIZE, CLASSES)).converted
 
 
 @pytest.fixture(scope="module")

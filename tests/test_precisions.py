@@ -22,6 +22,7 @@ from edgedistill.recipe.precisions import FLOAT, PRECISIONS, WHY_NOT, is_dynamic
 from edgedistill.recipe.targets import TargetArtifact, load_target
 from edgedistill.report.artifacts import proof
 from edgedistill.run import Run
+from edgedistill.tasks.image_classification import signature
 from edgedistill.verify.dynamic import DynamicReference
 from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, float_parity
 from edgedistill.verify.rungs import load_converted
@@ -61,7 +62,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         net.train()(torch.rand(64, 3, SIZE, SIZE))
     path = tmp_path_factory.mktemp("precisions") / "float.pt2"
-    save_program(net.eval(), SIZE, path)
+    save_program(net.eval(), signature(SIZE, 10), path)
     return path
 
 
@@ -146,7 +147,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
 ) -> None:
     graph = load_converted(source)
     grid.put_on_grid(graph, precision)
-    save_program(graph, SIZE, tmp_path / "student.pt2")
+    save_program(graph, signature(SIZE, 10), tmp_path / "student.pt2")
     dynamic = is_dynamic(precision)
     expected = answers(DynamicReference(graph, tensors=kind == "onnx") if dynamic else graph, images)
     path = tmp_path / f"student{FORMATS[kind]}"
@@ -196,7 +197,7 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
 
     graph = load_converted(source)
     grid.put_on_grid(graph, "int4-weights")
-    save_program(graph, SIZE, tmp_path / "student.pt2")
+    save_program(graph, signature(SIZE, 10), tmp_path / "student.pt2")
     backend.lower(torch.export.load(tmp_path / "student.pt2"), tmp_path / "student.onnx", ArtifactSpec("onnx", "int4-weights"), {})
     packed = [i for i in onnx.load(tmp_path / "student.onnx").graph.initializer if i.name.endswith("_steps")]
     held = [onnx.numpy_helper.to_array(i) for i in packed]
@@ -229,7 +230,7 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     assert (same[0] == same[1]).all()
     assert next(row for row in pixels["delegation"]["layers"] if row["operator"] == "Div")["delegate"] is None
     outputs = state.path("val-student-int8-static.onnx", "outputs.npy")
-    np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"])
+    np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"]["logits"])
     # Counted in steps of its own scale, which is not that of the state that was trained.
     assert proof(state, by_precision["int8-static"])["mean_lsb"] == pytest.approx(5, abs=0.1)
     cost = by_precision["int8-weights"]["quantization"]

@@ -15,6 +15,7 @@ from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.temperature import divide_classifier
 from edgedistill.quantize.ties import break_ties
+from edgedistill.tasks.image_classification import signature
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.verify.reference import Reference
 
@@ -35,7 +36,7 @@ IMAGES = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture(scope="module")
 def trained() -> QATModule:
-    module = prepare_qat(plain_batchnorm(network().eval()), 16)
+    module = prepare_qat(plain_batchnorm(network().eval()), signature(16, 10))
     labels = (IMAGES.mean(dim=(1, 2, 3)) * 400).long() % 4
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-2)
     module.train()
@@ -49,7 +50,7 @@ def trained() -> QATModule:
 
 @pytest.fixture(scope="module")
 def state(trained: QATModule) -> QuantizedState:
-    return convert(trained.eval().graph_module)
+    return convert(trained.eval().graph_module, signature(16, 10))
 
 
 def snapshot(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -119,7 +120,7 @@ def test_folding_batch_norm_changes_neither_the_function_nor_an_int8_weight(trai
         net = nn.Sequential(convolution, nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
         nn.init.uniform_(net[1].weight, 0.5, 2)
         nn.init.normal_(net[1].bias)
-        module = prepare_qat(net.eval(), 16).train()
+        module = prepare_qat(net.eval(), signature(16, 10)).train()
         for _ in range(3):
             module(IMAGES)
         module.eval()
@@ -137,7 +138,7 @@ def test_a_batch_norm_behind_something_else_stays(trained: QATModule) -> None:
     from edgedistill.quantize.fold import fold_batchnorm
 
     net = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    graph = prepare_qat(net.eval(), 16).eval().graph_module
+    graph = prepare_qat(net.eval(), signature(16, 10)).eval().graph_module
     assert fold_batchnorm(graph) == 0
     assert "batch_norm" in str(graph.graph)
 
@@ -213,12 +214,12 @@ def test_float_weights_of_the_unfolded_form_lie_on_the_int8_grid(state: Quantize
 def test_both_forms_are_one_program(state: QuantizedState, trained: QATModule) -> None:
     assert torch.equal(state.converted(IMAGES), state.unfolded(IMAGES))
     assert not [n for n in state.converted.graph.nodes if n.target == torch.ops.aten.batch_norm.default]
-    steps = (state.converted(IMAGES) - trained(IMAGES)).abs() / state.output_scale
+    steps = (state.converted(IMAGES) - trained(IMAGES)).abs() / state.output_scale["logits"]
     assert steps.mean() < 0.5, "converting must not change what was trained"
 
 
 def test_a_temperature_changes_the_scale_of_the_logits_and_no_integer(state: QuantizedState, trained: QATModule) -> None:
-    cooled = convert(trained.eval().graph_module, 2.0)
+    cooled = convert(trained.eval().graph_module, signature(16, 10), 2.0)
     assert cooled.temperature == 2.0
     for form in ("converted", "unfolded"):
         assert torch.allclose(getattr(cooled, form)(IMAGES), getattr(state, form)(IMAGES) / 2, rtol=1e-6)
@@ -226,16 +227,19 @@ def test_a_temperature_changes_the_scale_of_the_logits_and_no_integer(state: Qua
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"4.weight_scale", "output.scale", "activations"}
-    assert cooled.output_scale == pytest.approx(state.output_scale / 2)
+    assert cooled.output_scale["logits"] == pytest.approx(state.output_scale["logits"] / 2)
     assert cooled.sha256 != state.sha256
 
 
 def test_a_temperature_stays_out_of_a_network_that_does_not_end_in_a_layer() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4), nn.ReLU6())
-    module = prepare_qat(net.eval(), 16).train()
+    module = prepare_qat(net.eval(), signature(16, 10)).train()
     module(IMAGES)
-    assert convert(module.eval().graph_module, 2.0).temperature == 1.0
-    assert torch.equal(convert(module.eval().graph_module, 2.0).unfolded(IMAGES), convert(module.eval().graph_module).unfolded(IMAGES))
+    assert convert(module.eval().graph_module, signature(16, 10), 2.0).temperature == 1.0
+    assert torch.equal(
+        convert(module.eval().graph_module, signature(16, 10), 2.0).unfolded(IMAGES),
+        convert(module.eval().graph_module, signature(16, 10)).unfolded(IMAGES),
+    )
 
 
 def test_a_temperature_goes_into_the_classifier_of_a_float_model() -> None:
@@ -257,7 +261,7 @@ def test_the_hash_tells_when_the_state_changes(state: QuantizedState) -> None:
 
 def test_the_reference_is_the_converted_program_without_float32_rounding(state: QuantizedState) -> None:
     reference = Reference(state.converted)
-    steps = (reference(IMAGES) - state.converted(IMAGES)).abs() / state.output_scale
+    steps = (reference(IMAGES) - state.converted(IMAGES)).abs() / state.output_scale["logits"]
     assert steps.max() <= 1.01
     assert steps.mean() < 0.1
     assert torch.equal(reference(IMAGES)[:1], reference(IMAGES[:1])), "in float64 the batch size changes nothing"
@@ -266,9 +270,9 @@ def test_the_reference_is_the_converted_program_without_float32_rounding(state: 
 def test_a_relu6_is_quantized_once_behind_its_convolution() -> None:
     layers = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 4, 1), nn.ReLU6(inplace=True)]
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    module = prepare_qat(net, 16)
+    module = prepare_qat(net, signature(16, 10))
     module.train()(IMAGES * 60)
-    graph = convert(module.eval().graph_module).converted
+    graph = convert(module.eval().graph_module, signature(16, 10)).converted
     clamps = operators(graph, (torch.ops.aten.hardtanh.default, torch.ops.aten.hardtanh_.default))
     assert [tuple(node.args[1:]) for node in clamps] == [(0.0, 6.0)] * 2
     assert [node.args[0].target for node in clamps] == [torch.ops.aten.conv2d.default] * 2
@@ -293,8 +297,8 @@ def test_a_mean_has_a_scale_of_its_own(state: QuantizedState) -> None:
 @pytest.mark.parametrize(("size", "changed"), [(2, False), (6, False), (8, True)])
 def test_only_a_mean_over_an_even_count_gets_another_scale(size: int, changed: bool) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
-    module = prepare_qat(net, size)
+    module = prepare_qat(net, signature(size, 10))
     module.train()(torch.rand(4, 3, size, size))
-    (mean,) = operators(convert(module.eval().graph_module).converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
+    (mean,) = operators(convert(module.eval().graph_module, signature(16, 10)).converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
     (quantize,) = mean.users
     assert (quantize.args[1] != mean.args[0].args[1]) is changed

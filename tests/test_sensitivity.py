@@ -15,7 +15,7 @@ from edgedistill.quantize.graph import layer_of, operators, tensor_of
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.static import calibrate
-from edgedistill.tasks.image_classification import predict
+from edgedistill.tasks.image_classification import predict, signature, to_unit
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.mixed_precision import examine
 from edgedistill.verify.sensitivity import scan
@@ -23,6 +23,7 @@ from edgedistill.verify.sensitivity import scan
 RANDOM = np.random.default_rng(0)
 # Each image has a colour, so that the answers differ.
 IMAGES = (RANDOM.random((80, 3, 16, 16)) * RANDOM.random((80, 3, 1, 1)) * 255).astype(np.uint8)
+PORTS = signature(16, 4)
 BAD, HEAD = "4", "8"
 """Names of the layer whose scales are 16 times as wide as they should be, and of the last layer."""
 
@@ -41,12 +42,12 @@ def network() -> nn.Sequential:
 
 @pytest.fixture(scope="module")
 def state() -> QuantizedState:
-    prepared = calibrate(network(), IMAGES)
+    prepared = calibrate(network(), PORTS, [(to_unit(IMAGES),)])
     weight = next(n for n in operators(prepared, (torch.ops.aten.conv2d.default,)) if layer_of(n) == BAD).args[1]
     observer = prepared.get_submodule(str(weight.target))
     observer.min_val.mul_(16)
     observer.max_val.mul_(16)
-    return convert(prepared)
+    return convert(prepared, PORTS)
 
 
 def node_of(state: QuantizedState, layer: str) -> str:
@@ -110,15 +111,15 @@ def test_a_float_layer_has_the_trained_weights_and_counts_for_the_hash(state: Qu
 
 def test_logits_of_a_float_layer_are_not_quantized(state: QuantizedState) -> None:
     mixed = leave_float(state, [node_of(state, HEAD)])
-    steps = answers(mixed) / mixed.output_scale
+    steps = answers(mixed) / mixed.output_scale["logits"]
     assert mixed.output_scale == state.output_scale
     assert np.abs(steps - steps.round()).max() > 0.1
-    assert np.median(np.abs(answers(mixed) - answers(state))) < state.output_scale
+    assert np.median(np.abs(answers(mixed) - answers(state))) < state.output_scale["logits"]
 
 
 def test_litert_keeps_the_layer_in_floating_point(state: QuantizedState, tmp_path: Path) -> None:
     mixed, spec = leave_float(state, [node_of(state, BAD)]), ArtifactSpec("litert", "int8")
-    save_program(mixed.unfolded, 16, tmp_path / spec.program)
+    save_program(mixed.unfolded, PORTS, tmp_path / spec.program)
     lower([spec], tmp_path, tmp_path, tmp_path / "log", {"model": "net"})
     from ai_edge_litert.interpreter import Interpreter
 

@@ -1,6 +1,7 @@
 """A trained model that is brought along: quantized after training, proven like a student."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.model import BroughtModel, recipe_of
+from edgedistill.signature import Signature
 from edgedistill.steps import flow
 
 CODE = """from torch import nn
@@ -102,7 +104,7 @@ def test_it_is_proven_with_the_weights_of_the_checkpoint_and_its_normalisation(b
     with torch.no_grad():
         expected = model((torch.from_numpy(images) - 0.5) / 0.25).numpy()
     assert np.allclose(np.load(run / "programs" / "student.npy"), expected, atol=1e-4)
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]
+    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     found = np.load(run / "val-student-int8.onnx" / "outputs.npy")
     # Calibrated ranges: a wrong one would be off by many steps.
     assert np.abs(found - expected).mean() < 2 * scale
@@ -117,8 +119,8 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
     class Seen(Exception):
         pass
 
-    def calibrate(model: nn.Module, images: np.ndarray) -> None:
-        shown.append(np.array(images))
+    def calibrate(model: nn.Module, signature: Signature, batches: Iterable[tuple[torch.Tensor]]) -> None:
+        shown.append(np.concatenate([images.numpy() for (images,) in batches]))
         raise Seen
 
     monkeypatch.chdir(brought)
@@ -129,7 +131,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
         flow.distill(replace(loaded, recipe=few), Path("runs"))
     folder = brought / "runs" / "few" / "data"
     train = np.load(folder / "images.npy")[np.load(folder / "split.npy") == 0]
-    assert np.array_equal(shown[0], train[[0, 13, 26, 39]])
+    assert np.array_equal(np.rint(shown[0] * 255), train[[0, 13, 26, 39]])
 
 
 def test_without_labels_accuracy_is_unavailable_and_flips_are_not(brought: Path) -> None:

@@ -21,7 +21,7 @@ from edgedistill.recipe.stages import QatStage
 from edgedistill.recipe.student import TorchStudent
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
 from edgedistill.tasks.activations import unfused
-from edgedistill.tasks.image_classification import build_model, load_checkpoint
+from edgedistill.tasks.image_classification import build_model, load_checkpoint, signature
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach.teachers import build_module, torch_module
 
@@ -112,9 +112,9 @@ def _options(recipe: Recipe) -> Options:
     return Options(plan.weight_decay, accumulate=plan.accumulate, precision=plan.precision, trackers=tuple(plan.trackers))
 
 
-def prepared(recipe: Recipe, student: nn.Module) -> QATModule:
-    """A trained `student` with fake quantization in it."""
-    return prepare_qat(plain_batchnorm(student), recipe.data.image_size)
+def prepared(recipe: Recipe, student: nn.Module, classes: int) -> QATModule:
+    """A trained `student` of `classes` logits with fake quantization in it."""
+    return prepare_qat(plain_batchnorm(student), signature(recipe.data.image_size, classes))
 
 
 def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> dict[str, Any]:

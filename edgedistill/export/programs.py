@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.files import replacing
+from edgedistill.files import read_json, replacing, write_json
 from edgedistill.recipe.inputs import DEFAULT, SUFFIXES
 from edgedistill.recipe.precisions import is_integer, needs_program
+from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,13 +52,29 @@ class ArtifactSpec:
         return f"{folder}/{self.role}-{'unfolded' if self.format == 'litert' else 'converted'}.pt2"
 
 
-def save_program(module: nn.Module, image_size: int, path: Path, *, any_batch: bool = False) -> None:
-    """Export `module` at batch 1, float32 [1, 3, S, S], and save it; `any_batch`: for batches of any size, which converters don't take."""
+def save_program(
+    module: nn.Module, signature: Signature, path: Path, *, any_batch: bool = False, sizes: Mapping[str, int] | None = None
+) -> None:
+    """Export `module`, save it as `path`, and its signature beside it.
+
+    module: takes the inputs of `signature` in their order. any_batch: for batches of any size, which converters don't take; every input
+    then has the batch as its first dimension. sizes: those that dimensions that vary have while the module is traced.
+    """
     import torch
 
-    example = (torch.zeros(2 if any_batch else 1, 3, image_size, image_size),)
-    shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},) if any_batch else None
-    program = torch.export.export(module, example, dynamic_shapes=shapes)
+    from edgedistill.quantize.trace import trace
+
+    program = trace(module, signature, any_batch=any_batch, sizes=sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
+    write_json(_beside(path), signature.model_dump(mode="json"))
+
+
+def load_signature(path: Path) -> Signature:
+    """The signature of the saved program `path`."""
+    return Signature.model_validate(read_json(_beside(path)))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".signature.json")

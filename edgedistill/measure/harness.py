@@ -118,7 +118,7 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
 
-    scale = state.result("programs")["output_scale"]
+    scale = state.result("programs")["output_scale"]["logits"]
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         few = Path(folder, "few.npy")
         np.save(few, np.load(state.path("programs", "val.npy"), mmap_mode="r")[:_IMAGES])

@@ -31,20 +31,27 @@ def tensor_of(graph: GraphModule, argument: object) -> torch.Tensor:
     return value.detach()  # type: ignore[attr-defined]
 
 
-def output_of(graph: GraphModule) -> Node:
-    """The node whose value is the logits."""
-    return next(n for n in graph.graph.nodes if n.op == "output").all_input_nodes[0]
+def outputs_of(graph: GraphModule) -> list[Node]:
+    """The nodes whose values the program gives, in their order."""
+    (given,) = next(n for n in graph.graph.nodes if n.op == "output").args
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def logits_layer(graph: GraphModule) -> tuple[Node | None, list[Node]]:
-    """The layer that gives the logits and the quantize and dequantize nodes behind it, last first; (None, []) where more is computed."""
+def last_layers(graph: GraphModule) -> list[tuple[Node | None, list[Node]]]:
+    """For each output the layer that gives it and the quantize and dequantize nodes behind it, last first; see `_last_layer`."""
+    return [_last_layer(node) for node in outputs_of(graph)]
+
+
+def _last_layer(node: Node) -> tuple[Node | None, list[Node]]:
+    """The layer that gives `node`, and the steps between; (None, []) where more is computed."""
     ops = torch.ops.quantized_decomposed
     steps: list[Node] = []
-    node = output_of(graph)
     while node.target not in WEIGHTED:
         if node.target in (ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default):
             steps.append(node)
         elif node.target not in PASSING:
+            return None, []
+        if not node.all_input_nodes:
             return None, []
         node = node.all_input_nodes[0]
     return node, steps

@@ -12,6 +12,7 @@ from edgedistill.quantize.fold import fold_float, fold_layernorm
 from edgedistill.quantize.graph import PASSING, operators
 from edgedistill.quantize.relu6 import hide_relu6, show_relu6
 from edgedistill.quantize.state import QuantizedState, settle
+from edgedistill.signature import Signature
 
 LARGEST = 32767
 _ATEN = torch.ops.aten
@@ -21,27 +22,29 @@ _BOUNDS = (_ATEN.hardtanh.default, _ATEN.hardtanh_.default)
 _LEAST_SCALE = 2.0**-30
 
 
-def quantize(graph: GraphModule, images: Iterable[Tensor]) -> QuantizedState:
-    """The state of the float program `graph`, which is changed, with ranges of activations from `images`, each float32 [1, 3, S, S].
+def quantize(graph: GraphModule, signature: Signature, samples: Iterable[tuple[Tensor, ...]]) -> QuantizedState:
+    """The state of the float program `graph`, which is changed, with ranges of activations from `samples`.
+
+    samples: each holds the inputs of `signature` in their order, of batch 1.
 
     Symmetric int16 by tensor, scale = max |x| / 32767 and zero point 0, so that kernels have no correction for it; symmetric int8 weights
     by output channel; biases at s_input * s_weight. LiteRT's scheme: https://ai.google.dev/edge/litert/models/quantization_spec.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    shown = list(images)
+    shown = list(samples)
     fold_float(graph)
     fold_layernorm(graph)
     pad_with_zeros(graph)
     # The quantizer asks every node for its shape.
-    graph = torch.export.export(graph, (shown[0],)).module()
+    graph = torch.export.export(graph, shown[0]).module()
     hidden = hide_relu6(graph)
     prepared = prepare_pt2e(graph, _quantizer())
     show_relu6(prepared, hidden)
     with torch.no_grad():
-        for image in shown:
-            prepared(image)
-    return settle(convert_pt2e(prepared, fold_quantize=False), 1.0, {})
+        for sample in shown:
+            prepared(*sample)
+    return settle(convert_pt2e(prepared, fold_quantize=False), signature, 1.0, {})
 
 
 def _quantizer() -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import WEIGHTED, logits_layer, operators
+from edgedistill.quantize.graph import WEIGHTED, last_layers, operators
 from edgedistill.quantize.state import QuantizedState, state_of
 
 
@@ -15,21 +15,20 @@ def leave_float(state: QuantizedState, layers: Collection[str]) -> QuantizedStat
     """A copy of `state` in which `layers` (names of nodes, keys of `state.trained`) compute in float32.
 
     Such a layer has the weight and bias that were trained. It still reads int8 values, since an integer kernel gives them, and its result
-    is quantized for the one that reads it next; that of the last layer is not, and the logits are then floating point.
+    is quantized for the one that reads it next; that of the last layer before an output is not, and the output is then floating point.
 
     Raises ValueError for a name that is no quantized layer.
     """
     if unknown := sorted(set(layers) - set(state.trained)):
         raise ValueError(f"found no quantized layers {', '.join(unknown)}, expected some of {', '.join(state.trained)}")
     graph = copy.deepcopy(state.unfolded)
-    last, steps = logits_layer(graph)
+    steps_behind = {layer: steps for layer, steps in last_layers(graph) if layer is not None}
     for node in [n for n in operators(graph, WEIGHTED) if n.name in layers]:
         trained = state.trained[node.name]
         bias = None if trained.bias is None else _constant(graph, node, "bias", trained.bias)
         node.args = (node.args[0], _constant(graph, node, "weight", trained.weight), bias, *node.args[3:])
-        if node is last:
-            for step in steps:
-                step.replace_all_uses_with(step.args[0])  # type: ignore[arg-type]
+        for step in steps_behind.get(node, ()):
+            step.replace_all_uses_with(step.args[0])  # type: ignore[arg-type]
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return state_of(graph, state.output_scale, state.temperature, {k: v for k, v in state.trained.items() if k not in layers})

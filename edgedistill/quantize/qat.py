@@ -8,6 +8,7 @@ from torch.fx import GraphModule
 
 from edgedistill.quantize.relu6 import hide_relu6, show_relu6
 from edgedistill.quantize.scheme import exported, xnnpack_quantizer
+from edgedistill.signature import Signature
 
 _BATCH_NORM = (torch.ops.aten.batch_norm.default,)
 _DEFAULT_EPS = nn.BatchNorm2d(1).eps
@@ -29,9 +30,9 @@ class QATModule(nn.Module):
         self.batchnorm_frozen = False
         self.observers_frozen = False
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits [N, classes] of float32 images [N, 3, H, W] in 0..1, under fake quantization."""
-        return self.graph_module(image)
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """What the model gives for its inputs, under fake quantization."""
+        return self.graph_module(*inputs)
 
     def train(self, mode: bool = True) -> "QATModule":
         """Set batch norm, dropout and observers for training (or, with False, for evaluation)."""
@@ -54,14 +55,14 @@ class QATModule(nn.Module):
             self.train(self.training)
 
 
-def prepare_qat(model: nn.Module, image_size: int) -> QATModule:
+def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
     """Insert fake quantization into `model` (float, plain batch norm; see `rewrite.plain_batchnorm`).
 
     The scheme is that of `scheme.xnnpack_quantizer`.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-    graph = exported(_with_default_eps(model), image_size)
+    graph = exported(_with_default_eps(model), signature)
     hidden = hide_relu6(graph)
     prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(is_qat=True))
     show_relu6(prepared, hidden)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 from torch.fx import GraphModule
 
 from edgedistill.quantize.pooling import pool_by_convolution
+from edgedistill.quantize.trace import trace
+from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
 
 
-def exported(model: nn.Module, image_size: int) -> GraphModule:
-    """`model` (plain batch norm; see `rewrite.plain_batchnorm`) as a graph for batches of any size of images [N, 3, S, S]."""
-    example = (torch.rand(2, 3, image_size, image_size),)
-    batch = torch.export.Dim("batch", min=1, max=4096)
+def exported(model: nn.Module, signature: Signature, *, any_batch: bool = True) -> GraphModule:
+    """`model` (plain batch norm; see `rewrite.plain_batchnorm`) as a graph, by default for batches of any size."""
     # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
-    program = torch.export.export(model.eval(), example, dynamic_shapes=({0: batch},))
-    graph = program.module()
+    graph = trace(model.eval(), signature, any_batch=any_batch).module()
     pool_by_convolution(graph)
     return graph
 

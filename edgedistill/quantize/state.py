@@ -8,10 +8,11 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_batchnorm
-from edgedistill.quantize.graph import WEIGHTED, operators, output_of, replace, tensor_of
+from edgedistill.quantize.graph import WEIGHTED, operators, outputs_of, replace, tensor_of
 from edgedistill.quantize.pooling import is_pooling
 from edgedistill.quantize.temperature import divide_logits
 from edgedistill.quantize.ties import break_ties, separate_means
+from edgedistill.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Trained:
 class QuantizedState:
     """One quantized program in the two forms that converters take.
 
-    converted: int8 weights are folded constants. Input float32 [N, 3, H, W], output float32 logits.
+    converted: int8 weights are folded constants. It takes and gives what the float module does.
     unfolded:  the same program with float weights on the int8 grid behind quantize and dequantize, which LiteRT needs.
-    output_scale: the LSB of the logits, in logits; the one that they had where the last layer was left in floating point (`mixed`).
+    output_scale: the LSB of each quantized output, in its own units, by name; the one that an output had where its last layer was left in
+    floating point (`mixed`).
     sha256: hash over every weight, scale, zero point and bias, in execution order.
     temperature: what the logits were divided by; 1 where it could not be folded into the last layer.
     trained: the layers that were quantized, but for average pooling, by the names of their nodes in both forms.
@@ -36,13 +38,13 @@ class QuantizedState:
 
     converted: GraphModule
     unfolded: GraphModule
-    output_scale: float
+    output_scale: dict[str, float]
     sha256: str
     temperature: float
     trained: dict[str, Trained]
 
 
-def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
+def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.0) -> QuantizedState:
     """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); it is left as it was.
 
     temperature: the state's logits are those of the graph divided by it, where its last layer can take it in; see `temperature`.
@@ -56,18 +58,22 @@ def convert(prepared: GraphModule, temperature: float = 1.0) -> QuantizedState:
     break_ties(unfolded)
     separate_means(unfolded)
     trained = _trained(unfolded)
-    return settle(unfolded, folded, trained)
+    return settle(unfolded, signature, folded, trained)
 
 
-def settle(unfolded: GraphModule, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
+def settle(unfolded: GraphModule, signature: Signature, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
     """The state of a converted program with float weights, which are put on their grids, in place, with the biases."""
     round_weights(unfolded)
     # Before the weights are folded, so that biases are rounded once for both forms.
     round_biases(unfolded)
-    return state_of(unfolded, float(_qparams(unfolded, output_of(unfolded))[0]), temperature, trained)
+    names = (spec.name for spec in signature.outputs)
+    scales = {
+        name: float(_qparams(unfolded, node)[0]) for name, node in zip(names, outputs_of(unfolded), strict=True) if _dequantizes(node)
+    }
+    return state_of(unfolded, scales, temperature, trained)
 
 
-def state_of(unfolded: GraphModule, output_scale: float, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
+def state_of(unfolded: GraphModule, output_scale: dict[str, float], temperature: float, trained: dict[str, Trained]) -> QuantizedState:
     """The state of a program whose weights and biases are settled; see `QuantizedState`."""
     from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint
@@ -99,6 +105,11 @@ def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tens
     if not isinstance(node, Node) or node.target not in per_tensor + per_channel:
         raise ValueError(f"expected a dequantize before a quantized operator, found {node}")
     return tensor_of(graph, node.args[1]), tensor_of(graph, node.args[2])
+
+
+def _dequantizes(node: Node) -> bool:
+    """Whether `node` gives what one scale makes of integers."""
+    return node.target in _dequantize()[0]
 
 
 def _is_quantized(node: Node) -> bool:
@@ -151,8 +162,8 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
     """Everything that defines the quantized program, by operator in execution order.
 
     For operator i: `i.input_scale`, `i.input_zero_point`, `i.weight` (int8), `i.weight_scale`, `i.bias` (int32), or where it computes in
-    floating point `i.weight` and `i.bias` (float32); for the logits: `output.scale`, `output.zero_point`, unless they are not quantized;
-    all pairs of activations: `activations` [n, 2] float64.
+    floating point `i.weight` and `i.bias` (float32); for the output, unless it is not quantized: `output.scale`, `output.zero_point`,
+    and of several outputs `output0.scale` and so on; all pairs of activations: `activations` [n, 2] float64.
     """
     tensors: dict[str, torch.Tensor] = {}
     for index, node in enumerate(operators(converted, WEIGHTED)):
@@ -169,8 +180,11 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
             scaled = tensor_of(converted, node.args[2]).double() / _bias_scale(converted, node)
             tensors[f"{index}.bias"] = scaled.round().to(torch.int32)
     per_tensor, _ = _dequantize()
-    if (output := output_of(converted)).target in per_tensor:
-        tensors["output.scale"], tensors["output.zero_point"] = _qparams(converted, output)
+    outputs = outputs_of(converted)
+    for position, output in enumerate(outputs):
+        if _dequantizes(output):
+            name = "output" if len(outputs) == 1 else f"output{position}"
+            tensors[f"{name}.scale"], tensors[f"{name}.zero_point"] = _qparams(converted, output)
     pairs = [[float(value) for value in _qparams(converted, node)] for node in operators(converted, per_tensor)]
     tensors["activations"] = torch.tensor(pairs, dtype=torch.float64)
     return tensors

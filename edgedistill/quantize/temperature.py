@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import float32, logits_layer, tensor_of
+from edgedistill.quantize.graph import float32, last_layers, tensor_of
 
 
 def divide_classifier(model: nn.Module, temperature: float) -> bool:
@@ -25,9 +25,9 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     every multiplier between scales stays, so the int8 program is the same, and only the meaning of its output's steps changes.
     """
     ops = torch.ops.quantized_decomposed
-    node, steps = logits_layer(graph)
+    (node, steps), *others = last_layers(graph)
     dequantize = node.args[1] if node is not None and steps else None
-    if node is None or not isinstance(dequantize, Node) or dequantize.target != ops.dequantize_per_channel.default:
+    if others or node is None or not isinstance(dequantize, Node) or dequantize.target != ops.dequantize_per_channel.default:
         return False
     quantize = dequantize.args[0]
     assert isinstance(quantize, Node)

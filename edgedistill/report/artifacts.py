@@ -74,7 +74,7 @@ def proof(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
             limit = parity.INT16_LIMIT
         return {"reference": rung, **parity.float_parity(outputs, expected, relative_limit=limit)}
     made = f"program-{lowered['precision']}" if needs_program(lowered["precision"]) else "programs"
-    scale = state.result(made)["output_scale"]
+    scale = state.result(made)["output_scale"]["logits"]
     return {"reference": rung, **parity.quantized_parity(outputs, expected, scale)}
 
 
@@ -99,5 +99,5 @@ def pairs(state: Run, artifacts: list[dict[str, Any]], labels: np.ndarray | None
     outputs = {name: found for name in names if (found := outputs_of(state, name, "val")) is not None}
     if len(outputs) < 2:
         return []
-    compared = parity.pairs(outputs, state.result("programs")["output_scale"])
+    compared = parity.pairs(outputs, state.result("programs")["output_scale"]["logits"])
     return [pair | compare(outputs[pair["a"]], outputs[pair["b"]], labels) for pair in compared]

@@ -61,7 +61,7 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
     @functools.cache
     def prepared() -> QATModule:
-        return stages.prepared(recipe, stages.student_of(recipe, classes, state.path("student")))
+        return stages.prepared(recipe, stages.student_of(recipe, classes, state.path("student")), classes)
 
     before = sum(s.epochs for s in recipe.learning.stages[:-1])
     state.step(
@@ -107,6 +107,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.recipe.teachers import TimmTeacher
     from edgedistill.steps import programs
+    from edgedistill.tasks.image_classification import signature
 
     size, plan = recipe.data.image_size, recipe.learning
 
@@ -118,13 +119,13 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
             fitted = {name: _temperature(model, images) for name, model in (("student", rungs["student"]), ("int8", module))}
         if not divide_classifier(rungs["student"].model, fitted["student"]):
             fitted["student"] = 1.0
-        quantized = convert(module.graph_module, fitted["int8"])
+        quantized = convert(module.graph_module, signature(size, len(images.classes)), fitted["int8"])
         temperature = fitted | {"int8": quantized.temperature}
         log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
         np.save(folder / "teacher.npy", np.load(state.path("teaching", "val.npy")))
         if isinstance(recipe.teacher, TimmTeacher):
             teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, state.path("teacher"))
-            save_program(plain_batchnorm(teacher), size, folder / "teacher-float.pt2")
+            save_program(plain_batchnorm(teacher), signature(size, len(images.classes)), folder / "teacher-float.pt2")
         simulated = {"fake_quant": Tempered(module, quantized.temperature)}
         return programs.save(quantized, rungs, simulated, images, folder, mixed=recipe.quantize.mixed) | {"temperature": temperature}
 

@@ -55,7 +55,7 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
 
     def differs(position: int) -> bool:
         try:
-            outputs = _executed(spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
+            outputs = _executed(state, spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
         except DeviceFailed as error:
             # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
             found[position] = {"unavailable": str(error)}
@@ -72,16 +72,16 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     return facts | {**asdict(cuts[position]), "parity": found[position], "note": _NOTE}
 
 
-def _executed(spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
+def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
     """What the runtime of `spec` answers for a prefix, float32 [N, features]."""
     import numpy as np
 
     from edgedistill.export.lower import lower
-    from edgedistill.export.programs import save_program
+    from edgedistill.export.programs import load_signature, save_program
     from edgedistill.measure import local
 
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
-    save_program(program, np.load(images, mmap_mode="r").shape[-1], folder / spec.program)
+    save_program(program, load_signature(state.path(spec.program)), folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
     with taken(images, spec.input) as inputs:
         done = local.execute(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgedistill.teach.imageset import ImageSet
 
 # What the programs are beside their inputs; another word makes them anew in runs of an older version.
-_VERSION = "any batch"
+_VERSION = "signatures"
 
 
 def step(state: Run, inputs: list[Any], work: Callable[[Path], dict[str, Any]]) -> None:
@@ -49,18 +49,20 @@ def save(
 
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.tasks.image_classification import signature
     from edgedistill.verify.mixed_precision import examine
     from edgedistill.verify.rungs import references, score
 
-    size, val = images.images.shape[-1], images.indices["val"]
+    val = images.indices["val"]
     score({**rungs, **simulated, **references(quantized.converted)}, images, "val", folder)
     labels = images.labels[val] if images.classes else None
     student, integer = (np.load(folder / f"{name}.npy") for name in ("student", "integer"))
     quantized, sensitivity = examine(quantized, images.images[val], labels, student, integer, apply=mixed == "auto")
     if sensitivity["applied"]:
         score(references(quantized.converted), images, "val", folder)
-    save_program(plain_batchnorm(rungs["student"]), size, folder / "student-float.pt2")
-    save_program(quantized.converted, size, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
-    save_program(quantized.converted, size, folder / "student-reference.pt2", any_batch=True)
+    ports = signature(images.images.shape[-1], student.shape[1])
+    save_program(plain_batchnorm(rungs["student"]), ports, folder / "student-float.pt2")
+    save_program(quantized.converted, ports, folder / "student-converted.pt2")
+    save_program(quantized.unfolded, ports, folder / "student-unfolded.pt2")
+    save_program(quantized.converted, ports, folder / "student-reference.pt2", any_batch=True)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "sensitivity": sensitivity}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgedistill.teach.imageset import ImageSet
 
 _FEW_STEPS = 4.0
+_BATCH = 32
 
 
 def quantize(state: Run, loaded: LoadedRecipe) -> None:
@@ -35,9 +36,9 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
 
     def work(folder: Path) -> dict[str, Any]:
         rungs = float_rungs(state, recipe, len(images.classes))
-        quantized = calibrated(rungs["student"], recipe, images)
+        quantized = calibrated(rungs["student"], recipe, images, state.result("student")["outputs"])
         done = programs.save(quantized, rungs, {}, images, folder, mixed=recipe.quantize.mixed)
-        _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale)
+        _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale["logits"])
         return done | {"temperature": {"student": 1.0, "int8": 1.0}}
 
     programs.step(state, [student, images.sha256, recipe.quantize.model_dump()], work)
@@ -53,19 +54,22 @@ def calibration_images(recipe: Recipe, images: ImageSet) -> np.ndarray:
     return shown
 
 
-def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet) -> QuantizedState:
-    """The quantized state of a trained `student`, with ranges from the recipe's number of training images."""
+def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet, outputs: int) -> QuantizedState:
+    """The quantized state of a trained `student` that gives `outputs` logits, with ranges from the recipe's number of training images."""
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.static import calibrate
+    from edgedistill.tasks.image_classification import signature, to_unit
 
     shown = calibration_images(recipe, images)
+    ports = signature(images.images.shape[-1], outputs)
+    batches = ((to_unit(shown[start : start + _BATCH]),) for start in range(0, len(shown), _BATCH))
     try:
-        observed = calibrate(plain_batchnorm(student), shown)
+        observed = calibrate(plain_batchnorm(student), ports, batches)
     except Exception as error:
         # torch.export meets whatever a model's code does.
         raise UserError(f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
-    return convert(observed)
+    return convert(observed, ports)
 
 
 def _identity(recipe: Recipe) -> str:

@@ -56,7 +56,7 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
             # Outputs that no folder of images names have their numbers.
             "classes": summary["data"]["classes"] or [str(number) for number in range(count)],
             **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
-            "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"],
+            "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"]["logits"],
         }  # fmt: skip
         write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=state.folder, model=model, images=images, outputs=outputs)
         written[target.name] = str(folder)

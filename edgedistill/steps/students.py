@@ -112,8 +112,10 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
     from edgedistill.quantize.qat import prepare_qat
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
+    from edgedistill.tasks.image_classification import signature
     from edgedistill.tasks.preprocessed import Preprocessed
 
+    ports = signature(image_size, facts[1])
     spec = ArtifactSpec(kind, "int8")
 
     def quantized(folder: Path) -> None:
@@ -125,12 +127,12 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
             # Residual branches start at 0, and fake quantization divides by this weight; a trained one is another number.
             if name.endswith("weight") and value.ndim == 1 and not value.any():
                 torch.nn.init.ones_(value)
-        module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), image_size)
+        module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), ports)
         with torch.no_grad():
             module.train()(torch.rand(2, 3, image_size, image_size))
-        state = convert(module.eval().graph_module)
+        state = convert(module.eval().graph_module, ports)
         program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
-        save_program(program, image_size, run.path(spec.program))
+        save_program(program, ports, run.path(spec.program))
 
     run.step("programs", facts, quantized)
     made = run.step("export", facts, lambda f: lower([spec], run.folder, f, run.path("logs", "export.log"), {}))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgedistill.export.programs import ArtifactSpec
     from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.signature import Signature
 
 
 def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
@@ -40,16 +41,17 @@ def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any
 def _on_grid(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from edgedistill.export.programs import save_program
+    from edgedistill.export.programs import load_signature, save_program
     from edgedistill.quantize.grid import put_on_grid
     from edgedistill.tasks.image_classification import predict
     from edgedistill.verify.rungs import load_converted
 
     log(f"putting the weights of the student on the grid of {precision}")
-    graph = load_converted(state.path("programs", "student-float.pt2"))
+    source = state.path("programs", "student-float.pt2")
+    graph = load_converted(source)
     weights = put_on_grid(graph, precision)
     images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
-    save_program(graph, images.shape[-1], folder / "student-float.pt2")
+    save_program(graph, load_signature(source), folder / "student-float.pt2")
     for name, rung in _rungs(graph, precision).items():
         # The program has the batch that it is lowered for.
         np.save(folder / f"{name}.npy", predict(rung, images, batch_size=1))
@@ -69,6 +71,7 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
     import numpy as np
     import torch
 
+    from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
     from edgedistill.steps.quantize import calibration_images
     from edgedistill.tasks.image_classification import predict
@@ -77,24 +80,26 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
 
     images = imageset.load(state.path("data"))
     shown = calibration_images(recipe, images)
-    batches = (torch.from_numpy(image[None]).float().div_(255) for image in shown)
-    quantized = int16.quantize(load_converted(state.path("programs", "student-float.pt2")), batches)
-    _save(quantized, images.images.shape[-1], folder)
+    samples = ((torch.from_numpy(image[None]).float().div_(255),) for image in shown)
+    source = state.path("programs", "student-float.pt2")
+    quantized = int16.quantize(load_converted(source), load_signature(source), samples)
+    _save(quantized, load_signature(source), folder)
     val = np.load(state.path("programs", "val.npy"), mmap_mode="r")
     np.save(folder / f"{precision}.npy", predict(quantized.converted, val, batch_size=1))
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
 
 
-def _save(quantized: QuantizedState, size: int, folder: Path) -> None:
+def _save(quantized: QuantizedState, signature: Signature, folder: Path) -> None:
     from edgedistill.export.programs import save_program
 
-    save_program(quantized.converted, size, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, size, folder / "student-unfolded.pt2")
+    save_program(quantized.converted, signature, folder / "student-converted.pt2")
+    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2")
 
 
 def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
+    from edgedistill.export.programs import load_signature
     from edgedistill.steps.distill import shipped_rungs
     from edgedistill.steps.quantize import calibrated
     from edgedistill.tasks.image_classification import predict
@@ -102,8 +107,10 @@ def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dic
     from edgedistill.verify.rungs import references
 
     images = imageset.load(state.path("data"))
-    quantized = calibrated(shipped_rungs(state, recipe, len(images.classes))["student"], recipe, images)
-    _save(quantized, images.images.shape[-1], folder)
+    signature = load_signature(state.path("programs", "student-float.pt2"))
+    student = shipped_rungs(state, recipe, len(images.classes))["student"]
+    quantized = calibrated(student, recipe, images, int(signature.outputs[0].shape[-1]))
+    _save(quantized, signature, folder)
     val = images.images[images.indices["val"]]
     for name, rung in references(quantized.converted).items():
         np.save(folder / f"{precision}-{name}.npy", predict(rung, val))

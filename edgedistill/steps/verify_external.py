@@ -53,7 +53,7 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
         failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
         return document | failed | {"accuracy": {"file": missing} | accuracy}
     if precision == "int8":
-        compared = parity.quantized_parity(logits, reference, state.result("programs")["output_scale"])
+        compared = parity.quantized_parity(logits, reference, state.result("programs")["output_scale"]["logits"])
     else:
         compared = parity.float_parity(logits, reference, relative_limit=parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"])
     return document | {

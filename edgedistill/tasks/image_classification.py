@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgedistill.errors import UserError
+from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.activations import replace_activations
 
 
@@ -71,6 +72,12 @@ def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")
     model.load_state_dict(state)
+
+
+def signature(image_size: int, classes: int) -> Signature:
+    """What a classifier takes and gives: one RGB image in 0..1 of `image_size` pixels a side, and a logit for each class."""
+    image = TensorSpec(name="image", shape=(1, 3, image_size, image_size), meaning="image", layout="NCHW", range=(0.0, 1.0))
+    return Signature.of([image], [TensorSpec(name="logits", shape=(1, classes), meaning="logits")])
 
 
 def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:

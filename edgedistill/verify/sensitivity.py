@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedistill.progress import track
-from edgedistill.quantize.graph import layer_of, logits_layer
+from edgedistill.quantize.graph import last_layers, layer_of
 from edgedistill.quantize.state import Trained
 from edgedistill.tasks.image_classification import to_unit
 from edgedistill.verify.integer import Integers
@@ -64,7 +64,7 @@ def scan(
 def _forked(graph: GraphModule, trained: dict[str, Trained], batch: Tensor, found: dict[str, _Layer]) -> Tensor:
     """The logits of `batch`; each layer of `trained` starts another evaluation, of what comes behind it only."""
     nodes = list(graph.graph.nodes)
-    last, steps = logits_layer(graph)
+    ((last, steps),) = last_layers(graph)
     run = Integers(graph, ())
     run.env = {node: batch for node in nodes if node.op == "placeholder"}
     for position, node in enumerate(nodes):

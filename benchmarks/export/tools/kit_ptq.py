@@ -19,7 +19,10 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.schema import Recipe
 from edgedistill.run import Run
 from edgedistill.steps.distill import float_rungs
+from edgedistill.tasks.image_classification import signature, to_unit
 from edgedistill.teach import imageset
+
+_BATCH = 32
 
 
 def main(run: str, calibration: str, programs: str, report: str) -> None:
@@ -29,10 +32,12 @@ def main(run: str, calibration: str, programs: str, report: str) -> None:
     classes = imageset.load(state.path("data")).classes
     student = float_rungs(state, recipe, len(classes))["student"]
     images = np.load(calibration)
-    quantized = convert(calibrate(plain_batchnorm(student), images))
+    ports = signature(images.shape[-1], len(classes))
+    batches = ((to_unit(images[start : start + _BATCH]),) for start in range(0, len(images), _BATCH))
+    quantized = convert(calibrate(plain_batchnorm(student), ports, batches), ports)
     Path(programs).mkdir(parents=True, exist_ok=True)
-    save_program(quantized.converted, images.shape[-1], Path(programs, "student-converted.pt2"))
-    save_program(quantized.unfolded, images.shape[-1], Path(programs, "student-unfolded.pt2"))
+    save_program(quantized.converted, ports, Path(programs, "student-converted.pt2"))
+    save_program(quantized.unfolded, ports, Path(programs, "student-unfolded.pt2"))
     result.write(report, "edgedistill", "torch", "torchao")
 
 

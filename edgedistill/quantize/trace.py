@@ -1,0 +1,48 @@
+"""Traces a module as its signature says: the shapes and types of its inputs, and the dimensions that vary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from edgedistill.signature import Signature, TensorSpec
+
+_TRACED = 32
+"""Size of a dimension that varies while a program is traced, where none is given."""
+_FEWEST, _MOST = 1, 4096
+
+
+def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, sizes: Mapping[str, int] | None = None) -> ExportedProgram:
+    """`module`, which takes the inputs of `signature` in their order, as a program.
+
+    any_batch: for batches of any size; every input then has the batch as its first dimension. sizes: those that dimensions that vary have
+    while the module is traced; the program takes others as well.
+    """
+    inputs = signature.inputs
+    return torch.export.export(
+        module, example(inputs, batch=2 if any_batch else None, sizes=sizes), dynamic_shapes=_varying(inputs, any_batch=any_batch)
+    )
+
+
+def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Mapping[str, int] | None = None) -> tuple[Tensor, ...]:
+    """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: those of dimensions that vary."""
+
+    def shape(spec: TensorSpec) -> list[int]:
+        found = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
+        return found if batch is None else [batch, *found[1:]]
+
+    return tuple(torch.zeros(shape(spec), dtype=getattr(torch, spec.dtype)) for spec in specs)
+
+
+def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
+    """The dimensions that vary, by place, for each of `specs`; None where none does. A name is one size wherever it stands."""
+    dims = {name: Dim(name, min=_FEWEST, max=_MOST) for name in dict.fromkeys(name for spec in specs for name in spec.dynamic)}
+    found = [{place: dims[size] for place, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs]
+    if any_batch:
+        batch = Dim("batch", min=_FEWEST, max=_MOST)
+        found = [named | {0: batch} for named in found]
+    return tuple(named or None for named in found) if any(found) else None
