@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from edgedistill import processes
+from edgedistill.backends import formats
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, sha256_tree, write_json
+from edgedistill.records import Artifact, Lowered
 
 _MARK = "run.json"
 
@@ -46,7 +50,7 @@ class Run:
             return read_json(record)["result"]
         if done is None:
             begun = time.monotonic()
-            done = {"inputs": key, "result": work(folder)}
+            done = {"inputs": key, "result": to_jsonable_python(work(folder))}
             done |= {"outputs": sha256_tree(folder), "seconds": time.monotonic() - begun}
             write_json(record, done)
         processes.wait()
@@ -70,6 +74,18 @@ class Run:
         """The result of a finished step, or None."""
         record = self.path("steps", f"{name}.json")
         return read_json(record)["result"] if record.exists() else None
+
+    def artifacts(self) -> list[Artifact]:
+        """The artifacts that the run has by now, by format."""
+        made = [self.result(f"export-{format_}") for format_ in formats()]
+        return [artifact for one in made if one is not None for artifact in Lowered.model_validate(one).artifacts]
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact of that file name. Raises UserError with the names that there are."""
+        found = {artifact.name: artifact for artifact in self.artifacts()}
+        if name not in found:
+            raise UserError(f"found no artifact {name} in {self.folder}, expected one of {', '.join(found) or 'none'}")
+        return found[name]
 
     def forget(self, prefix: str) -> None:
         """Drop the records of the steps whose name begins with `prefix`: what they were made from is made again."""

@@ -24,6 +24,8 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "doctor": {"recipe", "measure.runner", "doctor"} | EVERYWHERE,
     "__main__": {"cli"},
     **{module: ROOT for module in ROOT},
+    "records": {"recipe", "backends"} | ROOT,
+    "run": {"backends"} | ROOT,
 }  # fmt: skip
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgedistill.backends.coreml import adapter as coreml
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.measure.adapters import adapter_of
+from edgedistill.records import ArtifactSpec
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]:

@@ -19,10 +19,11 @@ from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.export.lower import lower
-from edgedistill.export.programs import ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import not_here
 from edgedistill.recipe.precisions import DELEGATES, NEEDS, PRECISIONS, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
+from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import artifact
 from edgedistill.report.summary import status_of
 from edgedistill.report.twins import add_twins
@@ -196,7 +197,7 @@ def test_pairs_of_delegate_and_precision_exist_or_are_refused_with_what_to_take(
     assert usual == TargetArtifact(format="executorch", precision="int8"), "one file, however it is spelt"
     with pytest.raises(ValueError, match="each artifact once"):
         Target(name="x", description="x", minimum_os="x", artifacts=[usual, TargetArtifact(format="executorch", precision="int8")])
-    specs = [ArtifactSpec.of(a.model_dump()) for name in ("ios-executorch", "android-gpu") for a in load_target(name).artifacts]
+    specs = [a.spec for name in ("ios-executorch", "android-gpu") for a in load_target(name).artifacts]
     assert {s.name for s in specs} == {
         "student-int8.pte", "student-fp32.pte", "student-int8-coreml.pte", "student-fp16-coreml.pte",
         "student-int8-vulkan.pte", "student-fp16-vulkan.pte", "student-fp32-vulkan.pte",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.records import ArtifactSpec
 from edgedistill.report.divergence import failed
 from edgedistill.run import Run
 from edgedistill.steps import divergence as step

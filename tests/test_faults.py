@@ -11,16 +11,17 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.fx import GraphModule
 
-from edgedistill.backends import backend
+from edgedistill.backends import backend, formats
 from edgedistill.backends.delegation import delegation
 from edgedistill.export.lower import lower
-from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.measure import local
 from edgedistill.measure.adapters import ADAPTERS
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import convert
+from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification import signature
 from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.verify.parity import quantized_parity
@@ -154,7 +155,7 @@ def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_
     return folder
 
 
-@pytest.mark.parametrize("kind", list(FORMATS))
+@pytest.mark.parametrize("kind", formats())
 def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind: str, tmp_path: Path) -> None:
     specs = [ArtifactSpec(kind, "int8", name) for name in (SOUND, *FAULTS)]
     lower(specs, programs, tmp_path, tmp_path / "lower.log", {"model": "net"})
@@ -172,7 +173,7 @@ def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind
     # The means have a scale of their own and the ReLU6 are one with their convolutions: nothing is left that runtimes round differently.
     assert found[SOUND]["exact"] >= 0.999, found[SOUND]
     if backend(kind).measured_here:
-        left = delegation(kind, tmp_path / f"{SOUND}-int8{FORMATS[kind]}")["outside"]
+        left = delegation(kind, tmp_path / f"{SOUND}-int8{backend(kind).suffix}")["outside"]
         assert left == {}
     missed = {name: parity for name, parity in found.items() if name != SOUND and parity["ok"]}
     assert not missed

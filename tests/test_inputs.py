@@ -2,7 +2,6 @@
 
 import importlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.export.programs import ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.measure import local
 from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.quantize.mixed import leave_float
@@ -23,6 +22,7 @@ from edgedistill.quantize.state import QuantizedState, convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
+from edgedistill.records import ArtifactSpec
 from edgedistill.steps import flow
 from edgedistill.tasks.image_classification import signature, to_unit
 from edgedistill.tasks.pixels import as_taken
@@ -164,7 +164,7 @@ def test_every_input_exists_or_is_refused_with_a_reason() -> None:
         TargetArtifact(format="coreml", precision="int8", input="uint8-nhwc")
     names = {ArtifactSpec("litert", "int8", input=kind).name for kind in INPUTS["litert"]}
     assert names == {"student-int8.tflite", "student-int8-uint8.tflite"}
-    assert ArtifactSpec.of(load_target("ios-camera").artifacts[1].model_dump()).name == "student-fp16-image.mlpackage"
+    assert load_target("ios-camera").artifacts[1].spec.name == "student-fp16-image.mlpackage"
 
 
 def test_a_target_may_want_both_inputs_and_none_twice() -> None:
@@ -183,7 +183,7 @@ def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
         spec = ArtifactSpec("onnx", "fp32", input=kind)
         (tmp_path / spec.name).write_bytes(b"file")
         facts = {"path": spec.name, "bytes": 4, "sha256": "", "executed_by": "own_runtime", "ok": True, "runtime": {}}
-        records.append({"name": spec.name, **asdict(spec)} | facts)
+        records.append(spec.model_dump() | facts)
     target = {"name": "t", "description": "d", "minimum_os": "any"}
     model = dict.fromkeys(("name", "versions", "state_sha256", "output_scale", "mean", "std")) | {"classes": ["a"], "image_size": SIZE}
     folder = write_bundle(tmp_path / "both", target=target, artifacts=records, run=tmp_path, model=model, images=IMAGE, outputs={})

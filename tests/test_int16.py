@@ -13,11 +13,12 @@ from edgedistill.backends import backend
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.errors import UserError
-from edgedistill.export.programs import ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import ADAPTERS
 from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors
+from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification import signature
 from edgedistill.verify.parity import INT16_LIMIT, float_parity
 from edgedistill.verify.rungs import load_converted

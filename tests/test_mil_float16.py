@@ -12,7 +12,7 @@ from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
 from edgedistill.backends.coreml.ranges import float16_ranges
-from edgedistill.export.programs import ArtifactSpec
+from edgedistill.records import ArtifactSpec
 from edgedistill.report import ranges as report
 from edgedistill.run import Run
 from edgedistill.steps import ranges

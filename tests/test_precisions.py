@@ -13,13 +13,14 @@ from conftest import edgedistill
 from torch import nn
 
 from edgedistill.backends import backend
-from edgedistill.export.programs import FORMATS, ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.measure import local
 from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.precisions import FLOAT, PRECISIONS, WHY_NOT, is_dynamic, needs_program, refusal
 from edgedistill.recipe.targets import TargetArtifact, load_target
+from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import proof
 from edgedistill.run import Run
 from edgedistill.tasks.image_classification import signature
@@ -150,7 +151,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     save_program(graph, signature(SIZE, 10), tmp_path / "student.pt2")
     dynamic = is_dynamic(precision)
     expected = answers(DynamicReference(graph, tensors=kind == "onnx") if dynamic else graph, images)
-    path = tmp_path / f"student{FORMATS[kind]}"
+    path = tmp_path / f"student{backend(kind).suffix}"
     importlib.import_module(backend(kind).lower).lower(
         torch.export.load(tmp_path / "student.pt2"), path, ArtifactSpec(kind, precision), {"model": "net"}
     )

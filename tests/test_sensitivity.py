@@ -10,11 +10,12 @@ from torch import nn
 
 from edgedistill.backends.onnx.floats import keep_floats
 from edgedistill.export.lower import lower
-from edgedistill.export.programs import ArtifactSpec, save_program
+from edgedistill.export.programs import save_program
 from edgedistill.quantize.graph import layer_of, operators, tensor_of
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.static import calibrate
+from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification import predict, signature, to_unit
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.mixed_precision import examine

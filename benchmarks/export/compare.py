@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 from comparison_table import table
 
+from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.export.lower import lower
-from edgedistill.export.programs import FORMATS, ArtifactSpec
 from edgedistill.files import read_json, tree_bytes, write_json
 from edgedistill.measure import local
 from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
 from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
+from edgedistill.records import ArtifactSpec
 from edgedistill.report.twins import compare
 from edgedistill.tasks.intervals import wilson
 from edgedistill.teach import imageset
@@ -91,7 +92,7 @@ def lowered(name: str, kind: str, precision: str, run: Path, folder: Path) -> di
     spec = ArtifactSpec(kind, precision)
     (folder / name).mkdir(exist_ok=True)
     done = lower([spec], run, folder / name, folder / f"{name}.log", {"model": "student"})
-    return {"path": str(folder / name / spec.name), "peak_rss_mb": done["peak_rss_mb"]}
+    return {"path": str(folder / name / spec.name), "peak_rss_mb": done.peak_rss_mb}
 
 
 def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
@@ -133,7 +134,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         row(f"qat-{kind}", "int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
 
     def other(title: str, kind: str, name: str, script: str, source: str, *options: str) -> None:
-        out = logs / f"{name}{FORMATS[kind]}"
+        out = logs / f"{name}{backend(kind).suffix}"
         arguments = (source, calibration["float32"], out, *options)
         python = olive_python(folder) if kind == "onnx" else sys.executable
         done = step(name, lambda: tool(python, script, logs / f"{name}.log", *arguments))

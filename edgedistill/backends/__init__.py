@@ -58,7 +58,7 @@ def _own() -> list[tuple[str, object]]:
     from edgedistill.backends.litert.facts import LITERT
     from edgedistill.backends.onnx.facts import ONNX, ORT
 
-    return [("edgedistill", one) for one in (EXECUTORCH, COREML, ONNX, ORT, LITERT)]
+    return [("edgedistill", one) for one in (EXECUTORCH, LITERT, ONNX, ORT, COREML)]
 
 
 def _registered() -> list[tuple[str, object]]:

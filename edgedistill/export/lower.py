@@ -2,28 +2,25 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import read_json, sha256_tree, tree_bytes, write_json
+from edgedistill.records import Artifact, ArtifactSpec, Lowered
 
 _TIMEOUT_S = 1800
 
 
-def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> dict[str, Any]:
+def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Lowered:
     """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
-    Returns {"artifacts": [...], "peak_rss_mb"} where an artifact has name, the fields of its spec, bytes, sha256, seconds.
     Raises DeviceFailed with the log's last line when the converter fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     job, result = folder / ".job.json", folder / ".result.json"
     result.unlink(missing_ok=True)
     items = [
-        {"program": str(run / s.program), "path": str(folder / s.name), "spec": asdict(s), "metadata": metadata | {"role": s.role}}
+        {"program": str(run / s.program), "path": str(folder / s.name), "spec": s.model_dump(), "metadata": metadata | {"role": s.role}}
         for s in specs
     ]
     write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
@@ -45,6 +42,6 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
     artifacts = []
     for spec, item in zip(specs, done["lowered"], strict=True):
         path = folder / spec.name
-        facts = {"name": spec.name, **asdict(spec), "bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]}
-        artifacts.append(facts)
-    return {"artifacts": artifacts, "peak_rss_mb": done["peak_rss_mb"]}
+        facts = {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]}
+        artifacts.append(Artifact(**spec.model_dump(exclude={"name"}), **facts))
+    return Lowered(artifacts=artifacts, peak_rss_mb=done["peak_rss_mb"])

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from edgedistill.backends import backend
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import read_json, write_json
+from edgedistill.records import ArtifactSpec
 
 
 def main(job_path: str) -> None:
@@ -36,7 +36,7 @@ def main(job_path: str) -> None:
     for item in job["lower"]:
         started = time.monotonic()
         program = torch.export.load(item["program"])
-        lowering.lower(program, Path(item["path"]), ArtifactSpec(**item["spec"]), item["metadata"])
+        lowering.lower(program, Path(item["path"]), ArtifactSpec.model_validate(item["spec"]), item["metadata"])
         done.append({"path": item["path"], "seconds": time.monotonic() - started})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 

@@ -10,6 +10,7 @@ from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.packaged import packaged
 from edgedistill.recipe.reading import dotted, line_of, read_yaml
+from edgedistill.records import ArtifactSpec
 
 _FOLDER = packaged("targets")
 
@@ -39,6 +40,11 @@ class TargetArtifact(Config):
         if expected := inputs.refusal(self.format, self.input, self.delegate):
             raise mistake(expected, f"found {self.input}{f' for {self.delegate}' if self.delegate else ''}")
         return self
+
+    @property
+    def spec(self) -> ArtifactSpec:
+        """The file that is meant, made of the student."""
+        return ArtifactSpec(self.format, self.precision, input=self.input, delegate=self.delegate)
 
 
 DELEGATING = ("executorch", "litert")

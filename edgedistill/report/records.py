@@ -17,7 +17,7 @@ NO_LABELS = "the images have no labels"
 
 def lowered_artifacts(state: Run) -> list[dict[str, Any]]:
     """The records of every artifact that was lowered."""
-    return [a for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
+    return [a.model_dump() for a in state.artifacts()]
 
 
 def outputs_of(state: Run, rung: str, split: str) -> np.ndarray | None:

@@ -17,8 +17,8 @@ from edgedistill.steps import variants
 from edgedistill.steps.distill import shipped_rungs
 
 if TYPE_CHECKING:
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec, Lowered
 
 _PARALLEL = 2
 _LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx", "ort")
@@ -27,11 +27,11 @@ _TIMEOUT_S = 900.0
 
 def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
     """The artifacts of `targets`, each once, and a teacher of timm as the file that it is measured by."""
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.targets import load_target
     from edgedistill.recipe.teachers import TimmTeacher
+    from edgedistill.records import ArtifactSpec
 
-    specs = [ArtifactSpec.of(a.model_dump()) for name in targets for a in load_target(name).artifacts]
+    specs = [a.spec for name in targets for a in load_target(name).artifacts]
     teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if isinstance(recipe.teacher, TimmTeacher) else []
     return list(dict.fromkeys([*specs, *teacher]))
 
@@ -48,7 +48,7 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     def one(name: str) -> None:
         chosen = [s for s in specs if s.format == name]
 
-        def work(folder: Path) -> dict[str, Any]:
+        def work(folder: Path) -> Lowered:
             for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
                 state.forget(later)
             done = lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
@@ -76,9 +76,7 @@ def parallel(description: str, items: list[str], work: Callable[[str], None]) ->
 
 def exported(state: Run) -> list[ArtifactSpec]:
     """The artifacts that a run has by now, perhaps none."""
-    from edgedistill.export.programs import FORMATS, ArtifactSpec
-
-    return [ArtifactSpec.of(a) for name in FORMATS for a in (state.result(f"export-{name}") or {"artifacts": []})["artifacts"]]
+    return [artifact.spec for artifact in state.artifacts()]
 
 
 def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
@@ -94,8 +92,7 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
 
     def one(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
-        lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == name)
-        inputs = [lowered["sha256"], recipe.measure.model_dump() if kind == "bench" else None]
+        inputs = [state.artifact(name).sha256, recipe.measure.model_dump() if kind == "bench" else None]
         state.step(f"{kind}-{name}", inputs, lambda folder: _run_artifact(state, recipe, spec, kind, folder))
 
     if kind == "bench":

@@ -9,7 +9,7 @@ from edgedistill.run import Run
 from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
-    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.records import ArtifactSpec
 
 
 def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
@@ -22,7 +22,6 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
     def one(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
         step = f"delegation-{spec.name}"
-        lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == spec.name)
         if again or "error" in (state.result(step) or {}):
             state.forget(step)
 
@@ -33,7 +32,7 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
                 return {"error": str(error)}
 
         # Named so that records from before layers were told are made again.
-        state.step(step, [lowered["sha256"], "layers"], work)
+        state.step(step, [state.artifact(name).sha256, "layers"], work)
 
     parallel("delegation", [spec.name for spec in specs], one)
     earlier = (state.result("budgets") or {}) if keep else {}
@@ -43,11 +42,10 @@ def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: 
 
 def _limits(target: str) -> dict[str, Any]:
     """{name of the target: {"artifacts": names, "limits": {budget: limit}}}."""
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.targets import load_target
 
     found = load_target(target)
-    names = [ArtifactSpec.of(a.model_dump()).name for a in found.budgeted]
+    names = [a.spec.name for a in found.budgeted]
     return {found.name: {"artifacts": names, "limits": found.budgets.model_dump(exclude_none=True)}}
 
 

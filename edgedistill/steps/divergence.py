@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch.fx import GraphModule
 
-    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.records import ArtifactSpec
 
 _IMAGES = 16
 _TIMEOUT_S = 300.0
@@ -31,10 +31,10 @@ def locate(state: Run, specs: list[ArtifactSpec]) -> None:
     for spec in specs:
         if spec.precision != "int8" or "error" in state.result(f"val-{spec.name}"):
             continue
-        lowered = next(a for a in state.result(f"export-{spec.format}")["artifacts"] if a["name"] == spec.name)
-        if proof(state, lowered)["ok"] is False:
+        lowered = state.artifact(spec.name)
+        if proof(state, lowered.model_dump())["ok"] is False:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
-            state.step(f"divergence-{spec.name}", lowered["sha256"], partial(_located, state, spec))
+            state.step(f"divergence-{spec.name}", lowered.sha256, partial(_located, state, spec))
 
 
 def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:

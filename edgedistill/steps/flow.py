@@ -21,9 +21,9 @@ from edgedistill.steps.distill import train
 from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.load import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec
 
 
 def newest_run(runs_dir: Path) -> Path:

@@ -14,7 +14,7 @@ from edgedistill.steps.artifacts import parallel
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgedistill.export.programs import ArtifactSpec
+    from edgedistill.records import ArtifactSpec
 
 INT8 = "int8"
 """What the record of the quantized state is named by; those of packages have the name of the package."""
@@ -38,8 +38,7 @@ def scan(state: Run, specs: list[ArtifactSpec]) -> None:
         if name == INT8:
             state.step(step, [*facts, count], lambda _: _levels(state, count))
         else:
-            lowered = next(a for a in state.result("export-coreml")["artifacts"] if a["name"] == name)
-            state.step(step, [lowered["sha256"], facts[1], count], lambda _: _float16(state, name, packages[name], count))
+            state.step(step, [state.artifact(name).sha256, facts[1], count], lambda _: _float16(state, name, packages[name], count))
 
     parallel("ranges", [INT8, *packages], one)
 

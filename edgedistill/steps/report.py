@@ -35,14 +35,13 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
     import numpy as np
 
     from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.targets import load_target
     from edgedistill.report.summary import golden
 
     ready = {a["name"]: a for a in summary["artifacts"] if a["ok"] or "unavailable" in (state.result(f"val-{a['name']}") or {})}
     recipe, written = summary["recipe"]["effective"], {}
     for target in map(load_target, targets):
-        wanted = [ArtifactSpec.of(a.model_dump()).name for a in target.artifacts]
+        wanted = [a.spec.name for a in target.artifacts]
         folder = out / target.name
         if missing := [name for name in wanted if name not in ready]:
             log(f"no bundle for {target.name}: not proven are {', '.join(missing)}")

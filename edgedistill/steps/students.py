@@ -108,10 +108,11 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
     """The int8 file of `model`, with ranges from noise: its bytes and delegation."""
     from edgedistill.backends.delegation import delegation
     from edgedistill.export.lower import lower
-    from edgedistill.export.programs import ArtifactSpec, save_program
+    from edgedistill.export.programs import save_program
     from edgedistill.quantize.qat import prepare_qat
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
+    from edgedistill.records import ArtifactSpec
     from edgedistill.tasks.image_classification import signature
     from edgedistill.tasks.preprocessed import Preprocessed
 
@@ -143,8 +144,8 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
 def _measured(run: Run, kind: str, adapter: str, image_size: int, threads: int) -> dict[str, Any]:
     import numpy as np
 
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.measure import local
+    from edgedistill.records import ArtifactSpec
 
     inputs = run.path("input.npy")
     np.save(inputs, np.random.default_rng(0).random((1, 3, image_size, image_size), np.float32))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.fx import GraphModule
 
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec
     from edgedistill.signature import Signature
 
 

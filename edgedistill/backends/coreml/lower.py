@@ -11,8 +11,8 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from edgedistill.backends.coreml.weights import pack
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.recipe.precisions import is_static
+from edgedistill.records import ArtifactSpec
 
 UNSOUND_PASS = "common::int_op_canonicalization"
 """It turns dequantize, reshape, quantize into a reshape of integers without comparing the two scales."""

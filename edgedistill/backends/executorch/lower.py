@@ -5,9 +5,9 @@ from pathlib import Path
 from torch import nn
 from torch.export import ExportedProgram, export
 
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
+from edgedistill.records import ArtifactSpec
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch.export import ExportedProgram, export
 
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.recipe.precisions import is_static
+from edgedistill.records import ArtifactSpec
 
 
 def partitioner(spec: ArtifactSpec) -> Any:

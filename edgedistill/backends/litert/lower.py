@@ -9,11 +9,11 @@ from torch.export import ExportedProgram
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.backends.litert.io import bytes_in, float_io
 from edgedistill.backends.litert.weights import pack
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import WEIGHTED
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_integer, is_wide
+from edgedistill.records import ArtifactSpec
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:

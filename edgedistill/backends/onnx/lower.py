@@ -7,10 +7,10 @@ from torch.export import ExportedProgram
 
 from edgedistill.backends.onnx.bytes_input import take_bytes
 from edgedistill.backends.onnx.floats import keep_floats
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_static, is_wide
+from edgedistill.records import ArtifactSpec
 
 _OPSET = 18
 # The first with weights of 4 bits in blocks, and with activations of 16.

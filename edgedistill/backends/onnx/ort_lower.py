@@ -6,8 +6,8 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from edgedistill.backends.onnx import lower as onnx
-from edgedistill.export.programs import ArtifactSpec
 from edgedistill.files import write_bytes
+from edgedistill.records import ArtifactSpec
 
 
 def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
