@@ -196,8 +196,8 @@ def test_the_worst_reason_decides_and_all_are_told():
 
 def test_presets_say_what_they_ask_for():
     assert Protocol("mlperf").sampling["min_samples"] == 1024
-    assert Protocol("mlperf").sampling["least_s"] == 60
-    assert (Protocol("quick", seconds=7).sampling["least_s"], Protocol("quick", seconds=7).sampling["max_s"]) == (7, 7)
+    assert Protocol("mlperf").sampling["min_s"] == 60
+    assert (Protocol("quick", seconds=7).sampling["min_s"], Protocol("quick", seconds=7).sampling["max_s"]) == (7, 7)
     with pytest.raises(UserError, match="found 'fast', expected quick, standard, mlperf"):
         Protocol("fast")
     assert presets.conditions("quick", cool_to=None, cores=None, governor=None)["cooldown"] is None

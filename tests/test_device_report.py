@@ -44,7 +44,7 @@ def test_the_tables_hold_each_measurement(page, text):
     assert board["validity"] == "throttled"
     assert "throttled: vcgencmd says 0x4</li>" in text
     assert board["energy, mJ"] == "unavailable: no sensor of this device tells power"
-    assert page.tables["Compared in turns"][BOARD]["B takes times A"] == "0.900 [0.890, 0.910]"
+    assert page.tables["Interleaved comparison"][BOARD]["B takes times A"] == "0.900 [0.890, 0.910]"
     assert page.tables["Devices"][PHONE]["what ran"] == "CPU, glibc build, not the app's build"
 
 

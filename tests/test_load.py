@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedistill.measure.runner import guard, load
+from edgedistill.measure.runner import guard, stress_load
 from edgedistill.measure.runner.pace import pace
 from edgedistill.measure.runner.records import Recorder
 
@@ -26,7 +26,7 @@ SETTINGS = {
     "pause_s": None,
     "instances": 1,
     "limit_c": None,
-    "least_battery": None,
+    "min_battery": None,
 }
 GOOD = "time.sleep(0.004)\nreturn np.full((1, 2), image.mean(), np.float32)"
 
@@ -62,10 +62,10 @@ def run(job, latest=dict, error=None):
     """The records of a load, by type; with `error`, of one that must fail so."""
     handle = io.BytesIO()
     if error is None:
-        load.run(job, Recorder(handle), latest)
+        stress_load.run(job, Recorder(handle), latest)
     else:
         with pytest.raises(RuntimeError, match=error):
-            load.run(job, Recorder(handle), latest)
+            stress_load.run(job, Recorder(handle), latest)
     found = {}
     for line in handle.getvalue().splitlines():
         record = json.loads(line)
@@ -188,7 +188,7 @@ def test_it_is_an_error_when_all_die(job, tmp_path):
     ("limit", "values", "reason", "sensor"),
     [
         ({"limit_c": 80}, {"temperature.cpu": 81.0, "temperature.gpu": 70.0}, "temperature", "temperature.cpu"),
-        ({"least_battery": 20}, {"battery.level": 19.0}, "battery level", "battery.level"),
+        ({"min_battery": 20}, {"battery.level": 19.0}, "battery level", "battery.level"),
     ],
 )
 def test_it_stops_at_a_limit(job, limit, values, reason, sensor):
@@ -203,22 +203,22 @@ def test_it_stops_at_a_limit(job, limit, values, reason, sensor):
 
 
 def test_limits_that_no_sensor_tells_about_are_named(job):
-    found = run(job(seconds=0.4, limit_c=80, least_battery=20), latest=lambda: {"temperature.cpu": 80.0})
-    assert found["stress_end"][0]["unguarded"] == ["least_battery"]
-    assert guard.crossed({"least_battery": 20}, guard.watched({"battery.level": 20})) is None
+    found = run(job(seconds=0.4, limit_c=80, min_battery=20), latest=lambda: {"temperature.cpu": 80.0})
+    assert found["stress_end"][0]["unguarded"] == ["min_battery"]
+    assert guard.crossed({"min_battery": 20}, guard.watched({"battery.level": 20})) is None
     assert (
         guard.crossed({"limit_c": 40}, guard.watched({"battery.temperature": 41.0, "temperature.x": 30}))["sensor"] == "battery.temperature"
     )
 
 
 def test_an_instance_that_hangs_is_killed(job, monkeypatch):
-    monkeypatch.setattr(load, "_OVERTIME_S", 0.3)
+    monkeypatch.setattr(stress_load, "_OVERTIME_S", 0.3)
     found = run(job("if calls == 20:\n    time.sleep(60)\n" + GOOD, seconds=0.3), error="all 1 instances died")
     assert found["instance_died"][0]["signal"] == "SIGKILL"
 
 
 def test_a_stopped_instance_is_killed_when_the_load_fails(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "_GRACE_S", 0.3)
+    monkeypatch.setattr(stress_load, "_GRACE_S", 0.3)
 
     def latest():
         if (tmp_path / "stopped").exists():
@@ -227,7 +227,7 @@ def test_a_stopped_instance_is_killed_when_the_load_fails(job, tmp_path, monkeyp
 
     body = f"if calls == 20:\n    open(os.path.join({str(tmp_path)!r}, 'stopped'), 'w').close()\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
     with pytest.raises(ValueError, match="the sensors failed"):
-        load.run(job(body + GOOD, seconds=30), Recorder(io.BytesIO()), latest)
+        stress_load.run(job(body + GOOD, seconds=30), Recorder(io.BytesIO()), latest)
     assert not any(map(alive, pids(tmp_path)))
 
 
@@ -235,8 +235,9 @@ def test_a_stopped_instance_is_killed_when_the_load_fails(job, tmp_path, monkeyp
 def test_no_instance_outlives_a_runner_that_was_killed(job, tmp_path, body):
     made = job(body, seconds=60, instances=2)
     script = (
-        "import io, json, sys\nsys.path[:] = json.loads(sys.argv[2])\nfrom edgedistill.measure.runner import load\n"
-        "from edgedistill.measure.runner.records import Recorder\nload.run(json.loads(sys.argv[1]), Recorder(sys.stdout.buffer), dict)"
+        "import io, json, sys\nsys.path[:] = json.loads(sys.argv[2])\nfrom edgedistill.measure.runner import stress_load\n"
+        "from edgedistill.measure.runner.records import Recorder\n"
+        "stress_load.run(json.loads(sys.argv[1]), Recorder(sys.stdout.buffer), dict)"
     )
     command = [sys.executable, "-c", script, json.dumps(made), json.dumps(sys.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as runner:

@@ -7,7 +7,13 @@ import torch
 from edgedistill.distill.criterion import Criterion, student_signals
 from edgedistill.distill.features import attention_transfer, contrastive_distillation, hint, relational_distillation
 from edgedistill.distill.lesson import Stage, learning_rate
-from edgedistill.distill.losses import calibration, correlation_distillation, cross_entropy, decoupled_distillation, distillation
+from edgedistill.distill.losses import (
+    class_calibration_error,
+    correlation_distillation,
+    cross_entropy,
+    decoupled_distillation,
+    distillation,
+)
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses, Ramp
 
 RNG = np.random.default_rng(0)
@@ -113,7 +119,7 @@ def test_dist(temperature: float) -> None:
 def test_calibration() -> None:
     q = probabilities(STUDENT)
     expected = np.mean([abs(q[:, j].mean() - (LABELS == j).mean()) for j in range(5)])
-    assert float(calibration(torch.tensor(STUDENT), torch.tensor(LABELS))) == pytest.approx(expected)
+    assert float(class_calibration_error(torch.tensor(STUDENT), torch.tensor(LABELS))) == pytest.approx(expected)
 
 
 SIGNALS = {"logits": torch.tensor(STUDENT)}

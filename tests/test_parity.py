@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgedistill.tasks.intervals import paired_difference, wilson
-from edgedistill.verify.calibration import calibration
+from edgedistill.verify.calibration_error import calibration_error
 from edgedistill.verify.intervals import verdict
 from edgedistill.verify.parity import float_parity, pairs, quantized_parity
 
@@ -193,7 +193,7 @@ def test_the_bins_reproduce_the_calibration_error() -> None:
     logits = generator.normal(0, 2, (500, 4))
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     labels = np.where(generator.random(500) < 0.7, probabilities.argmax(1), generator.integers(0, 4, 500))
-    found = calibration(probabilities, labels)
+    found = calibration_error(probabilities, labels)
     filled = [row for row in found["bins"] if row["count"]]
     assert sum(row["count"] for row in found["bins"]) == 500
     assert len(found["bins"]) == 15
@@ -212,7 +212,7 @@ def test_the_bins_reproduce_the_calibration_error() -> None:
 
 def test_sure_and_right_is_calibrated_sure_and_half_wrong_is_not() -> None:
     probabilities = np.tile([[1.0, 0.0]], (4, 1))
-    assert calibration(probabilities, np.zeros(4, int))["ece"] == pytest.approx(0)
-    found = calibration(probabilities, np.array([0, 0, 1, 1]))
+    assert calibration_error(probabilities, np.zeros(4, int))["ece"] == pytest.approx(0)
+    found = calibration_error(probabilities, np.array([0, 0, 1, 1]))
     assert found["ece"] == pytest.approx(0.5)
     assert found["bins"][-1] == {"low": pytest.approx(14 / 15), "high": 1, "count": 4, "confidence": 1, "accuracy": 0.5}

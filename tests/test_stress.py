@@ -8,8 +8,8 @@ import pytest
 from made_load import made
 
 from edgedistill.measure.leak import leak
-from edgedistill.measure.loaded import loaded
 from edgedistill.measure.stress import stress_figures
+from edgedistill.measure.stress_records import loaded
 from edgedistill.measure.timeline import buckets
 
 
@@ -48,7 +48,7 @@ def test_a_throttled_device_tells_when_by_how_much_and_why():
     heat = found["temperature"]["temperature.cpu"]
     assert (heat["start_c"], heat["end_c"], heat["peak_c"]) == (pytest.approx(40.3, abs=0.3), 80, 80)
     assert heat["peak_at_s"] == pytest.approx(80, abs=1)
-    assert found["headroom"]["least_left"] == pytest.approx(0.25)
+    assert found["headroom"]["min_left"] == pytest.approx(0.25)
     assert set(found["timeline"]) == {"latency", "memory.instance0", "memory.instance1", *sensors}
 
 

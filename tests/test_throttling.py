@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedistill.measure.causes import causes
-from edgedistill.measure.pieces import trends
+from edgedistill.measure.changepoints import trends
 from edgedistill.measure.series import Series
 from edgedistill.measure.throttling import Windows, onset, windows
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.model import BroughtModel, recipe_of
+from edgedistill.recipe.model import UserModel, recipe_of
 from edgedistill.signature import Signature
 from edgedistill.steps import flow
 
@@ -125,7 +125,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
 
     monkeypatch.chdir(brought)
     monkeypatch.setattr(static, "calibrate", calibrate)
-    loaded = recipe_of(BroughtModel("torch:carried:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
+    loaded = recipe_of(UserModel("torch:carried:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
     few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
     with pytest.raises(UserError, match="Seen"):
         flow.distill(replace(loaded, recipe=few), Path("runs"))
@@ -164,13 +164,13 @@ def test_a_model_that_does_not_fit_is_refused_with_the_reason(
     brought: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
     monkeypatch.chdir(brought)
-    loaded = recipe_of(BroughtModel(model, Path("images"), image_size=32), ["onnx.yaml"])
+    loaded = recipe_of(UserModel(model, Path("images"), image_size=32), ["onnx.yaml"])
     with pytest.raises(UserError, match=said):
         flow.export_model(loaded, Path("runs"), ["onnx.yaml"])
 
 
 def test_wrong_options_are_told_together_by_their_names(tmp_path: Path) -> None:
-    wrong = BroughtModel("torch:carried", tmp_path / "none", checkpoint=Path("a.pt"), image_size=4, mean=(0.0, 0.0), name="a b")
+    wrong = UserModel("torch:carried", tmp_path / "none", checkpoint=Path("a.pt"), image_size=4, mean=(0.0, 0.0), name="a b")
     with pytest.raises(RecipeError) as raised:
         recipe_of(wrong, ["linx"])
     told = [error.split(":")[0] for error in raised.value.errors]
@@ -180,9 +180,9 @@ def test_wrong_options_are_told_together_by_their_names(tmp_path: Path) -> None:
 def test_class_folders_give_labels_and_a_flat_folder_none(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert set(recipe_of(BroughtModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"imagefolder"}
+    assert set(recipe_of(UserModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"imagefolder"}
     (tmp_path / "x.png").touch()
-    assert set(recipe_of(BroughtModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"images"}
+    assert set(recipe_of(UserModel("torch:m:f", tmp_path), []).effective()["data"]["source"]) == {"images"}
 
 
 def test_options_of_a_model_without_one_are_refused(tmp_path: Path) -> None:

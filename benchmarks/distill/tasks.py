@@ -136,9 +136,9 @@ class Bench:
         from scipy.special import softmax
 
         from edgedistill.distill import stages
-        from edgedistill.distill.calibrate import fit_temperature
+        from edgedistill.distill.temperature_scaling import fit_temperature
         from edgedistill.tasks.image_classification import predict
-        from edgedistill.verify.calibration import calibration
+        from edgedistill.verify.calibration_error import calibration_error
 
         def work(folder: Path) -> dict[str, Any]:
             seconds = seconds_of(lambda: train(folder))
@@ -157,8 +157,8 @@ class Bench:
 
             return {
                 "accuracy": float((both[0].argmax(axis=1) == both[1]).mean()),
-                "ece": calibration(softmax(logits["holdout"], axis=1), labels["holdout"])["ece"],
-                "calibrated_ece": calibration(softmax(logits["holdout"] / temperature, axis=1), labels["holdout"])["ece"],
+                "ece": calibration_error(softmax(logits["holdout"], axis=1), labels["holdout"])["ece"],
+                "calibrated_ece": calibration_error(softmax(logits["holdout"] / temperature, axis=1), labels["holdout"])["ece"],
                 "seconds": seconds,
                 "n": len(both[1]),
                 "sha256": sha256_file(folder / stages.WEIGHTS),

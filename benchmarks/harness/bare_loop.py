@@ -25,7 +25,7 @@ from edgedistill.measure.runner.ratio import bootstrap_interval, centre
 
 FORMATS = {"executorch": "pte", "litert": "tflite", "onnx": "onnx"}
 WARMUP_S, SAMPLE_S = 0.3, 1.0
-LIMIT, HALF_WIDTH, LEAST_ROUNDS = 0.01, 0.004, 10
+LIMIT, HALF_WIDTH, MIN_ROUNDS = 0.01, 0.004, 10
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def _row(path: Path, form: str, inputs: Path, most: int, log: Path) -> str:
     ways = {"harness": lambda: _harness(path, form, inputs, log), "bare": lambda: _bare(path, inputs)}
     found: dict[str, list[float]] = {name: [] for name in ways}
     choose, half, low, high = random.Random(0), math.inf, 0.0, math.inf
-    while len(found["bare"]) < LEAST_ROUNDS or (half > HALF_WIDTH and len(found["bare"]) < most):
+    while len(found["bare"]) < MIN_ROUNDS or (half > HALF_WIDTH and len(found["bare"]) < most):
         for name in choose.sample(list(ways), 2):
             found[name].append(ways[name]())
         ratios = [math.log(harness / bare) for harness, bare in zip(found["harness"], found["bare"], strict=True)]
@@ -65,7 +65,7 @@ def _row(path: Path, form: str, inputs: Path, most: int, log: Path) -> str:
 
 def _harness(path: Path, form: str, inputs: Path, log: Path) -> float:
     # No width stops it early: both take samples for the same time.
-    bench = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "least_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
+    bench = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "min_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
     done = local.execute(FILE_ADAPTERS[form], path, inputs, outputs=None, threads=1, bench=bench, log=log, timeout_s=120)
     if done.latency_ms is None:
         raise SystemExit(f"{path} was not measured")

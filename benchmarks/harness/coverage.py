@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgedistill.measure.comparison import LEAST_DIFFERENCE, verdict
+from edgedistill.measure.comparison import MIN_DIFFERENCE, verdict
 from edgedistill.measure.runner.ratio import bootstrap_interval
 
 TRIALS = 1000
-WIDTH, MOST = 0.01, 30
+WIDTH, MAX_ROUNDS = 0.01, 30
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 NOISE: dict[str, Draw] = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -45,7 +45,7 @@ def main() -> None:
             ours, usual = ([interval(row) for row in samples] for interval in (bootstrap_interval, lambda row: plain(row, rng)))
             cells.append(f"{_held(ours):.1%} ({_held(usual):.1%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    print(f"\nUntil the half-width is {WIDTH:.0%}, at least 10 and at most {MOST} rounds; spread of a round in percent\n")
+    print(f"\nUntil the half-width is {WIDTH:.0%}, at least 10 and at most {MAX_ROUNDS} rounds; spread of a round in percent\n")
     print("| noise of a round | spread | rounds | holds the truth | equal called different | 3% called worse |\n|---|---|---|---|---|---|")
     for name, draw in NOISE.items():
         for spread in (0.5, 1.5):
@@ -60,15 +60,15 @@ def _stopped(draw: Draw, spread: float, rng: np.random.Generator) -> str:
     held, rounds, wrong, found = 0, 0, 0, 0
     trials = TRIALS // 2
     for _ in range(trials):
-        values, n = draw(rng, MOST) * spread, 10
-        while (ends := bootstrap_interval(values[:n])) and math.expm1((ends[1] - ends[0]) / 2) > WIDTH and n < MOST:
+        values, n = draw(rng, MAX_ROUNDS) * spread, 10
+        while (ends := bootstrap_interval(values[:n])) and math.expm1((ends[1] - ends[0]) / 2) > WIDTH and n < MAX_ROUNDS:
             n += 1
         low, high = ends or (-math.inf, math.inf)
         held += low <= 0 <= high
         rounds += n
-        wrong += verdict([math.exp(low), math.exp(high)], LEAST_DIFFERENCE) != "no difference"
+        wrong += verdict([math.exp(low), math.exp(high)], MIN_DIFFERENCE) != "no difference"
         # The interval moves with the values.
-        found += verdict([1.03 * math.exp(low), 1.03 * math.exp(high)], LEAST_DIFFERENCE) == "worse"
+        found += verdict([1.03 * math.exp(low), 1.03 * math.exp(high)], MIN_DIFFERENCE) == "worse"
     return f"{rounds / trials:.1f} | {held / trials:.1%} | {wrong / trials:.1%} | {found / trials:.1%}"
 
 

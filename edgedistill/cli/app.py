@@ -220,7 +220,7 @@ def stress(
     pause_s: Annotated[float | None, typer.Option("--pause-s", help="Seconds between two bursts.")] = None,
     instances: Annotated[int, typer.Option("--instances", min=1, help="How many load the device, each in a process of its own.")] = 1,
     limit_c: Annotated[float | None, typer.Option("--limit-c", metavar="CELSIUS", help="End above this temperature.")] = None,
-    least_battery: Annotated[float | None, typer.Option("--least-battery", metavar="PERCENT", help="End below this battery level.")] = None,
+    min_battery: Annotated[float | None, typer.Option("--min-battery", metavar="PERCENT", help="End below this battery level.")] = None,
     artifact: Annotated[str | None, typer.Option("--artifact", help="Which file of a run; its first int8 file when not given.")] = None,
     report_to: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Draw it as an HTML page.")] = None,
     preset: Preset = "standard",
@@ -238,7 +238,7 @@ def stress(
 
     options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
     load = {"seconds": 60 * minutes, "mode": mode, "rate_hz": rate_hz, "burst_s": burst_s, "pause_s": pause_s, "instances": instances}
-    load |= {"limit_c": limit_c, "least_battery": least_battery}
+    load |= {"limit_c": limit_c, "min_battery": min_battery}
     command.stress(run_or_file, artifact, device, fleet, options | {"mirror": mirror}, load, report_to, runs_dir, as_json=as_json)
 
 

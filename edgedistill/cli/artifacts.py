@@ -43,17 +43,17 @@ def export_model(
     run_folder: Path | None, model: str, facts: dict[str, Any], targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Quantize, lower, prove and bundle a model of the user's own; facts: the other fields of `BroughtModel`, as options give them."""
+    """Quantize, lower, prove and bundle a model of the user's own; facts: the other fields of `UserModel`, as options give them."""
 
     def work() -> dict[str, Any]:
-        from edgedistill.recipe.model import BroughtModel, recipe_of
+        from edgedistill.recipe.model import UserModel, recipe_of
 
         if run_folder is not None:
             raise UserError(f"found a run, {run_folder}, and --model {model}; expected one of them")
         if facts["calibration"] is None:
             raise UserError(f"found --model {model} without --calibration; expected a folder of images that quantize and prove it")
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
-        loaded = recipe_of(BroughtModel(model, **facts | channels), targets)
+        loaded = recipe_of(UserModel(model, **facts | channels), targets)
         from edgedistill.steps import flow
 
         return flow.export_model(loaded, runs_dir, targets, out, fresh=fresh)

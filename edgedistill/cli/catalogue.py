@@ -9,7 +9,7 @@ def recipes(name: str | None, *, schema: bool, as_json: bool) -> None:
     """List recipes, print one, or print the schema (which is JSON in any case)."""
 
     def work() -> dict[str, Any]:
-        from edgedistill.recipe.load import find_recipe, list_recipes
+        from edgedistill.recipe.loading import find_recipe, list_recipes
         from edgedistill.recipe.schema import recipe_schema
 
         if schema:

@@ -26,7 +26,7 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
     def work() -> dict[str, Any]:
         from edgedistill.errors import UserError
         from edgedistill.files import write_text
-        from edgedistill.recipe.load import load_recipe
+        from edgedistill.recipe.loading import load_recipe
         from edgedistill.recipe.starter import starter
 
         if path.exists():

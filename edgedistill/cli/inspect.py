@@ -6,7 +6,7 @@ from typing import Any
 
 from edgedistill.cli.output import finish
 
-_MOST_LAYERS = 30
+_MAX_LAYERS = 30
 _NAME_WIDTH = 44
 
 
@@ -69,7 +69,7 @@ def _largest(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     macs = [layer["macs"] if isinstance(layer["macs"], int) else 0 for layer in layers]
     weights = [layer["weight_bytes"] for layer in layers]
     shares = [w / (sum(weights) or 1) + m / (sum(macs) or 1) for w, m in zip(weights, macs, strict=True)]
-    largest = sorted(range(len(layers)), key=lambda i: -shares[i])[:_MOST_LAYERS]
+    largest = sorted(range(len(layers)), key=lambda i: -shares[i])[:_MAX_LAYERS]
     return [layers[i] for i in sorted(largest) if shares[i] > 0]
 
 

@@ -148,7 +148,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         for name, one in heat.items():
             cells.append((name, f"{one['start_c']:.1f} to {one['end_c']:.1f} °C, peak {one['peak_c']:.1f} after {one['peak_at_s']:.0f} s"))
     room = found["headroom"]
-    cells.append(("thermal headroom left", f"{room['least_left']:.2f} at the least" if "least_left" in room else _figure(room, "")))
+    cells.append(("thermal headroom left", f"{room['min_left']:.2f} at the least" if "min_left" in room else _figure(room, "")))
     battery = found["battery_hours"]
     cells.append(("battery, from full", _figure(battery.get("full", battery), "{:.1f} h")))
     for one in found["memory"]:

@@ -10,7 +10,7 @@ def train(recipe: str, overrides: list[str], runs_dir: Path, *, whole: bool, fre
     """Do the flow of `recipe`: the whole of it, or up to the quantized state."""
 
     def work() -> dict:
-        from edgedistill.recipe.load import load_recipe
+        from edgedistill.recipe.loading import load_recipe
 
         # Every mistake of the recipe is told before the steps, and torch with them, is imported.
         loaded = load_recipe(recipe, overrides, trust_code=trust_code)

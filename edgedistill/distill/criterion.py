@@ -8,7 +8,7 @@ from edgedistill.distill import features, losses
 from edgedistill.errors import UserError
 from edgedistill.recipe.losses import (
     AttentionTransfer,
-    Calibration,
+    ClassCalibration,
     ContrastiveDistillation,
     CorrelationDistillation,
     CrossEntropy,
@@ -18,7 +18,7 @@ from edgedistill.recipe.losses import (
     Loss,
     Losses,
     RelationalDistillation,
-    at,
+    scheduled_value,
     signal_of,
 )
 
@@ -80,7 +80,7 @@ class Criterion(nn.Module):
                 # 0 and connected to the student, instead of the mean of nothing.
                 value = student["logits"].sum() * 0
             values[name] = value.detach()
-            weighted.append(at(loss.weight, fraction) * value)
+            weighted.append(scheduled_value(loss.weight, fraction) * value)
         return torch.stack(weighted).sum(), values
 
     def _value(self, name: str, loss: Loss, student: Signals, labels: Tensor, teacher: Signals, fraction: float) -> Tensor:
@@ -88,16 +88,20 @@ class Criterion(nn.Module):
         match loss:
             case CrossEntropy():
                 return losses.cross_entropy(logits, labels, loss.label_smoothing)
-            case Calibration():
-                return losses.calibration(logits, labels)
+            case ClassCalibration():
+                return losses.class_calibration_error(logits, labels)
             case Distillation():
-                return losses.distillation(logits, teacher["logits"], at(loss.temperature, fraction), standardize=loss.standardize)
+                return losses.distillation(
+                    logits, teacher["logits"], scheduled_value(loss.temperature, fraction), standardize=loss.standardize
+                )
             case DecoupledDistillation():
                 parts = {"alpha": loss.alpha, "beta": loss.beta}
-                return losses.decoupled_distillation(logits, teacher["logits"], labels, at(loss.temperature, fraction), **parts)
+                return losses.decoupled_distillation(
+                    logits, teacher["logits"], labels, scheduled_value(loss.temperature, fraction), **parts
+                )
             case CorrelationDistillation():
                 parts = {"inter": loss.inter, "intra": loss.intra}
-                return losses.correlation_distillation(logits, teacher["logits"], at(loss.temperature, fraction), **parts)
+                return losses.correlation_distillation(logits, teacher["logits"], scheduled_value(loss.temperature, fraction), **parts)
             case Hint():
                 ours, theirs = _same_size(self.projectors[name](student[signal_of(loss.layer)]), teacher[signal_of(loss.teacher_layer)])
                 return features.hint(ours, theirs)
@@ -118,7 +122,8 @@ def _check_places(ours: Tensor, theirs: Tensor) -> None:
     if min(*ours.shape[2:], *theirs.shape[2:]) < 2:
         sizes = [" x ".join(map(str, maps.shape[2:])) for maps in (ours, theirs)]
         raise UserError(
-            f"at compares places of feature maps: found {sizes[0]} of the student and {sizes[1]} of the teacher, expected 2 x 2 or more; "
+            f"attention_transfer compares places of feature maps: found {sizes[0]} of the student and {sizes[1]} of the teacher, "
+            "expected 2 x 2 or more; "
             "name earlier modules as layer and teacher_layer, or raise data.image_size"
         )
 

@@ -76,7 +76,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(a, b, dim=1, eps=1e-8).mean()
 
 
-def calibration(logits: Tensor, labels: Tensor) -> Tensor:
+def class_calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     """1/C sum over classes of |mean probability - frequency| in the batch. logits [B, C], labels int64 [B].
 
     MDCA, Hebbalaguppe et al. 2022 (arXiv 2203.13834).

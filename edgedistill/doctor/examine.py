@@ -36,7 +36,7 @@ _FLAGS = {
     "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX",
     "asimd": "NEON", "asimddp": "NEON dot product", "i8mm": "I8MM",
 }  # fmt: skip
-_LEAST_MEMORY, _LEAST_DISK = 3 << 30, 2 << 30
+_MIN_MEMORY, _MIN_DISK = 3 << 30, 2 << 30
 """Two converters at a time take up to 1.3 GB each, and a run of small models some hundred MB of disk."""
 _TIMEOUT_S = 60
 
@@ -150,20 +150,20 @@ def cpu_row(name: str, cores: int, flags: list[str], machine: str) -> Row:
 
 
 def _memory() -> Row:
-    needs = f"converters; at least {_LEAST_MEMORY >> 30} GiB"
+    needs = f"converters; at least {_MIN_MEMORY >> 30} GiB"
     try:
         text = Path("/proc/meminfo").read_text()
         free, total = (int(re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
     except (OSError, IndexError):
         return row("memory", "ok", "unavailable: this system has no /proc/meminfo", needs)
     found = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available"
-    return row("memory", "ok" if free >= _LEAST_MEMORY else "unusable", found, needs, "close other programs, or add swap")
+    return row("memory", "ok" if free >= _MIN_MEMORY else "unusable", found, needs, "close other programs, or add swap")
 
 
 def _disk(folder: Path) -> Row:
     free = shutil.disk_usage(folder).free
-    found, needs = f"{free / 2**30:.1f} GiB free in {folder}", f"runs; at least {_LEAST_DISK >> 30} GiB"
-    return row("disk", "ok" if free >= _LEAST_DISK else "unusable", found, needs, "space, or another disk by --runs-dir")
+    found, needs = f"{free / 2**30:.1f} GiB free in {folder}", f"runs; at least {_MIN_DISK >> 30} GiB"
+    return row("disk", "ok" if free >= _MIN_DISK else "unusable", found, needs, "space, or another disk by --runs-dir")
 
 
 def _tool(name: str, command: list[str], needed_for: str, get: str) -> Row:

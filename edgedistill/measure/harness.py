@@ -54,12 +54,12 @@ class Protocol:
         from edgedistill.measure.presets import PRESETS
 
         found = {"preset": self.preset, **PRESETS[self.preset]}
-        return found if self.seconds is None else found | {"least_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
+        return found if self.seconds is None else found | {"min_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
 
     @property
     def sampling(self) -> dict[str, Any]:
         """The `bench` of its jobs."""
-        return {key: self.asked[key] for key in ("warmup_s", "least_s", "max_s", "min_samples", "relative_width")}
+        return {key: self.asked[key] for key in ("warmup_s", "min_s", "max_s", "min_samples", "relative_width")}
 
     @property
     def sensors(self) -> dict[str, Any]:

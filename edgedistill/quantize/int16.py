@@ -19,7 +19,7 @@ _ATEN = torch.ops.aten
 _RECTIFIERS = (_ATEN.relu.default, _ATEN.relu_.default)
 _BOUNDS = (_ATEN.hardtanh.default, _ATEN.hardtanh_.default)
 # The quantizer's own least scale, 2^-12, is eight steps of an activation that reaches 1.
-_LEAST_SCALE = 2.0**-30
+_MIN_SCALE = 2.0**-30
 
 
 def quantize(graph: GraphModule, signature: Signature, samples: Iterable[tuple[Tensor, ...]]) -> QuantizedState:
@@ -54,10 +54,10 @@ def _quantizer() -> Any:
 
     activation = QuantizationSpec(
         dtype=torch.int16, quant_min=-LARGEST, quant_max=LARGEST, qscheme=torch.per_tensor_symmetric,
-        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_LEAST_SCALE),
+        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_MIN_SCALE),
     )  # fmt: skip
     int8 = get_symmetric_quantization_config(is_per_channel=True)
-    weight = replace(int8.weight, observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=_LEAST_SCALE))
+    weight = replace(int8.weight, observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=_MIN_SCALE))
     config = replace(int8, input_activation=activation, output_activation=activation, weight=weight)
     return XNNPACKQuantizer().set_global(config)
 

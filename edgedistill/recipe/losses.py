@@ -14,7 +14,7 @@ class Ramp(Config):
     end: float = Field(description="Value at the stage's last step.")
 
 
-def at(value: float | Ramp, fraction: float) -> float:
+def scheduled_value(value: float | Ramp, fraction: float) -> float:
     """A scheduled value when `fraction` (0 to 1) of the stage's steps are done."""
     return value.start + (value.end - value.start) * fraction if isinstance(value, Ramp) else value
 
@@ -100,7 +100,7 @@ class CorrelationDistillation(Loss):
     intra: float = Field(1.0, ge=0, description="Factor of the correlation over the samples of a class.")
 
 
-class Calibration(Loss):
+class ClassCalibration(Loss):
     """MDCA: mean confidence of each class against its frequency in the batch (arXiv:2203.13834)."""
 
     needs_labels: ClassVar[bool] = True
@@ -171,15 +171,15 @@ class Losses(Config):
     dkd: DecoupledDistillation | None = Field(None, description="Decoupled divergence from the teacher's answers.")
     dist: CorrelationDistillation | None = Field(None, description="Correlation with the teacher's answers.")
     hint: Hint | None = Field(None, description="The teacher's feature map, through a learned projector.")
-    at: AttentionTransfer | None = Field(None, description="The teacher's attention map.")
+    attention_transfer: AttentionTransfer | None = Field(None, description="The teacher's attention map.")
     rkd: RelationalDistillation | None = Field(None, description="The teacher's relations among the samples of a batch.")
     crd: ContrastiveDistillation | None = Field(None, description="The teacher's embedding, told from those of other classes.")
-    mdca: Calibration | None = Field(None, description="Calibration of the mean confidence of each class; beside another loss.")
+    mdca: ClassCalibration | None = Field(None, description="Calibration of the mean confidence of each class; beside another loss.")
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "Losses":
         if not any(max(_ends(loss.weight)) > 0 for name, loss in self.used().items() if name != "mdca"):
-            raise mistake("at least one of ce, kd, dkd, dist, hint, at, rkd and crd with a weight above 0")
+            raise mistake("at least one of ce, kd, dkd, dist, hint, attention_transfer, rkd and crd with a weight above 0")
         return self
 
     def used(self) -> dict[str, Loss]:

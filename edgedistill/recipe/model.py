@@ -1,4 +1,4 @@
-"""The recipe of a model that is brought along: what the options of `edgedistill export --model` say, as if a file had said it."""
+"""The recipe of a model of the user: what the options of `edgedistill export --model` say, as if a file had said it."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.load import LoadedRecipe
+from edgedistill.recipe.loading import LoadedRecipe
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.reading import dotted
 from edgedistill.recipe.schema import Recipe
@@ -21,7 +21,7 @@ _PREFIX = "torch:"
 
 
 @dataclass(frozen=True)
-class BroughtModel:
+class UserModel:
     """A trained model, and the images that calibrate and prove it; see `Recipe` for the fields."""
 
     model: str
@@ -35,25 +35,25 @@ class BroughtModel:
     name: str | None = None
 
 
-def recipe_of(brought: BroughtModel, targets: list[str]) -> LoadedRecipe:
+def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
     """A recipe that distils nothing: half of the images calibrate, the other half prove.
 
     Raises RecipeError with every wrong option at once.
     """
-    if not brought.model.startswith(_PREFIX):
-        raise RecipeError("the options", [f"--model: found '{brought.model}', expected torch:package.module:function"])
-    reference = brought.model.removeprefix(_PREFIX)
+    if not user_model.model.startswith(_PREFIX):
+        raise RecipeError("the options", [f"--model: found '{user_model.model}', expected torch:package.module:function"])
+    reference = user_model.model.removeprefix(_PREFIX)
     value: dict[str, Any] = {
-        "name": brought.name or reference.rpartition(":")[2],
+        "name": user_model.name or reference.rpartition(":")[2],
         "data": {
-            "source": _source(brought.calibration),
-            "image_size": brought.image_size,
+            "source": _source(user_model.calibration),
+            "image_size": user_model.image_size,
             "split": {"val": 0.5, "holdout": 0},
-            "mean": list(brought.mean),
-            "std": list(brought.std),
+            "mean": list(user_model.mean),
+            "std": list(user_model.std),
         },
         "teacher": None,
-        "student": {"torch": reference} | ({} if brought.checkpoint is None else {"checkpoint": str(brought.checkpoint)}),
+        "student": {"torch": reference} | ({} if user_model.checkpoint is None else {"checkpoint": str(user_model.checkpoint)}),
         "distill": None,
         **({"targets": targets} if targets else {}),
     }
@@ -62,7 +62,7 @@ def recipe_of(brought: BroughtModel, targets: list[str]) -> LoadedRecipe:
     if recipe is None:
         raise RecipeError("the options", sorted(f"{_option(dotted(location))}: {said}" for location, said in mistakes))
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-    return LoadedRecipe(recipe, "the options of `edgedistill export`", json.dumps(value), digest, _command(brought, targets))
+    return LoadedRecipe(recipe, "the options of `edgedistill export`", json.dumps(value), digest, _command(user_model, targets))
 
 
 def _source(path: Path) -> dict[str, str]:
@@ -79,10 +79,15 @@ def _option(field: str) -> str:
     return _OPTIONS[max(fitting, key=len)] if fitting else field
 
 
-def _command(brought: BroughtModel, targets: list[str]) -> str:
-    options = {"--model": brought.model, "--checkpoint": brought.checkpoint, "--calibration": brought.calibration, "--name": brought.name}
+def _command(user_model: UserModel, targets: list[str]) -> str:
+    options = {
+        "--model": user_model.model,
+        "--checkpoint": user_model.checkpoint,
+        "--calibration": user_model.calibration,
+        "--name": user_model.name,
+    }
     parts = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
-    parts += ["--image-size", str(brought.image_size)]
-    parts += [part for option in ("mean", "std") for part in (f"--{option}", ",".join(f"{v:g}" for v in getattr(brought, option)))]
+    parts += ["--image-size", str(user_model.image_size)]
+    parts += [part for option in ("mean", "std") for part in (f"--{option}", ",".join(f"{v:g}" for v in getattr(user_model, option)))]
     parts += [part for target in targets for part in ("--target", target)]
     return shlex.join(["edgedistill", "export", *parts])

@@ -7,7 +7,7 @@ from typing import Any
 from edgedistill.report.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, TEXT, draw, rows
 from edgedistill.report.values import figures, get, limits, number
 
-MOST_LINES = 4
+MAX_LINES = 4
 _HUES = (BLUE, ORANGE, GREEN, PURPLE)
 _WIDTH = 640
 # Where the slowest inference is so much slower than the usual one, a linear axis would show a flat line.
@@ -104,12 +104,12 @@ def _current(timeline: Mapping[str, Any]) -> list[Line]:
 
 def _memory(timeline: Mapping[str, Any]) -> list[Line]:
     found = [(name, one) for name, one in timeline.items() if name.startswith("memory.instance")]
-    return [(f"instance {name.removeprefix('memory.instance')}", one) for name, one in found[:MOST_LINES]]
+    return [(f"instance {name.removeprefix('memory.instance')}", one) for name, one in found[:MAX_LINES]]
 
 
 def _hottest(lines: list[Line]) -> list[Line]:
     """The lines that reach highest, as many as can be told apart, in the order of their names."""
-    highest = sorted(lines, key=lambda line: -max(line[1]["high"]))[:MOST_LINES]
+    highest = sorted(lines, key=lambda line: -max(line[1]["high"]))[:MAX_LINES]
     return sorted(highest, key=lambda line: line[0])
 
 

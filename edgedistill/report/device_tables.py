@@ -75,7 +75,7 @@ def _load_row(one: Document) -> list[Cell]:
         *(_measured(get(found, "throughput", part)) for part in ("initial", "sustained", "ratio")),
         _throttled(get(found, "throttling")),
         _peak(get(found, "temperature")),
-        show(get(found, "headroom", "least_left"), figures),
+        show(get(found, "headroom", "min_left"), figures),
         _measured(get(found, "battery_hours", "full")),
         _memory(get(found, "memory")),
     ]
@@ -105,7 +105,7 @@ def compared(documents: Sequence[Document]) -> Table:
         if one.get("kind") == "compare"
     ]
     headers = ("device", "A", "B", "A's p50, ms", "B's p50, ms", "B takes times A", "B is", "validity")
-    return Table("Compared in turns", headers, rows)
+    return Table("Interleaved comparison", headers, rows)
 
 
 def _cores(found: Any) -> Cell:

@@ -11,7 +11,7 @@ from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import LEVEL, get, number
 
 SCHEMA = "edgedistill/measurement/1"
-_LEAST_POINTS = 5
+_MIN_POINTS = 5
 
 
 def write_device_report(documents: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -70,7 +70,7 @@ def _course(one: Mapping[str, Any]) -> dict[str, Any] | None:
     from markupsafe import Markup
 
     lines = one.get("timeline") or {}
-    known = [line for name, line in lines.items() if name.startswith(("temperature.", "frequency.")) and len(line["t_s"]) >= _LEAST_POINTS]
+    known = [line for name, line in lines.items() if name.startswith(("temperature.", "frequency.")) and len(line["t_s"]) >= _MIN_POINTS]
     chart = device_charts.over_time({"timeline": lines}) if known else None
     title = f"{get(one, 'artifact', 'name')} on {get(one, 'device', 'spec')}"
     return {"title": title, "chart": Markup(chart)} if chart else None

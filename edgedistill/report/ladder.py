@@ -11,7 +11,7 @@ from edgedistill.report.records import accuracy_of, correct, labels_of, outputs_
 from edgedistill.run import Run
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.verify import intervals
-from edgedistill.verify.calibration import calibration
+from edgedistill.verify.calibration_error import calibration_error
 
 _RUNGS = ("teacher", "control", "student", "fake_quant", "converted", "integer")
 
@@ -46,7 +46,7 @@ def ladder_of(state: Run, recipe: Recipe, artifacts: list[dict[str, Any]], image
         row["drop"] = None if value is None or compared is None else 100 * (compared - value)
         logits = outputs_of(state, row["rung"], "val")
         labels = labels_of(images, "val")
-        row["ece"] = None if logits is None or labels is None else calibration(probabilities(logits), labels)["ece"]
+        row["ece"] = None if logits is None or labels is None else calibration_error(probabilities(logits), labels)["ece"]
     return rows
 
 

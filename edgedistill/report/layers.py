@@ -6,7 +6,7 @@ from typing import Any
 from edgedistill.report.tables import Summary, Table, by_format
 from edgedistill.report.values import Cell, integer, number, percent, show
 
-_MOST = 20
+_MAX_ROWS = 20
 
 
 def tables(summary: Summary) -> list[Table]:
@@ -24,7 +24,7 @@ def _macs(layer: Summary) -> float:
 
 
 def _table(artifact: Summary, layers: list[Summary]) -> Table:
-    largest = [layer for layer in sorted(layers, key=_macs, reverse=True)[:_MOST] if layer.get("macs") != 0]
+    largest = [layer for layer in sorted(layers, key=_macs, reverse=True)[:_MAX_ROWS] if layer.get("macs") != 0]
     total = sum(map(_macs, layers)) or 1
     caption = f"{artifact.get('name')}: the {len(largest)} of {len(layers)} layers with the most multiply-accumulates"
     headers = ("layer", "operator", "computed by", "MACs", "share", "bytes of weights", "bytes of the result")

@@ -16,7 +16,7 @@ from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
 from edgedistill.teach import imageset
 from edgedistill.teach.imageset import ImageSet
-from edgedistill.verify.calibration import calibration
+from edgedistill.verify.calibration_error import calibration_error
 
 SCHEMA = "edgedistill/summary/1"
 
@@ -113,7 +113,7 @@ def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
         return {"confusion": missing, "reliability": missing}
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
-    reliability = calibration(probabilities(logits), labels)
+    reliability = calibration_error(probabilities(logits), labels)
     return {
         "confusion": {"rung": rung, "labels": images.classes, "matrix": matrix.tolist()},
         "reliability": {"rung": rung, **reliability},

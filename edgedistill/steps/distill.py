@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.qat import QATModule
-    from edgedistill.recipe.load import LoadedRecipe
+    from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.preprocessed import Preprocessed
     from edgedistill.teach.imageset import ImageSet
@@ -100,7 +100,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     import numpy as np
 
     from edgedistill.distill import stages
-    from edgedistill.distill.calibrate import Tempered
+    from edgedistill.distill.temperature_scaling import Tempered
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
@@ -134,7 +134,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
 
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:
-    from edgedistill.distill.calibrate import fit_temperature
+    from edgedistill.distill.temperature_scaling import fit_temperature
     from edgedistill.tasks.image_classification import predict
 
     val = images.indices["val"]

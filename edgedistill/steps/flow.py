@@ -21,7 +21,7 @@ from edgedistill.steps.distill import train
 from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
-    from edgedistill.recipe.load import LoadedRecipe
+    from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
 

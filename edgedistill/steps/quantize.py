@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgedistill.quantize.state import QuantizedState
-    from edgedistill.recipe.load import LoadedRecipe
+    from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.preprocessed import Preprocessed
     from edgedistill.teach.imageset import ImageSet

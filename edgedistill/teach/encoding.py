@@ -8,7 +8,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.recipe.stages import Cache
 
-_LEAST = -30.0
+_MIN_LOG_P = -30.0
 """Log of the smallest mass that is told apart from none; e^-30 is 1e-13."""
 
 
@@ -92,8 +92,8 @@ class TopK:
         kept, rest = order[:, : self.k], order[:, self.k :]
         rows = np.zeros(len(values), self.dtype)
         rows["index"] = kept
-        rows["log_p"][:, : self.k] = np.maximum(np.take_along_axis(log_p, kept, 1), _LEAST)
-        rows["log_p"][:, self.k] = np.maximum(special.logsumexp(np.take_along_axis(log_p, rest, 1), axis=1), _LEAST)
+        rows["log_p"][:, : self.k] = np.maximum(np.take_along_axis(log_p, kept, 1), _MIN_LOG_P)
+        rows["log_p"][:, self.k] = np.maximum(special.logsumexp(np.take_along_axis(log_p, rest, 1), axis=1), _MIN_LOG_P)
         return rows
 
     def decode(self, rows: np.ndarray) -> np.ndarray:

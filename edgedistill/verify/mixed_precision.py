@@ -14,8 +14,8 @@ from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.sensitivity import scan
 
 SAMPLE = 256
-LEAST_SHARE = 0.1
-MOST_LAYERS = 3
+MIN_SHARE = 0.1
+MAX_LAYERS = 3
 
 
 def examine(
@@ -49,7 +49,7 @@ def examine(
         best = layers[0]
         if gap is not None and gap["interval"][0] <= 0:
             stopped = "gap"
-        elif best["kl"] > (1 - LEAST_SHARE) * base["kl"]:
+        elif best["kl"] > (1 - MIN_SHARE) * base["kl"]:
             stopped = "share"
         else:
             chosen.append(best | {"kl_before": base["kl"]})
@@ -58,7 +58,7 @@ def examine(
             log(f"left in floating point: {best['layer']} (KL {base['kl']:.3g} to {best['kl']:.3g})")
             current = leave_float(state, [layer["node"] for layer in chosen])
             gap = _gap(student, predict(IntegerReference(current.converted), images), labels)
-            stopped = "most" if len(chosen) == MOST_LAYERS else None
+            stopped = "most" if len(chosen) == MAX_LAYERS else None
     applied = apply and bool(chosen)
     result = {key: chosen[-1][key] for key in ("kl", "flips")} | {"gap": gap} if applied else None
     return current, record | {"chosen": chosen, "applied": applied, "result": result, "stopped": stopped}

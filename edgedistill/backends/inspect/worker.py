@@ -13,7 +13,7 @@ from edgedistill.backends import backend, formats
 from edgedistill.backends.inspect.graph import Unsupported
 from edgedistill.files import tree_bytes
 
-_LEAST_MEMORY = 4 << 30
+_MIN_MEMORY = 4 << 30
 
 
 def _limit_memory(path: Path) -> None:
@@ -21,7 +21,7 @@ def _limit_memory(path: Path) -> None:
     try:
         import resource
 
-        limit = _LEAST_MEMORY + 8 * tree_bytes(path)
+        limit = _MIN_MEMORY + 8 * tree_bytes(path)
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     except (ImportError, ValueError, OSError):
         # Windows has no such limit and macOS does not keep it; the time limit of the parent is left.

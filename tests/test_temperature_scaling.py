@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from edgedistill.distill.calibrate import Tempered, fit_temperature
-from edgedistill.verify.calibration import calibration
+from edgedistill.distill.temperature_scaling import Tempered, fit_temperature
+from edgedistill.verify.calibration_error import calibration_error
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.normal(size=(4000, 5)) * 1.5
@@ -17,8 +17,8 @@ LABELS = np.array([RNG.choice(5, p=row) for row in softmax(TRUE, axis=1)])
 def test_the_temperature_that_logits_were_multiplied_by_is_found(temperature: float) -> None:
     found = fit_temperature((TRUE * temperature).astype(np.float32), LABELS)
     assert found == pytest.approx(temperature, rel=0.06)
-    before = calibration(softmax(TRUE * temperature, axis=1), LABELS)["ece"]
-    after = calibration(softmax(TRUE * temperature / found, axis=1), LABELS)["ece"]
+    before = calibration_error(softmax(TRUE * temperature, axis=1), LABELS)["ece"]
+    after = calibration_error(softmax(TRUE * temperature / found, axis=1), LABELS)["ece"]
     assert after < 0.02
     assert temperature == 1.0 or before > 5 * after
 

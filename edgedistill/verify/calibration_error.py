@@ -7,7 +7,7 @@ import numpy as np
 _SMALLEST = 1e-12
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
     """Calibration of probabilities float [N, classes] for labels int [N].
 
     ece: mean gap between confidence and accuracy over `bins` equal bins of confidence, weighted by their counts (Guo et al. 2017,

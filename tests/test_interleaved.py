@@ -41,7 +41,7 @@ def load(path, threads):
 
 
 @pytest.fixture
-def duel(tmp_path, monkeypatch):
+def interleaved(tmp_path, monkeypatch):
     """A job whose sides spin for the given seconds after running a body of Python."""
     (tmp_path / "spin.py").write_text(ADAPTER)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
@@ -59,9 +59,9 @@ def duel(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, duel):
+def run(tmp_path, interleaved):
     def run_job(a, b, **settings):
-        return local.run(duel(a, b, **settings), log=tmp_path / "log.txt", timeout_s=60, reduce=list)
+        return local.run(interleaved(a, b, **settings), log=tmp_path / "log.txt", timeout_s=60, reduce=list)
 
     return run_job
 
@@ -112,8 +112,8 @@ def test_a_side_that_raises_or_is_killed_is_named(run):
         run((0.001, ""), (0.001, "os.kill(os.getpid(), 9)"))
 
 
-def test_no_side_outlives_a_runner_that_is_killed(duel, tmp_path):
-    job = placed(duel((0.001, ""), (0.001, ""), min_rounds=1000), str, str)
+def test_no_side_outlives_a_runner_that_is_killed(interleaved, tmp_path):
+    job = placed(interleaved((0.001, ""), (0.001, ""), min_rounds=1000), str, str)
     write_json(tmp_path / "job.json", job)
     command = [sys.executable, "-m", "edgedistill.measure.runner", "--job", tmp_path / "job.json", "--out", tmp_path / "out.jsonl"]
     runner = subprocess.Popen(command, stderr=subprocess.DEVNULL)
