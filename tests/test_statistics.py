@@ -5,10 +5,13 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
-from edgedistill.measure.runner.interval import lower_rank, min_samples, quantile_interval, relative_half_width
+from edgedistill.measure import leak, throttling
+from edgedistill.measure.power import Power, mean_power
+from edgedistill.measure.runner.interval import least_samples, lower_rank, quantile_interval, relative_half_width
 from edgedistill.measure.runner.steady import is_steady, trend_p_value
+from edgedistill.measure.series import Series
 from edgedistill.measure.statistics import intervals_ms, latency_ms, median_interval_ms, percentile
 
 QUANTILES = [0.5, 0.9, 0.95, 0.99, 0.05]
@@ -47,7 +50,7 @@ def test_the_interval_covers_the_quantile_as_often_as_it_says(q):
 
 @pytest.mark.parametrize(("q", "least"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.1, 36)])
 def test_too_few_samples_have_no_interval(q, least):
-    assert min_samples(q) == least
+    assert least_samples(q) == least
     assert quantile_interval(range(least), q) is not None
     assert quantile_interval(range(least - 1), q) is None
     assert quantile_interval([], q) is None
@@ -156,3 +159,30 @@ def test_not_steady(medians):
 )
 def test_steady(medians):
     assert is_steady(medians, 0.01)
+
+
+@pytest.mark.parametrize("decimals", [0, 3])
+def test_the_slope_of_memory_is_that_of_scipy(decimals):
+    # Rounded to no decimals, many values are equal.
+    rng = np.random.default_rng(decimals)
+    for n in (6, 13, 60):
+        t = np.sort(rng.choice(10_000, n, replace=False)) / 100
+        values = np.round(0.05 * t + rng.normal(size=n), decimals)
+        expected = stats.theilslopes(values, t, alpha=0.95)
+        assert leak._slope(t, values) == (expected.slope, expected.low_slope, expected.high_slope)
+
+
+def test_the_interval_of_mean_power_is_that_of_scipy():
+    watts = np.random.default_rng(1).normal(3, 0.2, 80)
+    power = mean_power(Series("power", "W", "a meter", np.arange(80.0), watts))
+    batches = watts.reshape(8, 10).mean(axis=1)
+    low, high = stats.t.interval(0.95, df=7, loc=watts.mean(), scale=stats.sem(batches))
+    assert isinstance(power, Power)
+    assert (power.low, power.high) == pytest.approx((low, high), rel=1e-12)
+
+
+def test_the_running_median_is_that_of_scipy():
+    for shape in ((40,), (3, 40)):
+        values = np.random.default_rng(2).normal(size=shape)
+        size = (1,) * (len(shape) - 1) + (5,)
+        np.testing.assert_array_equal(throttling._running_median(values), ndimage.median_filter(values, size=size, mode="reflect"))

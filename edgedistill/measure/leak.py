@@ -1,5 +1,7 @@
 """Does the memory of a process grow for ever, or did its allocator only warm up?"""
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from edgedistill.measure.statistics import unavailable
 
 _MB = 1e6
 _POINTS = 60
-_MIN_S, _MIN_POINTS = 30.0, 12
+_LEAST_S, _LEAST_POINTS = 30.0, 12
 # The kernel counts resident pages in batches per core, so smaller growth may be nothing.
 _RESOLUTION_MB = 0.5
 _GOES_ON = 0.3
@@ -30,8 +32,8 @@ def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, A
     if len(t) == 0:
         return unavailable("the device does not tell how much memory a process has")
     span = float(t[-1] - t[0])
-    if span < _MIN_S or len(t) < _MIN_POINTS:
-        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_MIN_S:.0f} s and more")
+    if span < _LEAST_S or len(t) < _LEAST_POINTS:
+        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_LEAST_S:.0f} s and more")
     t, rss = _thinned(t, rss)
     slope, low, high = _slope(t, rss)
     half = len(t) // 2
@@ -61,7 +63,11 @@ def _thinned(t: np.ndarray, rss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slope(t: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
-    from scipy.stats import theilslopes
-
-    found = theilslopes(values, t, alpha=0.95)
-    return float(found.slope), float(found.low_slope), float(found.high_slope)
+    """Theil and Sen's slope of `values` [N] at the distinct times t [N], and its 95% interval by Sen's ranks, corrected for ties."""
+    first, second = np.triu_indices(len(t), k=1)
+    slopes = np.sort((values[second] - values[first]) / (t[second] - t[first]))
+    n, ties = len(t), np.unique(values, return_counts=True)[1]
+    variance = (n * (n - 1) * (2 * n + 5) - np.sum(ties * (ties - 1) * (2 * ties + 5))) / 18
+    half = NormalDist().inv_cdf(0.975) * math.sqrt(variance)
+    low, high = max(round((len(slopes) - half) / 2) - 1, 0), min(round((len(slopes) + half) / 2), len(slopes) - 1)
+    return float(np.median(slopes)), float(slopes[low]), float(slopes[high])

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgedistill.measure.changepoints import trends
+from edgedistill.measure.pieces import trends
 
-MIN_EFFECT = 0.05
+LEAST_EFFECT = 0.05
 """A smaller rise of the time per inference is not called throttling."""
 WINDOW_S = 1.0
-MIN_WINDOWS = 20
+LEAST_WINDOWS = 20
 _SMOOTHED = 5
 _LASTING = 11
 _BLOCK = 60
@@ -81,10 +81,10 @@ def onset(series: Windows, seed: int = 0) -> Onset | None:
     Annals of Statistics 17 (1989), blocks.
     """
     n = len(series.t_s)
-    if n < MIN_WINDOWS:
+    if n < LEAST_WINDOWS:
         return None
     raw = np.log(series.seconds)
-    effect = math.log1p(MIN_EFFECT)
+    effect = math.log1p(LEAST_EFFECT)
     smooth = _running_median(raw)
     trend, pieces = trends(smooth, effect)
     count = initial_count(n)
@@ -114,9 +114,9 @@ def _level(first: np.ndarray) -> np.ndarray:
 
 def _running_median(values: np.ndarray) -> np.ndarray:
     """Median of 5 windows around each, along the last axis: it keeps edges and drops single outliers."""
-    from scipy.ndimage import median_filter
-
-    return median_filter(values, size=(1,) * (values.ndim - 1) + (_SMOOTHED,), mode="reflect")
+    half = _SMOOTHED // 2
+    padded = np.pad(values, ((0, 0),) * (values.ndim - 1) + ((half, half),), mode="symmetric")
+    return np.median(sliding_window_view(padded, _SMOOTHED, axis=-1), axis=-1)
 
 
 def _ahead(values: np.ndarray) -> np.ndarray:
