@@ -9,7 +9,7 @@ from scipy import ndimage, stats
 
 from edgedistill.measure import leak, throttling
 from edgedistill.measure.power import Power, mean_power
-from edgedistill.measure.runner.interval import least_samples, lower_rank, quantile_interval, relative_half_width
+from edgedistill.measure.runner.interval import lower_rank, min_samples, quantile_interval, relative_half_width
 from edgedistill.measure.runner.steady import is_steady, trend_p_value
 from edgedistill.measure.series import Series
 from edgedistill.measure.statistics import intervals_ms, latency_ms, median_interval_ms, percentile
@@ -50,7 +50,7 @@ def test_the_interval_covers_the_quantile_as_often_as_it_says(q):
 
 @pytest.mark.parametrize(("q", "least"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.1, 36)])
 def test_too_few_samples_have_no_interval(q, least):
-    assert least_samples(q) == least
+    assert min_samples(q) == least
     assert quantile_interval(range(least), q) is not None
     assert quantile_interval(range(least - 1), q) is None
     assert quantile_interval([], q) is None

@@ -10,8 +10,8 @@ from edgedistill.backends import backends
 from edgedistill.recipe.precisions import is_static
 
 if TYPE_CHECKING:
-    from edgedistill.export.programs import ArtifactSpec
     from edgedistill.recipe.schema import Measure
+    from edgedistill.records import ArtifactSpec
 
 ADAPTERS = {kind: one.adapters[0].module for kind, one in backends().items()}
 FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"}

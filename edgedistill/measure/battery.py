@@ -3,10 +3,10 @@
 import numpy as np
 
 # A phone that computes draws more than 20 mA, and no phone's or board's battery gives 10 A.
-_LEAST_MA, _MOST_MA = 20.0, 10_000.0
+_MIN_MA, _MAX_MA = 20.0, 10_000.0
 # The counter may lag, and the current fluctuates; the two units are a thousand apart.
 _AGREES = 3.0
-_LEAST_STEPS = 3
+_MIN_STEPS = 3
 
 
 def battery_current(t_s: np.ndarray, raw: np.ndarray, charge_t_s: np.ndarray, charge_uah: np.ndarray) -> tuple[float, str] | str:
@@ -17,7 +17,7 @@ def battery_current(t_s: np.ndarray, raw: np.ndarray, charge_t_s: np.ndarray, ch
     the charge counter: mean current times time must be the charge that went.
     """
     peak = float(np.abs(raw).max())
-    guess = 1e-3 if peak >= _MOST_MA else 1.0
+    guess = 1e-3 if peak >= _MAX_MA else 1.0
     size = f"unit {'µA' if guess == 1e-3 else 'mA'} by its size, up to {peak:g}"
     measured = _mean_by_counter(t_s, charge_t_s, charge_uah)
     if measured is not None:
@@ -27,7 +27,7 @@ def battery_current(t_s: np.ndarray, raw: np.ndarray, charge_t_s: np.ndarray, ch
             if mean and 1 / _AGREES <= mean * factor / measured[0] <= _AGREES:
                 return factor, f"unit {unit} by the charge counter"
         return f"unit unknown: it reads {mean:g} on average, while the charge counter went by {measured[0]:.4g} mA"
-    if guess == 1.0 and peak < _LEAST_MA:
+    if guess == 1.0 and peak < _MIN_MA:
         return f"unit unknown: it reads up to {peak:g}, and no charge counter moved enough to compare it with"
     return guess, size
 
@@ -37,7 +37,7 @@ def _mean_by_counter(t_s: np.ndarray, charge_t_s: np.ndarray, charge_uah: np.nda
     inside = (charge_t_s >= t_s[0]) & (charge_t_s <= t_s[-1])
     times, charges = charge_t_s[inside], charge_uah[inside]
     steps = np.flatnonzero(np.diff(charges))
-    if len(steps) < _LEAST_STEPS:
+    if len(steps) < _MIN_STEPS:
         return None
     first, last = steps[0] + 1, steps[-1] + 1
     seconds, used = times[last] - times[first], charges[first] - charges[last]

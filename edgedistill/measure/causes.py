@@ -8,8 +8,8 @@ import numpy as np
 from edgedistill.measure.series import Series
 
 _AFTER_S = 15.0
-_LEAST_FALL = 0.05
-_LEAST_LOAD = 0.1
+_MIN_FALL = 0.05
+_MIN_LOAD = 0.1
 # The bits of a Raspberry Pi's get_throttled that tell about now; 16 to 19 tell the same since it was started.
 _BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
@@ -26,7 +26,7 @@ def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float,
         before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
         if len(before) == 0 or len(after) == 0:
             continue
-        if name == "load.others" and np.median(after) > np.median(before) + _LEAST_LOAD:
+        if name == "load.others" and np.median(after) > np.median(before) + _MIN_LOAD:
             found.append(
                 _changed(f"other processes took {100 * np.median(after):.0f}% of the processor", name, *map(np.median, (before, after)))
             )
@@ -55,8 +55,8 @@ def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[fl
     if not medians:
         return None
     was = max(before for before, _ in medians.values())
-    now, name = max((after, name) for name, (before, after) in medians.items() if before > (1 - _LEAST_FALL) * was)
-    return _changed(f"frequency fell from {was:.0f} to {now:.0f} MHz", name, was, now) if now <= (1 - _LEAST_FALL) * was else None
+    now, name = max((after, name) for name, (before, after) in medians.items() if before > (1 - _MIN_FALL) * was)
+    return _changed(f"frequency fell from {was:.0f} to {now:.0f} MHz", name, was, now) if now <= (1 - _MIN_FALL) * was else None
 
 
 def _changed(cause: str, sensor: str, before: float, after: float) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices.base import Device
 
 # Quartz clocks are within some tens of ppm, and NTP slews a monotonic clock by up to 500 ppm.
-_MOST_DRIFT = 500e-6
+_MAX_DRIFT = 500e-6
 # /proc/uptime counts hundredths of a second, cut off.
 _UPTIME_STEP_S = 0.01
-_LEAST_SPAN_S = 10.0
+_MIN_SPAN_S = 10.0
 _JUMP_S = 0.05
 
 
@@ -79,13 +79,13 @@ def align(exchanges: Sequence[Exchange]) -> Alignment:
     middle = (exchanges[0].before_s + exchanges[-1].after_s) / 2
     first = _fastest([exchange for exchange in exchanges if exchange.before_s <= middle])
     last = _fastest([exchange for exchange in exchanges if exchange.before_s > middle] or [first])
-    if last.before_s - first.before_s < _LEAST_SPAN_S:
+    if last.before_s - first.before_s < _MIN_SPAN_S:
         best = _fastest(exchanges)
         offset, error = _offset(best)
         return Alignment(best.device_s, offset, 0.0, error)
     (offset, error), (later, later_error) = _offset(first), _offset(last)
     span = last.device_s - first.device_s
-    if abs(later - offset) > error + later_error + _MOST_DRIFT * (last.before_s - first.before_s):
+    if abs(later - offset) > error + later_error + _MAX_DRIFT * (last.before_s - first.before_s):
         raise ValueError(
             f"the device's clock went {span:.3f} s while the host's went {last.before_s - first.before_s:.3f} s: "
             "the device was started anew, or slept, between the two"
@@ -127,6 +127,6 @@ def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
     for one, other in pairwise(clocks):
         passed = (other["monotonic_ns"] - one["monotonic_ns"]) / 1e9
         jump = (other["time_ns"] - one["time_ns"]) / 1e9 - passed
-        if abs(jump) > _JUMP_S + _MOST_DRIFT * passed:
+        if abs(jump) > _JUMP_S + _MAX_DRIFT * passed:
             jumps.append({"after_s": one["monotonic_ns"] / 1e9, "before_s": other["monotonic_ns"] / 1e9, "jump_s": jump})
     return jumps

@@ -35,16 +35,16 @@ def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
     with ExitStack() as stack:
         one, other = (stack.enter_context(harness.of_file(path, run=False)) for path in (a, b))
         where = stack.enter_context(place(spec, python=protocol.python, mirror=protocol.mirror))
-        found, twins = _duel(where, one[0], other[0], protocol), []
+        found, twins = _interleaved(where, one[0], other[0], protocol), []
         for (subject,) in (one, other):
             twin = subject.path.with_name(subject.path.name.replace("int8", "fp32"))
             if subject.precision == "int8" and twin.exists() and twin not in (subject.path, a, b):
                 plain = stack.enter_context(harness.of_file(twin, run=False))[0]
-                twins.append(_duel(where, plain, subject, protocol))
+                twins.append(_interleaved(where, plain, subject, protocol))
     return found | {"status": "ok", "twins": twins}
 
 
-def _duel(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
+def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
     from edgedistill.measure import comparison, document
     from edgedistill.measure.job import new_job
 

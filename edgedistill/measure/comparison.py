@@ -6,10 +6,10 @@ from statistics import median
 from typing import Any
 
 from edgedistill.measure.records import Record
-from edgedistill.measure.runner.ratio import LEAST_ROUNDS, bootstrap_interval, centre, log_ratios
+from edgedistill.measure.runner.ratio import MIN_ROUNDS, bootstrap_interval, centre, log_ratios
 from edgedistill.measure.statistics import intervals_ms, latency_ms, unavailable
 
-LEAST_DIFFERENCE = 0.005
+MIN_DIFFERENCE = 0.005
 """Share below which a difference does not count. That equal builds differ by nothing is known only for a sample without end."""
 CONFIDENCE = 0.95
 _METHOD = (
@@ -19,47 +19,47 @@ _METHOD = (
 _MS = 1e6
 
 
-def compare(records: Sequence[Record], least_difference: float = LEAST_DIFFERENCE, seed: int = 0) -> dict[str, Any]:
+def compare(records: Sequence[Record], min_difference: float = MIN_DIFFERENCE, seed: int = 0) -> dict[str, Any]:
     """The figures of a complete comparison; `ratio` is B's median duration over A's, so more than 1 says that B is slower.
 
     The document has `ratio` {value, interval, confidence, method}, `verdict` (better, worse, no difference: of B), `text`, `rounds` {n,
-    ratios}, `stopped` (narrow or time), `least_difference`, and `a` and `b` with their `latency_ms`, `intervals_ms`, `load_ms`,
+    ratios}, `stopped` (narrow or time), `min_difference`, and `a` and `b` with their `latency_ms`, `intervals_ms`, `load_ms`,
     `first_inference_ms` and `steady`, the share of processes whose warm-up ended so. seed: of the bootstrap.
     """
     blocks = [record for record in records if record["type"] == "block"]
     found = log_ratios(blocks)
     ends = bootstrap_interval(found, seed, CONFIDENCE)
     interval = [math.exp(end) for end in ends] if ends else None
-    why = f"{len(found)} rounds are too few for an interval, which takes at least {LEAST_ROUNDS}"
+    why = f"{len(found)} rounds are too few for an interval, which takes at least {MIN_ROUNDS}"
     ratio = math.exp(centre(found))
     compared = next(record for record in records if record["type"] == "compared")
     return {
         "ratio": {"value": ratio, "interval": interval or unavailable(why), "confidence": CONFIDENCE, "method": _METHOD},
-        "verdict": verdict(interval, least_difference) if interval else unavailable(why),
-        "text": _text(ratio, interval, least_difference) if interval else why,
-        "least_difference": least_difference,
+        "verdict": verdict(interval, min_difference) if interval else unavailable(why),
+        "text": _text(ratio, interval, min_difference) if interval else why,
+        "min_difference": min_difference,
         "rounds": {"n": len(found), "ratios": [math.exp(value) for value in found]},
         "stopped": compared["stopped"],
         **{side: _side(records, side, seed) for side in ("a", "b")},
     }
 
 
-def verdict(interval: Sequence[float], least_difference: float) -> str:
-    """What B is: better or worse only when the whole interval of the ratio lies further from 1 than `least_difference`.
+def verdict(interval: Sequence[float], min_difference: float) -> str:
+    """What B is: better or worse only when the whole interval of the ratio lies further from 1 than `min_difference`.
 
     The rule for an interval and a region of practical equivalence: Kruschke, Rejecting or Accepting Parameter Values in Bayesian
     Estimation, Advances in Methods and Practices in Psychological Science 1 (2018).
     """
     low, high = interval
-    if low > 1 + least_difference:
+    if low > 1 + min_difference:
         return "worse"
-    return "better" if high < 1 / (1 + least_difference) else "no difference"
+    return "better" if high < 1 / (1 + min_difference) else "no difference"
 
 
-def _text(ratio: float, interval: Sequence[float], least_difference: float) -> str:
+def _text(ratio: float, interval: Sequence[float], min_difference: float) -> str:
     low, high = interval
     ends = f"[{low:.3f}, {high:.3f}]"
-    said = verdict(interval, least_difference)
+    said = verdict(interval, min_difference)
     if said == "no difference":
         most = max(high - 1, 1 / low - 1)
         return f"no difference found: B takes {ratio:.3f} times as long as A {ends}; one of more than {most:.1%} is ruled out"
@@ -75,7 +75,7 @@ def _side(records: Sequence[Record], side: str, seed: int) -> dict[str, Any]:
             rounds.setdefault(record["round"], []).extend(record["durations_ns"])
     durations = [ns for batch in rounds.values() for ns in batch]
     ends = bootstrap_interval([math.log(median(batch)) for batch in rounds.values()], seed, CONFIDENCE)
-    p50 = [math.exp(end) / _MS for end in ends] if ends else unavailable(f"it takes at least {LEAST_ROUNDS} rounds, found {len(rounds)}")
+    p50 = [math.exp(end) / _MS for end in ends] if ends else unavailable(f"it takes at least {MIN_ROUNDS} rounds, found {len(rounds)}")
     steady = [record["steady"] for record in mine if record["type"] == "warmup"]
     return {
         "latency_ms": latency_ms(durations),

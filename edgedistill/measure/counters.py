@@ -6,10 +6,10 @@ from math import sqrt
 import numpy as np
 
 # With fewer the error of one step is more than a quarter.
-_LEAST_STEPS = 4
+_MIN_STEPS = 4
 _Z = 1.959964
 # Pairs grow with the square; so many points know the slope far better than the steps do.
-_MOST_POINTS = 1000
+_MAX_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ def counter_rate(t_s: np.ndarray, counts: np.ndarray, step: float | None) -> Rat
     moves = np.flatnonzero(np.diff(counts)) + 1
     if len(moves) < 2 or step is None:
         moved = "did not move" if len(moves) == 0 else "moved once"
-        return f"the counter {moved} within {span:.0f} s, so measuring it takes more than {span * (_LEAST_STEPS + 1):.0f} s"
+        return f"the counter {moved} within {span:.0f} s, so measuring it takes more than {span * (_MIN_STEPS + 1):.0f} s"
     first, last = moves[0], moves[-1]
     gone = abs(float(counts[last] - counts[first]))
-    if gone < _LEAST_STEPS * step:
+    if gone < _MIN_STEPS * step:
         made = gone / step + 1
-        needed = span * (_LEAST_STEPS + 1) / made
+        needed = span * (_MIN_STEPS + 1) / made
         return f"the counter has steps of {step:g} and made {made:.0f} within {span:.0f} s, so measuring it takes about {needed:.0f} s"
     sign = 1.0 if counts[last] > counts[first] else -1.0
     middle, spread_low, spread_high = _theil_sen((t_s[moves] + t_s[moves - 1]) / 2, counts[moves] * sign)
@@ -60,8 +60,8 @@ def resolution(*series: np.ndarray) -> float | None:
 
 def _theil_sen(t_s: np.ndarray, counts: np.ndarray) -> tuple[float, float, float]:
     """Median of the slopes of all pairs, and Sen's 95% interval by the variance of Kendall's S; the median thrice with few points."""
-    if len(t_s) > _MOST_POINTS:
-        chosen = np.linspace(0, len(t_s) - 1, _MOST_POINTS).round().astype(int)
+    if len(t_s) > _MAX_POINTS:
+        chosen = np.linspace(0, len(t_s) - 1, _MAX_POINTS).round().astype(int)
         t_s, counts = t_s[chosen], counts[chosen]
     n = len(t_s)
     i, j = np.triu_indices(n, 1)

@@ -78,4 +78,4 @@ def headroom(series: Mapping[str, Series]) -> dict[str, Any]:
     one = series.get("thermal.headroom")
     if one is None:
         return unavailable("the device tells no thermal headroom: that takes Android's thermal service with a severe threshold of the skin")
-    return {"least_left": float(1 - one.values.max()), "end_left": float(1 - np.median(one.values[-_NEAR:])), "source": one.source}
+    return {"min_left": float(1 - one.values.max()), "end_left": float(1 - np.median(one.values[-_NEAR:])), "source": one.source}

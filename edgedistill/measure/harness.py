@@ -54,12 +54,12 @@ class Protocol:
         from edgedistill.measure.presets import PRESETS
 
         found = {"preset": self.preset, **PRESETS[self.preset]}
-        return found if self.seconds is None else found | {"least_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
+        return found if self.seconds is None else found | {"min_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
 
     @property
     def sampling(self) -> dict[str, Any]:
         """The `bench` of its jobs."""
-        return {key: self.asked[key] for key in ("warmup_s", "least_s", "max_s", "min_samples", "relative_width")}
+        return {key: self.asked[key] for key in ("warmup_s", "min_s", "max_s", "min_samples", "relative_width")}
 
     @property
     def sensors(self) -> dict[str, Any]:
@@ -114,7 +114,6 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
     """The artifacts of a run that a processor of a device can run, with the first images of val."""
     import numpy as np
 
-    from edgedistill.export.programs import FORMATS, ArtifactSpec
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
 
@@ -123,19 +122,17 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
         few = Path(folder, "few.npy")
         np.save(few, np.load(state.path("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
         found = []
-        for form in FORMATS:
-            for record in (state.result(f"export-{form}") or {"artifacts": []})["artifacts"]:
-                spec, path = ArtifactSpec.of(record), state.path(f"export-{form}", record["name"])
-                outputs = state.path(f"val-{spec.name}", "outputs.npy")
-                if form == "coreml" or spec.delegate or not outputs.exists():
-                    continue
-                inputs = Path(folder, f"{spec.name}.npy")
-                with taken(few, spec.input) as images:
-                    inputs.write_bytes(images.read_bytes())
-                expected = np.load(outputs, mmap_mode="r")[:_IMAGES]
-                lsb = scale if is_static(spec.precision) else None
-                size, digest = tree_bytes(path), sha256_tree(path)
-                found.append(Subject(path, spec.name, form, spec.precision, size, digest, inputs, expected, lsb))
+        for artifact in state.artifacts():
+            path, outputs = state.path(artifact.path), state.path(f"val-{artifact.name}", "outputs.npy")
+            if artifact.format == "coreml" or artifact.delegate or not outputs.exists():
+                continue
+            inputs = Path(folder, f"{artifact.name}.npy")
+            with taken(few, artifact.input) as images:
+                inputs.write_bytes(images.read_bytes())
+            expected = np.load(outputs, mmap_mode="r")[:_IMAGES]
+            lsb = scale if is_static(artifact.precision) else None
+            size, digest = tree_bytes(path), sha256_tree(path)
+            found.append(Subject(path, artifact.name, artifact.format, artifact.precision, size, digest, inputs, expected, lsb))
         if not found:
             raise UserError(f"{state.folder} has no artifact that was executed here; make them with `edgedistill export {state.folder}`")
         yield found

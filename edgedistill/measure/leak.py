@@ -10,7 +10,7 @@ from edgedistill.measure.statistics import unavailable
 
 _MB = 1e6
 _POINTS = 60
-_LEAST_S, _LEAST_POINTS = 30.0, 12
+_MIN_S, _MIN_POINTS = 30.0, 12
 # The kernel counts resident pages in batches per core, so smaller growth may be nothing.
 _RESOLUTION_MB = 0.5
 _GOES_ON = 0.3
@@ -32,8 +32,8 @@ def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, A
     if len(t) == 0:
         return unavailable("the device does not tell how much memory a process has")
     span = float(t[-1] - t[0])
-    if span < _LEAST_S or len(t) < _LEAST_POINTS:
-        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_LEAST_S:.0f} s and more")
+    if span < _MIN_S or len(t) < _MIN_POINTS:
+        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_MIN_S:.0f} s and more")
     t, rss = _thinned(t, rss)
     slope, low, high = _slope(t, rss)
     half = len(t) // 2

@@ -69,7 +69,7 @@ def _measure(
         records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=lambda found: found)
         return _printed(records)["text"], (records, kept)
 
-    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=protocol.asked["least_s"], extra=extra)
+    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=protocol.asked["min_s"], extra=extra)
     printed = _printed(records)
     if isinstance(figures["peak_rss_mb"], dict) and printed["peak_rss"]:
         figures |= {"peak_rss_mb": printed["peak_rss"] / 2**20, "peak_rss_source": "VmHWM of the whole program, read each 0.1 s"}

@@ -13,7 +13,7 @@ Document = dict[str, Any]
 
 TOLERANCE = 0.03
 """Share by which a device's median moves from one session to the next without a reason in the model, as a rule."""
-LEAST_SESSIONS = 4
+MIN_SESSIONS = 4
 _CONFIDENCE = 0.95
 _SAME = {
     "device": ("device", "model"),
@@ -40,14 +40,14 @@ def regression(baseline: Document | Sequence[Document], new: Document, tolerance
         _check_same(session, new)
     logs = [math.log(_p50(session)) for session in sessions]
     ratio = math.log(_p50(new)) - fmean(logs)
-    if len(sessions) >= LEAST_SESSIONS:
+    if len(sessions) >= MIN_SESSIONS:
         # Where one more session lies: Student's prediction interval, as in Hahn and Meeker, Statistical Intervals, 1991.
         reach = student_t((1 + _CONFIDENCE) / 2, len(logs) - 1) * stdev(logs) * math.sqrt(1 + 1 / len(logs))
         spread: Any = {"between_sessions": stdev(logs)}
         # A new session that was noisier than the others is known less well than they tell.
         below = above = max(reach, _reach(new, 0), _reach(new, 1))
     else:
-        spread = {"between_sessions": unavailable(f"it takes {LEAST_SESSIONS} sessions of the baseline, found {len(sessions)}")}
+        spread = {"between_sessions": unavailable(f"it takes {MIN_SESSIONS} sessions of the baseline, found {len(sessions)}")}
         # The ends of a ratio from the ends of both medians: Zou and Donner, Statistics in Medicine 27 (2008).
         below = math.hypot(_reach(new, 0), max(_reach(session, 1) for session in sessions))
         above = math.hypot(_reach(new, 1), max(_reach(session, 0) for session in sessions))

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.measure.runner.interval import least_samples, quantile_interval
+from edgedistill.measure.runner.interval import min_samples, quantile_interval
 
 PERCENTILES = (50, 95, 99)
 # With fewer samples each would lie between the two largest and say nothing about a tail. A p99 is told only with its interval.
-_LEAST = {95: 20, 99: least_samples(0.99)}
+_MIN_SAMPLES = {95: 20, 99: min_samples(0.99)}
 _MS = 1e6
 
 
@@ -36,7 +36,7 @@ def latency_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCENT
     n = len(durations_ns)
     figures: dict[str, Any] = {}
     for p in percentiles:
-        least = _LEAST.get(p, 1)
+        least = _MIN_SAMPLES.get(p, 1)
         tail = unavailable(f"{n} samples are too few for a {p}th percentile, which takes at least {least}")
         figures[f"p{p}"] = percentile(durations_ns, p) / _MS if n >= least else tail
     return figures | {"n": n}
@@ -53,7 +53,7 @@ def intervals_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCE
 
 
 def _too_few(n: int, p: int, confidence: float) -> dict[str, Any]:
-    least = least_samples(p / 100, confidence)
+    least = min_samples(p / 100, confidence)
     return unavailable(f"{n} samples are too few for a {confidence:.0%} interval of p{p}, which takes at least {least}")
 
 

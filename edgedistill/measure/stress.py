@@ -8,11 +8,11 @@ import numpy as np
 from edgedistill.measure.causes import causes, judged
 from edgedistill.measure.endurance import battery_hours, headroom, temperatures
 from edgedistill.measure.leak import leak
-from edgedistill.measure.loaded import Instance, Loaded, loaded
 from edgedistill.measure.rates import rates
 from edgedistill.measure.series import Series, between, series_of
 from edgedistill.measure.statistics import latency_ms, percentile, unavailable
-from edgedistill.measure.throttling import LEAST_EFFECT, LEAST_WINDOWS, Windows, initial_count, onset, width, windows
+from edgedistill.measure.stress_records import Instance, Loaded, loaded
+from edgedistill.measure.throttling import MIN_EFFECT, MIN_WINDOWS, Windows, initial_count, onset, width, windows
 from edgedistill.measure.timeline import timeline
 
 _MINUTE_S = 60.0
@@ -73,8 +73,8 @@ def _throughput(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
     """
     step = width(durations)
     count = int((load.ran_s - warmup) / step)
-    if count < LEAST_WINDOWS:
-        return unavailable(f"{load.ran_s:.0f} s are too short: {LEAST_WINDOWS} windows of {step:.3g} s after the warm-up are the least")
+    if count < MIN_WINDOWS:
+        return unavailable(f"{load.ran_s:.0f} s are too short: {MIN_WINDOWS} windows of {step:.3g} s after the warm-up are the least")
     place = np.floor((ends - warmup) / step).astype(np.int64)
     inside = (place >= 0) & (place < count)
     counts = np.bincount(place[inside], minlength=count)
@@ -92,8 +92,8 @@ def _throughput(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
 
 def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: float, series: Mapping[str, Series]) -> dict[str, Any]:
     found = windows(ends, durations, warmup)
-    if len(found.t_s) < LEAST_WINDOWS:
-        why = f"{load.ran_s:.0f} s are too short to tell: it takes {LEAST_WINDOWS} windows of {width(durations):.3g} s after the warm-up"
+    if len(found.t_s) < MIN_WINDOWS:
+        why = f"{load.ran_s:.0f} s are too short to tell: it takes {MIN_WINDOWS} windows of {width(durations):.3g} s after the warm-up"
         return {"time_s": unavailable(why), "text": f"throttling unavailable: {why}"}
     place = onset(found)
     if place is None:
@@ -122,7 +122,7 @@ def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
 
 def _slow_share(found: Windows, time_s: float, before: float) -> float:
     """The share of the time since the onset in which inferences took 5% longer than initially, or more: 1 if it never recovered."""
-    return float(np.mean(found.seconds[found.t_s >= time_s] > before * (1 + LEAST_EFFECT)))
+    return float(np.mean(found.seconds[found.t_s >= time_s] > before * (1 + MIN_EFFECT)))
 
 
 def _by_minute(ends: np.ndarray, durations: np.ndarray, asked_s: float) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ _SPARE_S = 900.0
 
 @dataclass(frozen=True)
 class Stress:
-    """The load, as `runner.load` takes it."""
+    """The load, as `runner.stress_load` takes it."""
 
     seconds: float
     mode: str = "continuous"
@@ -23,7 +23,7 @@ class Stress:
     pause_s: float | None = None
     instances: int = 1
     limit_c: float | None = None
-    least_battery: float | None = None
+    min_battery: float | None = None
 
 
 def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, seen: Seen | None = None) -> dict[str, Any]:

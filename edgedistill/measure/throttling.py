@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgedistill.measure.pieces import trends
+from edgedistill.measure.changepoints import trends
 
-LEAST_EFFECT = 0.05
+MIN_EFFECT = 0.05
 """A smaller rise of the time per inference is not called throttling."""
 WINDOW_S = 1.0
-LEAST_WINDOWS = 20
+MIN_WINDOWS = 20
 _SMOOTHED = 5
 _LASTING = 11
 _BLOCK = 60
@@ -81,10 +81,10 @@ def onset(series: Windows, seed: int = 0) -> Onset | None:
     Annals of Statistics 17 (1989), blocks.
     """
     n = len(series.t_s)
-    if n < LEAST_WINDOWS:
+    if n < MIN_WINDOWS:
         return None
     raw = np.log(series.seconds)
-    effect = math.log1p(LEAST_EFFECT)
+    effect = math.log1p(MIN_EFFECT)
     smooth = _running_median(raw)
     trend, pieces = trends(smooth, effect)
     count = initial_count(n)

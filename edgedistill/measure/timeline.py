@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure.energy import inference_times
-from edgedistill.measure.loaded import Loaded
 from edgedistill.measure.series import Series, between
+from edgedistill.measure.stress_records import Loaded
 
 _POINTS = 240
 _DRAWN = ("temperature.", "frequency.", "power.", "battery.", "thermal.", "throttled.", "memory.", "load.")

@@ -13,7 +13,8 @@ _SLOWER, _FOR = 0.9, 0.1
 _BUSY = 0.1
 # Bits 0 to 3 of get_throttled are now: under-voltage, frequency capped, throttled, soft temperature limit (Raspberry Pi documentation).
 _THROTTLED_NOW = 0xF
-_SEVERE_FROM = 2
+# Android's thermal status: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
+_MODERATE = 2
 
 
 def judge(
@@ -63,6 +64,6 @@ def throttling(series: Mapping[str, Series]) -> list[str]:
         elif name.startswith("throttled."):
             if bits := int(np.bitwise_or.reduce(values.astype(np.int64))) & _THROTTLED_NOW:
                 found.append(f"throttled: {one.source} says {bits:#x}")
-        elif name == "thermal.status" and (status := int(values.max())) >= _SEVERE_FROM:
+        elif name == "thermal.status" and (status := int(values.max())) >= _MODERATE:
             found.append(f"throttled: Android's thermal status was {status}")
     return found

@@ -16,7 +16,7 @@ from edgedistill.measure.binaries import output
 from edgedistill.measure.binaries.output import Figures
 from edgedistill.measure.runner.program import MODEL
 
-_PROBE_RUNS, _LEAST_RUNS, _MOST_RUNS = 10, 20, 5_000
+_PROBE_RUNS, _MIN_RUNS, _MAX_RUNS = 10, 20, 5_000
 
 Run = Callable[[list[str]], tuple[str, Any]]
 
@@ -70,10 +70,10 @@ def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[
             raise DeviceFailed(f"the program did not report what {kind} does: {failure}; {said}") from failure
 
     if kind != "executor_runner":
-        return once(_LEAST_RUNS)
+        return once(_MIN_RUNS)
     # It counts runs and no seconds, and prints a line for each.
     figures, _ = once(_PROBE_RUNS)
-    return once(min(max(_LEAST_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MOST_RUNS))
+    return once(min(max(_MIN_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MAX_RUNS))
 
 
 TOOLS = {

@@ -21,7 +21,7 @@ STDLIB, SITE, LIBRARIES = "lib/python3.13", "lib/python3/dist-packages", "lib"
 """The paths that Debian's Python searches below its prefix, which it finds by them: no variable has to tell it."""
 
 _MARKER = "manifest.json"
-_LEAST_ALIGNMENT = {"aarch64": 16384}
+_MIN_ALIGNMENT = {"aarch64": 16384}
 """Kernels with pages of 16 KB (Raspberry Pi 5, some phones) load no file with finer segments."""
 
 _LEFT_OUT = (
@@ -97,7 +97,7 @@ def _add_libraries(tree: Tree, system: Tree, arch: str) -> None:
     while waiting:
         path = waiting.pop()
         header = elf.read(tree[path])
-        if header.machine != arch or header.alignment < _LEAST_ALIGNMENT.get(arch, 1):
+        if header.machine != arch or header.alignment < _MIN_ALIGNMENT.get(arch, 1):
             wrong.append(f"{path} (machine {header.machine}, segments aligned to {header.alignment})")
         for name in header.needed:
             own = [posixpath.normpath(folder.replace("$ORIGIN", posixpath.dirname(path))) for folder in header.search]

@@ -15,7 +15,7 @@ from edgedistill.measure.runner.conditions import conditions
 from edgedistill.measure.runner.records import Recorder
 
 SCHEMA = 2
-_TASKS = {"run": "sequence", "compare": "duel", "stress": "load", "program": "program"}
+_TASKS = {"run": "sequence", "compare": "interleaved", "stress": "stress_load", "program": "program"}
 
 
 def main() -> int:

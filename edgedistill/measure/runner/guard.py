@@ -12,13 +12,13 @@ def watched(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
         hottest = max(heats, key=lambda name: heats[name])
         found["limit_c"] = (hottest, heats[hottest])
     if "battery.level" in values:
-        found["least_battery"] = ("battery.level", values["battery.level"])
+        found["min_battery"] = ("battery.level", values["battery.level"])
     return found
 
 
 def crossed(settings: dict[str, Any], values: dict[str, tuple[str, float]]) -> dict[str, Any] | None:
     """Which limit of `settings` the `watched` values crossed: {reason, sensor, value, limit}, or None."""
-    for name, reason, sign in (("limit_c", "temperature", 1), ("least_battery", "battery level", -1)):
+    for name, reason, sign in (("limit_c", "temperature", 1), ("min_battery", "battery level", -1)):
         limit = settings.get(name)
         if limit is not None and name in values:
             sensor, value = values[name]

@@ -1,7 +1,7 @@
 """One instance of a load, in a process of its own: loads the model, tells that it is ready, and runs it until its time is up.
 
-It talks to `load` in JSON lines: the job and the start come in through stdin, batches go out through stdout, and it ends when stdin closes,
-so that no instance outlives a runner that was killed.
+It talks to `stress_load` in JSON lines: stdin brings the job and the start, stdout takes the batches. It ends when stdin closes, so that
+no instance outlives a runner that was killed.
 """
 
 import gc

@@ -29,13 +29,13 @@ def lower_rank(n: int, confidence: float, q: float = 0.5) -> int:
 
 
 def quantile_interval(ordered: Sequence[float], q: float = 0.5, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Bounds of the q-quantile of ascending samples, in their unit, or None with too few; see `least_samples`."""
+    """Bounds of the q-quantile of ascending samples, in their unit, or None with too few; see `min_samples`."""
     n = len(ordered)
     low, high = lower_rank(n, confidence, q), lower_rank(n, confidence, 1 - q)
     return (ordered[low - 1], ordered[-high]) if low and high else None
 
 
-def least_samples(q: float, confidence: float = 0.95) -> int:
+def min_samples(q: float, confidence: float = 0.95) -> int:
     """How many samples an interval of the q-quantile takes: 6 for the median, 36 for p90, 72 for p95, 368 for p99 at 95%."""
     # All n samples lie on the same side of the quantile with the probability max(q, 1 - q)**n.
     return math.ceil(math.log((1 - confidence) / 2) / math.log(max(q, 1 - q)))

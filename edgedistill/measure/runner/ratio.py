@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 # Below, an interval of 95% would have to reach further than the outermost of the few resamples there are.
-LEAST_ROUNDS = 6
+MIN_ROUNDS = 6
 _RESAMPLES = 10_000
 _CHUNK = 1_000_000
 
@@ -61,7 +61,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, confidence: float
     Statistician 69 (2015); Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013.
     """
     n = len(values)
-    if n < LEAST_ROUNDS:
+    if n < MIN_ROUNDS:
         return None
     counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, _RESAMPLES)
     # The work of a chunk takes a few times 8 MB.

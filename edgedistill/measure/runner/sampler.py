@@ -57,7 +57,7 @@ def _announce(interval_s: float, sources: list[Source], missing: list[Missing]) 
 
 def _sample(sources: list[Source], interval_s: float) -> None:
     """Sweep over what is due at each tick; files give one record together, and each slow source a record with its own time stamp."""
-    groups = [[source for source in sources if not source.least_interval_s], *([source] for source in sources if source.least_interval_s)]
+    groups = [[source for source in sources if not source.min_interval_s], *([source] for source in sources if source.min_interval_s)]
     groups = [group for group in groups if group]
     due = [0.0] * len(groups)
     started, cpu_before = time.monotonic(), _cpu_ns()
@@ -70,7 +70,7 @@ def _sample(sources: list[Source], interval_s: float) -> None:
         for index, group in enumerate(groups):
             # Half a tick early is on time, else an interval of 2 s would become 2.5 s.
             if tick >= due[index] - interval_s / 2:
-                due[index] = tick + max(_sweep(group), group[0].least_interval_s)
+                due[index] = tick + max(_sweep(group), group[0].min_interval_s)
         sweeps += 1
         wall_ns += time.monotonic_ns() - began
         # Ticks that were missed are left out: catching up would bunch sweeps together.

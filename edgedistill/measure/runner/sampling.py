@@ -19,14 +19,14 @@ _WINDOW_ITERATIONS = 10
 _WINDOW_NS = 20_000_000
 _BATCH_NS = 100_000_000
 # Time slices and steps of the clock frequency last tens of milliseconds: a shorter series would describe one of them.
-_LEAST_SAMPLING_NS = 500_000_000
+_MIN_SAMPLING_NS = 500_000_000
 
 
 def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], recorder: Recorder) -> None:
     """Time `forward` on the inputs [N, ...] in turn, batch 1, and write `warmup` and `iterations` records.
 
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
-    drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken; it lasts least_s at least.
+    drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken; it lasts min_s at least.
     """
     timed = timer(forward, inputs)
     # As in the standard library's timeit: a collection of Python's garbage is no part of an inference.
@@ -78,7 +78,7 @@ def _window_is_full(count: int, elapsed_ns: int, bound_ns: int) -> bool:
 
 def _sample(timed: Callable[[], int], settings: dict[str, Any], recorder: Recorder) -> None:
     """Take batches of at least 0.1 s, each written when complete, until the stopping rule holds."""
-    started, ordered, least_ns = perf_counter_ns(), list[int](), max(_LEAST_SAMPLING_NS, int(settings.get("least_s", 0) * 1e9))
+    started, ordered, min_ns = perf_counter_ns(), list[int](), max(_MIN_SAMPLING_NS, int(settings.get("min_s", 0) * 1e9))
     while True:
         batch, opened = [timed()], perf_counter_ns()
         while perf_counter_ns() - opened < _BATCH_NS:
@@ -90,5 +90,5 @@ def _sample(timed: Callable[[], int], settings: dict[str, Any], recorder: Record
             continue
         if elapsed >= settings["max_s"] * 1e9:
             return
-        if elapsed >= least_ns and relative_half_width(ordered) <= settings["relative_width"]:
+        if elapsed >= min_ns and relative_half_width(ordered) <= settings["relative_width"]:
             return

@@ -1,4 +1,4 @@
-"""One side of a duel, in a process of its own: it loads the model, and runs it for a moment whenever it is told to.
+"""One side of an interleaved comparison, in a process of its own: it loads the model, and runs it for a moment whenever it is told to.
 
 It reads one JSON object a line from stdin, first the job and then commands, and answers each with one on stdout. In between it waits
 for the pipe and takes no processor. It ends when stdin closes, so that no side outlives a runner that was killed.
@@ -19,11 +19,11 @@ from edgedistill.measure.runner.facts import resident_bytes
 from edgedistill.measure.runner.sampling import timer, warm_up
 
 # Of fewer, the median is hardly more than a single one.
-_LEAST_INFERENCES = 3
+_MIN_INFERENCES = 3
 
 
 def main() -> int:
-    """Serve one duel; whatever goes wrong is a traceback on stderr and an exit status of 1."""
+    """Serve one comparison; whatever goes wrong is a traceback on stderr and an exit status of 1."""
     # Runtimes print what they like: what they write to stdout goes to stderr, and the pipe to the runner stays clean.
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -59,11 +59,11 @@ def _answers(job: dict[str, Any]) -> dict[str, Callable[..., dict[str, Any]]]:
         gc.disable()
         return found
 
-    def block(least_ns: int) -> dict[str, Any]:
+    def block(min_ns: int) -> dict[str, Any]:
         # The caches belong to the other side: one inference that is not counted takes them back.
         timed()
         durations, opened = list[int](), perf_counter_ns()
-        while len(durations) < _LEAST_INFERENCES or perf_counter_ns() - opened < least_ns:
+        while len(durations) < _MIN_INFERENCES or perf_counter_ns() - opened < min_ns:
             durations.append(timed())
         return {"t0_ns": opened, "durations_ns": durations}
 

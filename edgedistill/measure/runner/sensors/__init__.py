@@ -6,10 +6,10 @@ from typing import Any
 
 from edgedistill.measure.runner.sensors import (
     battery,
+    cpu_load,
     frequency,
     hwmon,
     ina,
-    load,
     memory,
     rapl,
     raspberry_pi,
@@ -20,7 +20,7 @@ from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, Tool
 
 _FINDERS: tuple[Callable[[Scope], Iterable[Source | Missing]], ...] = (
     memory.find,
-    load.find,
+    cpu_load.find,
     frequency.find,
     thermal_zones.find,
     thermal_service.find,

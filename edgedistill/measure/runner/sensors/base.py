@@ -18,13 +18,13 @@ class Source:
     """Values that are read together.
 
     channels: unit by name. source: where they come from, in words. read: the values of now by name; a value that cannot be read now is left
-    out, and OSError or ValueError means that none can. least_interval_s: reading more often would disturb what is measured.
+    out, and OSError or ValueError means that none can. min_interval_s: reading more often would disturb what is measured.
     """
 
     channels: dict[str, str]
     source: str
     read: Callable[[], dict[str, float]]
-    least_interval_s: float = 0.0
+    min_interval_s: float = 0.0
 
 
 class Missing(NamedTuple):
@@ -112,13 +112,11 @@ def sift(readers: Mapping[str, Reader], units: Mapping[str, str]) -> tuple[dict[
     return working, missing
 
 
-def offer(
-    readers: Mapping[str, Reader], units: Mapping[str, str], source: str, least_interval_s: float = 0.0
-) -> Iterator[Source | Missing]:
+def offer(readers: Mapping[str, Reader], units: Mapping[str, str], source: str, min_interval_s: float = 0.0) -> Iterator[Source | Missing]:
     """One source of those `readers` that work, and a `Missing` for each of the others."""
     working, missing = sift(readers, units)
     if working:
-        yield Source({name: units[name] for name in working}, source, lambda: collect(working), least_interval_s)
+        yield Source({name: units[name] for name in working}, source, lambda: collect(working), min_interval_s)
     yield from missing
 
 

@@ -28,7 +28,7 @@ _OVERTIME_S = 30.0
 def run(job: dict[str, Any], recorder: Recorder, latest: Latest) -> None:
     """Load the device as `job["stress"]` says, and write the records of it.
 
-    stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "least_battery" (percent) or None: past them it stops.
+    stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "min_battery" (percent) or None: past them it stops.
     Raises RuntimeError when every instance died. No instance is left when this returns or raises.
     """
     settings = job["stress"]
@@ -39,7 +39,7 @@ def run(job: dict[str, Any], recorder: Recorder, latest: Latest) -> None:
         ended = load.follow(settings, recorder, latest)
         died = [instance for instance in load.instances if instance.died]
         # A limit that no sensor could tell about was not kept, and the host must know.
-        unguarded = [name for name in ("limit_c", "least_battery") if settings.get(name) is not None and name not in load.guarded]
+        unguarded = [name for name in ("limit_c", "min_battery") if settings.get(name) is not None and name not in load.guarded]
         recorder.write("stress_end", ended=ended, t_ns=time.monotonic_ns(), cpu_ns=time.process_time_ns(), unguarded=unguarded)
         if len(died) == len(load.instances):
             raise RuntimeError(f"all {len(died)} instances died, the last of them with: {died[-1].last_line or 'no message'}")

@@ -63,7 +63,7 @@ def _round(job: dict[str, Any], number: int, choose: random.Random, recorder: Re
         for pair in range(settings["pairs"]):
             # A B, B A, A B: a drift over the round meets both alike.
             for side in sides if pair % 2 == 0 else sides[::-1]:
-                block = {"side": side.name, "round": number, **side.ask(do="block", least_ns=round(settings["block_s"] * 1e9))}
+                block = {"side": side.name, "round": number, **side.ask(do="block", min_ns=round(settings["block_s"] * 1e9))}
                 recorder.write("block", **block)
                 blocks.append(block)
     return blocks
