@@ -11,11 +11,13 @@ PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
 ROOT = {"", "child", "errors", "files", "processes", "progress", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
-EVERYWHERE = {"recipe", "tasks", "backends"} | ROOT
+EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
-    "recipe": {"recipe"} | ROOT,
-    "tasks": {"tasks", "recipe", "backends"} | ROOT,
-    "backends": {"backends", "adapters", "recipe", "quantize", "export"} | ROOT,
+    "recipe": {"recipe", "backends.facts"} | ROOT,
+    "tasks": {"tasks", "recipe", "backends", "backends.facts"} | ROOT,
+    # Torch-free data that everybody reads.
+    "backends.facts": {"backends.facts", "errors"},
+    "backends": {"backends", "backends.facts", "adapters", "recipe", "quantize", "export"} | ROOT,
     # Both run on a device, where nothing else of the project is.
     "adapters": {"adapters"},
     "measure.runner": {"measure.runner"},
@@ -24,8 +26,8 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "doctor": {"recipe", "measure.runner", "doctor"} | EVERYWHERE,
     "__main__": {"cli"},
     **{module: ROOT for module in ROOT},
-    "records": {"recipe", "backends"} | ROOT,
-    "run": {"backends"} | ROOT,
+    "records": {"recipe", "backends.facts"} | ROOT,
+    "run": {"backends.facts"} | ROOT,
 }  # fmt: skip
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:
@@ -51,6 +53,8 @@ def part_of(module: str) -> str:
     names = module.split(".")[1:]
     if names[:1] == ["backends"] and names[2:] and names[2].startswith("adapter"):
         return "adapters"
+    if names[:1] == ["backends"] and (names[1:] in ([], ["base"]) or names[2:] == ["facts"]):
+        return "backends.facts"
     return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")
 
 
@@ -75,9 +79,9 @@ def is_package(root: Path, module: str) -> bool:
 def imported_part(root: Path, module: str) -> str:
     """The part of an imported name; a name that a package defines itself belongs to that package."""
     names = module.split(".")[1:]
-    if len(names) == 1 and not (root / names[0]).is_dir() and not (root / f"{names[0]}.py").is_file():
-        return ""
-    return part_of(module)
+    if names and not root.joinpath(*names).is_dir() and not root.joinpath(*names).with_suffix(".py").is_file():
+        names.pop()
+    return part_of(".".join([PACKAGE, *names]))
 
 
 def violations(root: Path) -> list[str]:

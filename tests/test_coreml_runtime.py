@@ -1,6 +1,8 @@
 """The adapter for Core ML on a Mac, with a stand-in for what coremltools documents of its model class: no proof that it runs there."""
 
 import platform
+import runpy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgedistill.backends.coreml import adapter as coreml
-from edgedistill.measure.adapters import adapter_of
+from edgedistill.backends.coreml import facts
+from edgedistill.measure.adapters import executor_of
 from edgedistill.records import ArtifactSpec
 
 
@@ -49,8 +52,10 @@ def test_an_image_is_given_as_the_file_takes_it(monkeypatch: pytest.MonkeyPatch,
 
 def test_core_ml_executes_its_packages_on_a_mac_only(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = [ArtifactSpec("coreml", "int8"), ArtifactSpec("coreml", "fp16")]
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    assert [adapter_of(s) for s in specs] == ["edgedistill.backends.coreml.mil.float64", "edgedistill.backends.coreml.mil.float16"]
+    if platform.system() != "Darwin":
+        mil = "edgedistill.backends.coreml.mil"
+        assert [executor_of(s).module for s in specs] == [f"{mil}.float64", f"{mil}.float16"]
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert {adapter_of(s) for s in specs} == {"edgedistill.backends.coreml.adapter"}
-    assert adapter_of(ArtifactSpec("onnx", "int8")) == "edgedistill.backends.onnx.adapter"
+    code = runpy.run_path(str(Path(facts.__file__)))
+    assert [adapter.module for adapter in code["COREML"].adapters] == ["edgedistill.backends.coreml.adapter"]
+    assert executor_of(ArtifactSpec("onnx", "int8")).module == "edgedistill.backends.onnx.adapter"

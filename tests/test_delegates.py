@@ -12,6 +12,7 @@ import torch.ao.quantization.fx._decomposed  # registers the operators of quanti
 from torch import nn
 from torch.nn import functional
 
+from edgedistill.backends import backend, backends
 from edgedistill.backends.coreml import payload as coreml_delegate
 from edgedistill.backends.coreml.mil import delegate as mil_delegate
 from edgedistill.backends.executorch.partitioners import prepared
@@ -21,7 +22,7 @@ from edgedistill.cli.tables import show_artifacts
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import not_here
-from edgedistill.recipe.precisions import DELEGATES, NEEDS, PRECISIONS, refusal
+from edgedistill.recipe.precisions import refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import artifact
@@ -34,6 +35,7 @@ from edgedistill.tasks.preprocessed import Preprocessed
 from edgedistill.teach import imageset
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
 
+NEEDS = backend("executorch").delegates["vulkan"].needs
 CORE_ML, VULKAN = ArtifactSpec("executorch", "fp16", delegate="coreml"), ArtifactSpec("executorch", "int8", delegate="vulkan")
 
 
@@ -179,14 +181,15 @@ def test_a_dense_convolution_is_the_same_program(run: Path, images: np.ndarray) 
 
 
 def test_pairs_of_delegate_and_precision_exist_or_are_refused_with_what_to_take() -> None:
-    every = {precision for found in PRECISIONS.values() for precision in found}
-    for delegate, exists in DELEGATES.items():
+    every = {precision for own in backends().values() for precision in own.precisions}
+    for delegate, facts in backend("executorch").delegates.items():
+        exists = facts.precisions
         for precision in every:
             said = refusal("executorch", precision, delegate)
             assert (said is None) == (precision in exists)
             if said:
                 taken = said.rpartition("; take ")[2]
-                assert taken in exists or taken.removeprefix("format ") in PRECISIONS
+                assert taken in exists or taken.removeprefix("format ") in backends()
     with pytest.raises(ValueError, match="Neural Engine computes in float16 only; take fp16"):
         TargetArtifact(format="executorch", precision="fp32", delegate="coreml")
     with pytest.raises(ValueError, match="no delegate vulkan in litert"):
@@ -215,11 +218,11 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
     with open_run(copied) as state:
         images = imageset.load(state.path("data"))
         assert artifact(state, lowered, images)["parity"]["unavailable"].startswith("not verified")
-        state.step(f"val-{VULKAN.name}", [], lambda _: {"unavailable": not_here("vulkan", files["vulkan"])})
+        state.step(f"val-{VULKAN.name}", [], lambda _: {"unavailable": not_here("executorch", "vulkan", files["vulkan"])})
         record = artifact(state, lowered, images)
     assert (record["executed_by"], record["ok"], record["parity"]["value"]) == ("unavailable", None, None)
     for found in (record["parity"], record["accuracy"]["val"], record["latency_ms"]):
-        assert found["unavailable"] == NEEDS["vulkan"]
+        assert found["unavailable"] == NEEDS
     assert status_of([record], []) == "ok"
     other = {**record, "name": "student-fp32.pte", "precision": "fp32", "delegate": None}
     add_twins([record, other], lambda _: None, None)
@@ -227,7 +230,7 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
     show_artifacts({"run": "r", "artifacts": [record]})
     said = " ".join(capsys.readouterr().out.split())
     assert "not run" in said
-    assert f"{VULKAN.name} was lowered and not executed: {NEEDS['vulkan']}" in said
+    assert f"{VULKAN.name} was lowered and not executed: {NEEDS}" in said
     shutil.copy(files["vulkan"], copied / record["name"])
     write_bundle(
         tmp_path / "bundle", target={"name": "t", "description": "d", "minimum_os": "m"}, artifacts=[record | {"path": record["name"]}],
@@ -236,22 +239,22 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
                "state_sha256": "", "output_scale": 1},
     )  # fmt: skip
     (entry,) = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["artifacts"]
-    assert (entry["delegate"], entry["ok"], entry["unavailable"]) == ("vulkan", None, NEEDS["vulkan"])
+    assert (entry["delegate"], entry["ok"], entry["unavailable"]) == ("vulkan", None, NEEDS)
     assert "golden_outputs" not in entry
 
 
 def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"partitions": 1, "outside": {}}
     monkeypatch.setattr("edgedistill.backends.delegation.delegation", lambda *_: found)
-    assert not_here(None, Path("a.pte")) is None
-    assert not_here("coreml", Path("a.pte")) is None
+    assert not_here("executorch", None, Path("a.pte")) is None
+    assert not_here("executorch", "coreml", Path("a.pte")) is None
     found["outside"] = {"max_pool2d": 2}
-    assert "given 1 parts and 2 operator(s) are left" in str(not_here("coreml", Path("a.pte")))
+    assert "given 1 parts and 2 operator(s) are left" in str(not_here("executorch", "coreml", Path("a.pte")))
 
 
 def test_a_file_alone_is_verified_or_told_to_be_unavailable(tiny: Path, files: dict[str, Path]) -> None:
     measured = flow.bench_file(files["vulkan"])
-    assert (measured["status"], measured["latency_ms"]["unavailable"]) == ("ok", NEEDS["vulkan"])
+    assert (measured["status"], measured["latency_ms"]["unavailable"]) == ("ok", NEEDS)
     document = flow.verify_file(files["vulkan"], tiny / "runs" / "tiny")
     assert (document["ok"], document["status"], document["executed_by"], document["precision"]) == (None, "ok", "unavailable", "int8")
     # It is executed, and is not the student of that run.

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from conftest import edgedistill
 
+from edgedistill.backends.executorch.doctor import rows as optional
 from edgedistill.doctor.examine import cpu_row, doctor
-from edgedistill.doctor.packages import OPTIONAL
 
 # Stands in for the machine's own sitecustomize: in the process of doctor and in each that it starts.
 HIDES = """
@@ -116,10 +116,10 @@ def test_a_whole_sdk_is_found_and_none_of_its_code_imported(tmp_path: Path, monk
     (tmp_path / "lib" / "x86_64-linux-clang").mkdir(parents=True)
     (tmp_path / "lib" / "x86_64-linux-clang" / "libQnnHtp.so").touch()
     monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path))
-    row = OPTIONAL[0]()
+    row = optional()[0]
     assert (row["status"], row["found"]) == ("ok", f"SDK in {tmp_path}")
     monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path / "gone"))
-    row = OPTIONAL[0]()
+    row = optional()[0]
     assert row["status"] == "unusable"
     assert row["found"].endswith("gone, which is no folder")
 
@@ -183,7 +183,7 @@ def test_the_processor_is_judged_by_its_int8_instructions(flags: list[str], mach
     assert (row["status"], row["required"]) == (status, False)
     assert said in row["found"]
     if status == "missing" and machine == "x86_64":
-        assert "ONNX Runtime" in row["get"]
+        assert "overflow 16-bit sums" in row["get"]
 
 
 def test_an_environment_without_this_package_is_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

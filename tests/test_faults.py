@@ -16,7 +16,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
 from edgedistill.measure import local
-from edgedistill.measure.adapters import ADAPTERS
+from edgedistill.measure.adapters import executor
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
@@ -164,7 +164,7 @@ def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind
     found = {}
     for spec in specs:
         done = local.execute(
-            ADAPTERS[kind], tmp_path / spec.name, programs / "images.npy", outputs=tmp_path / f"{spec.role}.npy",
+            executor(kind).module, tmp_path / spec.name, programs / "images.npy", outputs=tmp_path / f"{spec.role}.npy",
             threads=1, bench=None, log=tmp_path / "run.log", timeout_s=120,
         )  # fmt: skip
         assert done.outputs is not None

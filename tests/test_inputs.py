@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from edgedistill.backends import backend
+from edgedistill.backends import backend, backends
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.export.programs import save_program
 from edgedistill.measure import local
-from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
+from edgedistill.measure.adapters import executor
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert
 from edgedistill.quantize.static import calibrate
-from edgedistill.recipe.inputs import INPUTS, SUFFIXES, WHY_NOT, refusal
+from edgedistill.recipe.inputs import SUFFIXES, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
 from edgedistill.steps import flow
@@ -68,7 +68,7 @@ def states() -> dict[int, QuantizedState]:
 
 
 def lowered(module: nn.Module, kind: str, precision: str, folder: Path, *, floats: bool = False) -> Path:
-    spec = ArtifactSpec(kind, precision, input=INPUTS[kind][0 if floats else 1])
+    spec = ArtifactSpec(kind, precision, input=backend(kind).inputs[0 if floats else 1])
     save_program(module, PORTS, folder / "program.pt2")
     importlib.import_module(backend(kind).lower).lower(
         torch.export.load(folder / "program.pt2"), folder / spec.name, spec, {"model": "pixels"}
@@ -77,7 +77,7 @@ def lowered(module: nn.Module, kind: str, precision: str, folder: Path, *, float
 
 
 def answer(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
-    adapter = FLOAT16_COREML if kind == "coreml" and "fp16" in path.name else ADAPTERS[kind]
+    adapter = executor(kind, float16="fp16" in path.name).module
     if kind != "executorch":
         module = importlib.import_module(adapter)
         module.prepare(1)
@@ -107,7 +107,7 @@ def test_every_byte_is_the_integer_of_its_float32(states: dict[int, QuantizedSta
         reference = references(state.converted)["converted" if kind == "coreml" else "integer"]
         expected = reference(torch.from_numpy(IMAGE)).numpy()
     assert len(np.unique(expected)) > 245, "integers differ from byte to byte"
-    found = answer(kind, path, as_taken(IMAGE, INPUTS[kind][1]), tmp_path)
+    found = answer(kind, path, as_taken(IMAGE, backend(kind).inputs[1]), tmp_path)
     assert np.abs(found - expected).max() < 1e-6
     facts = inspect(path)
     (port,) = facts["inputs"]
@@ -136,7 +136,7 @@ def test_bytes_go_into_a_program_with_a_layer_in_floating_point(states: dict[int
 @pytest.mark.parametrize("kind", ["litert", "onnx", "executorch", "coreml"])
 def test_every_byte_is_its_float32_in_floating_point(kind: str, tmp_path: Path) -> None:
     path = lowered(Pixels(), kind, "fp16" if kind == "coreml" else "fp32", tmp_path)
-    found = answer(kind, path, as_taken(IMAGE, INPUTS[kind][1]), tmp_path)
+    found = answer(kind, path, as_taken(IMAGE, backend(kind).inputs[1]), tmp_path)
     expected = IMAGE.reshape(1, -1)
     assert (found == (expected.astype(np.float16) if kind == "coreml" else expected)).all()
 
@@ -148,21 +148,22 @@ def test_another_array_than_the_file_takes_is_an_error(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", IMAGE.astype(np.float64))
     with pytest.raises(DeviceFailed, match=r"expected float32 .* or uint8"):
         local.execute(
-            ADAPTERS["onnx"], path, tmp_path / "images.npy", outputs=None, threads=1, bench=None, log=tmp_path / "log", timeout_s=60
+            executor("onnx").module, path, tmp_path / "images.npy", outputs=None, threads=1, bench=None, log=tmp_path / "log", timeout_s=60
         )
 
 
 def test_every_input_exists_or_is_refused_with_a_reason() -> None:
-    for format_, exists in INPUTS.items():
+    for format_, facts in backends().items():
+        exists = facts.inputs
         for kind in SUFFIXES:
             said = refusal(format_, kind)
             assert (said is None) == (kind in exists)
-            assert said is None or (said.rpartition("take ")[2] in exists and (format_, kind) in WHY_NOT)
+            assert said is None or (said.rpartition("take ")[2] in exists and kind in facts.refusals)
     with pytest.raises(ValueError, match=r"only Core ML takes an image.*take uint8-nhwc"):
         TargetArtifact(format="litert", precision="int8", input="image")
     with pytest.raises(ValueError, match="take image"):
         TargetArtifact(format="coreml", precision="int8", input="uint8-nhwc")
-    names = {ArtifactSpec("litert", "int8", input=kind).name for kind in INPUTS["litert"]}
+    names = {ArtifactSpec("litert", "int8", input=kind).name for kind in backend("litert").inputs}
     assert names == {"student-int8.tflite", "student-int8-uint8.tflite"}
     assert load_target("ios-camera").artifacts[1].spec.name == "student-fp16-image.mlpackage"
 

@@ -14,7 +14,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.errors import UserError
 from edgedistill.export.programs import save_program
-from edgedistill.measure.adapters import ADAPTERS
+from edgedistill.measure.adapters import executor
 from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors
@@ -100,7 +100,7 @@ def test_activations_are_symmetric_and_cost_next_to_nothing(source: Path, state:
 def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     kind: str, files: dict[str, Path], state: QuantizedState, images: np.ndarray
 ) -> None:
-    adapter = importlib.import_module(ADAPTERS[kind])
+    adapter = importlib.import_module(executor(kind).module)
     adapter.prepare(1)
     forward = adapter.load(str(files[kind]), 1)
     found = np.concatenate([forward(image[None]) for image in images])

@@ -12,13 +12,13 @@ import torch
 from conftest import edgedistill
 from torch import nn
 
-from edgedistill.backends import backend
+from edgedistill.backends import backend, backends
 from edgedistill.export.programs import save_program
 from edgedistill.measure import local
-from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
+from edgedistill.measure.adapters import executor
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
-from edgedistill.recipe.precisions import FLOAT, PRECISIONS, WHY_NOT, is_dynamic, needs_program, refusal
+from edgedistill.recipe.precisions import is_dynamic, needs_program, refusal
 from edgedistill.recipe.targets import TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import proof
@@ -73,19 +73,20 @@ def answers(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def test_every_pair_exists_or_is_refused_with_a_reason() -> None:
-    for format_, exists in PRECISIONS.items():
-        for precision in {p for found in PRECISIONS.values() for p in found}:
+    for format_, facts in backends().items():
+        exists = facts.precisions
+        for precision in {p for found in backends().values() for p in found.precisions}:
             said = refusal(format_, precision)
             assert (said is None) == (precision in exists)
             if needs_program(precision) and said:
                 assert "; take " in said
-                assert (format_, precision) in WHY_NOT
+                assert precision in facts.refusals
                 assert said.rpartition("take ")[2].split(" or ")[0] in exists, "what is named instead exists"
-    assert not [pair for pair in WHY_NOT if refusal(*pair) is None]
+    assert not [one.format for one in backends().values() if set(one.refusals) & {*one.precisions, *one.inputs}]
     with pytest.raises(ValueError, match="drops the scales"):
         TargetArtifact(format="executorch", precision="int8-weights")
     wanted = {(a.format, a.precision) for a in load_target("tradeoff").artifacts}
-    every = {(format_, precision) for format_, found in PRECISIONS.items() for precision in found}
+    every = {(format_, precision) for format_, facts in backends().items() for precision in facts.precisions}
     assert wanted == {pair for pair in every if pair[1] != "int16x8"}, "which LiteRT's converter refuses for some students"
 
 
@@ -156,7 +157,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
         torch.export.load(tmp_path / "student.pt2"), path, ArtifactSpec(kind, precision), {"model": "net"}
     )
     found = run(kind, path, images, tmp_path)
-    limit = DYNAMIC_LIMIT if dynamic else FLOAT_LIMITS[FLOAT[kind]]
+    limit = DYNAMIC_LIMIT if dynamic else FLOAT_LIMITS[backend(kind).twin]
     parity = float_parity(found, expected, relative_limit=limit)
     assert parity["ok"], parity
     if "int8" not in precision:
@@ -175,7 +176,7 @@ def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
     if kind == "executorch":
         np.save(folder / "images.npy", images)
         local.execute(
-            ADAPTERS[kind],
+            executor(kind).module,
             path,
             folder / "images.npy",
             outputs=folder / "out.npy",
@@ -185,7 +186,7 @@ def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
             timeout_s=120,
         )
         return np.load(folder / "out.npy")
-    adapter = importlib.import_module(FLOAT16_COREML if kind == "coreml" else ADAPTERS[kind])
+    adapter = importlib.import_module(executor(kind, float16=True).module)
     adapter.prepare(1)
     forward = adapter.load(str(path), 1)
     return np.concatenate([forward(image[None]) for image in images])

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from edgedistill.backends import backends
 from edgedistill.recipe import (
     Recipe,
     RecipeError,
@@ -18,7 +19,6 @@ from edgedistill.recipe import (
     load_target,
     recipe_schema,
 )
-from edgedistill.recipe.precisions import PRECISIONS
 
 
 def write(folder: Path, text: str) -> str:
@@ -255,7 +255,7 @@ def test_targets_of_the_package() -> None:
         },
         "ios-camera": {"coreml int8 image", "coreml fp16 image"},
         "android-camera": {f"{kind} {precision} uint8-nhwc" for kind in ("litert", "executorch") for precision in ("int8", "fp32")},
-        "tradeoff": {f"{format_} {precision}" for format_, found in PRECISIONS.items() for precision in found if precision != "int16x8"},
+        "tradeoff": {f"{kind} {held}" for kind, own in backends().items() for held in own.precisions if held != "int16x8"},
     }
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():

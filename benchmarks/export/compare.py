@@ -23,7 +23,7 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.export.lower import lower
 from edgedistill.files import read_json, tree_bytes, write_json
 from edgedistill.measure import local
-from edgedistill.measure.adapters import ADAPTERS, FLOAT16_COREML
+from edgedistill.measure.adapters import executor
 from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
 from edgedistill.records import ArtifactSpec
@@ -154,7 +154,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
 def adapter(row: dict[str, Any]) -> str:
     # coremltools computes in float16 around its int8 tensors, the kit's int8 package in float32.
     float16 = row["format"] == "coreml" and "int8, this kit" not in row["tool"]
-    return FLOAT16_COREML if float16 else ADAPTERS[row["format"]]
+    return executor(row["format"], float16=float16).module
 
 
 def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.ndarray) -> dict[str, Any]:

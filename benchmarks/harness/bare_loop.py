@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from edgedistill.measure import local
-from edgedistill.measure.adapters import FILE_ADAPTERS
+from edgedistill.measure.adapters import executor
 from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.ratio import bootstrap_interval, centre
 
@@ -66,7 +66,7 @@ def _row(path: Path, form: str, inputs: Path, most: int, log: Path) -> str:
 def _harness(path: Path, form: str, inputs: Path, log: Path) -> float:
     # No width stops it early: both take samples for the same time.
     bench = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "min_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
-    done = local.execute(FILE_ADAPTERS[form], path, inputs, outputs=None, threads=1, bench=bench, log=log, timeout_s=120)
+    done = local.execute(executor(form).module, path, inputs, outputs=None, threads=1, bench=bench, log=log, timeout_s=120)
     if done.latency_ms is None:
         raise SystemExit(f"{path} was not measured")
     return float(done.latency_ms["p50"])

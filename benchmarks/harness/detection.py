@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 
 from edgedistill.backends.inspect import inspect
 from edgedistill.measure import comparison, local
-from edgedistill.measure.adapters import FILE_ADAPTERS
+from edgedistill.measure.adapters import executor
 from edgedistill.measure.job import new_job
 from edgedistill.measure.runner import facts
 
@@ -54,7 +54,7 @@ def main() -> None:
 def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Any]]:
     """For each kind of trial the two sides of its job."""
     found = inspect(model)
-    adapter = FILE_ADAPTERS[found["format"]]
+    adapter = executor(found["format"]).module
     (port,) = found["inputs"]
     inputs = folder / "inputs.npy"
     np.save(inputs, np.random.default_rng(0).random((8, *port["shape"][1:]), dtype=np.float32))

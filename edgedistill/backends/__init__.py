@@ -12,7 +12,7 @@ from pathlib import Path
 from edgedistill.backends.base import Adapter, Backend, Delegate
 from edgedistill.errors import UserError
 
-__all__ = ["GROUP", "Adapter", "Backend", "Delegate", "backend", "backends", "formats", "of_suffix"]
+__all__ = ["GROUP", "Adapter", "Backend", "Delegate", "arithmetic", "backend", "backends", "formats", "of_suffix"]
 
 GROUP = "edgedistill.backends"
 
@@ -50,6 +50,12 @@ def formats() -> tuple[str, ...]:
 def of_suffix(path: Path) -> Backend | None:
     """The backend whose files have the suffix of `path`; None where no format has it."""
     return next((one for one in backends().values() if one.suffix == path.suffix.lower()), None)
+
+
+def arithmetic(format_: str, delegate: str | None = None) -> Backend:
+    """The backend whose arithmetic computes a file of a format, which a delegate can change."""
+    own = backend(format_)
+    return backend(own.delegates[delegate].executed_as or format_) if delegate else own
 
 
 def _own() -> list[tuple[str, object]]:

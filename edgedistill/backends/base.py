@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Adapter:
     """Whether the runner may use it on a phone or board."""
     in_kit: bool = False
     """Whether the kit that is sent to devices holds its package."""
+    float16: bool | None = None
+    """True where it is for files that compute in float16 only, False where it is for all others; None for every file."""
+    title: str = ""
+    """Name for readers, where it is not the format's."""
+    probe: str | None = None
+    """Statements that try it faster than ``prepare`` does and leave the versions in ``answer``; see the command doctor."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,16 @@ class Delegate:
     """What running such a file takes, and how to check it there."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Why a precision is refused, and what to take instead, by precision."""
+    inputs: tuple[str, ...] = ("float32-nchw",)
+    """Kinds of input that such a file can take; see `recipe.inputs`."""
     executed_as: str | None = None
     """The format whose arithmetic computes the file, where it is not the file's own."""
+    adapters: tuple[Adapter, ...] = ()
+    """What executes such a file here."""
+    refuses: str | None = None
+    """Module with `why_not(path)`: why the adapters can't execute a file, or None."""
+    id: str = ""
+    """Name by which a file calls it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Backend:
     """Module with `lower(program, path, spec, metadata)`: writes an exported program as a file."""
     inspect: str
     """Module with `read(path)`: the content of a file, in the shape of `edgedistill.backends.inspect`."""
+    matches: Callable[[Path, bytes], bool]
+    """Whether a path is such a file, by its first 64 bytes, or by its content where it is a folder (then there are none)."""
     precisions: tuple[str, ...]
     """What a file can hold, the trained int8 state and the floating-point twin first."""
     twin: str
@@ -70,6 +87,24 @@ class Backend:
     """Why a precision or kind of input is refused, and what to take instead."""
     delegates: Mapping[str, Delegate] = field(default_factory=dict)
     """Delegates other than the default that a file can name."""
+    default_delegate: str | None = None
+    """Name of the delegate that computes a file which names none."""
+    marker: str | None = None
+    """File that each package folder of it holds."""
+    identified: bool = True
+    """Whether files begin with bytes that only this format has; otherwise the suffix decides where the bytes say nothing."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why its runtime leaves an operator to slower kernels, by operator."""
+    takes: frozenset[str] | None = None
+    """Operators that its delegate has rules for; None where that is not known."""
+    untaken: str = ""
+    """Why an operator is left that is not in `takes`."""
+    ranges: str | None = None
+    """Module that scans the values of float16 programs; see `python -m MODULE`."""
+    doctor: str | None = None
+    """Module with `rows()`: what the command doctor says of the format's optional parts."""
+    companions: str | None = None
+    """Module with `write(folder, names)`, which writes further files beside the artifacts, and `ship(files, folder)`, which copies them."""
     packages: tuple[str, ...] = ()
     """Distributions that lowering and reading use; a new version of one makes the files anew."""
     extra: str = "export"
@@ -84,6 +119,11 @@ class Backend:
     """Whether its runtime computes int8 files in integers, so that they are held to the integer reference."""
     dynamic_by_tensor: bool = False
     """Whether dynamic precisions quantize activations by tensor; otherwise by row."""
+
+    def executor(self, *, float16: bool, delegate: str | None = None) -> Adapter | None:
+        """What executes a file of it here; None where nothing does. float16: whether the file computes in float16."""
+        adapters = self.delegates[delegate].adapters if delegate else self.adapters
+        return next((adapter for adapter in adapters if adapter.float16 in (None, float16)), None)
 
     @property
     def measured_here(self) -> bool:

@@ -1,12 +1,13 @@
 """Writes a bundle: the artifacts of one target, manifest.json, and golden inputs with their outputs."""
 
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgedistill.backends.onnx import ort_operators
+from edgedistill.backends import backends
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file, write_json
 from edgedistill.recipe.inputs import DEFAULT, takes_bytes
@@ -61,7 +62,7 @@ def write_bundle(
             np.save(golden, outputs[artifact["name"]])
             entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
         entries.append(entry)
-    builds = _minimal_build(temporary, [run / a["path"] for a in artifacts if a["format"] == "ort"])
+    builds = _companions(temporary, artifacts, run)
     manifest = {
         "schema": SCHEMA,
         "target": {key: target[key] for key in ("name", "description", "minimum_os")},
@@ -101,14 +102,14 @@ def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
     return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
 
 
-def _minimal_build(folder: Path, files: list[Path]) -> dict[str, Any]:
-    """Copy what lies beside the .ort `files`, the lists that a minimal build of ONNX Runtime is made from; returns the manifest's part."""
-    if not files:
-        return {}
-    for name in (ort_operators.OPERATORS, ort_operators.TYPES):
-        shutil.copy2(files[0].parent / name, folder / name)
-    lists = {"operators": ort_operators.OPERATORS, "operators_and_types": ort_operators.TYPES}
-    return {"minimal_build": {key: {"path": path, "sha256": sha256_file(folder / path)} for key, path in lists.items()}}
+def _companions(folder: Path, artifacts: list[dict[str, Any]], run: Path) -> dict[str, Any]:
+    """Copy what a format has beside its files, such as lists that a build of its runtime is made from; returns the manifest's part."""
+    found: dict[str, Any] = {}
+    for name, backend in backends().items():
+        files = [run / a["path"] for a in artifacts if a["format"] == name]
+        if files and backend.companions:
+            found |= import_module(backend.companions).ship(files, folder)
+    return found
 
 
 def remove_bundle(folder: Path) -> None:

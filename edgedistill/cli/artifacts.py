@@ -87,9 +87,9 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
 
 def _is_model(path: Path) -> bool:
     """Whether the user seems to mean a model, which may be missing, and not the folder of a run."""
-    from edgedistill.backends.inspect import SUFFIXES
+    from edgedistill.backends import of_suffix
 
-    return path.is_file() or path.suffix.lower() in SUFFIXES.values()
+    return path.is_file() or of_suffix(path) is not None
 
 
 def _show_file(document: dict[str, Any]) -> None:

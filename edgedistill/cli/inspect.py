@@ -27,7 +27,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
 def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from edgedistill.backends.inspect import NAMES
+    from edgedistill.backends import backend
     from edgedistill.cli.tables import console
 
     screen = console()
@@ -36,7 +36,7 @@ def _show(document: dict[str, Any]) -> None:
         # What the file says is shown as it is, and not as markup.
         screen.print(_plain(text), markup=False, highlight=False, soft_wrap=True)
 
-    line(f"{document['path']}: {NAMES[document['format']]}, {_size(document['bytes'])}, SHA-256 {document['sha256']}")
+    line(f"{document['path']}: {backend(document['format']).title}, {_size(document['bytes'])}, SHA-256 {document['sha256']}")
     line(f"version: {_pairs(document['version'])}; producer: {_value(document['producer'])}")
     for kind in ("inputs", "outputs"):
         for index, port in enumerate(document[kind]):

@@ -12,26 +12,19 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from edgedistill.backends import Backend, backends
+from edgedistill.backends.packages import Row, row
 from edgedistill.doctor import packages
-from edgedistill.doctor.packages import CONVERTERS, Row, row
 from edgedistill.errors import UserError
 
 _ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
-_CHILDREN = {
-    # It has imported torch, so that asking for a GPU costs nothing more.
-    "executorch": _ADAPTER.format("edgedistill.backends.executorch.adapter") + "; import torch; cuda = torch.cuda; "
-    "answer['gpu'] = [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda.is_available() else []",
-    "litert": _ADAPTER.format("edgedistill.backends.litert.adapter"),
-    "onnx": _ADAPTER.format("edgedistill.backends.onnx.adapter"),
-    # The executor takes coremltools to read programs, and torch to compute, which the child of ExecuTorch tries. Told that what it
-    # can convert from is not there, coremltools does not import it, which would take most of the time.
-    "coreml": "import sys; sys.modules.update(dict.fromkeys(('sklearn', 'executorch', 'torch', 'torchvision', 'torchao'))); "
-    "import coremltools.converters.mil.frontend.milproto.load; answer = {'coremltools': coremltools.__version__}",
-}
+_GPU = "import torch; cuda = torch.cuda; " + (
+    "answer = {'gpu': [cuda.get_device_name(i) for i in range(cuda.device_count())] if cuda.is_available() else []}"
+)
 _FLAGS = {
     "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI", "amx_int8": "AMX",
     "asimd": "NEON", "asimddp": "NEON dot product", "i8mm": "I8MM",
@@ -51,37 +44,45 @@ def doctor() -> dict[str, Any]:
         metadata.version("edgedistill")
     except metadata.PackageNotFoundError as error:
         raise UserError("edgedistill is not installed, so what it needs is not known; install it with `pip install -e FOLDER`") from error
-    targets = _targets()
+    kinds = _kinds()
+    targets = _targets(kinds)
     checks: list[Callable[[], Row]] = [_python, _system, _cpu, _memory, partial(_disk, Path.cwd()), packages.packages]
-    checks += [partial(packages.converter, kind, users) for kind, users in targets.items()]
-    checks += [packages.coreml, *packages.OPTIONAL]
+    checks += [partial(packages.converter, own, targets[own.format]) for own in kinds]
+    optional = [partial(import_module(own.doctor).rows) for own in backends().values() if own.doctor]
     checks += [_adb, _ssh, _chromium, _nvidia]
     with ThreadPoolExecutor(2 + (os.cpu_count() or 1)) as pool:
         # Those that take longest start first.
-        answers = {kind: pool.submit(_child, code) for kind, code in _CHILDREN.items()}
-        others = [pool.submit(check) for check in checks]
+        answers = [pool.submit(_child, own.adapters[0].probe or _ADAPTER.format(own.adapters[0].module)) for own in kinds]
+        gpu = pool.submit(_child, _GPU)
+        others, more = [pool.submit(check) for check in checks], [pool.submit(check) for check in optional]
         rows = [done.result() for done in others]
-        runtimes = [packages.runtime(kind, targets[kind], answers[kind].result()) for kind in targets]
-    at = next(index for index, row in enumerate(rows) if row["name"] == "Core ML execution")
+        runtimes = [packages.runtime(own, targets[own.format], done.result()) for own, done in zip(kinds, answers, strict=True)]
+        runtimes += [row for done in more for row in done.result()]
+    at = next(index for index, row in enumerate(rows) if row["name"] == "adb")
     rows[at:at] = runtimes
-    rows.append(_gpu(answers["executorch"].result()))
+    rows.append(_gpu(gpu.result()))
     failed = [row["name"] for row in rows if row["required"] and row["status"] != "ok"]
     return {"status": "runtime_failed" if failed else "ok", "failed": failed, "rows": rows}
 
 
-def _targets() -> dict[str, list[str]]:
+def _kinds() -> list[Backend]:
+    """The backends that files here are executed by; of those that share a runtime, the first."""
+    return list({own.adapters[0].module: own for own in reversed(backends().values()) if own.adapters}.values())[::-1]
+
+
+def _targets(kinds: list[Backend]) -> dict[str, list[str]]:
     """Which of the default targets want a file of each format."""
     from edgedistill.recipe.schema import Recipe
     from edgedistill.recipe.targets import load_target
 
     names = Recipe.model_fields["targets"].default
     wants = {name: {artifact.format for artifact in load_target(name).artifacts} for name in names}
-    return {kind: [name for name in names if kind in wants[name]] for kind in CONVERTERS}
+    return {kind: [name for name in names if kind in wants[name]] for kind in (own.format for own in kinds)}
 
 
 def _child(code: str) -> dict[str, Any]:
     """What `code` leaves in `answer`, run by a Python of its own, or {"error": the last line that it printed}."""
-    # -P: a file of the user's in this folder, as onnx.py, is not what is asked for.
+    # -P: a file of the user's in this folder, as torch.py, is not what is asked for.
     command = [sys.executable, "-P", "-c", f"{code}; import json; print(); print(json.dumps(answer))"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
@@ -138,7 +139,7 @@ def cpu_row(name: str, cores: int, flags: list[str], machine: str) -> Row:
     if machine.lower() in ("x86_64", "amd64"):
         fast = bool({"avx512_vnni", "avx_vnni"} & set(flags))
         get = (
-            "another processor: without VNNI, ONNX Runtime's usual int8 kernels can overflow 16-bit sums, so that edgedistill chooses its "
+            "another processor: without VNNI, usual int8 kernels can overflow 16-bit sums, so that edgedistill chooses "
             "exact ones, which are slower. Latencies of int8 files that are measured here say little about machines that have it"
         )
         return row("CPU", "ok" if fast else "missing", found if fast else f"{found}; no VNNI", "speed of int8", get)
@@ -197,7 +198,7 @@ def _nvidia() -> Row:
 def _gpu(answer: dict[str, Any]) -> Row:
     needed_for = "optional: faster training; the CPU does the same"
     if "error" in answer:
-        return row("GPU", "unusable", "torch was not asked, since ExecuTorch did not start", needed_for, "ExecuTorch first")
+        return row("GPU", "unusable", "torch did not start", needed_for, "torch first")
     if answer["gpu"]:
         return row("GPU", "ok", ", ".join(answer["gpu"]), needed_for)
     return row("GPU", "missing", "torch finds none", needed_for, "a machine with an NVIDIA GPU and its driver")

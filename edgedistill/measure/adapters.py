@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import platform
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.backends import backends
+from edgedistill.backends import Adapter, backend
+from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.precisions import is_static
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Measure
     from edgedistill.records import ArtifactSpec
 
-ADAPTERS = {kind: one.adapters[0].module for kind, one in backends().items()}
-FILE_ADAPTERS = {kind: module for kind, module in ADAPTERS.items() if kind != "coreml"}
-"""What runs a file that is not of a run, by the format that `inspect` tells."""
-# Rounds after each operation, so that what overflows on a phone does so here.
-FLOAT16_COREML = "edgedistill.backends.coreml.mil.float16"
-CORE_ML_DELEGATE = "edgedistill.backends.coreml.mil.delegate"
+
+def executor_of(spec: ArtifactSpec) -> Adapter:
+    """What executes an artifact, its own runtime or an interpreter of this package. Raises DeviceFailed where nothing does."""
+    # Where the twin of a format is float16, it computes so in every program that is not made of integers.
+    float16 = spec.precision == "fp16" or (backend(spec.format).twin == "fp16" and not is_static(spec.precision))
+    return executor(spec.format, spec.delegate, float16=float16)
 
 
-def adapter_of(spec: ArtifactSpec) -> str:
-    """What executes the artifact, whether it is its own runtime or this package's executor of Core ML programs."""
-    if spec.delegate == "coreml":
-        return CORE_ML_DELEGATE
-    # The int8 packages alone compute in float32.
-    return core_ml(not is_static(spec.precision))[0] if spec.format == "coreml" else ADAPTERS[spec.format]
+def executor(format_: str, delegate: str | None = None, *, float16: bool = False) -> Adapter:
+    """What executes a file of a format here. float16: whether it computes in float16. Raises DeviceFailed where nothing does."""
+    found = backend(format_).executor(float16=float16, delegate=delegate)
+    if found is None:
+        raise DeviceFailed(f"nothing on this machine executes a file of {format_}{f' for {delegate}' if delegate else ''}")
+    return found
 
 
-def core_ml(float16: bool) -> tuple[str, str]:
-    """What executes a Core ML package that computes in float16 or not, and what it is called: Core ML where it is, on a Mac."""
-    if platform.system() == "Darwin":
-        return "edgedistill.backends.coreml.adapter", "own_runtime"
-    return (FLOAT16_COREML, "mil_float16") if float16 else (ADAPTERS["coreml"], "mil_float64")
-
-
-def not_here(delegate: str | None, path: Path) -> str | None:
-    """Why nothing on this machine executes the .pte `path` of a delegate, or None. Raises DeviceFailed for a broken file."""
-    from edgedistill.backends.delegation import delegation
-    from edgedistill.recipe.precisions import NEEDS
-
-    if delegate != "coreml":
-        return NEEDS.get(delegate or "")
-    found = delegation("executorch", path)
-    left = sum(found["outside"].values())
-    if found["partitions"] == 1 and not left:
+def not_here(format_: str, delegate: str | None, path: Path) -> str | None:
+    """Why nothing on this machine executes the file `path` of a delegate, or None. Raises DeviceFailed for a broken file."""
+    if delegate is None:
         return None
-    parts = f"Core ML is given {found['partitions']} parts and {left} operator(s) are left outside of them"
-    return f"{parts}, so that no one program can be taken out and executed. {NEEDS['coreml']}"
+    facts = backend(format_).delegates[delegate]
+    if not facts.adapters:
+        return facts.needs
+    why = import_module(facts.refuses).why_not(path) if facts.refuses else None
+    return f"{why}. {facts.needs}" if why else None
 
 
 def sampling(measure: Measure) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.measure.adapters import FILE_ADAPTERS, sampling
+from edgedistill.measure.adapters import sampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +21,12 @@ def bench(path: Path) -> dict[str, Any]:
     """Measure the classifier `path` with a random image, as `bench` of a run measures an artifact; see docs/cli.md for the document.
 
     Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one image
-    of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a .pte for Core ML or Vulkan has the reason why it is
-    not measured.
+    of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a file for a delegate that is not
+    here has the reason why it is not measured.
     """
     from edgedistill.backends.inspect import delegate_of
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
-    from edgedistill.recipe.precisions import NEEDS
     from edgedistill.recipe.schema import Measure
 
     facts, kind, shape = facts_of(path)
@@ -35,13 +35,17 @@ def bench(path: Path) -> dict[str, Any]:
     document |= {"input": shape, "input_type": kind}
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
     if delegate := delegate_of(facts):
-        return document | {"status": "ok"} | {key: {"value": None, "unavailable": NEEDS[delegate]} for key in _FIGURES}
+        return (
+            document
+            | {"status": "ok"}
+            | {key: {"value": None, "unavailable": backend(facts["format"]).delegates[delegate].needs} for key in _FIGURES}
+        )
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
         write_random_images(inputs, kind, shape)
         try:
             done = local.execute(
-                FILE_ADAPTERS[facts["format"]], path, inputs, outputs=None, threads=measure.threads,
+                backend(facts["format"]).adapters[0].module, path, inputs, outputs=None, threads=measure.threads,
                 bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed as error:
@@ -59,8 +63,9 @@ def facts_of(path: Path) -> tuple[dict[str, Any], str, list[int]]:
     from edgedistill.backends.inspect import inspect
 
     facts = inspect(path)
-    if facts["format"] not in FILE_ADAPTERS:
-        raise UserError(f"{path} is a Core ML package, which runs on Apple devices only; expected a .pte, .tflite, .onnx or .ort")
+    if not backend(facts["format"]).measured_here:
+        others = ", ".join(own.suffix for own in backends().values() if own.measured_here)
+        raise UserError(f"{path} is a file of {backend(facts['format']).title}, which no runtime here computes; expected one of {others}")
     return facts, *_port(path, facts)
 
 
@@ -81,7 +86,9 @@ def outputs_here(path: Path, form: str, inputs: Path, log: Path) -> np.ndarray |
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = Path(folder, "outputs.npy")
         try:
-            local.execute(FILE_ADAPTERS[form], path, inputs, outputs=outputs, threads=1, bench=None, log=log, timeout_s=_TIMEOUT_S)
+            local.execute(
+                backend(form).adapters[0].module, path, inputs, outputs=outputs, threads=1, bench=None, log=log, timeout_s=_TIMEOUT_S
+            )
         except DeviceFailed:
             return None
         return np.load(outputs)

@@ -114,6 +114,7 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
     """The artifacts of a run that a processor of a device can run, with the first images of val."""
     import numpy as np
 
+    from edgedistill.backends import backend
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
 
@@ -124,7 +125,7 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
         found = []
         for artifact in state.artifacts():
             path, outputs = state.path(artifact.path), state.path(f"val-{artifact.name}", "outputs.npy")
-            if artifact.format == "coreml" or artifact.delegate or not outputs.exists():
+            if not backend(artifact.format).measured_here or artifact.delegate or not outputs.exists():
                 continue
             inputs = Path(folder, f"{artifact.name}.npy")
             with taken(few, artifact.input) as images:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edgedistill.measure.records import Record
 
 _ADAPTER = "edgedistill.measure.runner.program"
-_FORMATS = {".pte": "executorch", ".tflite": "litert", ".onnx": "onnx", ".ort": "ort"}
 _TIMEOUT_S = 3600.0
 _NO_OUTPUTS = "the program runs on inputs of its own and keeps no outputs, so nothing proves that what it timed is right"
 
@@ -30,6 +29,7 @@ def bench_with(
     prints, and is stored. Raises UserError for a program of unknown kind, one for another machine, and a model that it does not take;
     DeviceFailed for a device that can't be reached. What fails is told in the document.
     """
+    from edgedistill.backends import of_suffix
     from edgedistill.files import sha256_file
     from edgedistill.measure import binaries, document
     from edgedistill.measure.places import place
@@ -38,7 +38,8 @@ def bench_with(
     binaries.check(kind, model.name)
     if not model.is_file():
         raise UserError(f"no such file: {model}")
-    told = {"name": model.name, "format": _FORMATS[model.suffix], "precision": None, "bytes": model.stat().st_size}
+    format_ = backend.format if (backend := of_suffix(model)) else model.suffix
+    told = {"name": model.name, "format": format_, "precision": None, "bytes": model.stat().st_size}
     artifact = told | {"sha256": sha256_file(model), "file": str(model)}
     here = Path(binary).is_file()
     program = {"path": binary, "kind": kind, "sha256": sha256_file(Path(binary)) if here else None}

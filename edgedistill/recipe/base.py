@@ -44,6 +44,12 @@ def nearest(word: object, choices: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
+def one_of(word: object, choices: Iterable[str]) -> str:
+    """What an error expects in place of `word`: one of `choices`, as `'a', 'b' or 'c'`, with the nearest of them."""
+    *others, last = (f"'{choice}'" for choice in choices)
+    return f"{', '.join(others)} or {last}{nearest(word, choices)}" if others else f"{last}{nearest(word, choices)}"
+
+
 def mistake(expected: str, found: str | None = None) -> PydanticCustomError:
     """An error to raise in a validator; it is told as `{found}, expected {expected}`.
 

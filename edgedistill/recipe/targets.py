@@ -1,12 +1,12 @@
 """Targets: what a kind of device needs. One YAML a target; those of the package, or a path of the user's own."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from edgedistill.backends import backend, backends, formats
 from edgedistill.recipe import inputs, precisions
-from edgedistill.recipe.base import Config, RecipeError, mistake, nearest
+from edgedistill.recipe.base import Config, RecipeError, mistake, nearest, one_of
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.packaged import packaged
 from edgedistill.recipe.reading import dotted, line_of, read_yaml
@@ -18,20 +18,29 @@ _FOLDER = packaged("targets")
 class TargetArtifact(Config):
     """One file that a bundle for the target holds."""
 
-    format: Literal["executorch", "coreml", "onnx", "ort", "litert"] = Field(description="Runtime that the file is for.")
+    format: str = Field(description="Runtime that the file is for.")
     precision: precisions.Precision = Field(description="int8 and floating point everywhere; of the rest what the format can hold.")
     input: inputs.Input = Field(
-        inputs.DEFAULT, description="uint8-nhwc, or image in Core ML: the bytes of a camera's frame, each byte / 255."
+        inputs.DEFAULT, description="uint8-nhwc, or image where the system has images: the bytes of a camera's frame, each byte / 255."
     )
-    delegate: Literal["xnnpack", "coreml", "vulkan"] | None = Field(
-        None, description="What computes a .pte of executorch: xnnpack (the default), coreml or vulkan."
-    )
+    delegate: str | None = Field(None, description="What computes the file, where the format lets it name another delegate.")
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, format_: str) -> str:
+        if format_ not in formats():
+            raise mistake(one_of(format_, formats()))
+        return format_
 
     @field_validator("delegate")
     @classmethod
     def _usual(cls, delegate: str | None, info: ValidationInfo) -> str | None:
+        every = dict.fromkeys(name for own in backends().values() for name in (own.default_delegate, *own.delegates) if name)
+        if delegate is not None and delegate not in every:
+            raise mistake(one_of(delegate, every))
+        own = backends().get(info.data.get("format", ""))
         # The default has one spelling, so that a file is known as the same file.
-        return None if delegate == "xnnpack" and info.data.get("format") == "executorch" else delegate
+        return None if own is not None and own.delegates and delegate == own.default_delegate else delegate
 
     @model_validator(mode="after")
     def _exists(self) -> "TargetArtifact":
@@ -47,12 +56,8 @@ class TargetArtifact(Config):
         return ArtifactSpec(self.format, self.precision, input=self.input, delegate=self.delegate)
 
 
-DELEGATING = ("executorch", "litert")
-"""Formats whose runtime gives parts of a file to XNNPACK and computes the rest itself, which is what budgets count."""
-
-
 class Budgets(Config):
-    """Limits that each int8 artifact of a target in executorch or litert has to keep; see edgedistill/backends/delegation."""
+    """Limits that each int8 artifact of a target has to keep, in formats whose runtime gives parts of a file to a delegate."""
 
     partitions: int | None = Field(None, ge=1, description="Most parts that the delegate may take; null is no limit.")
     fallbacks: int | None = Field(None, ge=0, description="Most operators that the delegate may leave; null is no limit.")
@@ -76,7 +81,7 @@ class Target(Config):
     description: str = Field(min_length=1, description="One sentence on the devices that are meant.")
     minimum_os: str = Field(min_length=1, description="Oldest operating system that the bundle is for.")
     artifacts: list[TargetArtifact] = Field(min_length=1, description="Files of a bundle.")
-    budgets: Budgets = Field(Budgets(), description="Limits that its int8 executorch and litert artifacts have to keep.")
+    budgets: Budgets = Field(Budgets(), description="Limits that its int8 artifacts have to keep where a delegate can leave operators.")
 
     device_budgets: DeviceBudgets = Field(DeviceBudgets(), description="Limits of latency, memory and energy on an attached device.")
 
@@ -94,15 +99,16 @@ class Target(Config):
         # A limit that nothing checks would be a promise without proof.
         if self.budgets.model_dump(exclude_none=True) and not self.budgeted:
             found = ", ".join(f"{a.format} {a.precision}" for a in self.artifacts)
-            raise mistake(f"no budgets, or an int8 artifact of {' or '.join(DELEGATING)} to keep them", f"found budgets for {found}")
+            delegating = [own.format for own in backends().values() if own.budgeted]
+            raise mistake(f"no budgets, or an int8 artifact of {' or '.join(delegating)} to keep them", f"found budgets for {found}")
         if self.budgets.fallbacks == 0 and any(inputs.takes_bytes(a.input) for a in self.budgeted):
-            raise mistake("at most 1 fallback or more, since XNNPACK takes no bytes: what converts them is left", "found fallbacks: 0")
+            raise mistake("at most 1 fallback or more, since its delegate takes no bytes: what converts them is left", "found fallbacks: 0")
         return self
 
     @property
     def budgeted(self) -> list[TargetArtifact]:
         """The artifacts that budgets count for."""
-        return [a for a in self.artifacts if a.format in DELEGATING and a.precision == "int8" and a.delegate is None]
+        return [a for a in self.artifacts if backend(a.format).budgeted and a.precision == "int8" and a.delegate is None]
 
 
 def list_targets() -> list[str]:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.backends import arithmetic, backend
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.inputs import DEFAULT
-from edgedistill.recipe.precisions import FLOAT, NEEDS, is_core_ml, is_dynamic, is_static, is_wide, needs_program
+from edgedistill.recipe.precisions import is_dynamic, is_static, is_wide, needs_program
 from edgedistill.report import delegation
 from edgedistill.report.records import accuracy_of, outputs_of
 from edgedistill.report.twins import compare
@@ -14,14 +15,14 @@ from edgedistill.run import Run
 from edgedistill.teach.imageset import ImageSet
 from edgedistill.verify import parity
 
-_COREML_LATENCY = "Core ML runs on Apple devices only; this machine executes its program op by op to prove it"
+_NOT_HERE = "no runtime of {} is on this machine, which executes the program op by op to prove it"
 _NOT_RUN = "not measured; run `edgedistill bench`"
 
 
 def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str, Any]:
     """Everything known of one artifact: what it is, whether it is proven, how accurate and how fast it is."""
     name, delegate = lowered["name"], lowered.get("delegate")
-    coreml = is_core_ml(lowered["format"], delegate)
+    facts = backend(lowered["format"])
     ran, benched = state.result(f"val-{name}"), state.result(f"bench-{name}")
     record = {key: lowered[key] for key in ("name", "role", "format", "precision", "bytes", "sha256")}
     record |= {
@@ -33,8 +34,8 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         "accuracy": accuracy_of(state, name, images),
         **delegation.judged(state, name),
     }
-    executor = "mil_float64" if is_static(lowered["precision"]) else "mil_float16"
-    record |= {"executed_by": executor if coreml else "own_runtime", "ok": None, "runtime": {}}
+    executor = facts.executor(float16=not is_static(lowered["precision"]), delegate=delegate)
+    record |= {"executed_by": executor.executed_by if executor else "own_runtime", "ok": None, "runtime": {}}
     if ran is not None and "unavailable" in ran:
         record |= {"executed_by": "unavailable", "parity": unavailable(ran["unavailable"])}
     elif ran is None or "error" in ran:
@@ -43,7 +44,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
     else:
         record["runtime"] = ran["versions"]
         if "macos" in ran["versions"]:
-            # Core ML itself was there.
+            # The system's own runtime was there.
             record["executed_by"] = "own_runtime"
         record["parity"] = proof(state, lowered)
         record["ok"] = record["parity"]["ok"]
@@ -51,7 +52,13 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         record["divergence"] = found
     if benched is None or "error" in benched:
         missing = unavailable(
-            NEEDS[delegate] if delegate else _COREML_LATENCY if coreml else _NOT_RUN if benched is None else benched["error"]
+            facts.delegates[delegate].needs
+            if delegate
+            else _NOT_HERE.format(facts.title)
+            if not facts.measured_here
+            else _NOT_RUN
+            if benched is None
+            else benched["error"]
         )
         return record | dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)
     figures = {key: benched[key] for key in ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady")}
@@ -66,7 +73,7 @@ def proof(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
     if outputs is None or expected is None:
         return unavailable(f"no outputs of {rung} to compare with") | {"ok": None}
     if not is_static(lowered["precision"]):
-        computed = lowered["precision"] if lowered["precision"] in parity.FLOAT_LIMITS else FLOAT[lowered["format"]]
+        computed = lowered["precision"] if lowered["precision"] in parity.FLOAT_LIMITS else backend(lowered["format"]).twin
         limit = parity.FLOAT_LIMITS[computed]
         if is_dynamic(lowered["precision"]):
             limit = parity.DYNAMIC_LIMIT
@@ -81,15 +88,15 @@ def proof(state: Run, lowered: dict[str, Any]) -> dict[str, Any]:
 def reference(artifact: dict[str, Any]) -> str:
     """The rung that an artifact is held to.
 
-    int8: Core ML's program is run in floating point, all others by integer kernels. Post-training precisions: their own program, likewise
-    where it is int8, with activations rounded by row, or by ONNX Runtime by tensor, where they are dynamic.
+    int8: by the arithmetic of its format, integer kernels or floating point. Post-training precisions: their own program, likewise where
+    it is int8, with activations rounded by row or by tensor, as the runtime does, where they are dynamic.
     """
     format_, precision = artifact["format"], artifact["precision"]
     if is_static(precision):
-        rung = "converted" if is_core_ml(format_, artifact.get("delegate")) else "integer"
+        rung = "integer" if arithmetic(format_, artifact.get("delegate")).integer_kernels else "converted"
         return f"{precision}-{rung}" if needs_program(precision) else rung
     if needs_program(precision):
-        return f"{precision}-tensors" if is_dynamic(precision) and format_ in ("onnx", "ort") else precision
+        return f"{precision}-tensors" if is_dynamic(precision) and backend(format_).dynamic_by_tensor else precision
     return str(artifact.get("role", "student"))
 
 

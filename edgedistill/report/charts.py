@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgedistill.backends import formats
 from edgedistill.recipe.precisions import is_float
 from edgedistill.report.svg import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE, TEXT, draw, rows
 from edgedistill.report.values import executed_by, figures, get, integer, limits, number, percent
 
 MANY_CLASSES = 20
-_FORMATS = {"executorch": (BLUE, "circle"), "onnx": (ORANGE, "square"), "litert": (GREEN, "triangle-up"), "coreml": (PURPLE, "diamond")}
-_FORMATS |= {"ort": (ORANGE, "cross")}
+_STYLES = ((BLUE, "circle"), (GREEN, "triangle-up"), (PURPLE, "diamond"), (ORANGE, "square"), (ORANGE, "cross"), (GREY, "circle"))
+"""What marks a format, by its place among the formats; from the last on all are marked alike."""
 _RUNNERS = {"pytorch": (GREY, "circle"), "own_runtime": (BLUE, "square"), "mil_float64": (ORANGE, "diamond")}
 _RUNNERS |= {"mil_float16": (PURPLE, "diamond"), "pytorch_float64": (GREY, "square"), "pytorch_integer": (GREEN, "circle")}
 
@@ -79,7 +80,7 @@ def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], fac
         )
     if not points:
         return None
-    used, hues, shapes = _styles(_FORMATS, [row["format"] for row in points])
+    used, hues, shapes = _styles(_format_styles(), [row["format"] for row in points])
     costs, scores = [row["cost"] for row in points], [row["score"] for row in points]
     # A margin keeps the symbols off the frame, and a single value off a scale without extent.
     margin = max(0.15 * (max(scores) - min(scores)), 0.004)
@@ -201,6 +202,10 @@ def _styles(known: Mapping[str, tuple[str, str]], names: Sequence[str]) -> tuple
     """The names in use, in the order of `known`, with the colour and the shape of each; grey crosses where a name is not known."""
     used = [name for name in known if name in names] + sorted(set(names) - set(known))
     return used, [known.get(name, (GREY, "cross"))[0] for name in used], [known.get(name, (GREY, "cross"))[1] for name in used]
+
+
+def _format_styles() -> dict[str, tuple[str, str]]:
+    return {name: _STYLES[min(place, len(_STYLES) - 1)] for place, name in enumerate(formats())}
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgedistill.backends import backend
 from edgedistill.report.tables import Summary, Table
 from edgedistill.report.values import Cell, figures, integer, number, percent, reason, show
 from edgedistill.run import Run
@@ -12,7 +13,7 @@ _NOT_SCANNED = "not scanned; run `edgedistill verify`"
 
 def recorded(state: Run, lowered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The field `ranges` of the summary of a run with the artifacts `lowered`: `int8`, and `float16` by package."""
-    packages = [a["name"] for a in lowered if (a["format"], a["precision"]) == ("coreml", "fp16")]
+    packages = [a["name"] for a in lowered if a["precision"] == "fp16" and not a.get("delegate") and backend(a["format"]).ranges]
     return {"int8": _found(state, "int8"), "float16": {name: _found(state, name) for name in packages}}
 
 

@@ -11,7 +11,6 @@ from edgedistill.run import Run
 from edgedistill.tasks import intervals
 from edgedistill.teach.imageset import ImageSet
 
-FORMATS = ("executorch", "litert", "onnx", "ort", "coreml")
 NO_LABELS = "the images have no labels"
 
 

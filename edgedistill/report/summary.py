@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.backends import formats
 from edgedistill.files import read_json
 from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
 from edgedistill.report import delegation, divergence, ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
 from edgedistill.report.ladder import ladder_of, verdict_of
-from edgedistill.report.records import FORMATS, NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
+from edgedistill.report.records import NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
 from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
 from edgedistill.teach import imageset
@@ -136,7 +137,7 @@ def _seconds(state: Run) -> dict[str, float]:
 def _lowering(state: Run) -> dict[str, Any]:
     """What the process of each format took, its imports included: seconds, peak memory, and each file with its own seconds."""
     found = {}
-    for name in FORMATS:
+    for name in formats():
         if (done := state.result(f"export-{name}")) is not None:
             files = [f"{a['name']} {a['seconds']:.1f} s" for a in done["artifacts"]]
             found[name] = {"seconds": state.seconds(f"export-{name}"), "peak_rss_mb": done["peak_rss_mb"], "files": files}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend, formats
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.adapters import adapter_of, not_here, sampling
+from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import taken
 from edgedistill.progress import log, track
 from edgedistill.run import Run
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from edgedistill.records import ArtifactSpec, Lowered
 
 _PARALLEL = 2
-_LONGEST_FIRST = ("executorch", "litert", "coreml", "onnx", "ort")
 _TIMEOUT_S = 900.0
 
 
@@ -38,7 +39,6 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
 
 def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
-    from edgedistill.backends.onnx import ort_operators
     from edgedistill.export.lower import lower
 
     made = variants.make(state, recipe, specs)
@@ -52,14 +52,14 @@ def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
             for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
                 state.forget(later)
             done = lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
-            if name == "ort":
-                ort_operators.write(folder, [s.name for s in chosen])
+            if companions := backend(name).companions:
+                import_module(companions).write(folder, [s.name for s in chosen])
             return done
 
         from_ = {s.precision: made[s.precision] for s in chosen if s.precision in made}
         state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata, from_], work)
 
-    parallel("export", [name for name in _LONGEST_FIRST if any(s.format == name for s in specs)], one)
+    parallel("export", [name for name in formats() if any(s.format == name for s in specs)], one)
 
 
 def parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
@@ -97,7 +97,7 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
 
     if kind == "bench":
         # One at a time, and nothing beside it: two would measure each other.
-        chosen = [s.name for s in specs if s.format != "coreml" and s.delegate is None]
+        chosen = [s.name for s in specs if backend(s.format).measured_here and s.delegate is None]
         with track("bench", len(chosen)) as progress:
             for name in chosen:
                 one(name)
@@ -113,12 +113,12 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
 
     measured, path = recipe.measure, state.path(f"export-{spec.format}", spec.name)
     try:
-        if why := not_here(spec.delegate, path):
+        if why := not_here(spec.format, spec.delegate, path):
             return {"unavailable": why}
         images = state.path("holdout", "holdout.npy") if kind == "holdout" else state.path("programs", "val.npy")
         with taken(images, spec.input) as inputs:
             done = local.execute(
-                adapter_of(spec),
+                executor_of(spec).module,
                 path,
                 inputs,
                 outputs=None if kind == "bench" else folder / "outputs.npy",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.adapters import adapter_of
+from edgedistill.measure.adapters import executor_of
 from edgedistill.measure.inputs import taken
 from edgedistill.progress import log
 from edgedistill.run import Run
@@ -85,7 +85,7 @@ def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
     with taken(images, spec.input) as inputs:
         done = local.execute(
-            adapter_of(spec), folder / spec.name, inputs, outputs=folder / "outputs.npy", threads=1, bench=None,
+            executor_of(spec).module, folder / spec.name, inputs, outputs=folder / "outputs.npy", threads=1, bench=None,
             log=folder / "run.log", timeout_s=_TIMEOUT_S,
         )  # fmt: skip
     assert done.outputs is not None
@@ -93,11 +93,11 @@ def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path
 
 
 def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> dict[str, Any]:
-    from edgedistill.recipe.precisions import is_core_ml
+    from edgedistill.backends import arithmetic
     from edgedistill.tasks.image_classification import predict
     from edgedistill.verify.parity import quantized_parity
     from edgedistill.verify.rungs import references
 
-    rung = references(reference)["converted" if is_core_ml(spec.format, spec.delegate) else "integer"]
+    rung = references(reference)["integer" if arithmetic(spec.format, spec.delegate).integer_kernels else "converted"]
     compared = quantized_parity(outputs, predict(rung, images), lsb)
     return {"close": False} | {key: compared[key] for key in ("close", "max_lsb", "mean_lsb", "exact", "n") if key in compared}

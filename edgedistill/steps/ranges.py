@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.run import Run
 from edgedistill.steps.artifacts import parallel
@@ -17,17 +18,17 @@ if TYPE_CHECKING:
     from edgedistill.records import ArtifactSpec
 
 INT8 = "int8"
-"""What the record of the quantized state is named by; those of packages have the name of the package."""
+"""What the record of the quantized state is named by; those of files have the name of the file."""
 _IMAGES = {"int8": 256, "float16": 64}
-"""How many images of val are run; Core ML programs are executed operator by operator, one image at a time."""
+"""How many images of val are run; float16 programs are executed operator by operator, one image at a time."""
 
 
 def scan(state: Run, specs: list[ArtifactSpec]) -> None:
-    """Scan the quantized state and each float16 Core ML package, in steps `ranges-int8` and `ranges-NAME`.
+    """Scan the quantized state and each float16 program that can be scanned, in steps `ranges-int8` and `ranges-NAME`.
 
-    The images are spread evenly over val, and named by their place in it. A package that could not be run is recorded as an error.
+    The images are spread evenly over val, and named by their place in it. A program that could not be run is recorded as an error.
     """
-    packages = {s.name: s.input for s in specs if (s.format, s.precision) == ("coreml", "fp16")}
+    packages = {s.name: s for s in specs if s.precision == "fp16" and s.delegate is None and backend(s.format).ranges}
     facts = [state.result("programs"), state.result("data")["sha256"]]
 
     def one(name: str) -> None:
@@ -38,7 +39,7 @@ def scan(state: Run, specs: list[ArtifactSpec]) -> None:
         if name == INT8:
             state.step(step, [*facts, count], lambda _: _levels(state, count))
         else:
-            state.step(step, [state.artifact(name).sha256, facts[1], count], lambda _: _float16(state, name, packages[name], count))
+            state.step(step, [state.artifact(name).sha256, facts[1], count], lambda _: _float16(state, packages[name], count))
 
     parallel("ranges", [INT8, *packages], one)
 
@@ -73,21 +74,20 @@ def _levels(state: Run, count: int) -> dict[str, Any]:
     }
 
 
-def _float16(state: Run, name: str, kind: str, count: int) -> dict[str, Any]:
+def _float16(state: Run, spec: ArtifactSpec, count: int) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.child import ask
     from edgedistill.tasks.pixels import as_taken
 
     places, images = _sample(state, count)
-    package = state.path("export-coreml", name)
+    scanner, package = backend(spec.format).ranges, state.path(f"export-{spec.format}", spec.name)
+    assert scanner is not None
     try:
         with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
             chosen = Path(folder, "images.npy")
-            np.save(chosen, as_taken(images, kind))
-            found = ask(
-                "edgedistill.backends.coreml.ranges", str(package), str(chosen), failed=f"{package}: its ranges could not be scanned"
-            )
+            np.save(chosen, as_taken(images, spec.input))
+            found = ask(scanner, str(package), str(chosen), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
         return {"error": str(error)}
     for layer in (*found["layers"], found["largest"]):

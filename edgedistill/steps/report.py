@@ -62,17 +62,11 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
     return written
 
 
-_PACKAGES = ("edgedistill", "torch", "torchvision", "timm", "torchao", "executorch", "coremltools", "onnx", "onnxscript", "onnxruntime",
-             "ai-edge-litert", "litert-torch", "numpy")  # fmt: skip
-
-
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
+    """Versions of the packages that a run and the backends use."""
+    from edgedistill.backends import backends
+    from edgedistill.backends.packages import installed
 
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    used = [name for own in backends().values() for name in (*own.packages, *(adapter.package for adapter in own.adapters[:1]))]
+    names = dict.fromkeys(("edgedistill", "torch", "torchvision", "timm", *used, "numpy"))
+    return installed(names) | {name: "not installed" for name in names if name not in installed(names)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends.packages import installed
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
 from edgedistill.measure.statistics import unavailable
@@ -25,7 +25,6 @@ CANDIDATES = [
     "efficientnet_lite0",
     "resnet18",
 ]
-_PACKAGES = ("torch", "torchao", "executorch", "onnx", "onnxruntime", "ai-edge-litert", "litert-torch", "timm")
 _BENCH = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
 _TIMEOUT_S = 600.0
 
@@ -49,8 +48,7 @@ def students(
 
     Raises UserError when the target has no such format, or when timm has no model of a name.
     """
-    from edgedistill.backends import backends
-    from edgedistill.measure.adapters import ADAPTERS
+    from edgedistill.backends import backend, backends
     from edgedistill.recipe.targets import load_target
     from edgedistill.tasks.activations import unfused
     from edgedistill.tasks.image_classification import build_model
@@ -67,7 +65,7 @@ def students(
     rows = []
     with track("students", len(models)) as progress:
         for name, model in models.items():
-            facts = [name, classes, image_size, activation, formats[0], {package: version(package) for package in _PACKAGES}]
+            facts = [name, classes, image_size, activation, formats[0], _versions(formats[0])]
             row: dict[str, Any] = {
                 "model": name,
                 "parameters": sum(p.numel() for p in model.parameters()),
@@ -77,7 +75,7 @@ def students(
                 row["macs"] = _macs(model, image_size)
                 with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
                     row |= _lowered(run, model, image_size, formats[0], facts)
-                    row |= _measured(run, formats[0], ADAPTERS[formats[0]], image_size, threads)
+                    row |= _measured(run, formats[0], backend(formats[0]).adapters[0].module, image_size, threads)
             except (DeviceFailed, UserError) as error:
                 row["error"] = str(error)
             except Exception as error:
@@ -91,6 +89,13 @@ def students(
     rows.sort(key=lambda row: row["latency_ms"].get("p50", float("inf")))
     asked = {"classes": classes, "image_size": image_size, "activation": activation, "threads": threads, "max_ms": max_ms}
     return {"target": target, "format": formats[0], "precision": "int8", "device": "local", **asked, "students": rows}
+
+
+def _versions(kind: str) -> dict[str, str]:
+    """Versions of what makes and runs a file, where they are installed."""
+    from edgedistill.backends import backend
+
+    return installed(("torch", "torchao", "timm", *backend(kind).packages, backend(kind).adapters[0].package))
 
 
 def _macs(model: nn.Module, image_size: int) -> int:

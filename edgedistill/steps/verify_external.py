@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.measure.adapters import ADAPTERS, CORE_ML_DELEGATE, core_ml, not_here
+from edgedistill.measure.adapters import executor, not_here
 from edgedistill.measure.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
@@ -23,18 +23,21 @@ _TIMEOUT_S = 900.0
 def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     """Execute the model file `path` on the val images of a run, and hold it against the run's program of the same precision.
 
-    An int8 file is held to the integer reference (Core ML: to the converted program), a floating-point one to the student. The document
-    has what docs/cli.md says. Raises UserError when `path` is no whole model file, or when it takes or gives something else than the
-    run's programs do.
+    An int8 file is held to the integer reference, or to the converted program where its format computes in floating point; a
+    floating-point one to the student. The document has what docs/cli.md says.
+
+    Raises UserError when `path` is no whole model file, or when it takes or gives something else than the run's programs do.
     """
+    from edgedistill.backends import arithmetic
     from edgedistill.backends.inspect import delegate_of, inspect
-    from edgedistill.recipe.precisions import is_core_ml
     from edgedistill.teach import imageset
     from edgedistill.verify import parity
 
     facts = inspect(path)
     precision = precision_of(facts)
-    rung = "student" if precision != "int8" else "converted" if is_core_ml(facts["format"], delegate_of(facts)) else "integer"
+    rung = (
+        "student" if precision != "int8" else "integer" if arithmetic(facts["format"], delegate_of(facts)).integer_kernels else "converted"
+    )
     images = imageset.load(state.path("data"))
     reference, student = (_logits(state, name) for name in (rung, "student"))
     kind = _checked_ports(path, facts, state.folder, recipe.data.image_size, student.shape[1])
@@ -43,11 +46,11 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     labels = images.labels[images.indices["val"]] if images.classes else None
     accuracy: dict[str, Any] = {"student": _score(student, labels)}
     try:
-        if why := not_here(delegate_of(facts), path):
+        if why := not_here(facts["format"], delegate_of(facts), path):
             missing = {"value": None, "unavailable": why}
             unproven = {"executed_by": "unavailable", "ok": None, "status": "ok", "parity": missing}
             return document | unproven | {"accuracy": {"file": missing} | accuracy}
-        logits, versions, executor = _execute(state, recipe, path, facts, kind)
+        logits, versions, executed_by = _execute(state, recipe, path, facts, kind)
     except DeviceFailed as error:
         missing = {"value": None, "unavailable": str(error)}
         failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
@@ -57,7 +60,7 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     else:
         compared = parity.float_parity(logits, reference, relative_limit=parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"])
     return document | {
-        "executed_by": executor,
+        "executed_by": executed_by,
         "runtime": versions,
         "ok": compared["ok"],
         "status": "ok" if compared["ok"] else "check_failed",
@@ -110,19 +113,14 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
     from edgedistill.backends.inspect import delegate_of
     from edgedistill.measure import local
 
-    adapter, executor = ADAPTERS[facts["format"]], "own_runtime"
-    if delegate_of(facts) == "coreml":
-        adapter, executor = CORE_ML_DELEGATE, "mil_float16" if has_float16(facts) else "mil_float64"
-    elif facts["format"] == "coreml":
-        # Rounds what the file declares as float16, as a phone would.
-        adapter, executor = core_ml(has_float16(facts))
+    adapter = executor(facts["format"], delegate_of(facts), float16=has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(
-            adapter, path, inputs, outputs=outputs, threads=recipe.measure.threads, bench=None,
+            adapter.module, path, inputs, outputs=outputs, threads=recipe.measure.threads, bench=None,
             log=state.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
-        return np.load(outputs), done.versions, executor
+        return np.load(outputs), done.versions, adapter.executed_by
 
 
 def _score(logits: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:

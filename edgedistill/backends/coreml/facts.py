@@ -1,13 +1,37 @@
 """Core ML: an .mlpackage with an ML program. On a Mac Core ML runs it; elsewhere `mil` executes it operator by operator."""
 
 import platform
+from dataclasses import replace
+from pathlib import Path
 
 from edgedistill.backends.base import Adapter, Backend
 
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
-_MAC = Adapter("edgedistill.backends.coreml.adapter", "coremltools", on_device=False)
-_FLOAT64 = Adapter("edgedistill.backends.coreml.mil.float64", "coremltools", executed_by="mil_float64", on_device=False)
-_FLOAT16 = Adapter("edgedistill.backends.coreml.mil.float16", "coremltools", executed_by="mil_float16", on_device=False)
+_MAC = Adapter("edgedistill.backends.coreml.adapter", "coremltools", on_device=False, title="Core ML")
+# Torch, which computes, is tried elsewhere. Told that what it can convert from is not there, coremltools does not import it, which would
+# take most of the time.
+_PROBE = (
+    "import sys; sys.modules.update(dict.fromkeys(('sklearn', 'executorch', 'torch', 'torchvision', 'torchao'))); "
+    "import coremltools.converters.mil.frontend.milproto.load; answer = {'coremltools': coremltools.__version__}"
+)
+_FLOAT64 = Adapter(
+    "edgedistill.backends.coreml.mil.float64",
+    "coremltools",
+    executed_by="mil_float64",
+    on_device=False,
+    float16=False,
+    title="Core ML program executor",
+    probe=_PROBE,
+)
+# Rounds after each operation, so that what overflows on a phone does so here.
+_FLOAT16 = replace(_FLOAT64, module="edgedistill.backends.coreml.mil.float16", executed_by="mil_float16", float16=True)
+
+_MARKER = "Manifest.json"
+
+
+def _matches(path: Path, head: bytes) -> bool:
+    return path.is_dir() and (path / _MARKER).is_file()
+
 
 COREML = Backend(
     format="coreml",
@@ -16,6 +40,8 @@ COREML = Backend(
     lower="edgedistill.backends.coreml.lower",
     inspect="edgedistill.backends.coreml.inspect",
     delegation="edgedistill.backends.coreml.delegation",
+    matches=_matches,
+    marker=_MARKER,
     precisions=("int8", "fp16", "int8-static", "int8-weights", "int4-weights", "palette4"),
     twin="fp16",
     inputs=("float32-nchw", "image"),
@@ -29,4 +55,6 @@ COREML = Backend(
     packages=("coremltools", "torch"),
     minimum_os={"ios": "17"},
     integer_kernels=False,
+    ranges="edgedistill.backends.coreml.ranges",
+    doctor="edgedistill.backends.coreml.doctor",
 )

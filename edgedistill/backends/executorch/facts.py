@@ -1,5 +1,8 @@
 """ExecuTorch: a .pte, computed by XNNPACK unless it names another delegate."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from edgedistill.backends.base import Adapter, Backend, Delegate
 
 _DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
@@ -9,6 +12,24 @@ _GPU = "ExecuTorch's operators for Vulkan take such weights in linear layers onl
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time; take int8"
 _WIDE = "ExecuTorch lowers no activations of 16 bits to it; take int8"
 _BYTES = "ExecuTorch's own kernels make an image of bytes, beside XNNPACK only; take float32-nchw"
+_TENSORS = "XNNPACK takes it between two tensors of float or int8 only"
+# The program of a package is taken out of the file and executed operator by operator.
+_MIL = Adapter("edgedistill.backends.coreml.mil.delegate", "coremltools", executed_by="mil_float64", on_device=False, float16=False)
+# What executorch 1.5.1's partitioner has a rule for (backends/xnnpack/partition/config); what it leaves of these has a reason of its own.
+_RULES = frozenset({
+    "_clone_dim_order", "_native_batch_norm_legit_no_training", "_softmax", "_to_dim_order_copy", "abs", "add", "addmm", "avg_pool2d",
+    "bmm", "cat", "ceil", "choose_qparams_affine", "clamp", "clone", "constant_pad_nd", "convolution", "cos", "dequantize_affine",
+    "dequantize_per_tensor", "div", "exp", "floor", "gelu", "hardswish", "hardtanh", "leaky_relu", "linear", "log", "max",
+    "max_pool2d", "maximum", "mean", "minimum", "mm", "mul", "neg", "permute_copy", "pow", "prelu", "quantize_affine",
+    "quantize_per_tensor", "relu", "rsqrt", "sigmoid", "sin", "slice_copy", "sqrt", "sub", "tanh", "unsqueeze_copy",
+    "upsample_bilinear2d", "view_copy",
+})  # fmt: skip
+
+
+def _matches(path: Path, head: bytes) -> bool:
+    # A flatbuffer has its identifier behind the offset of the root table; here it counts versions.
+    return head[4:6] == b"ET" and head[6:8].isdigit()
+
 
 EXECUTORCH = Backend(
     format="executorch",
@@ -17,6 +38,7 @@ EXECUTORCH = Backend(
     lower="edgedistill.backends.executorch.lower",
     inspect="edgedistill.backends.executorch.inspect",
     delegation="edgedistill.backends.executorch.delegation",
+    matches=_matches,
     precisions=("int8", "fp32", "int8-static", "int8-dynamic", "int4-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
@@ -48,6 +70,9 @@ EXECUTORCH = Backend(
                 "image": _BYTES,
             },
             executed_as="coreml",
+            adapters=(_MIL, replace(_MIL, executed_by="mil_float16", float16=True)),
+            refuses="edgedistill.backends.executorch.taken_out",
+            id="CoreMLBackend",
         ),
         "vulkan": Delegate(
             precisions=("int8", "fp16", "fp32", "int8-static"),
@@ -63,9 +88,24 @@ EXECUTORCH = Backend(
                 "uint8-nhwc": _BYTES,
                 "image": _BYTES,
             },
+            id="VulkanBackend",
         ),
     },
     packages=("executorch", "torch", "torchao"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
+    default_delegate="xnnpack",
     budgeted=True,
+    reasons={
+        "_softmax": "XNNPACK takes a softmax over the last dimension only",
+        "_to_dim_order_copy": "XNNPACK does not convert between types, such as bytes, or an integer constant, to float",
+        "avg_pool2d": "XNNPACK takes it in float only, without ceil_mode, and without counting zeros of a padding",
+        "mean": "XNNPACK takes a mean over both dimensions of an image only, with keepdim",
+        "pow": "XNNPACK takes the square only",
+        "slice_copy": "XNNPACK takes it only where the scale of input and output is the same",
+        "unsqueeze_copy": "XNNPACK takes it at the last dimension only",
+        **dict.fromkeys(("add", "sub", "mul", "div"), _TENSORS),
+    },
+    takes=_RULES,
+    untaken="ExecuTorch's partitioner for XNNPACK has no rule for it",
+    doctor="edgedistill.backends.executorch.doctor",
 )

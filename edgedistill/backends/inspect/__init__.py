@@ -7,13 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgedistill.backends import Backend, backend, backends, of_suffix
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, tree_bytes
 
-NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX", "ort": "ORT", "coreml": "Core ML"}
-SUFFIXES = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "ort": ".ort", "coreml": ".mlpackage"}
-_DELEGATES = {"CoreMLBackend": "coreml", "VulkanBackend": "vulkan"}
-_EXPECTED = "a .pte, .tflite, .onnx or .ort file, or an .mlpackage folder"
 # The first bytes of what is often given instead.
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive: a PyTorch .pt or .pt2 has to be exported, a zipped package unpacked",
@@ -34,61 +31,62 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     try:
         kind = _kind(path)
-        facts = {"format": kind, "path": str(path), "bytes": tree_bytes(path), "sha256": sha256_tree(path)}
+        facts = {"format": kind.format, "path": str(path), "bytes": tree_bytes(path), "sha256": sha256_tree(path)}
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}; expected {_EXPECTED}") from error
+        raise UserError(f"{path} can't be read: {error.strerror or error}; expected {expected_files()}") from error
     warnings = []
-    if path.suffix.lower() != SUFFIXES[kind]:
-        warnings.append(f"{path} holds {NAMES[kind]}; most programs expect such a file to be named {SUFFIXES[kind]}")
+    if path.suffix.lower() != kind.suffix:
+        warnings.append(f"{path} holds {kind.title}; most programs expect such a file to be named {kind.suffix}")
     return facts | _read(kind, path) | {"warnings": warnings}
 
 
 def delegate_of(facts: dict[str, Any]) -> str | None:
-    """The delegate, as targets name it, of the .pte with the facts of `inspect`; None for XNNPACK and for other formats."""
-    delegates = facts["metadata"].get("delegates") if facts["format"] == "executorch" else None
-    return next((_DELEGATES[d["id"]] for d in delegates or [] if d["id"] in _DELEGATES), None)
+    """The delegate, as targets name it, of the file with the facts of `inspect`; None for the usual one."""
+    names = {delegate.id: name for name, delegate in backend(facts["format"]).delegates.items()}
+    delegates = facts["metadata"].get("delegates") if names else None
+    return next((names[d["id"]] for d in delegates or [] if d["id"] in names), None)
 
 
-def _kind(path: Path) -> str:
-    """The format of `path`."""
+def expected_files() -> str:
+    """What `inspect` reads, in words."""
+    *others, last = (own.suffix for own in backends().values())
+    return f"a {', '.join(others)} or {last}, file or folder"
+
+
+def _kind(path: Path) -> Backend:
+    """The backend of the format of `path`."""
+    every = sorted(backends().values(), key=lambda own: not own.identified)
     if path.is_dir():
-        if (path / "Manifest.json").is_file():
-            return "coreml"
-        raise UserError(f"{path} is a folder without the Manifest.json of a Core ML package; expected {_EXPECTED}")
+        if (kind := next((own for own in every if own.matches(path, b"")), None)) is not None:
+            return kind
+        folders = " and ".join(f"the {own.marker} of a {own.title} package" for own in every if own.marker)
+        raise UserError(f"{path} is a folder without {folders}; expected {expected_files()}")
     if not path.exists():
-        raise UserError(f"{path} does not exist; expected {_EXPECTED}")
+        raise UserError(f"{path} does not exist; expected {expected_files()}")
     if not path.is_file():
-        raise UserError(f"{path} is neither a file nor a folder; expected {_EXPECTED}")
+        raise UserError(f"{path} is neither a file nor a folder; expected {expected_files()}")
     with open(path, "rb") as handle:
-        head = handle.read(16)
-    suffix = path.suffix.lower()
+        head = handle.read(64)
     if not head:
-        raise UserError(f"{path} is empty (0 bytes); expected {_EXPECTED}: export or copy it again")
-    # Flatbuffers have their identifier after the offset of the root table.
-    identifier = head[4:8]
-    if identifier == b"TFL3":
-        return "litert"
-    if identifier[:2] == b"ET" and identifier[2:].isdigit():
-        return "executorch"
-    if identifier == b"ORTM":
-        return "ort"
+        raise UserError(f"{path} is empty (0 bytes); expected {expected_files()}: export or copy it again")
+    if (kind := next((own for own in every if own.matches(path, head)), None)) is not None:
+        return kind
     for start, what in _FOREIGN.items():
         if head.startswith(start):
-            raise UserError(f"{path} is {what}; expected {_EXPECTED}")
-    # ONNX has no identifier. Writers begin with field 1, the version of the representation, a small number.
-    if suffix == ".onnx" or (suffix not in SUFFIXES.values() and head[0] == 0x08 and 0 < head[1] < 0x20):
-        return "onnx"
+            raise UserError(f"{path} is {what}; expected {expected_files()}")
+    if (kind := of_suffix(path)) is not None and not kind.identified:
+        return kind
     raise UserError(
-        f"{path} begins with the bytes {head[:8].hex(' ')}, which no known format has; expected {_EXPECTED}. "
+        f"{path} begins with the bytes {head[:8].hex(' ')}, which no known format has; expected {expected_files()}. "
         "If it is one, it is damaged: export or copy it again"
     )
 
 
-def _read(kind: str, path: Path) -> dict[str, Any]:
+def _read(kind: Backend, path: Path) -> dict[str, Any]:
     """What the reader of `kind`, in a process of its own, says about the file."""
-    what = f"{path} can't be read as {NAMES[kind]}"
-    todo = f"Expected a whole {SUFFIXES[kind]}: export or copy it again"
-    command = [sys.executable, "-m", "edgedistill.backends.inspect.worker", kind, str(path)]
+    what = f"{path} can't be read as {kind.title}"
+    todo = f"Expected a whole {kind.suffix}: export or copy it again"
+    command = [sys.executable, "-m", "edgedistill.backends.inspect.worker", kind.format, str(path)]
     # Threads of numerical libraries would only reserve memory, which is limited.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:

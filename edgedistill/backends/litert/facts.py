@@ -1,6 +1,14 @@
 """LiteRT, formerly TensorFlow Lite: a .tflite, computed by XNNPACK where it can."""
 
+from pathlib import Path
+
 from edgedistill.backends.base import Adapter, Backend
+
+
+def _matches(path: Path, head: bytes) -> bool:
+    # A flatbuffer has its identifier behind the offset of the root table.
+    return head[4:8] == b"TFL3"
+
 
 LITERT = Backend(
     format="litert",
@@ -9,6 +17,7 @@ LITERT = Backend(
     lower="edgedistill.backends.litert.lower",
     inspect="edgedistill.backends.litert.inspect",
     delegation="edgedistill.backends.litert.delegation",
+    matches=_matches,
     precisions=("int8", "fp32", "int8-static", "int16x8", "int8-weights", "int8-dynamic", "int4-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
@@ -24,5 +33,13 @@ LITERT = Backend(
     packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "torch"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     unfolded_weights=True,
+    default_delegate="xnnpack",
     budgeted=True,
+    reasons={
+        "CAST": "LiteRT's XNNPACK does not convert between types, such as bytes to float",
+        "QUANTIZE": "LiteRT's XNNPACK does not take it between uint8 and int8",
+        "PADV2": "LiteRT's XNNPACK pads with zero only; padding before a maximum is the smallest number",
+        "HARD_SWISH": "LiteRT's XNNPACK takes it in float only; ReLU and ReLU6 are taken in int8",
+        "GELU": "LiteRT's XNNPACK takes it in float only",
+    },
 )

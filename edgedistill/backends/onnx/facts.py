@@ -1,12 +1,28 @@
 """ONNX for ONNX Runtime: .onnx, and .ort as its builds for phones load it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from edgedistill.backends.base import Adapter, Backend
 
 _TABLES = "only Core ML unpacks weights from a table of values"
 _NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
 _NO_IMAGE = "only Core ML takes an image of the operating system; take uint8-nhwc"
+_NO_INTEGER = "ONNX Runtime has no integer kernel for it on the CPU, and computes it in float"
+_NOT_FUSED = "ONNX Runtime fuses it only between quantized values; here an input or the output is float"
+
+
+def _is_onnx(path: Path, head: bytes) -> bool:
+    from edgedistill.backends import of_suffix
+
+    # There is no identifier. Writers begin with field 1, the version of the representation, a small number.
+    return of_suffix(path) in (None, ONNX) and head[:1] == b"\x08" and 0 < head[1] < 0x20
+
+
+def _is_ort(path: Path, head: bytes) -> bool:
+    # A flatbuffer has its identifier behind the offset of the root table.
+    return head[4:8] == b"ORTM"
+
 
 ONNX = Backend(
     format="onnx",
@@ -15,10 +31,12 @@ ONNX = Backend(
     lower="edgedistill.backends.onnx.lower",
     inspect="edgedistill.backends.onnx.inspect",
     delegation="edgedistill.backends.onnx.delegation",
+    matches=_is_onnx,
+    identified=False,
     precisions=("int8", "fp32", "int8-static", "int16x8", "int8-weights", "int4-weights", "int8-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
-    adapters=(Adapter("edgedistill.backends.onnx.adapter", "onnxruntime", in_kit=True),),
+    adapters=(Adapter("edgedistill.backends.onnx.adapter", "onnxruntime", in_kit=True, title="ONNX Runtime"),),
     refusals={
         "palette4": f"{_TABLES}; take int4-weights",
         "int4-dynamic": f"{_NO_PRODUCT}; take int8-dynamic or int4-weights",
@@ -27,6 +45,10 @@ ONNX = Backend(
     packages=("onnx", "onnxscript", "onnxruntime", "torch"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     dynamic_by_tensor=True,
+    reasons={
+        **dict.fromkeys(("ReduceMean", "Div", "LayerNormalization", "HardSigmoid", "Gelu", "Erf", "Tanh", "Pow"), _NO_INTEGER),
+        **dict.fromkeys(("Conv", "Gemm", "MatMul", "Add", "Mul", "Softmax", "Sigmoid"), _NOT_FUSED),
+    },
 )
 
 ORT = replace(
@@ -37,6 +59,8 @@ ORT = replace(
     lower="edgedistill.backends.onnx.ort_lower",
     inspect="edgedistill.backends.onnx.ort_inspect",
     delegation="edgedistill.backends.onnx.ort_delegation",
+    matches=_is_ort,
+    identified=True,
     precisions=("int8", "fp32", "int8-static", "int8-weights", "int8-dynamic"),
     refusals={
         "int16x8": "ONNX Runtime has no kernels with 16-bit activations and computes in float, slower than fp32; take int8",
@@ -45,4 +69,5 @@ ORT = replace(
         "int4-weights": "the tool that lists the operators and types for a minimal build knows no type of 4 bits; take int8-weights",
         "image": _NO_IMAGE,
     },
+    companions="edgedistill.backends.onnx.ort_operators",
 )

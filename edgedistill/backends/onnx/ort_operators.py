@@ -5,12 +5,15 @@
 Format: https://onnxruntime.ai/docs/reference/operators/reduced-operator-config-file.html
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edgedistill.errors import DeviceFailed
+from edgedistill.files import sha256_file
 
 OPERATORS = "required_operators.config"
 TYPES = "required_operators_and_types.config"
@@ -28,6 +31,14 @@ def write(folder: Path, names: Sequence[str]) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
         raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {last}")
+
+
+def ship(files: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Copy the lists beside the .ort `files` into `folder`; returns their part of a manifest."""
+    lists = {"operators": OPERATORS, "operators_and_types": TYPES}
+    for name in lists.values():
+        shutil.copy2(files[0].parent / name, folder / name)
+    return {"minimal_build": {key: {"path": name, "sha256": sha256_file(folder / name)} for key, name in lists.items()}}
 
 
 def main(names: Sequence[str]) -> None:
