@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from edgedistill.errors import UserError
-from edgedistill.tasks.activations import unfused
-from edgedistill.tasks.image_classification import build_model
+from edgedistill.tasks.image_classification.activations import unfused
+from edgedistill.tasks.image_classification.models import build_model
 
 
 def test_hard_activations_and_gates_are_rewritten() -> None:

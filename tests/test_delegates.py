@@ -30,9 +30,9 @@ from edgedistill.report.summary import status_of
 from edgedistill.report.twins import add_twins
 from edgedistill.run import open_run
 from edgedistill.steps import flow
-from edgedistill.tasks.image_classification import signature
-from edgedistill.tasks.preprocessed import Preprocessed
-from edgedistill.teach import imageset
+from edgedistill.tasks.image_classification import imageset
+from edgedistill.tasks.image_classification.models import signature
+from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
 
 NEEDS = backend("executorch").delegates["vulkan"].needs

@@ -13,7 +13,7 @@ from edgedistill.records import ArtifactSpec
 from edgedistill.report.divergence import failed
 from edgedistill.run import Run
 from edgedistill.steps import divergence as step
-from edgedistill.tasks.image_classification import predict
+from edgedistill.tasks.image_classification.models import predict
 from edgedistill.verify import divergence
 from edgedistill.verify.rungs import load_converted, references
 

@@ -18,8 +18,8 @@ from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
-from edgedistill.teach.imageset import ImageSet
-from edgedistill.teach.views import Views
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.views import Views
 
 
 def lesson(batch_size: int = 8) -> Lesson:

@@ -22,8 +22,8 @@ from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import convert
 from edgedistill.records import ArtifactSpec
-from edgedistill.tasks.image_classification import signature
-from edgedistill.tasks.preprocessed import Preprocessed
+from edgedistill.tasks.image_classification.models import signature
+from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.verify.parity import quantized_parity
 from edgedistill.verify.rungs import references
 

@@ -24,7 +24,7 @@ from edgedistill.recipe.inputs import SUFFIXES, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
 from edgedistill.steps import flow
-from edgedistill.tasks.image_classification import signature, to_unit
+from edgedistill.tasks.image_classification.models import signature, to_unit
 from edgedistill.tasks.pixels import as_taken
 from edgedistill.verify.rungs import references
 

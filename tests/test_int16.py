@@ -19,7 +19,7 @@ from edgedistill.quantize import int16
 from edgedistill.quantize.graph import operators
 from edgedistill.quantize.state import QuantizedState, state_tensors
 from edgedistill.records import ArtifactSpec
-from edgedistill.tasks.image_classification import signature
+from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify.parity import INT16_LIMIT, float_parity
 from edgedistill.verify.rungs import load_converted
 

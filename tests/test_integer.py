@@ -13,7 +13,7 @@ from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert
-from edgedistill.tasks.image_classification import signature
+from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify import kernels
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.kernels import Steps, Weights

@@ -15,7 +15,7 @@ from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.state import convert, state_tensors
-from edgedistill.tasks.image_classification import signature
+from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify.parity import float_parity, quantized_parity
 from edgedistill.verify.reference import Reference
 

@@ -23,7 +23,7 @@ from edgedistill.recipe.targets import TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import proof
 from edgedistill.run import Run
-from edgedistill.tasks.image_classification import signature
+from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify.dynamic import DynamicReference
 from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, float_parity
 from edgedistill.verify.rungs import load_converted

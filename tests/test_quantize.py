@@ -15,8 +15,8 @@ from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.temperature import divide_classifier
 from edgedistill.quantize.ties import break_ties
-from edgedistill.tasks.image_classification import signature
-from edgedistill.tasks.preprocessed import Preprocessed
+from edgedistill.tasks.image_classification.models import signature
+from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.verify.reference import Reference
 
 

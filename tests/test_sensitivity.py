@@ -16,7 +16,7 @@ from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
-from edgedistill.tasks.image_classification import predict, signature, to_unit
+from edgedistill.tasks.image_classification.models import predict, signature, to_unit
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.mixed_precision import examine
 from edgedistill.verify.sensitivity import scan

@@ -12,11 +12,11 @@ import torch
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
 from edgedistill.recipe.stages import Cache
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.views import Views
 from edgedistill.teach import cache as cache_module
 from edgedistill.teach.cache import CachedSignals, cache_folder, compute
 from edgedistill.teach.encoding import Plain, TopK
-from edgedistill.teach.imageset import ImageSet
-from edgedistill.teach.views import Views
 
 FACTS = {"teacher": "t", "data": "d", "seed": 0}
 ROWS = 1100

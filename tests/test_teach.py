@@ -11,9 +11,9 @@ from PIL import Image
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Augment
-from edgedistill.teach import hub, imageset, shards, sources
-from edgedistill.teach import views as views_module
-from edgedistill.teach.views import Views
+from edgedistill.tasks.image_classification import hub, imageset, shards, sources
+from edgedistill.tasks.image_classification import views as views_module
+from edgedistill.tasks.image_classification.views import Views
 
 FRACTIONS = (0.2, 0.2)
 

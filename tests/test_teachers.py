@@ -10,9 +10,9 @@ from edgedistill.errors import UserError
 from edgedistill.recipe import RecipeError, load_recipe
 from edgedistill.recipe.data import Data
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, Route, TimmTeacher, TorchTeacher, Weights
-from edgedistill.tasks.taps import Taps
-from edgedistill.teach import huggingface
-from edgedistill.teach.merge import Merger, check_known, disagreement, learned_weights, merged
+from edgedistill.tasks.image_classification import huggingface
+from edgedistill.tasks.image_classification.merge import Merger, check_known, disagreement, learned_weights, merged
+from edgedistill.tasks.image_classification.taps import Taps
 from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs, build_module
 
 CLASSES = ["a", "b", "c"]

@@ -18,11 +18,11 @@ from edgedistill.recipe.data import Augment
 from edgedistill.recipe.losses import Losses
 from edgedistill.recipe.schema import Recipe
 from edgedistill.steps.teach import train_teachers
-from edgedistill.tasks.image_classification import build_model
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.models import build_model
+from edgedistill.tasks.image_classification.views import Views
 from edgedistill.teach.signals import TeacherSignals
 from edgedistill.teach.teachers import ModuleTeacher, Outputs
-from edgedistill.teach.views import Views
 
 RECIPE = """# edgedistill distill two.yaml
 name: two

@@ -39,11 +39,11 @@ def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
     from edgedistill.distill.lesson import Lesson
     from edgedistill.recipe.data import Augment
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.image_classification.imageset import ImageSet
+    from edgedistill.tasks.image_classification.views import Views
     from edgedistill.teach.cache import compute
-    from edgedistill.teach.imageset import ImageSet
     from edgedistill.teach.signals import TeacherSignals
     from edgedistill.teach.teachers import ModuleTeacher, Outputs
-    from edgedistill.teach.views import Views
 
     recipe = Recipe.model_validate({
         "name": "speed", "data": {"image_size": 32, "views": 1, "augment": {}},

@@ -67,16 +67,16 @@ class Bench:
     def __init__(self, task: Task, seed: int, folder: Path) -> None:
         from edgedistill.distill import stages
         from edgedistill.distill.lesson import Lesson
-        from edgedistill.teach import imageset, load
+        from edgedistill.tasks.image_classification import imageset, listing
+        from edgedistill.tasks.image_classification.views import Views
         from edgedistill.teach.cache import compute
         from edgedistill.teach.signals import TeacherSignals
         from edgedistill.teach.teachers import ModuleTeacher, Outputs
-        from edgedistill.teach.views import Views
 
         self.task, self.seed, self.run = task, seed, Run(folder)
         recipe = self.recipe(KD)
-        found = load.listing(recipe.data)
-        self.run.step("data", [task.data, seed], lambda f: load.prepare(found, recipe.data, seed, f))
+        found = listing.listing(recipe.data)
+        self.run.step("data", [task.data, seed], lambda f: listing.prepare(found, recipe.data, seed, f))
         self.images = imageset.load(self.run.path("data"))
         train = np.random.default_rng(seed).permutation(self.images.indices["train"])
         every = self.images.indices["train"]
@@ -137,7 +137,7 @@ class Bench:
 
         from edgedistill.distill import stages
         from edgedistill.distill.temperature_scaling import fit_temperature
-        from edgedistill.tasks.image_classification import predict
+        from edgedistill.tasks.image_classification.models import predict
         from edgedistill.verify.calibration_error import calibration_error
 
         def work(folder: Path) -> dict[str, Any]:

@@ -28,8 +28,8 @@ from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
 from edgedistill.records import ArtifactSpec
 from edgedistill.report.twins import compare
+from edgedistill.tasks.image_classification import imageset
 from edgedistill.tasks.intervals import wilson
-from edgedistill.teach import imageset
 
 CALIBRATION, ROUNDS = 256, 3
 BENCH = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.01}

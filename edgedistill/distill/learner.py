@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from edgedistill.distill.criterion import Criterion, student_signals
 from edgedistill.distill.lesson import Batch, Lesson, Stage
 from edgedistill.recipe.losses import Losses
-from edgedistill.tasks.taps import Taps
+from edgedistill.tasks.image_classification.taps import Taps
 
 
 class Learner(nn.Module):

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from edgedistill.recipe.losses import Losses
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.views import Views
 from edgedistill.teach.signals import TeacherSignals
-from edgedistill.teach.views import Views
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
 from edgedistill.recipe.student import TorchStudent
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
-from edgedistill.tasks.activations import unfused
-from edgedistill.tasks.image_classification import build_model, load_checkpoint, signature
-from edgedistill.tasks.preprocessed import Preprocessed
+from edgedistill.tasks.image_classification.activations import unfused
+from edgedistill.tasks.image_classification.models import build_model, load_checkpoint, signature
+from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.teach.teachers import build_module, torch_module
 
 WEIGHTS = "model.safetensors"

@@ -207,7 +207,7 @@ def _epoch(accelerator: Accelerator, learner: nn.Module, optimizer: Any, lesson:
 
 
 def _accuracy(module: nn.Module, lesson: Lesson) -> float:
-    from edgedistill.tasks.image_classification import predict
+    from edgedistill.tasks.image_classification.models import predict
 
     val = lesson.data.indices["val"]
     return float((predict(module, lesson.data.images[val]).argmax(axis=1) == lesson.data.labels[val]).mean())

@@ -12,7 +12,7 @@ from edgedistill.report import delegation
 from edgedistill.report.records import accuracy_of, outputs_of
 from edgedistill.report.twins import compare
 from edgedistill.run import Run
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.verify import parity
 
 _NOT_HERE = "no runtime of {} is on this machine, which executes the program op by op to prove it"

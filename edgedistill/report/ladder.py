@@ -9,7 +9,7 @@ from edgedistill.recipe.teachers import FileTeacher
 from edgedistill.report.artifacts import reference
 from edgedistill.report.records import accuracy_of, correct, labels_of, outputs_of, probabilities
 from edgedistill.run import Run
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.verify import intervals
 from edgedistill.verify.calibration_error import calibration_error
 

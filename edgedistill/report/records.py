@@ -9,7 +9,7 @@ from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.precisions import program_of
 from edgedistill.run import Run
 from edgedistill.tasks import intervals
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
 
 NO_LABELS = "the images have no labels"
 

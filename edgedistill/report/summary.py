@@ -15,8 +15,8 @@ from edgedistill.report.ladder import ladder_of, verdict_of
 from edgedistill.report.records import NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
 from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
-from edgedistill.teach import imageset
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification import imageset
+from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.verify.calibration_error import calibration_error
 
 SCHEMA = "edgedistill/summary/1"

@@ -140,7 +140,7 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     import numpy as np
 
     from edgedistill.steps.teach import faculty_of
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify.rungs import load_converted, references, score
 
     images = imageset.load(state.path("data"))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from edgedistill.quantize.qat import QATModule
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.tasks.preprocessed import Preprocessed
-    from edgedistill.teach.imageset import ImageSet
+    from edgedistill.tasks.image_classification.imageset import ImageSet
+    from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
 
 def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
@@ -31,8 +31,8 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
     from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
-    from edgedistill.teach import imageset
-    from edgedistill.teach.views import Views
+    from edgedistill.tasks.image_classification import imageset
+    from edgedistill.tasks.image_classification.views import Views
 
     images, classes = imageset.load(state.path("data")), len(facts["classes"])
     views = Views(images.images, recipe.data.augment, recipe.seed)
@@ -75,15 +75,15 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
 def prepared_data(state: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     """Note the recipe in recipe.json, and do the step `data`; its result."""
-    from edgedistill.teach import load
+    from edgedistill.tasks.image_classification import listing
 
     recipe, effective = loaded.recipe, loaded.effective()
-    found = load.listing(recipe.data)
+    found = listing.listing(recipe.data)
     record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
     if processes.is_main():
         write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
-    inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, load.fingerprint(found, recipe.data), recipe.seed]
-    return state.step("data", inputs, lambda folder: load.prepare(found, recipe.data, recipe.seed, folder))
+    inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, listing.fingerprint(found, recipe.data), recipe.seed]
+    return state.step("data", inputs, lambda folder: listing.prepare(found, recipe.data, recipe.seed, folder))
 
 
 def _file_hash(path: Path | None) -> str | None:
@@ -107,7 +107,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.recipe.teachers import TimmTeacher
     from edgedistill.steps import programs
-    from edgedistill.tasks.image_classification import signature
+    from edgedistill.tasks.image_classification.models import signature
 
     size, plan = recipe.data.image_size, recipe.learning
 
@@ -135,7 +135,7 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:
     from edgedistill.distill.temperature_scaling import fit_temperature
-    from edgedistill.tasks.image_classification import predict
+    from edgedistill.tasks.image_classification.models import predict
 
     val = images.indices["val"]
     return fit_temperature(predict(model, images.images[val]), images.labels[val])

@@ -41,7 +41,7 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
     import numpy as np
 
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify import divergence
     from edgedistill.verify.rungs import load_converted
 
@@ -94,7 +94,7 @@ def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path
 
 def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> dict[str, Any]:
     from edgedistill.backends import arithmetic
-    from edgedistill.tasks.image_classification import predict
+    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.parity import quantized_parity
     from edgedistill.verify.rungs import references
 

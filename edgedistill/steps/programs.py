@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.state import QuantizedState
-    from edgedistill.tasks.preprocessed import Preprocessed
-    from edgedistill.teach.imageset import ImageSet
+    from edgedistill.tasks.image_classification.imageset import ImageSet
+    from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
 # What the programs are beside their inputs; another word makes them anew in runs of an older version.
 _VERSION = "signatures"
@@ -49,7 +49,7 @@ def save(
 
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
-    from edgedistill.tasks.image_classification import signature
+    from edgedistill.tasks.image_classification.models import signature
     from edgedistill.verify.mixed_precision import examine
     from edgedistill.verify.rungs import references, score
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.tasks.preprocessed import Preprocessed
-    from edgedistill.teach.imageset import ImageSet
+    from edgedistill.tasks.image_classification.imageset import ImageSet
+    from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
 _FEW_STEPS = 4.0
 _BATCH = 32
@@ -27,7 +27,7 @@ _BATCH = 32
 
 def quantize(state: Run, loaded: LoadedRecipe) -> None:
     """Steps data, student and programs."""
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
 
     recipe = loaded.recipe
     prepared_data(state, loaded)
@@ -46,7 +46,7 @@ def quantize(state: Run, loaded: LoadedRecipe) -> None:
 
 def calibration_images(recipe: Recipe, images: ImageSet) -> np.ndarray:
     """The training images that show ranges of activations, uint8 [N, 3, S, S], spread evenly."""
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
 
     train = images.indices["train"]
     shown = images.images[train[imageset.spread(len(train), recipe.quantize.calibration)]]
@@ -59,7 +59,7 @@ def calibrated(student: Preprocessed, recipe: Recipe, images: ImageSet, outputs:
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.static import calibrate
-    from edgedistill.tasks.image_classification import signature, to_unit
+    from edgedistill.tasks.image_classification.models import signature, to_unit
 
     shown = calibration_images(recipe, images)
     ports = signature(images.images.shape[-1], outputs)

@@ -48,7 +48,7 @@ def _sample(state: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Places in val, at most `count`, and their images, float32 [n, 3, S, S]."""
     import numpy as np
 
-    from edgedistill.teach.imageset import spread
+    from edgedistill.tasks.image_classification.imageset import spread
 
     images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
     places = spread(len(images), count)

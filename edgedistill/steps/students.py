@@ -50,8 +50,8 @@ def students(
     """
     from edgedistill.backends import backend, backends
     from edgedistill.recipe.targets import load_target
-    from edgedistill.tasks.activations import unfused
-    from edgedistill.tasks.image_classification import build_model
+    from edgedistill.tasks.image_classification.activations import unfused
+    from edgedistill.tasks.image_classification.models import build_model
 
     wanted = load_target(target).artifacts
     known = [kind for kind, one in backends().items() if one.measured_here]
@@ -118,8 +118,8 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.records import ArtifactSpec
-    from edgedistill.tasks.image_classification import signature
-    from edgedistill.tasks.preprocessed import Preprocessed
+    from edgedistill.tasks.image_classification.models import signature
+    from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
     ports = signature(image_size, facts[1])
     spec = ArtifactSpec(kind, "int8")

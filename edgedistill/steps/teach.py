@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edgedistill.distill.lesson import Lesson
     from edgedistill.distill.stages import Member
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.teach.imageset import ImageSet
-    from edgedistill.teach.merge import Merger
+    from edgedistill.tasks.image_classification.imageset import ImageSet
+    from edgedistill.tasks.image_classification.merge import Merger
     from edgedistill.teach.signals import TeacherSignals
     from edgedistill.teach.teachers import Outputs, Teacher
 
@@ -38,7 +38,7 @@ class Faculty:
 
     def logits(self, data: ImageSet, split: str, batch_size: int = 64) -> list[np.ndarray]:
         """Each member's logits [N, C] of the images of a split."""
-        from edgedistill.tasks.image_classification import to_unit
+        from edgedistill.tasks.image_classification.models import to_unit
 
         images, found = data.images[data.indices[split]], []
         for number in range(len(self.members)):
@@ -56,7 +56,7 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
     """The teachers of a run whose steps are done, merged as the step `teaching` found out."""
     from edgedistill.distill.stages import teacher_of
     from edgedistill.recipe.teachers import FileTeacher, SeveralTeachers
-    from edgedistill.teach.merge import Merger, check_known
+    from edgedistill.tasks.image_classification.merge import Merger, check_known
     from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs
 
     members = recipe.members
@@ -81,7 +81,7 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
 
 def _names(member: Member, classes: list[str]) -> list[str] | None:
     from edgedistill.recipe.teachers import HuggingFaceTeacher
-    from edgedistill.teach import huggingface
+    from edgedistill.tasks.image_classification import huggingface
 
     if member.classes is None and isinstance(member, HuggingFaceTeacher):
         return huggingface.names(member, classes)
@@ -137,7 +137,7 @@ def teach(
     val = data.indices["val"]
 
     def meet(folder: Path) -> dict[str, Any]:
-        from edgedistill.teach.merge import disagreement
+        from edgedistill.tasks.image_classification.merge import disagreement
 
         logits = faculty.logits(data, "val")
         if faculty.merger is not None:

@@ -43,7 +43,7 @@ def _on_grid(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[s
 
     from edgedistill.export.programs import load_signature, save_program
     from edgedistill.quantize.grid import put_on_grid
-    from edgedistill.tasks.image_classification import predict
+    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import load_converted
 
     log(f"putting the weights of the student on the grid of {precision}")
@@ -74,8 +74,8 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
     from edgedistill.steps.quantize import calibration_images
-    from edgedistill.tasks.image_classification import predict
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
+    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import load_converted
 
     images = imageset.load(state.path("data"))
@@ -102,8 +102,8 @@ def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dic
     from edgedistill.export.programs import load_signature
     from edgedistill.steps.distill import shipped_rungs
     from edgedistill.steps.quantize import calibrated
-    from edgedistill.tasks.image_classification import predict
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
+    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import references
 
     images = imageset.load(state.path("data"))

@@ -30,7 +30,7 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     """
     from edgedistill.backends import arithmetic
     from edgedistill.backends.inspect import delegate_of, inspect
-    from edgedistill.teach import imageset
+    from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify import parity
 
     facts = inspect(path)

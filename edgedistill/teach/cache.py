@@ -15,10 +15,10 @@ from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.progress import log, track
 from edgedistill.recipe.stages import Cache
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.views import Views
 from edgedistill.teach.encoding import Encoding, encoding_of
-from edgedistill.teach.imageset import ImageSet
 from edgedistill.teach.teachers import Teacher
-from edgedistill.teach.views import Views
 
 _SCHEMA = "edgedistill/signals/1"
 _CHUNK_ROWS = 512

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgedistill.tasks.image_classification.merge import Merger
 from edgedistill.teach.cache import CachedSignals
-from edgedistill.teach.merge import Merger
 from edgedistill.teach.teachers import Teacher
 
 

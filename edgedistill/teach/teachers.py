@@ -20,13 +20,13 @@ from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.recipe.data import Data
 from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchModule, TorchTeacher
-from edgedistill.tasks.image_classification import build_model, load_checkpoint
-from edgedistill.tasks.preprocessed import Preprocessed
-from edgedistill.tasks.taps import Taps
+from edgedistill.tasks.image_classification.models import build_model, load_checkpoint
+from edgedistill.tasks.image_classification.preprocessed import Preprocessed, resized
+from edgedistill.tasks.image_classification.taps import Taps
 
 
 class Teacher(Protocol):
-    """Answers float32 images [B, 3, S, S] in 0..1 with the signals that are wanted, by name; see `tasks.taps`."""
+    """Answers float32 images [B, 3, S, S] in 0..1 with the signals that are wanted, by name; see `tasks.image_classification.taps`."""
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """The signals of a batch, logits [B, classes of the data] among them."""
@@ -40,7 +40,7 @@ def build_module(config: TimmTeacher | HuggingFaceTeacher | TorchTeacher, data: 
         model = build_model(config.model, count, checkpoint=path, pretrained=config.pretrained, seed=seed)
         return Preprocessed(model, tuple(data.mean), tuple(data.std)).eval()
     if isinstance(config, HuggingFaceTeacher):
-        from edgedistill.teach.huggingface import load
+        from edgedistill.tasks.image_classification.huggingface import load
 
         return load(config, data, classes, seed).eval()
     return torch_module(config).eval()
@@ -160,13 +160,6 @@ def _run_file(images: np.ndarray) -> np.ndarray:
     if isinstance(_forward, ValueError):
         raise _forward
     return np.concatenate([np.asarray(_forward(image[None]), np.float32).reshape(1, -1) for image in images])
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Images [B, 3, S, S] at another side, as they are where it is theirs."""
-    from torch.nn import functional as F
-
-    return images if images.shape[-1] == size else F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 class Outputs:

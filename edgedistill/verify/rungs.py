@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from edgedistill.tasks.image_classification import predict
-from edgedistill.teach.imageset import ImageSet
+from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.models import predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
 

@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.progress import track
 from edgedistill.quantize.graph import last_layers, layer_of
 from edgedistill.quantize.state import Trained
-from edgedistill.tasks.image_classification import to_unit
+from edgedistill.tasks.image_classification.models import to_unit
 from edgedistill.verify.integer import Integers
 from edgedistill.verify.kernels import real
 

@@ -19,8 +19,8 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.schema import Recipe
 from edgedistill.run import Run
 from edgedistill.steps.distill import float_rungs
-from edgedistill.tasks.image_classification import signature, to_unit
-from edgedistill.teach import imageset
+from edgedistill.tasks.image_classification import imageset
+from edgedistill.tasks.image_classification.models import signature, to_unit
 
 _BATCH = 32
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from edgedistill.files import canonical_hash, sha256_file
 from edgedistill.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
-from edgedistill.teach import hub, imageset, shards, sources
-from edgedistill.teach.sources import Listing
+from edgedistill.tasks.image_classification import hub, imageset, shards, sources
+from edgedistill.tasks.image_classification.sources import Listing
 
 
 def listing(data: Data) -> Listing:

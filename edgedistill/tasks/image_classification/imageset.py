@@ -10,7 +10,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, replacing, write_json
 from edgedistill.progress import track
-from edgedistill.teach.sources import SPLITS, Listing
+from edgedistill.tasks.image_classification.sources import SPLITS, Listing
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The normalisation of images as a part of the model."""
+"""What is done to images before a model sees them: normalisation as a part of the model, and another size."""
 
 import torch
 from torch import nn
@@ -28,3 +28,8 @@ class Preprocessed(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""
         return self.model(self.normalize(image))
+
+
+def resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Images [B, 3, S, S] at another side, as they are where it is theirs."""
+    return images if images.shape[-1] == size else nn.functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from edgedistill.errors import UserError
 from edgedistill.recipe.data import Data
 from edgedistill.recipe.teachers import HuggingFaceTeacher
-from edgedistill.teach.teachers import resized
+from edgedistill.tasks.image_classification.preprocessed import resized
 
 
 class ImageClassifier(nn.Module):

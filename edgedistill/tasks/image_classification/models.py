@@ -10,7 +10,7 @@ from torch import nn
 
 from edgedistill.errors import UserError
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.activations import replace_activations
+from edgedistill.tasks.image_classification.activations import replace_activations
 
 
 def build_model(
@@ -25,7 +25,7 @@ def build_model(
 ) -> nn.Module:
     """A timm model with `classes` logits, in evaluation mode.
 
-    arguments: further ones of the timm model. activation: see `tasks.activations`.
+    arguments: further ones of the timm model. activation: see `activations`.
 
     Raises UserError when timm has no such model (with the nearest names), when it does not take the arguments, or when the
     safetensors checkpoint does not fit it (naming the keys).

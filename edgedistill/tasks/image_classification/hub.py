@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.errors import UserError
-from edgedistill.teach.sources import SPLITS, Listing
+from edgedistill.tasks.image_classification.sources import SPLITS, Listing
 
 _OTHER_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "holdout": ("holdout", "test")}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.errors import UserError
-from edgedistill.teach.sources import SUFFIXES, Listing
+from edgedistill.tasks.image_classification.sources import SUFFIXES, Listing
 
 
 def shards(pattern: str) -> list[Path]:

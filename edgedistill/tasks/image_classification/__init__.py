@@ -1,0 +1,1 @@
+"""Image classification: everything that it knows and no other part does."""
