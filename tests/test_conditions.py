@@ -191,7 +191,7 @@ def test_the_worst_reason_decides_and_all_are_told():
     validity, reasons = judge("emulated: QEMU", [hot], _series("thermal.status", [3]), steady=False, widths=(0.05, 0.01))
     assert validity == "invalid"
     assert len(reasons) == 5
-    assert "still at 41.0 °C, and 35.0 °C were asked for" in reasons[1]
+    assert "still at 41.0 °C, and 35.0 °C is required" in reasons[1]
 
 
 def test_presets_say_what_they_ask_for():

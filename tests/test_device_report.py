@@ -23,7 +23,7 @@ def loads():
 
 @pytest.fixture(scope="module")
 def text(loads):
-    unknown = {"value": None, "unavailable": "no sensor of this device tells power"}
+    unknown = {"value": None, "unavailable": "no sensor of this device reports power"}
     slow = bench(BOARD, "fp32.tflite", 17.0, validity="throttled", reasons=["throttled: vcgencmd says 0x4"], energy=unknown)
     turns = document(
         "compare", BOARD, "b.onnx", a=bench(BOARD, "a.onnx", 5), b=bench(BOARD, "b.onnx", 4.5),
@@ -43,7 +43,7 @@ def test_the_tables_hold_each_measurement(page, text):
     assert (phone["energy, mJ"], phone["validity"]) == ("3.10 [2.90, 3.30]", "valid")
     assert board["validity"] == "throttled"
     assert "throttled: vcgencmd says 0x4</li>" in text
-    assert board["energy, mJ"] == "unavailable: no sensor of this device tells power"
+    assert board["energy, mJ"] == "unavailable: no sensor of this device reports power"
     assert page.tables["Interleaved comparison"][BOARD]["B takes times A"] == "0.900 [0.890, 0.910]"
     assert page.tables["Devices"][PHONE]["what ran"] == "CPU, glibc build, not the app's build"
 

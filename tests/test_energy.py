@@ -175,14 +175,14 @@ def test_energy_counters_of_a_processor():
 
 
 def test_reasons_when_nothing_measures_power():
-    assert energy({}, {}, *inferences()) == {"value": None, "unavailable": "no sensor of this device tells power"}
+    assert energy({}, {}, *inferences()) == {"value": None, "unavailable": "no sensor of this device reports power"}
     assert energy({}, {}, np.empty(0), np.empty(0))["unavailable"] == "no inference was timed"
     load, _ = phone()
     found = energy(load, None, *inferences())
     assert found["mj_per_inference"]["unavailable"] == "the power of the idle device was not measured before the load"
     assert found["power_w"] == pytest.approx(4.56, rel=0.02)
     few = {"power.pmic": series("power.pmic", "W", np.arange(600.0, 605), 1)}
-    assert energy(few, few, *inferences())["unavailable"] == "power.pmic gave 5 samples, and 16 are the least"
+    assert energy(few, few, *inferences())["unavailable"] == "power.pmic gave 5 samples, but at least 16 are needed"
     raw = {"battery.current.raw": series("battery.current.raw", "unknown", np.arange(600.0, 605), 9)}
     assert "unit is unknown" in energy(raw, raw, *inferences())["unavailable"]
     assert "no sensor power.ina226" in energy(load, load, *inferences(), sensor="power.ina226")["unavailable"]

@@ -136,7 +136,7 @@ def test_a_device_that_was_started_anew_is_not_aligned(monkeypatch):
     clocks = Clocks(monkeypatch, lost=30)
     before = ask(clocks)
     clocks.now += 600
-    with pytest.raises(ValueError, match="started anew, or slept"):
+    with pytest.raises(ValueError, match="restarted or slept in between"):
         align(before + ask(clocks))
     with pytest.raises(ValueError, match="at least one"):
         align([])
@@ -149,7 +149,7 @@ def test_a_device_that_tells_no_uptime():
         def sh(self, script):
             return Reply(1, "", "cat: /proc/uptime: Permission denied")
 
-    with pytest.raises(DeviceFailed, match=r"adb:1 did not tell its uptime: cat: .*denied"):
+    with pytest.raises(DeviceFailed, match=r"adb:1 did not report its uptime: cat: .*denied"):
         ask(Dumb())
 
 

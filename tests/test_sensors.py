@@ -233,7 +233,7 @@ def test_a_raspberry_pi_tells_its_firmware_and_the_rails_that_have_a_pair(device
     }
     assert units["throttled.firmware"] == "bits"
     assert units["power.pmic"] == "W"
-    with pytest.raises(ValueError, match="told no rail"):
+    with pytest.raises(ValueError, match="reported no rail"):
         pmic('error=2 error_msg="Invalid arguments"')
     assert device({"sys/devices/platform/soc/soc:firmware/get_throttled": "80008"})[0]["throttled.firmware"] == 0x80008
 

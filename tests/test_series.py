@@ -39,7 +39,7 @@ def test_series_and_figures_of_records():
     assert figures["temperature.cpu"] == {"unit": "°C", "source": "file", "n": 3, "first": 40, "last": 43, "min": 40, "max": 45}
     assert figures["battery"] == {"value": None, "unavailable": "no battery"}
     assert figures["sensors"] == {"value": None, "unavailable": "the sampling process ended"}
-    assert figures["thermal.status"]["unavailable"] == "it was there when sampling began, and gave no value"
+    assert figures["thermal.status"]["unavailable"] == "it existed when sampling began, but gave no value"
     assert set(series_of(records)) == {"temperature.cpu"}
 
 

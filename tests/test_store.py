@@ -111,7 +111,7 @@ def test_a_name_stands_for_its_newest_and_the_sessions_that_are_alike(path):
         assert [found["id"] for found in measurements.sessions("main")] == [2, 4]
         assert [found["id"] for found in measurements.sessions("main", before=4)] == [3]
         assert [found["id"] for found in measurements.sessions("main", before=3)] == [2]
-        with pytest.raises(UserError, match="there is no measurement 'main' to hold another against"):
+        with pytest.raises(UserError, match="there is no measurement 'main' to compare with"):
             measurements.sessions("main", before=1)
 
 
@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(path, monkeypatch):
 def test_files_that_are_no_store_are_told(path, tmp_path):
     path.parent.mkdir()
     path.write_text("something else, long enough to be no header " * 10)
-    with pytest.raises(UserError, match="it is no SQLite file; move it away"), store.opened(path):
+    with pytest.raises(UserError, match="it is not an SQLite file; move it away"), store.opened(path):
         pass
     assert path.read_text().startswith("something else")
     (tmp_path / "file").write_text("")
@@ -216,7 +216,7 @@ def test_an_older_store_is_brought_up_and_a_newer_one_refused(path, monkeypatch)
         assert measurements.get("main")["id"] == 1
     assert sqlite3.connect(path).execute("SELECT note FROM measurements").fetchall() == [(None,)]
     monkeypatch.undo()
-    with pytest.raises(UserError, match="tables of version 2 and this edgedistill knows 1: it was made by a newer one"), store.opened(path):
+    with pytest.raises(UserError, match="tables of version 2 and this edgedistill knows 1: a newer version made it"), store.opened(path):
         pass
 
 

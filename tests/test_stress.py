@@ -56,7 +56,7 @@ def test_what_no_sensor_explains_is_told_as_unexplained():
     found = stress_figures(made(60, slower=lambda t: 1.5 if t > 30 else 1.0))
     told = found["throttling"]["text"]
     assert told.startswith("slowed down after 30 s: an inference took 50% longer")
-    assert told.endswith("(unexplained: no sensor tells frequency or throttling)")
+    assert told.endswith("(unexplained: no sensor reports frequency or throttling)")
     steady = {"frequency.cpu0": ("MHz", lambda t: 2400)}
     found = stress_figures(made(60, slower=lambda t: 1.5 if t > 30 else 1.0, sensors=steady))
     assert "other load changed" in found["throttling"]["text"]
@@ -142,7 +142,7 @@ def test_hours_come_from_the_current_where_the_counter_did_not_move_enough():
     ("change", "reason"),
     [
         ({"battery.usb": ("1", lambda t: 1)}, "USB"),
-        ({"battery.charge": None}, "tells no charge"),
+        ({"battery.charge": None}, "reports no charge"),
         ({"battery.charge": ("µAh", lambda t: 2e6)}, "did not move"),
         ({"battery.charge": ("µAh", lambda t: 2e6 + 1000 * int(t))}, "rose"),
     ],
@@ -192,7 +192,7 @@ def test_memory_that_wanders_is_no_leak():
 
 
 def test_memory_that_is_unknown_or_short_is_unavailable():
-    assert "does not tell" in leak(T, np.full(len(T), np.nan), 60)["unavailable"]
+    assert "does not report" in leak(T, np.full(len(T), np.nan), 60)["unavailable"]
     assert "too short" in leak(T[:100], np.full(100, 8e7), 30)["unavailable"]
 
 
@@ -200,7 +200,7 @@ def test_buckets_keep_extremes_and_leave_gaps():
     values = np.full(1000, 5.0)
     values[503] = 50
     t = np.linspace(0, 100, 1000)
-    found = buckets(t[(t < 20) | (t > 40)], values[(t < 20) | (t > 40)], 100, most=20)
+    found = buckets(t[(t < 20) | (t > 40)], values[(t < 20) | (t > 40)], 100, points=20)
     assert max(found["high"]) == 50
     assert set(found["median"]) == {5.0}
     assert 22.5 not in found["t_s"]

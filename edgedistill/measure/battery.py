@@ -1,20 +1,20 @@
-"""The unit of a battery's current, which drivers do not agree on."""
+"""Decides the unit of a battery's current, on which drivers disagree."""
 
 import numpy as np
 
-# A phone that computes draws more than 20 mA, and no phone's or board's battery gives 10 A.
+# A phone under load draws more than 20 mA, and no battery of a phone or board delivers 10 A.
 _MIN_MA, _MAX_MA = 20.0, 10_000.0
-# The counter may lag, and the current fluctuates; the two units are a thousand apart.
+# A loose bound is enough: the counter may lag and the current fluctuates, but the two units differ by a factor of 1000.
 _AGREES = 3.0
 _MIN_STEPS = 3
 
 
 def battery_current(t_s: np.ndarray, raw: np.ndarray, charge_t_s: np.ndarray, charge_uah: np.ndarray) -> tuple[float, str] | str:
-    """What to multiply `raw` by for mA, and how that was decided; or why it cannot be told.
+    """The factor that converts `raw` to mA and how it was decided, or the reason why the unit is unknown.
 
-    t_s, raw: float64 [N], current as the driver gives it, positive while the battery is discharged. charge_t_s, charge_uah: float64 [M],
-    the charge counter, empty where there is none. The kernel's unit is µA, but many drivers give mA. The size tells, unless it contradicts
-    the charge counter: mean current times time must be the charge that went.
+    t_s, raw: float64 [N], the current as the driver reports it, positive while the battery discharges. charge_t_s, charge_uah: float64
+    [M], the charge counter, empty without one. The kernel's unit is µA, but many drivers report mA. The magnitude decides, unless the
+    charge counter contradicts it: mean current times time must equal the charge that was used.
     """
     peak = float(np.abs(raw).max())
     guess = 1e-3 if peak >= _MAX_MA else 1.0
@@ -33,7 +33,7 @@ def battery_current(t_s: np.ndarray, raw: np.ndarray, charge_t_s: np.ndarray, ch
 
 
 def _mean_by_counter(t_s: np.ndarray, charge_t_s: np.ndarray, charge_uah: np.ndarray) -> tuple[float, float, float] | None:
-    """Mean current in mA by the counter, with begin and end of that span; None if it did not make at least 3 steps meanwhile."""
+    """Mean current in mA by the counter, with begin and end of that span; None if the counter made fewer than 3 steps."""
     inside = (charge_t_s >= t_s[0]) & (charge_t_s <= t_s[-1])
     times, charges = charge_t_s[inside], charge_uah[inside]
     steps = np.flatnonzero(np.diff(charges))

@@ -1,4 +1,4 @@
-"""What the sensors say about a drop of speed: which of them changed with it."""
+"""Finds the sensors that changed together with a drop in speed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,34 +10,34 @@ from edgedistill.measure.series import Series
 _AFTER_S = 15.0
 _MIN_FALL = 0.05
 _MIN_LOAD = 0.1
-# The bits of a Raspberry Pi's get_throttled that tell about now; 16 to 19 tell the same since it was started.
+# Bits 0 to 3 of a Raspberry Pi's get_throttled describe the present; bits 16 to 19 describe the time since its start.
 _BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
 def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> list[dict[str, Any]]:
     """What changed between the initial part of a run and the 15 s after `onset_s`: [{"cause", "sensor", "before", "after"}].
 
-    All times are in the seconds of the series. Empty where no sensor explains the drop.
+    All times are seconds on the clock of the series. The list is empty if no sensor explains the drop.
     """
-    found = []
+    changes = []
     if fall := _frequency(series, onset_s, initial_s):
-        found.append(fall)
-    for name, one in series.items():
-        before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
+        changes.append(fall)
+    for name, sensor in series.items():
+        before, after = _within(sensor, *initial_s), _within(sensor, onset_s, onset_s + _AFTER_S)
         if len(before) == 0 or len(after) == 0:
             continue
         if name == "load.others" and np.median(after) > np.median(before) + _MIN_LOAD:
-            found.append(
+            changes.append(
                 _changed(f"other processes took {100 * np.median(after):.0f}% of the processor", name, *map(np.median, (before, after)))
             )
         if name == "thermal.status" and after.max() > before.max():
-            found.append(_changed(f"thermal status {after.max():.0f}", name, before.max(), after.max()))
+            changes.append(_changed(f"thermal status {after.max():.0f}", name, before.max(), after.max()))
         if name.startswith("throttled."):
             new = np.bitwise_or.reduce(after.astype(np.int64)) & ~np.bitwise_or.reduce(before.astype(np.int64))
             for bit, meaning in _BITS.items():
                 if new >> bit & 1:
-                    found.append(_changed(meaning, name, 0, 1))
-    return found
+                    changes.append(_changed(meaning, name, 0, 1))
+    return changes
 
 
 def judged(series: Mapping[str, Series]) -> bool:
@@ -46,10 +46,10 @@ def judged(series: Mapping[str, Series]) -> bool:
 
 
 def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> dict[str, Any] | None:
-    """Whether the cores that were fastest became slower, all of them: the others may idle as they like."""
+    """The fall in frequency if all of the fastest cores became slower; the others may idle."""
     medians = {}
-    for name, one in series.items():
-        before, after = _within(one, *initial_s), _within(one, onset_s, onset_s + _AFTER_S)
+    for name, sensor in series.items():
+        before, after = _within(sensor, *initial_s), _within(sensor, onset_s, onset_s + _AFTER_S)
         if name.startswith("frequency.") and len(before) and len(after):
             medians[name] = float(np.median(before)), float(np.median(after))
     if not medians:
@@ -63,5 +63,5 @@ def _changed(cause: str, sensor: str, before: float, after: float) -> dict[str, 
     return {"cause": cause, "sensor": sensor, "before": float(before), "after": float(after)}
 
 
-def _within(one: Series, low: float, high: float) -> np.ndarray:
-    return one.values[(one.t_s >= low) & (one.t_s <= high)]
+def _within(sensor: Series, low: float, high: float) -> np.ndarray:
+    return sensor.values[(sensor.t_s >= low) & (sensor.t_s <= high)]

@@ -1,4 +1,4 @@
-"""The device's clock on the host's time line, for meters whose samples the host stamps."""
+"""Aligns the device's clock with the host's, for meters whose samples the host time-stamps."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from edgedistill.measure.devices.base import Device
 
 # Quartz clocks are within some tens of ppm, and NTP slews a monotonic clock by up to 500 ppm.
 _MAX_DRIFT = 500e-6
-# /proc/uptime counts hundredths of a second, cut off.
+# /proc/uptime has a resolution of 10 ms and rounds down.
 _UPTIME_STEP_S = 0.01
 _MIN_SPAN_S = 10.0
 _JUMP_S = 0.05
 
 
 class Exchange(NamedTuple):
-    """One question to the device's clock, in seconds of monotonic clocks: the host's before and after, and what the device said between."""
+    """One reading of the device's clock, with the host's clock before and after it; all in seconds of monotonic clocks."""
 
     before_s: float
     device_s: float
@@ -29,7 +29,7 @@ class Exchange(NamedTuple):
 
 @dataclass(frozen=True)
 class Alignment:
-    """Host time minus device time: offset_s at the device's time `at_s`, and how fast it grows; off by at most error_s."""
+    """Host time minus device time: `offset_s` at the device's time `at_s`, its `drift` per second, and its largest error `error_s`."""
 
     at_s: float
     offset_s: float
@@ -47,12 +47,12 @@ class Alignment:
 
 
 def ask(device: Device, boottime_lead_s: float = 0.0, times: int = 5) -> list[Exchange]:
-    """Ask the device for its clock `times` times; do so before and after what is to be aligned.
+    """Read the device's clock `times` times. Call this before and after the time span to be aligned.
 
-    /proc/uptime is read, since it takes no Python to start; it also counts while a device sleeps. boottime_lead_s: by how much it is
-    ahead of the monotonic clock, see `boottime_lead_s`. Raises DeviceFailed when the device does not tell.
+    It reads /proc/uptime, which needs no Python to start. That clock also runs while a device sleeps: boottime_lead_s is its lead over the
+    monotonic clock, see `boottime_lead_s`. Raises DeviceFailed if the device does not report its uptime.
     """
-    found = []
+    exchanges = []
     for _ in range(times):
         before = time.monotonic()
         reply = device.sh("cat /proc/uptime")
@@ -60,19 +60,19 @@ def ask(device: Device, boottime_lead_s: float = 0.0, times: int = 5) -> list[Ex
         try:
             uptime = float(reply.out.split()[0])
         except (IndexError, ValueError) as error:
-            raise DeviceFailed(f"{device.spec} did not tell its uptime: {reply.err.strip() or reply.out.strip()}") from error
-        found.append(Exchange(before, uptime + _UPTIME_STEP_S / 2 - boottime_lead_s, after))
-    return found
+            raise DeviceFailed(f"{device.spec} did not report its uptime: {reply.err.strip() or reply.out.strip()}") from error
+        exchanges.append(Exchange(before, uptime + _UPTIME_STEP_S / 2 - boottime_lead_s, after))
+    return exchanges
 
 
 def align(exchanges: Sequence[Exchange]) -> Alignment:
-    """Offset and drift of the device's clock by the fastest exchange of the first and of the last half of the time.
+    """Offset and drift of the device's clock, from the fastest exchange in each half of the time.
 
-    The device answers somewhere between question and reply, so an exchange is off by at most half its time (Cristian, Probabilistic Clock
-    Synchronization, Distributed Computing 3, 1989), and a clock that drifts evenly is off by no more between two of them. Exchanges
-    within 10 s tell no drift; the error is then that at their time, and grows by up to 500 ppm of the time from there. Both clocks are
-    monotonic: setting the wall clock of either machine changes nothing. Raises ValueError without an exchange, and when the clocks went
-    apart faster than clocks do, as after a restart of the device.
+    The device answers at some moment between question and reply, so the error of an exchange is at most half its duration (Cristian,
+    Probabilistic Clock Synchronization, Distributed Computing 3, 1989). If the drift is constant, the error between two exchanges is no
+    larger. A span below 10 s is too short to estimate the drift: the error then holds at that time only, and grows by up to 500 ppm of the
+    distance in time. Both clocks are monotonic, so setting a wall clock changes nothing. Raises ValueError without an exchange, and if the
+    clocks diverged faster than clocks can, as after a restart of the device.
     """
     if not exchanges:
         raise ValueError("aligning two clocks takes at least one exchange, found none")
@@ -88,7 +88,7 @@ def align(exchanges: Sequence[Exchange]) -> Alignment:
     if abs(later - offset) > error + later_error + _MAX_DRIFT * (last.before_s - first.before_s):
         raise ValueError(
             f"the device's clock went {span:.3f} s while the host's went {last.before_s - first.before_s:.3f} s: "
-            "the device was started anew, or slept, between the two"
+            "the device restarted or slept in between"
         )
     return Alignment(first.device_s, offset, (later - offset) / span, max(error, later_error))
 
@@ -104,9 +104,9 @@ def _offset(exchange: Exchange) -> tuple[float, float]:
 
 
 def boottime_lead_s(records: Iterable[Mapping[str, Any]]) -> float:
-    """How far the device's uptime is ahead of its monotonic clock, by the last `clock` record that tells both; 0 where none does.
+    """Lead of the device's uptime over its monotonic clock, from the last `clock` record that has both; 0 without one.
 
-    They differ by the time that the device has slept since its start.
+    It is the time that the device has slept since its start.
     """
     leads = [
         (record["boottime_ns"] - record["monotonic_ns"]) / 1e9
@@ -117,16 +117,15 @@ def boottime_lead_s(records: Iterable[Mapping[str, Any]]) -> float:
 
 
 def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Where the device's wall clock was set during a run: {"after_s", "before_s", "jump_s"} from each `clock` record to the next.
+    """Jumps of the device's wall clock during a run, from each `clock` record to the next: {"after_s", "before_s", "jump_s"}.
 
-    after_s and before_s: monotonic times that it happened between. No figure depends on the wall clock; who looks for the run in the
-    device's logs wants to know.
+    The jump happened between the monotonic times after_s and before_s. No figure depends on the wall clock, but the device's own logs do.
     """
     clocks = [record for record in records if record["type"] == "clock"]
     jumps = []
-    for one, other in pairwise(clocks):
-        passed = (other["monotonic_ns"] - one["monotonic_ns"]) / 1e9
-        jump = (other["time_ns"] - one["time_ns"]) / 1e9 - passed
+    for earlier, later in pairwise(clocks):
+        passed = (later["monotonic_ns"] - earlier["monotonic_ns"]) / 1e9
+        jump = (later["time_ns"] - earlier["time_ns"]) / 1e9 - passed
         if abs(jump) > _JUMP_S + _MAX_DRIFT * passed:
-            jumps.append({"after_s": one["monotonic_ns"] / 1e9, "before_s": other["monotonic_ns"] / 1e9, "jump_s": jump})
+            jumps.append({"after_s": earlier["monotonic_ns"] / 1e9, "before_s": later["monotonic_ns"] / 1e9, "jump_s": jump})
     return jumps

@@ -1,4 +1,4 @@
-"""How much slower or faster B is than A, from the records of a comparison: a ratio, its interval, a verdict. See docs/comparing.md."""
+"""Computes from the records of a comparison how much slower or faster B is than A. See docs/comparing.md."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from edgedistill.measure.runner.ratio import MIN_ROUNDS, bootstrap_interval, cen
 from edgedistill.measure.statistics import intervals_ms, latency_ms, unavailable
 
 MIN_DIFFERENCE = 0.005
-"""Share below which a difference does not count. That equal builds differ by nothing is known only for a sample without end."""
+"""Smallest relative difference that counts. A finite sample cannot show that two builds are exactly equal."""
 CONFIDENCE = 0.95
 _METHOD = (
     "Hodges-Lehmann centre of the log ratios of rounds, each with new processes of A and B; "
@@ -20,32 +20,32 @@ _MS = 1e6
 
 
 def compare(records: Sequence[Record], min_difference: float = MIN_DIFFERENCE, seed: int = 0) -> dict[str, Any]:
-    """The figures of a complete comparison; `ratio` is B's median duration over A's, so more than 1 says that B is slower.
+    """The figures of a complete comparison. `ratio` is B's median duration divided by A's: above 1, B is slower.
 
-    The document has `ratio` {value, interval, confidence, method}, `verdict` (better, worse, no difference: of B), `text`, `rounds` {n,
+    The document has `ratio` {value, interval, confidence, method}, `verdict` on B (better, worse, no difference), `text`, `rounds` {n,
     ratios}, `stopped` (narrow or time), `min_difference`, and `a` and `b` with their `latency_ms`, `intervals_ms`, `load_ms`,
-    `first_inference_ms` and `steady`, the share of processes whose warm-up ended so. seed: of the bootstrap.
+    `first_inference_ms` and `steady`, the share of processes whose warm-up ended in a steady state. seed: for the bootstrap.
     """
     blocks = [record for record in records if record["type"] == "block"]
-    found = log_ratios(blocks)
-    ends = bootstrap_interval(found, seed, CONFIDENCE)
+    ratios = log_ratios(blocks)
+    ends = bootstrap_interval(ratios, seed, CONFIDENCE)
     interval = [math.exp(end) for end in ends] if ends else None
-    why = f"{len(found)} rounds are too few for an interval, which takes at least {MIN_ROUNDS}"
-    ratio = math.exp(centre(found))
+    why = f"{len(ratios)} rounds are too few for an interval, which takes at least {MIN_ROUNDS}"
+    ratio = math.exp(centre(ratios))
     compared = next(record for record in records if record["type"] == "compared")
     return {
         "ratio": {"value": ratio, "interval": interval or unavailable(why), "confidence": CONFIDENCE, "method": _METHOD},
         "verdict": verdict(interval, min_difference) if interval else unavailable(why),
         "text": _text(ratio, interval, min_difference) if interval else why,
         "min_difference": min_difference,
-        "rounds": {"n": len(found), "ratios": [math.exp(value) for value in found]},
+        "rounds": {"n": len(ratios), "ratios": [math.exp(value) for value in ratios]},
         "stopped": compared["stopped"],
         **{side: _side(records, side, seed) for side in ("a", "b")},
     }
 
 
 def verdict(interval: Sequence[float], min_difference: float) -> str:
-    """What B is: better or worse only when the whole interval of the ratio lies further from 1 than `min_difference`.
+    """B is better or worse only if the whole interval of the ratio lies further from 1 than `min_difference`.
 
     The rule for an interval and a region of practical equivalence: Kruschke, Rejecting or Accepting Parameter Values in Bayesian
     Estimation, Advances in Methods and Practices in Psychological Science 1 (2018).
@@ -59,15 +59,15 @@ def verdict(interval: Sequence[float], min_difference: float) -> str:
 def _text(ratio: float, interval: Sequence[float], min_difference: float) -> str:
     low, high = interval
     ends = f"[{low:.3f}, {high:.3f}]"
-    said = verdict(interval, min_difference)
-    if said == "no difference":
-        most = max(high - 1, 1 / low - 1)
-        return f"no difference found: B takes {ratio:.3f} times as long as A {ends}; one of more than {most:.1%} is ruled out"
-    return f"B is {said}: it takes {ratio:.3f} times as long as A {ends}"
+    result = verdict(interval, min_difference)
+    if result == "no difference":
+        largest = max(high - 1, 1 / low - 1)
+        return f"no difference found: B takes {ratio:.3f} times as long as A {ends}; a difference of more than {largest:.1%} is ruled out"
+    return f"B is {result}: it takes {ratio:.3f} times as long as A {ends}"
 
 
 def _side(records: Sequence[Record], side: str, seed: int) -> dict[str, Any]:
-    """Figures of one side. The interval of its median is over rounds: inferences of one process are no independent samples."""
+    """Figures of one side. The interval of its median is over rounds, since inferences of one process are not independent."""
     mine = [record for record in records if record.get("side") == side]
     rounds: dict[int, list[int]] = {}
     for record in mine:

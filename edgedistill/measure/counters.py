@@ -1,20 +1,20 @@
-"""The rate of a counter that moves in steps, with the error that the steps make."""
+"""Estimates the rate of a counter that moves in steps, with the error due to the steps."""
 
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 
-# With fewer the error of one step is more than a quarter.
+# With fewer steps the error of one step exceeds a quarter.
 _MIN_STEPS = 4
 _Z = 1.959964
-# Pairs grow with the square; so many points know the slope far better than the steps do.
+# The number of pairs is quadratic. With this many points the slope is far more accurate than the steps allow.
 _MAX_POINTS = 1000
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Units of the counter a second: the estimate and the bounds of its interval."""
+    """Units of the counter per second: the estimate and the bounds of its interval."""
 
     value: float
     low: float
@@ -22,15 +22,15 @@ class Rate:
 
 
 def counter_rate(t_s: np.ndarray, counts: np.ndarray, step: float | None) -> Rate | str:
-    """How fast a counter moves, or why that cannot be told and how long it would take.
+    """The rate of a counter, or the reason why it is unknown and how long measuring it would take.
 
-    t_s, counts: float64 [N], ascending in time. step: the counter's resolution, see `resolution`; None when it was never seen to move.
+    t_s, counts: float64 [N], ascending in time. step: the counter's resolution, see `resolution`; None if it never moved.
 
-    Between its moves a counter tells nothing, so only the moves are used: at some time after the reading before a move and up to the
-    reading behind it, the true count was within one step above the new value. That also holds where the counter itself is brought up to
-    date only now and then. The estimate is Theil and Sen's median of the slopes through the moves (Sen, Journal of the American
-    Statistical Association 63, 1968). The interval is what steps and reading times allow, the count between first and last move being
-    off by one step and their times by a reading, or Sen's 95% interval of the slope where that is wider.
+    Between two moves a counter carries no information, so only the moves count. At some time between the reading before a move and the
+    reading after it, the true count was within one step above the new value. This also holds if the counter itself is updated only from
+    time to time. The estimate is Theil and Sen's median of the slopes through the moves (Sen, Journal of the American Statistical
+    Association 63, 1968). The interval is the wider of two: the one that steps and reading times allow (the count between the first and
+    the last move is off by one step, their times by one reading), and Sen's 95% interval of the slope.
     """
     span = float(t_s[-1] - t_s[0]) if len(t_s) else 0.0
     moves = np.flatnonzero(np.diff(counts)) + 1
@@ -52,14 +52,14 @@ def counter_rate(t_s: np.ndarray, counts: np.ndarray, step: float | None) -> Rat
 
 
 def resolution(*series: np.ndarray) -> float | None:
-    """The greatest common divisor of the moves of a counter, as whole numbers of its unit, in one or more series; None when none moved."""
+    """The greatest common divisor of a counter's moves in one or more series, in whole units; None if it never moved."""
     moves = np.abs(np.concatenate([np.diff(counts) for counts in series]))
     whole = np.unique(np.rint(moves[moves > 0]).astype(np.int64))
     return float(max(1, np.gcd.reduce(whole))) if len(whole) else None
 
 
 def _theil_sen(t_s: np.ndarray, counts: np.ndarray) -> tuple[float, float, float]:
-    """Median of the slopes of all pairs, and Sen's 95% interval by the variance of Kendall's S; the median thrice with few points."""
+    """Median of the slopes of all pairs, and Sen's 95% interval by the variance of Kendall's S; three times the median for few points."""
     if len(t_s) > _MAX_POINTS:
         chosen = np.linspace(0, len(t_s) - 1, _MAX_POINTS).round().astype(int)
         t_s, counts = t_s[chosen], counts[chosen]

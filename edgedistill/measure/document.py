@@ -1,4 +1,4 @@
-"""The document of one measurement: what was measured, where, how, and whether it says something. docs/measuring.md has its fields."""
+"""Builds the document of one measurement. docs/measuring.md describes its fields."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
 
 def base(kind: str, facts: Mapping[str, Any], artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """What every document begins with. facts: of `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
+    """The common fields of every document. facts: from `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     device = {key: facts.get(key) for key in _DEVICE}
     return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}
 
 
 def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """The document of a measurement that came to nothing."""
+    """The document of a measurement that failed."""
     figures = ("versions", "load_ms", "first_inference_ms", "latency_ms", "intervals_ms", "steady", "peak_rss_mb", "energy")
     return {**document, "validity": "invalid", "reasons": [why], **dict.fromkeys(figures, unavailable(why))}
 
@@ -33,9 +33,9 @@ def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
 def bench_document(
     begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series]
 ) -> dict[str, Any]:
-    """`begun` (of `base`) with the figures of a complete run.
+    """`begun` (from `base`) with the figures of a complete run.
 
-    emulated: why the device is none, or None. meters: power that the host measured, on the device's clock.
+    emulated: why the device is not a real one, or None. meters: power that the host measured, on the device's clock.
     """
     # MLPerf judges a single stream by its 90th percentile.
     percentiles = (90, *PERCENTILES) if begun["protocol"]["preset"] == "mlperf" else PERCENTILES
@@ -61,13 +61,13 @@ def bench_document(
 
 
 def judged(emulated: str | None, records: Sequence[Record], **more: Any) -> dict[str, Any]:
-    """The `validity` and `reasons` of a document; more: what `validity.judge` takes."""
+    """The `validity` and `reasons` of a document; more: further arguments of `validity.judge`."""
     validity, reasons = judge(emulated, records, series_of(records), **more)
     return {"validity": validity, "reasons": reasons}
 
 
 def sensed(records: Sequence[Record]) -> dict[str, Any]:
-    """The parts of a document that tell what the sensors said, under which conditions, and what reading them cost."""
+    """The parts of a document on the sensors, the conditions, and the cost of reading the sensors."""
     cost = next((record for record in records if record["type"] == "sampling_cost"), None)
     return {
         "clock_jumps": clock_jumps(records),

@@ -1,4 +1,4 @@
-"""How long the battery lasts under a load, and how warm the device became."""
+"""Estimates how long the battery lasts under a load, and summarizes temperatures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,30 +12,32 @@ from edgedistill.measure.statistics import unavailable
 
 _NEAR = 3
 _UAH_AN_MAH = 1000.0
+_NO_LEVEL = "the battery reports neither its level nor its full charge"
+_NO_HEADROOM = "the device reports no thermal headroom, which needs Android's thermal service with a severe threshold for a skin sensor"
 
 
 def battery_hours(series: Mapping[str, Series]) -> dict[str, Any]:
-    """Hours that the battery lasts at the load of `series`: from full, and from the charge it has now, with intervals.
+    """Hours that the battery lasts under the load of `series`, from full and from the present charge, with intervals.
 
-    The charge counter's slope tells the current; without one that moved, the mean of the measured current. The full charge is
-    the charge now divided by the level, so it is as coarse as the level's whole percents. Unavailable while anything powers the device.
+    The current is the slope of the charge counter or, if the counter did not move, the mean of the measured current. The full charge is
+    the present charge divided by the level, so it is as coarse as the whole percents of the level. Unavailable while the device is powered.
     """
     charge, level = series.get("battery.charge"), series.get("battery.level")
     if charge is None and level is None and "battery.current" not in series:
-        return unavailable("the device has no battery that tells its charge, level or current")
+        return unavailable("the device has no battery that reports its charge, level or current")
     if why := powered([series]):
         return unavailable(why)
     if charge is None:
-        return unavailable("the battery tells no charge, so its hours are not known")
-    found = _current_ma(series, charge)
-    if isinstance(found, str):
-        return unavailable(found)
-    current, low, high, source = found
+        return unavailable("the battery reports no charge, so its remaining hours are unknown")
+    draw = _current_ma(series, charge)
+    if isinstance(draw, str):
+        return unavailable(draw)
+    current, low, high, source = draw
     now = float(charge.values[-1]) / _UAH_AN_MAH
     share = float(level.values[-1]) / 100 if level is not None else 0.0
-    told = {"current_ma": current, "interval_ma": [low, high], "source": source, "now": _hours(now, current, low, high)}
-    full = _hours(now / share, current, low, high) if share > 0 else unavailable("the battery tells no level, nor its full charge")
-    return told | {"full": full}
+    hours = {"current_ma": current, "interval_ma": [low, high], "source": source, "now": _hours(now, current, low, high)}
+    full = _hours(now / share, current, low, high) if share > 0 else unavailable(_NO_LEVEL)
+    return hours | {"full": full}
 
 
 def _current_ma(series: Mapping[str, Series], charge: Series) -> tuple[float, float, float, str] | str:
@@ -58,24 +60,24 @@ def _hours(charge_mah: float, current: float, low: float, high: float) -> dict[s
 
 
 def temperatures(series: Mapping[str, Series], t0_s: float) -> dict[str, Any]:
-    """Start, end and peak of each sensor of temperature in °C, and when the peak was; unavailable without one."""
-    zones = {name: one for name, one in series.items() if name.startswith("temperature.") or name == "battery.temperature"}
+    """Start, end and peak of each temperature sensor in °C, and the time of the peak; unavailable without such a sensor."""
+    zones = {name: sensor for name, sensor in series.items() if name.startswith("temperature.") or name == "battery.temperature"}
     if not zones:
-        return unavailable("no sensor of this device tells a temperature")
+        return unavailable("no sensor of this device reports a temperature")
     return {
         name: {
-            "start_c": float(np.median(one.values[:_NEAR])),
-            "end_c": float(np.median(one.values[-_NEAR:])),
-            "peak_c": float(one.values.max()),
-            "peak_at_s": float(one.t_s[int(np.argmax(one.values))] - t0_s),
+            "start_c": float(np.median(sensor.values[:_NEAR])),
+            "end_c": float(np.median(sensor.values[-_NEAR:])),
+            "peak_c": float(sensor.values.max()),
+            "peak_at_s": float(sensor.t_s[int(np.argmax(sensor.values))] - t0_s),
         }
-        for name, one in zones.items()
+        for name, sensor in zones.items()
     }
 
 
 def headroom(series: Mapping[str, Series]) -> dict[str, Any]:
-    """Thermal headroom left, at the worst moment and at the end: 1 less Android's figure, so 0 is where severe throttling begins."""
-    one = series.get("thermal.headroom")
-    if one is None:
-        return unavailable("the device tells no thermal headroom: that takes Android's thermal service with a severe threshold of the skin")
-    return {"min_left": float(1 - one.values.max()), "end_left": float(1 - np.median(one.values[-_NEAR:])), "source": one.source}
+    """Thermal headroom left at the worst moment and at the end: 1 minus Android's figure, so severe throttling begins at 0."""
+    sensor = series.get("thermal.headroom")
+    if sensor is None:
+        return unavailable(_NO_HEADROOM)
+    return {"min_left": float(1 - sensor.values.max()), "end_left": float(1 - np.median(sensor.values[-_NEAR:])), "source": sensor.source}

@@ -1,4 +1,4 @@
-"""Energy of an inference: the power of the load less that of the idle device."""
+"""Computes the energy of an inference: the power under load minus the power of the idle device."""
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -17,20 +17,20 @@ _NO_IDLE = "the power of the idle device was not measured before the load"
 def energy(
     load: AllSeries, idle: AllSeries | None, begins_s: np.ndarray, ends_s: np.ndarray, *, sensor: str | None = None
 ) -> dict[str, Any]:
-    """The `energy` part of a measurement document, or why it is unavailable.
+    """The `energy` part of a measurement document, or the reason why it is unavailable.
 
-    load: the series while inferences ran; idle: those of the device while it did nothing, before the load. begins_s, ends_s: float64 [n],
-    when each inference began and ended, on the same clock. sensor: the power sensor to use, where there are several, as power.ina219.
+    load: the series while inferences ran. idle: the series of the idle device before the load. begins_s, ends_s: float64 [n], begin and
+    end of each inference on the same clock. sensor: the power sensor to use if there are several, such as power.ina219.
 
     mj_per_inference is (power_w - idle_w) * window_s / n, in mJ, where window_s is the time from the first inference to the end of the
     last. interval is its 95% interval: the errors of load and idle are independent, so their squares add (JCGM 100:2008, 5.1.2). The
-    source is the first of `power.FINDERS` that tells the power of both.
+    source is the first of `power.FINDERS` that knows the power of both.
     """
     n = len(begins_s)
     if n == 0:
         return unavailable("no inference was timed")
     start_s, end_s = float(begins_s[0]), float(np.max(ends_s))
-    # What powers the device is asked of every sweep: a cable that comes and goes between two inferences charges the battery all the same.
+    # Check every sweep for external power: a cable that was connected only between two inferences still charged the battery.
     flags = {name: load[name] for name in FLAGS if name in load}
     windows = [between(load, start_s, end_s) | flags, *([idle] if idle is not None else [])]
     reasons, half_known = [], None
@@ -44,27 +44,27 @@ def energy(
             return _figures(power, still, end_s - start_s, n)
         reasons.append(f"idle, {still}" if idle is not None and still else _NO_IDLE)
         half_known = half_known or power
-    why = "; ".join(dict.fromkeys(reasons)) or "no sensor of this device tells power"
+    why = "; ".join(dict.fromkeys(reasons)) or "no sensor of this device reports power"
     if half_known:
         return _figures(half_known, why, end_s - start_s, n)
     return unavailable(why)
 
 
 def energy_of(records: Iterable[Mapping[str, Any]], meters: AllSeries | None = None, *, sensor: str | None = None) -> dict[str, Any]:
-    """`energy` of a run by its records: the idle window is its `idle` phase, the inferences those that it timed.
+    """`energy` from the records of a run: the idle window is its `idle` phase, the inferences are those that it timed.
 
-    meters: series of power meters on the host, on the device's clock, see `meters.power_series`.
+    meters: series of the host's power meters on the device's clock, see `meters.power_series`.
     """
     records = list(records)
     series = series_of(records) | dict(meters or {})
     phases = [record for record in records if record["type"] == "phase"]
-    idle = next(((one, other) for one, other in pairwise(phases) if one["name"] == "idle"), None)
+    idle = next(((begin, end) for begin, end in pairwise(phases) if begin["name"] == "idle"), None)
     still = between(series, idle[0]["t_ns"] / 1e9, idle[1]["t_ns"] / 1e9) if idle else None
     return energy(series, still, *inference_times(records), sensor=sensor)
 
 
 def inference_times(records: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """When each timed inference began and ended, float64 [n] in seconds of the device's monotonic clock, ascending by begin."""
+    """Begin and end of each timed inference, float64 [n] in seconds of the device's monotonic clock, ascending by begin."""
     spans = [np.empty((2, 0))]
     for record in records:
         if record["type"] in ("iterations", "instance"):

@@ -1,4 +1,4 @@
-"""Which devices are meant: specs, names and tags of fleet.yaml, or all that are there."""
+"""Resolves device names: specs, names and tags of fleet.yaml, or all attached devices."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class FleetDevice(Config):
     """One device of a fleet."""
 
     device: str = Field(description="adb:SERIAL, ssh:user@host[:port] or local.")
-    tags: list[str] = Field([], description="Words that stand for this and other devices.")
+    tags: list[str] = Field([], description="Words that select this and other devices.")
 
 
 class Fleet(Config):
@@ -28,7 +28,7 @@ class Fleet(Config):
 
 
 def load(path: Path) -> Fleet:
-    """Read a fleet file. Raises RecipeError with all mistakes, each with file and line."""
+    """Read a fleet file. Raises RecipeError with all mistakes, each with its file and line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -36,33 +36,33 @@ def load(path: Path) -> Fleet:
     value, lines = read_yaml(text, str(path))
     fleet, mistakes = find_mistakes(Fleet, value)
     if fleet is None:
-        placed = sorted((line_of(lines, at), dotted(at) or "fleet", said) for at, said in mistakes)
-        raise RecipeError(str(path), [f"{path}:{line}: {field}: {said}" for line, field, said in placed])
-    for one in fleet.devices.values():
-        open_device(one.device)
+        placed = sorted((line_of(lines, field), dotted(field) or "fleet", text) for field, text in mistakes)
+        raise RecipeError(str(path), [f"{path}:{line}: {field}: {text}" for line, field, text in placed])
+    for entry in fleet.devices.values():
+        open_device(entry.device)
     return fleet
 
 
 def resolve(names: list[str], path: Path | None = None) -> list[str]:
-    """The specs that `names` mean, each once: a spec, a name or a tag of the fleet (fleet.yaml, or `path`), or `all`.
+    """The specs that `names` stand for, each once. A name is a spec, a name or tag of the fleet (fleet.yaml, or `path`), or `all`.
 
-    `all` is the fleet, and the phones that adb sees ready; without both it is this machine. Raises UserError for a name that means nothing.
+    `all` is the fleet and every phone that adb reports as ready, or this machine if there are none. Raises UserError for an unknown name.
     """
     fleet = load(path or FLEET).devices if path is not None or FLEET.exists() else {}
-    found: list[str] = []
+    specs: list[str] = []
     for name in names:
         if name == "all":
-            found += [one.device for one in fleet.values()]
-            found += [f"adb:{phone['serial']}" for phone in attached() if phone["state"] == "device"] or ([] if fleet else ["local"])
+            specs += [entry.device for entry in fleet.values()]
+            specs += [f"adb:{phone['serial']}" for phone in attached() if phone["state"] == "device"] or ([] if fleet else ["local"])
         elif name in fleet:
-            found.append(fleet[name].device)
-        elif tagged := [one.device for one in fleet.values() if name in one.tags]:
-            found += tagged
+            specs.append(fleet[name].device)
+        elif tagged := [entry.device for entry in fleet.values() if name in entry.tags]:
+            specs += tagged
         elif ":" in name or name == "local":
             open_device(name)
-            found.append(name)
+            specs.append(name)
         else:
-            known = [*fleet, *sorted({tag for one in fleet.values() for tag in one.tags})]
-            said = f"expected adb:SERIAL, ssh:user@host[:port], local, all{', or ' + ', '.join(known) if known else ''}"
-            raise UserError(f"found device '{name}', {said}{nearest(name, known)}")
-    return list(dict.fromkeys(found))
+            known = [*fleet, *sorted({tag for entry in fleet.values() for tag in entry.tags})]
+            expected = f"expected adb:SERIAL, ssh:user@host[:port], local, all{', or ' + ', '.join(known) if known else ''}"
+            raise UserError(f"found device '{name}', {expected}{nearest(name, known)}")
+    return list(dict.fromkeys(specs))

@@ -1,4 +1,4 @@
-"""Does the memory of a process grow for ever, or did its allocator only warm up?"""
+"""Decides whether a process leaks memory or its allocator only warmed up."""
 
 import math
 from statistics import NormalDist
@@ -11,35 +11,34 @@ from edgedistill.measure.statistics import unavailable
 _MB = 1e6
 _POINTS = 60
 _MIN_S, _MIN_POINTS = 30.0, 12
-# The kernel counts resident pages in batches per core, so smaller growth may be nothing.
+# The kernel counts resident pages in batches per core, so a smaller growth may be an artefact.
 _RESOLUTION_MB = 0.5
 _GOES_ON = 0.3
 _PARTS = 5
 
 
 def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, Any]:
-    """Growth of resident memory [N] (bytes) at times t_s [N] in seconds: MB (10^6 bytes) an hour with its 95% interval, and a verdict.
+    """Growth of resident memory [N] (bytes) at times t_s [N] (seconds) in MB (10^6 bytes) per hour, its 95% interval, and a verdict.
 
     The slope is Theil and Sen's median of the slopes between all pairs of up to 60 medians over time, with Sen's interval (Sen, Estimates
     of the Regression Coefficient Based on Kendall's Tau, Journal of the American Statistical Association 63, 1968), after `warmup_s`.
-    verdict: "leak" if the interval lies above 0, the growth is more than the kernel's own inaccuracy, the median of each fifth is above
-    that of the one before, and it goes on: the second half grows by at least 0.3 of what the first half did. An allocator that warms up
-    grows less and less, so it is "no leak", as is a smaller growth; `detectable_mb_per_hour` tells what would have been seen. Too short a
-    run is unavailable.
+    verdict: "leak" if all of the following hold: the interval lies above 0, the growth exceeds the kernel's inaccuracy, the median of each
+    fifth is above that of the previous one, and the second half grows by at least 0.3 of the first half's growth. An allocator that warms
+    up grows less and less, so it is "no leak". So is a growth below `detectable_mb_per_hour`. Unavailable if the run is too short.
     """
     known = np.isfinite(rss_bytes) & (t_s >= warmup_s)
     t, rss = t_s[known], rss_bytes[known] / _MB
     if len(t) == 0:
-        return unavailable("the device does not tell how much memory a process has")
+        return unavailable("the device does not report the memory of a process")
     span = float(t[-1] - t[0])
     if span < _MIN_S or len(t) < _MIN_POINTS:
-        return unavailable(f"{span:.0f} s with {len(t)} readings are too short for a leak to show: it takes {_MIN_S:.0f} s and more")
+        return unavailable(f"{span:.0f} s with {len(t)} readings are too short to show a leak; it takes at least {_MIN_S:.0f} s")
     t, rss = _thinned(t, rss)
     slope, low, high = _slope(t, rss)
     half = len(t) // 2
     first, second = (_slope(t[part], rss[part])[0] for part in (slice(half), slice(half, None)))
     growth = slope * span
-    # Memory that wanders may rise from begin to end; it hardly ever rises from each part to the next.
+    # Fluctuating memory may rise from begin to end, but it hardly ever rises from each part to the next.
     rises = bool(np.all(np.diff([np.median(part) for part in np.array_split(rss, _PARTS)]) > 0))
     leaks = low > 0 and growth > _RESOLUTION_MB and rises and second > _GOES_ON * max(first, 0)
     hour = 3600.0
@@ -56,7 +55,7 @@ def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, A
 
 
 def _thinned(t: np.ndarray, rss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most 60 medians of stretches of equal time: pairs grow with the square, and readings in a row depend on each other."""
+    """At most 60 medians over equal periods: the number of pairs is quadratic, and successive readings are correlated."""
     place = np.minimum(((t - t[0]) / (t[-1] - t[0]) * _POINTS).astype(int), _POINTS - 1)
     some = np.unique(place)
     return np.array([np.median(t[place == p]) for p in some]), np.array([np.median(rss[place == p]) for p in some])

@@ -1,4 +1,4 @@
-"""One session a device: a lock on this machine, and one on the device for sessions from elsewhere."""
+"""Allows one session per device: a lock on this machine, and a lock on the device against sessions from other machines."""
 
 import fcntl
 import getpass
@@ -15,7 +15,7 @@ from edgedistill.measure.devices.base import Device
 from edgedistill.measure.devices.commands import without_interrupts
 
 _STALE_S = 600
-# Stamped with the boot and the uptime: the clock of a device may jump, and after a reboot no session is left.
+# The lock has the boot id and the uptime: the wall clock of a device may jump, and no session survives a reboot.
 _TAKE = """
 L={root}/lock
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
@@ -30,12 +30,12 @@ rm -rf "$L"
 take || {{ cat "$L/owner"; exit 6; }}
 """
 BEAT = 'echo "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none) $(cut -d. -f1 /proc/uptime)" > {root}/lock/beat'
-"""Script that says that the session which has the lock is alive."""
+"""Script by which the session that holds the lock shows that it is alive."""
 
 
 @contextmanager
 def locked(device: Device) -> Iterator[None]:
-    """Have `device` for this process alone. Raises UserError when another session has it, and says which."""
+    """Reserve `device` for this process. Raises UserError, which names the other session, if the device is in use."""
     with _on_host(device.spec):
         if device.spec == "local":
             yield
@@ -49,7 +49,7 @@ def locked(device: Device) -> Iterator[None]:
         try:
             yield
         finally:
-            # Where the link is down, the next session from this machine takes the lock over, one from elsewhere in ten minutes.
+            # If the link is down, the next session takes over the lock: from this machine at once, from another one after ten minutes.
             with without_interrupts(), suppress(DeviceFailed):
                 device.sh(f"rm -rf {shlex.quote(device.root)}/lock", timeout_s=20)
 

@@ -1,4 +1,4 @@
-"""A power meter of the host that runs while a device works, and its samples on the device's clock."""
+"""Runs a power meter on the host while a device works, and converts its samples to the device's clock."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ Power = Callable[[Sequence[Record]], dict[str, Series]]
 
 @contextmanager
 def metering(spec: str | None, device: Device) -> Iterator[Power]:
-    """Start the meter `spec` (see `meters.open_meter`), or none; gives a function that ends it and returns its series for a run's records.
+    """Start the meter `spec` (see `meters.open_meter`), or none. The block gets a function that stops it and returns its series.
 
-    The device's clock is asked before and after. Raises UserError for a meter that is unknown, DeviceFailed when it can't be read, or when
-    the two clocks can't be aligned.
+    That function takes the records of the run. The device's clock is read before and after. Raises UserError for an unknown meter, and
+    DeviceFailed if the meter can't be read or the two clocks can't be aligned.
     """
     if spec is None:
         yield lambda records: {}
@@ -32,11 +32,11 @@ def metering(spec: str | None, device: Device) -> Iterator[Power]:
         ended = True
         samples = meter.stop()
         lead = boottime_lead_s(records)
-        exchanges = [one._replace(device_s=one.device_s - lead) for one in (*before, *ask(device))]
+        exchanges = [exchange._replace(device_s=exchange.device_s - lead) for exchange in (*before, *ask(device))]
         try:
             series = power_series(spec.partition(":")[0], samples, align(exchanges))
         except ValueError as error:
-            raise DeviceFailed(f"the meter's samples can't be brought to the device's clock: {error}") from error
+            raise DeviceFailed(f"the meter's samples can't be converted to the device's clock: {error}") from error
         return {series.name: series}
 
     try:

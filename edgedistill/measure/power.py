@@ -1,4 +1,4 @@
-"""Mean power over a window, from the sensors that tell it: each a function of the window's series."""
+"""Computes the mean power over a window. Each kind of sensor has a function of the window's series."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,17 +27,17 @@ class Power(NamedTuple):
     source: str
 
 
-# The windows to measure, and which of them: a counter's steps are known better from all of them.
+# Takes all windows and the index of the one to measure: all of them together show a counter's steps best.
 Finder = Callable[[list[AllSeries], int], Power | str | None]
 
 
 def mean_power(series: Series) -> Power | str:
     """Mean of power samples, with the interval of the means of 8 batches (Law, Simulation Modeling and Analysis, 5th ed., 9.5.3).
 
-    Samples in a row depend on each other; the means of long stretches hardly do.
+    Successive samples are correlated; the means of long batches hardly are.
     """
     if len(series.values) < 2 * _BATCHES:
-        return f"{series.name} gave {len(series.values)} samples, and {2 * _BATCHES} are the least"
+        return f"{series.name} gave {len(series.values)} samples, but at least {2 * _BATCHES} are needed"
     means = np.array([batch.mean() for batch in np.array_split(series.values, _BATCHES)])
     half = float(_STUDENT_T * means.std(ddof=1) / np.sqrt(_BATCHES))
     mean = float(series.values.mean())
@@ -45,7 +45,7 @@ def mean_power(series: Series) -> Power | str:
 
 
 def sampled(name: str) -> Finder:
-    """The finder of one power sensor by its name."""
+    """The finder for one power sensor by its name."""
 
     def find(windows: list[AllSeries], which: int) -> Power | str | None:
         return mean_power(windows[which][name]) if name in windows[which] else f"there is no sensor {name}"
@@ -55,32 +55,32 @@ def sampled(name: str) -> Finder:
 
 def meter(windows: list[AllSeries], which: int) -> Power | str | None:
     """A meter on the host."""
-    return _only(windows[which], lambda one: one.name.startswith("power.meter."))
+    return _only(windows[which], lambda sensor: sensor.name.startswith("power.meter."))
 
 
 def shunt_monitor(windows: list[AllSeries], which: int) -> Power | str | None:
     """A power monitor of Texas Instruments on the board, read over I2C or by its driver."""
-    return _only(windows[which], lambda one: one.unit == "W" and re.search(r"^ina\d+ at |\(ina\d+", one.source) is not None)
+    return _only(windows[which], lambda sensor: sensor.unit == "W" and re.search(r"^ina\d+ at |\(ina\d+", sensor.source) is not None)
 
 
 def regulators(windows: list[AllSeries], which: int) -> Power | str | None:
     """The regulators of a Raspberry Pi 5."""
-    return _only(windows[which], lambda one: one.name == "power.pmic")
+    return _only(windows[which], lambda sensor: sensor.name == "power.pmic")
 
 
 def processor_counter(windows: list[AllSeries], which: int) -> Power | str | None:
-    """The energy counters of the processor's packages, in µJ."""
+    """The energy counters of the processor packages, in µJ."""
     names = [name for name in windows[which] if re.fullmatch(r"energy\.rapl\.package-\d+", name)]
     rates = [_rate(windows, which, name) for name in names]
     if not rates or (problem := next((rate for rate in rates if isinstance(rate, str)), None)):
         return f"energy.rapl: {problem}" if rates else None
-    found = [rate for rate in rates if isinstance(rate, Rate)]
-    value, low, high = np.array([[rate.value, rate.low, rate.high] for rate in found]).sum(axis=0) / 1e6
+    known = [rate for rate in rates if isinstance(rate, Rate)]
+    value, low, high = np.array([[rate.value, rate.low, rate.high] for rate in known]).sum(axis=0) / 1e6
     return Power(float(value), float(low), float(high), f"{', '.join(names)}: {windows[which][names[0]].source}")
 
 
 def battery_counter(windows: list[AllSeries], which: int) -> Power | str | None:
-    """What the battery's counter lost: energy, or charge times the mean voltage."""
+    """The loss of the battery's counter: energy, or charge times the mean voltage."""
     series = windows[which]
     name = "battery.energy" if "battery.energy" in series else "battery.charge"
     if name not in series:
@@ -97,7 +97,7 @@ def battery_counter(windows: list[AllSeries], which: int) -> Power | str | None:
         factor = _SECONDS_AN_HOUR * 1e-6 * float(series["battery.voltage"].values.mean()) / 1000
         source += "; times the mean of battery.voltage"
     else:
-        return "battery.charge: there is no battery.voltage to multiply with"
+        return "battery.charge: there is no battery.voltage to multiply it by"
     if rate.value > 0:
         return f"{name}: it rose, so something charges the battery"
     return Power(-rate.value * factor, -rate.high * factor, -rate.low * factor, source)
@@ -111,19 +111,19 @@ def battery_current(windows: list[AllSeries], which: int) -> Power | str | None:
     if reason := powered(windows):
         return reason
     if "battery.voltage" not in series:
-        return "battery.current: there is no battery.voltage to multiply with"
+        return "battery.current: there is no battery.voltage to multiply it by"
     current, voltage = series["battery.current"], series["battery.voltage"]
     watts = current.values * np.interp(current.t_s, voltage.t_s, voltage.values) / 1e6
     source = f"{current.source}; times battery.voltage"
     return mean_power(Series("battery.current", "W", source, current.t_s, watts))
 
 
-# From what tells all that the device draws to what tells a part of it, and from the accurate to the rough.
+# Sensors of the whole device come before sensors of a part, and accurate ones before rough ones.
 FINDERS: tuple[Finder, ...] = (meter, shunt_monitor, regulators, processor_counter, battery_counter, battery_current)
 
 
 def powered(windows: list[AllSeries]) -> str | None:
-    """Why the battery tells nothing of the load: something else powered the device in some sweep, or nobody knows."""
+    """Why the battery does not show the load: the device was powered externally in some sweep, or that is unknown; else None."""
     for name, what in FLAGS.items():
         for series in windows:
             if name in series and series[name].values.any():
@@ -134,12 +134,12 @@ def powered(windows: list[AllSeries]) -> str | None:
 
 
 def _rate(windows: list[AllSeries], which: int, name: str) -> Rate | str:
-    one = windows[which][name]
-    return counter_rate(one.t_s, one.values, resolution(*(series[name].values for series in windows if name in series)))
+    series = windows[which][name]
+    return counter_rate(series.t_s, series.values, resolution(*(window[name].values for window in windows if name in window)))
 
 
 def _only(series: AllSeries, fits: Callable[[Series], bool]) -> Power | str | None:
-    found = [one for one in series.values() if fits(one)]
-    if len(found) > 1:
-        return f"there are several power sensors, {', '.join(one.name for one in found)}: choose one by its name"
-    return mean_power(found[0]) if found else None
+    sensors = [sensor for sensor in series.values() if fits(sensor)]
+    if len(sensors) > 1:
+        return f"there are several power sensors, {', '.join(sensor.name for sensor in sensors)}: choose one by its name"
+    return mean_power(sensors[0]) if sensors else None

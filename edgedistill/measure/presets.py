@@ -1,4 +1,4 @@
-"""How long and how strictly to measure, by name."""
+"""The presets: how long and how strictly to measure."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # MLPerf Mobile's single stream: at least 1024 queries and 60 s, judged by the 90th percentile (Janapa Reddi et al., arXiv 2012.02328).
     "mlperf": _CAREFUL | {"min_s": 60.0, "max_s": 600.0, "min_samples": 1024},
 }
-"""Bounds of warm-up and sampling, half-width of the median that is asked for, seconds to wait for a cool device, and seconds of rest before
-the load, whose power is subtracted."""
+"""Limits of warm-up and sampling, the required half-width of the median's interval as a share, seconds to wait for a cool device, and
+seconds of rest before the load, whose power is subtracted."""
 SENSORS_EVERY_S = 0.5
 
 
@@ -19,8 +19,8 @@ def conditions(
 ) -> dict[str, Any]:
     """The conditions of a job.
 
-    cool_to: °C to wait for; None is what the kind of sensor allows, and no wait where the preset has none. cores: big, little or indices.
-    sensors: options of `runner.sensors.discover`.
+    cool_to: wait until the device is this cool, in °C; with None the kind of sensor decides, and a preset without cool-down does not wait.
+    cores: big, little, or indices. sensors: options of `runner.sensors.discover`.
     """
     wait_s = PRESETS[preset]["cooldown_s"] or (300.0 if cool_to is not None else 0.0)
     return {

@@ -1,4 +1,4 @@
-"""Reading what a runner wrote: the same for a child process, a phone and a board."""
+"""Reads the records of a runner, in the same way for a child process, a phone and a board."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Execution:
-    """One artifact, run once by its runtime in a process of its own.
+    """One artifact, executed by its runtime in its own process.
 
     latency_ms, median_interval_ms (95%) and steady (whether the warm-up ended in a steady state) are None without a benchmark.
-    peak_rss_mb is the most that the process grew by while it loaded the artifact and ran it once, in MiB.
+    peak_rss_mb is the largest growth of the process, in MiB, while it loaded the artifact and ran it once.
     """
 
     versions: dict[str, str]
@@ -34,7 +34,7 @@ class Execution:
 
 
 def read_lines(data: bytes) -> list[Record]:
-    """The records in `data`, as far as whole ones go: a runner that crashed may have left half a line at the end."""
+    """The complete records in `data`. A runner that crashed may have left half a line at the end."""
     records = []
     for line in data.splitlines():
         try:
@@ -48,7 +48,7 @@ def read_lines(data: bytes) -> list[Record]:
 
 
 def parse(data: bytes, nonce: str) -> list[Record]:
-    """The records of a run that is proven complete: it began and ended with `nonce` and nothing in between was lost or changed.
+    """The records of a complete run: it began and ended with `nonce`, and its hash shows that nothing was lost or changed in between.
 
     Raises DeviceFailed with the message of an `error` record, or with what is missing.
     """
@@ -65,8 +65,10 @@ def parse(data: bytes, nonce: str) -> list[Record]:
     *lines, _ = data.splitlines(keepends=True)
     digest = hashlib.sha256(b"".join(lines)).hexdigest()
     if last["records"] != len(lines) or last["sha256"] != digest:
-        found = f"{last['records']} records with SHA-256 {last['sha256']}, found {len(lines)} with {digest}"
-        raise DeviceFailed(f"the records were changed or lost on the way: the end record announces {found}")
+        announced = f"{last['records']} records with SHA-256 {last['sha256']}"
+        raise DeviceFailed(
+            f"the records were changed or lost on the way: the end record announces {announced}, found {len(lines)} with {digest}"
+        )
     return records
 
 
@@ -76,9 +78,9 @@ def find_error(records: list[Record]) -> Record | None:
 
 
 def to_execution(records: list[Record], outputs: Path | None) -> Execution:
-    """Reduce the records of a complete run to its figures; `outputs` is where the host has the output file now.
+    """Reduce the records of a complete run to its figures; `outputs` is the path of the output file on the host.
 
-    Raises DeviceFailed when the output file is not the one that the runner wrote.
+    Raises DeviceFailed if the output file is not the one that the runner wrote.
     """
     by_type = {record["type"]: record for record in records}
     loads = {record["kind"]: record["ns"] / 1e6 for record in records if record["type"] == "load"}
@@ -110,9 +112,9 @@ def _peak_mb(memory: Record) -> float | dict[str, Any]:
 def _check_outputs(path: Path, record: Record | None) -> None:
     if record is None:
         raise DeviceFailed("the run is complete but has no output record, although outputs were asked for")
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-    if found != record["sha256"]:
-        raise DeviceFailed(f"{path}: expected the outputs with SHA-256 {record['sha256']}, found {found}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    if digest != record["sha256"]:
+        raise DeviceFailed(f"{path}: expected the outputs with SHA-256 {record['sha256']}, found {digest}")
 
 
 def _place(records: list[Record]) -> str:

@@ -1,4 +1,4 @@
-"""Whether a measurement is slower than a baseline of another day: what two separate sessions can tell, and no more."""
+"""Decides whether a measurement is slower than a baseline of another session."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from edgedistill.measure.statistics import unavailable
 Document = dict[str, Any]
 
 TOLERANCE = 0.03
-"""Share by which a device's median moves from one session to the next without a reason in the model, as a rule."""
+"""Typical relative change of a device's median from one session to the next without any change of the model."""
 MIN_SESSIONS = 4
 _CONFIDENCE = 0.95
 _SAME = {
@@ -29,11 +29,12 @@ _SAME = {
 def regression(baseline: Document | Sequence[Document], new: Document, tolerance: float = TOLERANCE) -> dict[str, Any]:
     """Compare the measurement `new` with a baseline, or with several sessions of one.
 
-    Returns `ratio` {value, interval}: the new median over the baseline's; `verdict`: regression or improvement only when the whole interval
-    is beyond `tolerance`, else no regression; `text`, `tolerance`, `sessions`, `spread` (what the interval holds), and `warnings` about
-    measurements that are not valid. With 4 sessions or more the interval is where a new session of the same model would lie with 95%, as
-    their spread tells. With fewer it holds only the uncertainty within the sessions, and the tolerance stands for what is between them.
-    Raises UserError when device, format, precision, adapter, build, threads or preset differ, or when a measurement has no median.
+    Returns `ratio` {value, interval}, the new median divided by the baseline's; `verdict`, which is regression or improvement only if the
+    whole interval is beyond `tolerance`, else no regression; `text`, `tolerance`, `sessions`, `spread` (what the interval covers), and
+    `warnings` about measurements that are not valid. With at least 4 sessions the interval is a 95% prediction interval for a new session
+    of the same model, from the spread of the sessions. With fewer it covers only the uncertainty within the sessions; the tolerance then
+    stands for the spread between them. Raises UserError if device, format, precision, adapter, build, threads or preset differ, or if a
+    measurement has no median.
     """
     sessions = [baseline] if isinstance(baseline, dict) else list(baseline)
     for session in sessions:
@@ -41,23 +42,23 @@ def regression(baseline: Document | Sequence[Document], new: Document, tolerance
     logs = [math.log(_p50(session)) for session in sessions]
     ratio = math.log(_p50(new)) - fmean(logs)
     if len(sessions) >= MIN_SESSIONS:
-        # Where one more session lies: Student's prediction interval, as in Hahn and Meeker, Statistical Intervals, 1991.
+        # Student's prediction interval for one more session (Hahn and Meeker, Statistical Intervals, 1991).
         reach = student_t((1 + _CONFIDENCE) / 2, len(logs) - 1) * stdev(logs) * math.sqrt(1 + 1 / len(logs))
         spread: Any = {"between_sessions": stdev(logs)}
-        # A new session that was noisier than the others is known less well than they tell.
+        # A new session that is noisier than the others is less certain than their spread suggests.
         below = above = max(reach, _reach(new, 0), _reach(new, 1))
     else:
         spread = {"between_sessions": unavailable(f"it takes {MIN_SESSIONS} sessions of the baseline, found {len(sessions)}")}
-        # The ends of a ratio from the ends of both medians: Zou and Donner, Statistics in Medicine 27 (2008).
+        # The interval of a ratio from the intervals of both medians (Zou and Donner, Statistics in Medicine 27, 2008).
         below = math.hypot(_reach(new, 0), max(_reach(session, 1) for session in sessions))
         above = math.hypot(_reach(new, 1), max(_reach(session, 0) for session in sessions))
     interval = [math.exp(ratio - below), math.exp(ratio + above)]
-    said = _verdict(interval, tolerance)
+    verdict = _verdict(interval, tolerance)
     ends = f"[{interval[0]:.3f}, {interval[1]:.3f}]"
     return {
         "ratio": {"value": math.exp(ratio), "interval": interval, "confidence": _CONFIDENCE},
-        "verdict": said,
-        "text": f"{said}: {math.exp(ratio):.3f} times the baseline's median {ends}, {tolerance:.1%} tolerated",
+        "verdict": verdict,
+        "text": f"{verdict}: {math.exp(ratio):.3f} times the baseline's median {ends}, {tolerance:.1%} tolerated",
         "tolerance": tolerance,
         "sessions": len(sessions),
         "spread": spread,
@@ -80,7 +81,8 @@ def _check_same(baseline: Document, new: Document) -> None:
     ]
     if differences:
         raise UserError(
-            f"the measurement can't be held against this baseline: {'; '.join(differences)}. Measure both alike, or choose another baseline"
+            f"the measurement can't be compared with this baseline: {'; '.join(differences)}. "
+            "Measure both in the same way, or choose another baseline"
         )
 
 
@@ -94,17 +96,17 @@ def _at(document: Document, path: Sequence[str]) -> Any:
 def _p50(document: Document) -> float:
     value = document["latency_ms"].get("p50")
     if not isinstance(value, int | float):
-        why = document["latency_ms"].get("unavailable", "no reason is told")
+        why = document["latency_ms"].get("unavailable", "no reason is given")
         raise UserError(f"{_at(document, ('artifact', 'name'))} of {document.get('created')} has no median to compare: {why}")
     return float(value)
 
 
 def _reach(document: Document, end: int) -> float:
-    """How far, as a share, the interval of the median reaches down (end 0) or up (1); an interval that is unavailable reaches 0."""
+    """Distance of the median from the lower (end 0) or upper (1) bound of its interval, as a logarithm; 0 if that is unavailable."""
     bounds = document["intervals_ms"].get("p50")
     return abs(math.log(bounds[end] / _p50(document))) if isinstance(bounds, list) else 0.0
 
 
 def _invalid(document: Document) -> str | None:
     validity = document.get("validity")
-    return None if validity == "valid" else f"{validity} ({'; '.join(document.get('reasons', [])) or 'no reason is told'})"
+    return None if validity == "valid" else f"{validity} ({'; '.join(document.get('reasons', [])) or 'no reason is given'})"

@@ -1,4 +1,4 @@
-"""Run the runner on a phone or board: started detached, followed, collected, and gone when it is over."""
+"""Executes the runner on a phone or board: starts it detached, follows it, collects its records, and cleans up."""
 
 import json
 import shlex
@@ -20,10 +20,10 @@ from edgedistill.measure.session import ALIVE, CLEAN_JOB, Session, end_job, end_
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
 _STARTED_S = 20
-# What takes so long that a new session goes on with it, where its own was killed.
+# Tasks that take so long that a new session continues them after its predecessor was killed.
 _LONG = ("stress",)
 
-# The group's leader stays, to write down how the runner ended. A folder that is gone by then belongs to a job that was called off.
+# The group's leader waits to record how the runner ended. If the folder is gone by then, the job was cancelled.
 _START = """
 cd {runner} || exit 9
 export JOB={folder} PYTHON={python} PYTHONDONTWRITEBYTECODE=1
@@ -55,9 +55,9 @@ def run(
     records: Path | None = None,
     seen: Seen | None = None,
 ) -> Reduced:
-    """What `local.run` does, on the device of `session`; a link that drops is made again, and the runner goes on meanwhile.
+    """Do what `local.run` does on the device of `session`. The runner continues while a dropped link is restored.
 
-    Raises DeviceFailed as `local.run` does, and LinkLost when the device stays away.
+    Raises DeviceFailed as `local.run` does, and LinkLost if the device does not come back.
     """
     device, kept, fetched = session.device, bytearray(), dict[Path, str]()
     folder, nonce, text = f"{device.root}/jobs/{job['nonce'][:16]}", job["nonce"], ""
@@ -70,9 +70,9 @@ def run(
     try:
         session.patiently(lambda: end_others(device, folder))
         there = placed(job, session.send, later)
-        if job["task"] in _LONG and (found_nonce := session.patiently(lambda: _unfinished(session, folder))) is not None:
-            progress.log(f"{device.spec}: going on with what an earlier session had started there")
-            nonce = found_nonce
+        if job["task"] in _LONG and (earlier_nonce := session.patiently(lambda: _unfinished(session, folder))) is not None:
+            progress.log(f"{device.spec}: continuing the job that an earlier session started there")
+            nonce = earlier_nonce
         else:
             with TemporaryDirectory() as scratch:
                 written = Path(scratch, "job.json")
@@ -85,15 +85,15 @@ def run(
             text = _log(session, folder)
         if code >= 128:
             raise DeviceFailed(f"the runner was killed by {signal_name(code - 128)}")
-        found = parse(bytes(kept), nonce)
+        complete = parse(bytes(kept), nonce)
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         for path, source in fetched.items():
             session.patiently(lambda path=path, source=source: device.pull(source, path))  # type: ignore[misc]
-        return reduce(found)
+        return reduce(complete)
     except DeviceFailed as failure:
-        told = type(failure)(f"{failure}{_full(session, folder)}")
-        raise type(failure)(str(explained(job, told, read_lines(bytes(kept)), text, log))) from failure
+        described_failure = type(failure)(f"{failure}{_full(session, folder)}")
+        raise type(failure)(str(explained(job, described_failure, read_lines(bytes(kept)), text, log))) from failure
     finally:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as handle:
@@ -102,13 +102,13 @@ def run(
 
 
 def _key(job: dict[str, Any]) -> str:
-    """What makes a job the same job in another session: all but its nonce, with its files by their content."""
+    """Identifies a job across sessions: all of it but its nonce, with its files by their content."""
     same = placed({key: value for key, value in job.items() if key != "nonce"}, sha256_file, lambda path: path.name)
     return canonical_hash(same)
 
 
 def _unfinished(session: Session, folder: str) -> str | None:
-    """The nonce of the job in `folder`, if it was started, and runs or has ended since; what is there otherwise is removed."""
+    """The nonce of the job in `folder` if it runs or has ended; otherwise None, and the folder is removed."""
     quoted = shlex.quote(folder)
     reply = session.device.sh(
         f"{CLEAN_JOB}\nif [ -f {quoted}/code ] || alive {quoted}; then cat {quoted}/job.json; else clean {quoted}; fi"
@@ -120,7 +120,7 @@ def _unfinished(session: Session, folder: str) -> str | None:
 
 
 def _log(session: Session, folder: str) -> str:
-    """What the runner wrote to its log, as far as the device still tells."""
+    """The end of the runner's log, or nothing if the device is gone."""
     try:
         return session.device.sh(f"tail -c 200000 {shlex.quote(folder)}/log.txt 2>/dev/null").out
     except DeviceFailed:
@@ -130,15 +130,15 @@ def _log(session: Session, folder: str) -> str:
 def _start(session: Session, folder: str) -> None:
     quoted = shlex.quote(folder)
     script = _START.format(folder=quoted, runner=shlex.quote(session.runner), python=shlex.quote(session.python), tries=10 * _STARTED_S)
-    # A start whose answer was lost is not made twice.
+    # Do not start it again if only the answer to the first start was lost.
     reply = session.device.sh(f"[ -f {quoted}/pid ] && exit 0\n{script}")
     if reply.code:
         raise DeviceFailed(f"the runner did not start: {reply.err.strip() or reply.out.strip() or f'exit status {reply.code}'}")
 
 
 def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, records: Path | None, seen: Seen | None) -> int:
-    """Collect the records as they come, until the runner is over; its exit status."""
-    device, limit, pause, told = session.device, time.monotonic() + timeout_s, _FIRST_LOOK_S, 0
+    """Collect the records as they arrive until the runner has ended; returns its exit status."""
+    device, limit, pause, passed_on = session.device, time.monotonic() + timeout_s, _FIRST_LOOK_S, 0
     boot = session.patiently(lambda: device.sh(f"cat {shlex.quote(folder)}/boot")).out.strip()
     if records is not None:
         records.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +155,9 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
             with open(records, "ab") as handle:
                 handle.write(new.encode())
         whole = kept.rfind(b"\n") + 1
-        if seen is not None and whole > told:
-            seen(read_lines(bytes(kept[told:whole])))
-            told = whole
+        if seen is not None and whole > passed_on:
+            seen(read_lines(bytes(kept[passed_on:whole])))
+            passed_on = whole
         if now_boot != boot:
             raise DeviceFailed(f"the device was rebooted during the run{_progress(kept)}")
         if state.isdigit():
@@ -171,12 +171,12 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
 
 
 def _progress(kept: bytearray) -> str:
-    found = read_lines(bytes(kept))
-    return f", after its '{found[-1].get('type')}' record" if found else ", before its first record"
+    records = read_lines(bytes(kept))
+    return f", after its '{records[-1].get('type')}' record" if records else ", before its first record"
 
 
 def _full(session: Session, folder: str) -> str:
-    """What is to be said about the device's disk, if that may be the reason; a device that is away says nothing."""
+    """A remark if the device's disk is full; empty otherwise, and if the device can't be reached."""
     try:
         row = session.device.sh(f"df -k {shlex.quote(folder)} | tail -1").out.split()
     except DeviceFailed:

@@ -1,4 +1,4 @@
-"""Sensor records as series over time."""
+"""Converts sensor records to series over time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from edgedistill.measure.statistics import unavailable
 
 @dataclass(frozen=True)
 class Series:
-    """One sensor's values: float64 [N] each, ascending in time; t_s is the device's monotonic clock in seconds."""
+    """The values of one sensor at times t_s, float64 [N] each; t_s is the device's monotonic clock in seconds, ascending."""
 
     name: str
     unit: str
@@ -27,21 +27,21 @@ class Series:
 
 
 def series_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
-    """The series in the `sensors` and `sensor` records of a run, by name; a sensor without a single value is not among them.
+    """The series in the `sensors` and `sensor` records of a run, by name, without sensors that gave no value.
 
-    battery.current in mA is made from battery.current.raw where its unit can be told, see `battery_current`.
+    battery.current in mA is derived from battery.current.raw if its unit is known, see `battery_current`.
     """
     return _split(records)[0]
 
 
 def between(series: Mapping[str, Series], start_s: float, end_s: float) -> dict[str, Series]:
-    """Each series from `start_s` to `end_s`; those that have nothing there are left out."""
+    """Each series from `start_s` to `end_s`, without those that have no value there."""
     cut = {name: one.between(start_s, end_s) for name, one in series.items()}
     return {name: one for name, one in cut.items() if len(one.values)}
 
 
 def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The `sensors` part of a measurement document: unit, source, n, first, last, min and max by name, or why a sensor is unavailable."""
+    """The `sensors` part of a measurement document: by name its unit, source, n, first, last, min and max, or why it is unavailable."""
     series, reasons = _split(records)
     figures = {
         name: {
@@ -71,7 +71,7 @@ def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dic
             for name, value in record["values"].items():
                 points.setdefault(name, []).append((record["t_ns"], value))
     series = {name: _series(name, *about[name], points[name]) for name in about if name in points}
-    reasons |= {name: "it was there when sampling began, and gave no value" for name in about if name not in points}
+    reasons |= {name: "it existed when sampling began, but gave no value" for name in about if name not in points}
     if raw := series.get("battery.current.raw"):
         decided = battery_current(raw.t_s, raw.values, *_counter(series))
         if isinstance(decided, str):
@@ -85,7 +85,7 @@ def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dic
 
 
 def _series(name: str, unit: str, source: str, points: list[tuple[int, float]]) -> Series:
-    # Slow sensors have their own records, so sweeps of one file may be out of order by milliseconds.
+    # Slow sensors have records of their own, so the records may be out of order by some milliseconds.
     ordered = np.array(sorted(points), dtype=np.float64)
     return Series(name, unit, source, ordered[:, 0] / 1e9, ordered[:, 1])
 

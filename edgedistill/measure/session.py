@@ -1,4 +1,4 @@
-"""A session on a phone or board: it is locked, what an earlier one left is cleaned up, and Python and the runner are there."""
+"""A session on a phone or board: it locks the device, cleans up after earlier sessions, and installs Python and the runner."""
 
 import gzip
 import io
@@ -27,11 +27,11 @@ RECONNECT_S = 120.0
 Result = TypeVar("Result")
 _KEPT_BYTES = 512 * 2**20
 
-# A process id alone may be another's by now, since a reboot or because ids are used again: the command line tells.
+# A process id may belong to another process after a reboot or a reuse, so compare the command line as well.
 ALIVE = """
 alive() { [ -f "$1/pid" ] && grep -q edgedistill "/proc/$(cat "$1/pid")/cmdline" 2>/dev/null; }
 """
-# What a job had changed is changed back by the script that it left for that.
+# A job leaves a script that undoes its changes of settings.
 CLEAN_JOB = f"""{ALIVE}
 clean() {{
   if alive "$1"; then
@@ -48,7 +48,7 @@ clean() {{
 
 @dataclass
 class Session:
-    """A device that is ours: `python` is the command that starts Python there, `runner` the folder with the runner's code."""
+    """A reserved device. `python` is the command that starts Python there, `runner` the folder with the runner's code."""
 
     device: Device
     python: str
@@ -57,11 +57,11 @@ class Session:
     sent: dict[str, str] = field(default_factory=dict)
 
     def patiently(self, action: Callable[[], Result]) -> Result:
-        """Do `action`, again after each dropped link, until the device has been away for `reconnect_s`."""
+        """Do `action`, and repeat it after each dropped link until the device has been away for `reconnect_s` seconds."""
         return patiently(self.device, self.reconnect_s, action)
 
     def send(self, path: Path) -> str:
-        """Where `path` is on the device: what is there by its hash is not sent again."""
+        """The path of a copy of `path` on the device. A file that is there already, by its hash, is not sent again."""
         digest = sha256_file(path)
         target = f"{self.device.root}/files/{digest[:32]}{path.suffix}"
         if target not in self.sent:
@@ -71,7 +71,7 @@ class Session:
 
 
 def patiently(device: Device, reconnect_s: float, action: Callable[[], Result]) -> Result:
-    """Do `action`, and again after a dropped link, until the device has been away for `reconnect_s` seconds."""
+    """Do `action`, and repeat it after each dropped link until the device has been away for `reconnect_s` seconds."""
     lost: float | None = None
     while True:
         try:
@@ -92,7 +92,7 @@ def patiently(device: Device, reconnect_s: float, action: Callable[[], Result]) 
 
 
 def put(device: Device, path: Path, target: str, digest: str) -> None:
-    """Push `path` to `target`, a name that stands for its hash, if it is not there."""
+    """Push `path` to `target`, which is named by the hash `digest`, unless it is there."""
     there = device.sh(f"[ -f {shlex.quote(target)} ] && touch {shlex.quote(target)} && sha256sum {shlex.quote(target)} | cut -d' ' -f1")
     if there.out.strip() != digest:
         device.push(path, target)
@@ -100,9 +100,9 @@ def put(device: Device, path: Path, target: str, digest: str) -> None:
 
 @contextmanager
 def opened(device: Device, python: Callable[[], str], *, reconnect_s: float = RECONNECT_S) -> Iterator[Session]:
-    """Take `device`, make it ready, and give it back; `python` installs or finds Python there and returns the command that starts it.
+    """Reserve `device`, prepare it, and release it after the block. `python` installs or finds Python and returns the command for it.
 
-    Raises UserError when another session has the device, DeviceFailed when it can't be reached or prepared.
+    Raises UserError if another session uses the device, DeviceFailed if it can't be reached or prepared.
     """
     with locked(device):
         _drop_oldest(device)
@@ -111,7 +111,7 @@ def opened(device: Device, python: Callable[[], str], *, reconnect_s: float = RE
 
 
 def _drop_oldest(device: Device) -> None:
-    """Remove the files that were used longest ago, as far as all of them take more than what is kept."""
+    """Remove the least recently used files until the rest fits into 512 MiB."""
     listing = device.sh(
         f"ls -t {shlex.quote(device.root)}/files 2>/dev/null | while read -r f; do wc -c {shlex.quote(device.root)}/files/$f; done"
     )
@@ -124,22 +124,22 @@ def _drop_oldest(device: Device) -> None:
 
 
 def end_others(device: Device, folder: str) -> None:
-    """End what sessions that were killed left running, all but the job in `folder`, and change back what it had changed."""
+    """End the jobs of killed sessions, except the one in `folder`, and undo their changes of settings."""
     each = f'for job in {shlex.quote(device.root)}/jobs/*/; do job=${{job%/}}; [ ! -d "$job" ] || [ "$job" = {shlex.quote(folder)} ]'
     device.sh(f'{CLEAN_JOB}\n{each} || clean "$job"; done')
 
 
 def end_job(device: Device, folder: str) -> None:
-    """End a job's processes, change back what it had changed, and remove its folder."""
+    """End a job's processes, undo its changes of settings, and remove its folder."""
     with without_interrupts():
         try:
             patiently(device, 20.0, lambda: device.sh(f"{CLEAN_JOB}\nclean {shlex.quote(folder)}", timeout_s=30))
         except DeviceFailed as error:
-            log(f"{error}; what is left in {folder} is ended and changed back by the next session on {device.spec}")
+            log(f"{error}; the next session on {device.spec} will end what is left in {folder} and undo its changes")
 
 
 def _install_runner(device: Device) -> str:
-    """The folder on the device that holds the runner's code, sent if it is not there."""
+    """The folder on the device with the runner's code, which is sent if it is missing."""
     packed = runner_code()
     with TemporaryDirectory() as folder:
         archive = Path(folder, "runner.tar")
@@ -148,7 +148,7 @@ def _install_runner(device: Device) -> str:
 
 
 def unpacked(device: Device, archive: Path, kind: str) -> str:
-    """The folder `kind`/HASH on the device with the content of a .tar or .tar.gz, sent and unpacked if it is not there; older ones go."""
+    """The folder `kind`/HASH on the device with the content of a .tar or .tar.gz. It is sent if missing; older ones are removed."""
     name = sha256_file(archive)[:32]
     parent, quoted = f"{device.root}/{kind}", shlex.quote(f"{device.root}/{kind}/{name}")
     if device.sh(f"[ -f {quoted}/.complete ]").code == 0:
@@ -161,7 +161,7 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
                 shutil.copyfileobj(packed, tar)
         sent = f"{parent}/{plain.name}"
         device.push(plain, sent)
-    # Into a new folder, which gets its name when it is whole.
+    # Unpack into a new folder, and rename it once it is complete.
     read = f"{'gzip -dc' if sent.endswith('.gz') else 'cat'} {shlex.quote(sent)}"
     script = f"cd {shlex.quote(parent)} && rm -rf new && mkdir new && {read} | tar -x -C new -f - && touch new/.complete && rm -rf {quoted}"
     done = device.sh(f"{script} && mv new {quoted}; s=$?; rm -f {shlex.quote(sent)}; exit $s", timeout_s=900)
@@ -172,14 +172,14 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
 
 
 def runner_code() -> bytes:
-    """The runner and the adapters as a .tar: all that a device needs of edgedistill, with equal bytes for equal code.
+    """The runner and the adapters as a .tar: all that a device needs of edgedistill. Equal code gives equal bytes.
 
-    Packages on the way to a module are empty there: theirs import what a device lacks.
+    Parent packages are empty in it, since the real ones import what a device lacks.
     """
     root, buffer = Path(str(files("edgedistill"))), io.BytesIO()
     runner = root / "measure" / "runner"
     chosen = {Path("edgedistill", path.relative_to(root)): path.read_bytes() for path in runner.rglob("*.py")}
-    for adapters in (one.adapters for one in backends().values()):
+    for adapters in (backend.adapters for backend in backends().values()):
         for adapter in adapters:
             if adapter.on_device:
                 chosen[Path(*adapter.module.split(".")).with_suffix(".py")] = _source(adapter.module)
@@ -195,7 +195,7 @@ def runner_code() -> bytes:
 
 
 def _source(module: str) -> bytes:
-    """The code of an adapter, which is not imported for it. Raises DeviceFailed where it has no file of Python code."""
+    """The source code of an adapter, without importing it. Raises DeviceFailed if it has no Python file."""
     spec = find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise DeviceFailed(f"the adapter {module} has no Python file that could be sent to a device")

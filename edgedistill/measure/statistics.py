@@ -1,4 +1,4 @@
-"""Statistics of measured durations; each says where its formula comes from."""
+"""Statistics of measured durations. Each function names the source of its formula."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,13 @@ import numpy as np
 from edgedistill.measure.runner.interval import min_samples, quantile_interval
 
 PERCENTILES = (50, 95, 99)
-# With fewer samples each would lie between the two largest and say nothing about a tail. A p99 is told only with its interval.
+# With fewer samples a percentile lies between the two largest and says nothing about the tail. A p99 always needs its interval.
 _MIN_SAMPLES = {95: 20, 99: min_samples(0.99)}
 _MS = 1e6
 
 
 def unavailable(why: str) -> dict[str, Any]:
-    """What stands in JSON for a value that was not measured."""
+    """The JSON of a value that could not be measured, and the reason."""
     return {"value": None, "unavailable": why}
 
 
@@ -31,30 +31,30 @@ def percentile(samples: Sequence[float], q: float) -> float:
 def latency_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCENTILES) -> dict[str, Any]:
     """Percentiles in milliseconds, and the number of samples: {"p50", "p95", "p99", "n"}.
 
-    p95 is unavailable below 20 samples, p99 below the 368 that its interval takes.
+    p95 needs 20 samples and p99 needs 368, as many as its interval takes; with fewer they are unavailable.
     """
     n = len(durations_ns)
     figures: dict[str, Any] = {}
     for p in percentiles:
-        least = _MIN_SAMPLES.get(p, 1)
-        tail = unavailable(f"{n} samples are too few for a {p}th percentile, which takes at least {least}")
-        figures[f"p{p}"] = percentile(durations_ns, p) / _MS if n >= least else tail
+        needed = _MIN_SAMPLES.get(p, 1)
+        tail = unavailable(f"{n} samples are too few for a {p}th percentile, which takes at least {needed}")
+        figures[f"p{p}"] = percentile(durations_ns, p) / _MS if n >= needed else tail
     return figures | {"n": n}
 
 
 def intervals_ms(durations_ns: Sequence[int], percentiles: Sequence[int] = PERCENTILES, confidence: float = 0.95) -> dict[str, Any]:
-    """Confidence interval of each percentile in milliseconds: {"p50": [low, high], ...}; unavailable with too few samples for one.
+    """Confidence interval of each percentile in milliseconds: {"p50": [low, high], ...}; unavailable with too few samples.
 
     The bounds are samples, so no distribution is assumed; see `runner.interval`.
     """
     ordered = sorted(durations_ns)
-    found = {p: quantile_interval(ordered, p / 100, confidence) for p in percentiles}
-    return {f"p{p}": [bound / _MS for bound in ends] if ends else _too_few(len(ordered), p, confidence) for p, ends in found.items()}
+    bounds = {p: quantile_interval(ordered, p / 100, confidence) for p in percentiles}
+    return {f"p{p}": [bound / _MS for bound in ends] if ends else _too_few(len(ordered), p, confidence) for p, ends in bounds.items()}
 
 
 def _too_few(n: int, p: int, confidence: float) -> dict[str, Any]:
-    least = min_samples(p / 100, confidence)
-    return unavailable(f"{n} samples are too few for a {confidence:.0%} interval of p{p}, which takes at least {least}")
+    needed = min_samples(p / 100, confidence)
+    return unavailable(f"{n} samples are too few for a {confidence:.0%} interval of p{p}, which takes at least {needed}")
 
 
 def median_interval_ms(durations_ns: Sequence[int], confidence: float = 0.95) -> list[float] | None:

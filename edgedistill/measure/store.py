@@ -1,4 +1,4 @@
-"""The measurements of a project: one SQLite file that several processes may write to, with the document and the raw records of each."""
+"""Stores the measurements of a project, with their raw records, in one SQLite file that several processes may write to."""
 
 import json
 import sqlite3
@@ -26,12 +26,12 @@ _MIGRATIONS = (
         "CREATE INDEX measurements_by_name ON measurements (name)",
     ),
 )
-"""What brings a file from one version of its tables to the next; the version is in `PRAGMA user_version`. Only ever append here."""
+"""The statements that migrate a file from one version of its tables to the next. `PRAGMA user_version` has the version. Append only."""
 _CAUSES = {
     "SQLITE_FULL": "the disk is full; free some space and measure again. What was stored before is whole",
     "SQLITE_BUSY": f"another process has been writing to it for more than {_WAIT_S:.0f} s; wait for it to end",
-    "SQLITE_NOTADB": "it is no SQLite file; move it away, and a new one will be made",
-    "SQLITE_CORRUPT": "it is damaged; move it away, and a new one will be made (`sqlite3 FILE .recover` saves what can be read)",
+    "SQLITE_NOTADB": "it is not an SQLite file; move it away, and a new one will be created",
+    "SQLITE_CORRUPT": "it is damaged; move it away, and a new one will be created (`sqlite3 FILE .recover` saves what can be read)",
     "SQLITE_READONLY": "it can't be written to; check the permissions of it and of its folder",
     "SQLITE_CANTOPEN": "it can't be opened; check the permissions of it and of its folder",
 }
@@ -40,17 +40,17 @@ Document = dict[str, Any]
 
 @contextmanager
 def opened(path: Path = PATH) -> Iterator["Store"]:
-    """The store in the file `path`, which is made if it is not there.
+    """The store in the file `path`, which is created if missing.
 
-    Raises UserError, in the block too, when the file is none of ours, made by a newer version, or in use for too long, and when the disk
-    is full.
+    Raises UserError, also inside the block, if the file is not a store, was made by a newer version or is in use for too long, or if the
+    disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path.parent} can't be made: {error.strerror}; measurements are stored there") from error
-    with _told(path), closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
-        # In this mode readers don't wait for a writer, and a writer that is killed leaves nothing half done.
+        raise UserError(f"{path.parent} can't be created: {error.strerror}; measurements are stored there") from error
+    with _as_user_error(path), closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
+        # In this mode readers do not wait for a writer, and a killed writer leaves no partial change.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -59,7 +59,7 @@ def opened(path: Path = PATH) -> Iterator["Store"]:
 
 
 class Store:
-    """An open file of measurements. Nothing is ever changed or removed: a name that is given again stands for the newest."""
+    """An open file of measurements. Nothing is ever changed or removed: a name that is used again refers to the newest."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -67,7 +67,7 @@ class Store:
     def save(self, document: Mapping[str, Any], records: bytes, name: str | None = None) -> int:
         """Store a measurement with its raw records (JSON lines), both or neither; returns its id.
 
-        name: what it is found by, as a baseline. Raises UserError for a name that could be an id.
+        name: the name of a baseline. Raises UserError for a name that could be an id.
         """
         if name is not None and (not name or name.isdigit()):
             raise UserError(f"found the name '{name}' for a measurement, expected one with a letter: numbers alone are ids")
@@ -82,14 +82,14 @@ class Store:
         )
         with _transaction(self._connection):
             columns = "created, kind, device, file, validity, name, document"
-            found = self._connection.execute(f"INSERT INTO measurements ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
-            self._connection.execute("INSERT INTO raw VALUES (?, ?)", (found, zlib.compress(records)))
-        return int(found or 0)
+            new_id = self._connection.execute(f"INSERT INTO measurements ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
+            self._connection.execute("INSERT INTO raw VALUES (?, ?)", (new_id, zlib.compress(records)))
+        return int(new_id or 0)
 
     def documents(self, **filters: str | None) -> list[Document]:
         """The documents that match all `filters` (device, file, kind, name, validity; None matches all), oldest first.
 
-        Each has its `id` and `name`. The name `main` stands for what lies below it too, as `main/local/student-int8.pte`.
+        Each has its `id` and `name`. The name `main` also matches names below it, such as `main/local/student-int8.pte`.
         """
         where, values = ["TRUE"], list[str]()
         for key, value in filters.items():
@@ -104,22 +104,22 @@ class Store:
     def get(self, which: int | str) -> Document:
         """The document with an id, or the newest with exactly this name. Raises UserError when there is none."""
         by_id = isinstance(which, int) or which.isdigit()
-        found = self._read("id = ?" if by_id else "name = ?", [int(which) if by_id else which])
-        if not found:
+        matching = self._read("id = ?" if by_id else "name = ?", [int(which) if by_id else which])
+        if not matching:
             names = [row[0] for row in self._connection.execute("SELECT DISTINCT name FROM measurements WHERE name IS NOT NULL")]
             raise UserError(f"there is no measurement '{which}'; names are: {', '.join(sorted(names)) or 'none'}. List all with `results`")
-        return found[-1]
+        return matching[-1]
 
     def sessions(self, name: str, before: int | None = None) -> list[Document]:
-        """The newest measurement of a name and those before it under that name that measured the same bytes in the same way, oldest first.
+        """The newest measurement with a name, and the earlier ones with that name of the same bytes and settings, oldest first.
 
-        before: an id; only what was stored earlier counts, so that a measurement is not held against itself. Raises UserError when there
-        is none.
+        before: an id. Only earlier measurements count, so that a measurement is not compared with itself. Raises UserError if there is
+        none.
         """
-        found = [one for one in self._read("name = ?", [name]) if before is None or one["id"] < before]
-        if not found:
-            raise UserError(f"there is no measurement '{name}' to hold another against; save one with `bench --save NAME`")
-        return [one for one in found if _subject(one) == _subject(found[-1])]
+        named = [document for document in self._read("name = ?", [name]) if before is None or document["id"] < before]
+        if not named:
+            raise UserError(f"there is no measurement '{name}' to compare with; save one with `bench --save NAME`")
+        return [document for document in named if _subject(document) == _subject(named[-1])]
 
     def raw(self, which: int) -> bytes:
         """The raw records of a measurement, as its runner wrote them. Raises UserError when there is none."""
@@ -130,7 +130,7 @@ class Store:
 
     def _read(self, where: str, values: list[Any]) -> list[Document]:
         rows = self._connection.execute(f"SELECT id, name, document FROM measurements WHERE {where} ORDER BY id", values)
-        return [{"id": found, "name": name, **json.loads(document)} for found, name, document in rows]
+        return [{"id": number, "name": name, **json.loads(document)} for number, name, document in rows]
 
 
 def _file(document: Mapping[str, Any]) -> str:
@@ -159,7 +159,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         version = _version(connection)
         if version > len(_MIGRATIONS):
             raise UserError(
-                f"{path} has tables of version {version} and this edgedistill knows {len(_MIGRATIONS)}: it was made by a newer one; update"
+                f"{path} has tables of version {version} and this edgedistill knows {len(_MIGRATIONS)}: a newer version made it; "
+                "update edgedistill"
             )
         for step in _MIGRATIONS[version:]:
             for statement in step:
@@ -173,21 +174,21 @@ def _version(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or nothing; others that write wait until it ends."""
+    """Run the block as one transaction. Other writers wait until it ends."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # A full disk may have ended it already.
+        # A full disk may have ended the transaction already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Tell SQLite's errors as UserErrors."""
+def _as_user_error(path: Path) -> Iterator[None]:
+    """Convert SQLite's errors to UserErrors."""
     try:
         yield
     except sqlite3.Error as error:

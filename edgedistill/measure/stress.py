@@ -1,4 +1,4 @@
-"""The `stress` part of a measurement document: what a device keeps up, when it throttles, and what that costs; see docs/stress.md."""
+"""The `stress` part of a measurement document: the sustained speed of a device and its throttling; see docs/stress.md."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -23,7 +23,7 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def stress_figures(records: Records) -> dict[str, Any]:
-    """The figures of a stress job's records, times in seconds since the load began; unavailable where no inference was timed."""
+    """The figures of a stress job, with times in seconds since the load began; unavailable if no inference was timed."""
     load = loaded(records)
     if load is None:
         return unavailable("no instance ran an inference under the load")
@@ -57,24 +57,25 @@ def stress_figures(records: Records) -> dict[str, Any]:
 
 
 def warmup_s(asked_s: float) -> float:
-    """What is left out at the beginning: 5 s, less in a short run."""
+    """Seconds that are left out at the beginning: 5, or less in a short run."""
     return min(5.0, 0.1 * asked_s)
 
 
 def _leak_warmup(asked_s: float) -> float:
-    """Allocators settle later than speed does: a fifth of the run, and no more than a minute."""
+    """Seconds until allocators settle, which takes longer than the speed: a fifth of the run, at most a minute."""
     return min(_MINUTE_S, 0.2 * asked_s)
 
 
 def _throughput(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: float) -> dict[str, Any]:
-    """Inferences a second in the initial part and in the last third.
+    """Inferences per second in the initial part and in the last third.
 
-    Back to back they are counted by the clock; at a rate or in bursts by the time that inferences took, since the load waits by itself.
+    A continuous load counts them per second of the clock. At a rate or in bursts the load waits by itself, so only the time spent in
+    inferences counts.
     """
     step = width(durations)
     count = int((load.ran_s - warmup) / step)
     if count < MIN_WINDOWS:
-        return unavailable(f"{load.ran_s:.0f} s are too short: {MIN_WINDOWS} windows of {step:.3g} s after the warm-up are the least")
+        return unavailable(f"{load.ran_s:.0f} s are too short: at least {MIN_WINDOWS} windows of {step:.3g} s after the warm-up are needed")
     place = np.floor((ends - warmup) / step).astype(np.int64)
     inside = (place >= 0) & (place < count)
     counts = np.bincount(place[inside], minlength=count)
@@ -83,61 +84,61 @@ def _throughput(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: f
     parts = {"initial": np.arange(initial_count(count)), "sustained": np.arange(count - count // 3, count)}
     if not clock and any(busy[places].sum() == 0 for places in parts.values()):
         return unavailable("no inference ran in the first or in the last part of the run")
-    found = rates(counts, np.full(count, step) if clock else busy, parts)
+    throughput = rates(counts, np.full(count, step) if clock else busy, parts)
     spans = {name: [warmup + places[0] * step, warmup + (places[-1] + 1) * step] for name, places in parts.items()}
     for name, span in spans.items():
-        found[name]["from_s"], found[name]["to_s"] = (float(bound) for bound in span)
-    return found | {"unit": "inferences/s", "of": "time by the clock" if clock else "time spent in inferences"}
+        throughput[name]["from_s"], throughput[name]["to_s"] = (float(bound) for bound in span)
+    return throughput | {"unit": "inferences/s", "of": "time by the clock" if clock else "time spent in inferences"}
 
 
 def _throttling(load: Loaded, ends: np.ndarray, durations: np.ndarray, warmup: float, series: Mapping[str, Series]) -> dict[str, Any]:
-    found = windows(ends, durations, warmup)
-    if len(found.t_s) < MIN_WINDOWS:
-        why = f"{load.ran_s:.0f} s are too short to tell: it takes {MIN_WINDOWS} windows of {width(durations):.3g} s after the warm-up"
+    means = windows(ends, durations, warmup)
+    if len(means.t_s) < MIN_WINDOWS:
+        why = f"{load.ran_s:.0f} s are too short to decide: it takes {MIN_WINDOWS} windows of {width(durations):.3g} s after the warm-up"
         return {"time_s": unavailable(why), "text": f"throttling unavailable: {why}"}
-    place = onset(found)
+    place = onset(means)
     if place is None:
         return {"time_s": None, "text": f"did not throttle in {load.ran_s:.0f} s"}
-    initial = (load.t0_s + warmup, load.t0_s + float(found.t_s[initial_count(len(found.t_s)) - 1]))
-    found_causes = causes(series, load.t0_s + place.t_s, (initial[0], min(initial[1], load.t0_s + place.t_s)))
+    initial = (load.t0_s + warmup, load.t0_s + float(means.t_s[initial_count(len(means.t_s)) - 1]))
+    explanations = causes(series, load.t0_s + place.t_s, (initial[0], min(initial[1], load.t0_s + place.t_s)))
     rise = place.after / place.before - 1
-    # Without a sensor that says so, it may as well be other work on the device.
-    device = any(one["sensor"] != "load.others" for one in found_causes)
-    if found_causes:
-        told = ", ".join(dict.fromkeys(one["cause"] for one in found_causes))
+    # Without such a sensor, other work on the device may equally well be the reason.
+    device = any(explanation["sensor"] != "load.others" for explanation in explanations)
+    if explanations:
+        text = ", ".join(dict.fromkeys(explanation["cause"] for explanation in explanations))
     else:
-        told = "unexplained: " + (
-            "no sensor of frequency, throttling or other load changed" if judged(series) else "no sensor tells frequency or throttling"
+        text = "unexplained: " + (
+            "no sensor of frequency, throttling or other load changed" if judged(series) else "no sensor reports frequency or throttling"
         )
     return {
         "time_s": place.t_s,
         "before_ms": 1e3 * place.before,
         "after_ms": 1e3 * place.after,
         "rise": rise,
-        "slow_share": _slow_share(found, place.t_s, place.before),
-        "causes": found_causes,
-        "text": f"{'throttled' if device else 'slowed down'} after {place.t_s:.0f} s: an inference took {100 * rise:.0f}% longer ({told})",
+        "slow_share": _slow_share(means, place.t_s, place.before),
+        "causes": explanations,
+        "text": f"{'throttled' if device else 'slowed down'} after {place.t_s:.0f} s: an inference took {100 * rise:.0f}% longer ({text})",
     }
 
 
-def _slow_share(found: Windows, time_s: float, before: float) -> float:
-    """The share of the time since the onset in which inferences took 5% longer than initially, or more: 1 if it never recovered."""
-    return float(np.mean(found.seconds[found.t_s >= time_s] > before * (1 + MIN_EFFECT)))
+def _slow_share(means: Windows, time_s: float, before: float) -> float:
+    """The share of the time since the onset in which inferences took at least 5% longer than initially; 1 if the device never recovered."""
+    return float(np.mean(means.seconds[means.t_s >= time_s] > before * (1 + MIN_EFFECT)))
 
 
 def _by_minute(ends: np.ndarray, durations: np.ndarray, asked_s: float) -> list[dict[str, Any]]:
-    """Latency in each minute; the few inferences that end when the time is up belong to the last."""
+    """Latency in each minute. The few inferences that end after the last minute belong to it."""
     minute = np.minimum(np.floor(ends / _MINUTE_S), np.ceil(asked_s / _MINUTE_S) - 1).astype(int)
     return [{"minute": int(m) + 1, **_latency_ms(durations[minute == m])} for m in np.unique(minute)]
 
 
 def _latency_ms(durations_s: np.ndarray) -> dict[str, Any]:
-    # Millions of samples stay an array.
+    # There may be millions of samples, so they stay an array.
     return latency_ms(cast(Sequence[int], durations_s * 1e9))
 
 
 def _rate(records: Records, load: Loaded) -> dict[str, Any] | None:
-    """Asked and achieved inferences a second of an instance, and how late they began in ms; None where no rate was asked for."""
+    """Requested and achieved inferences per second of an instance, and their lateness in ms; None if no rate was requested."""
     if load.mode != "rate":
         return None
     asked = next(record["rate_hz"] for record in records if record["type"] == "stress_start")
@@ -148,30 +149,30 @@ def _rate(records: Records, load: Loaded) -> dict[str, Any] | None:
 
 
 def _gaps(load: Loaded, records: Records) -> list[dict[str, Any]]:
-    """Where an instance ran nothing for a second more than it was asked to wait: it was stopped, or records were lost."""
+    """Periods in which an instance ran nothing, beyond its requested pause plus 1 s: it was stopped, or records were lost."""
     start = next(record for record in records if record["type"] == "stress_start")
     pause = {"continuous": 0.0, "rate": 1 / (start["rate_hz"] or 1), "bursts": start["pause_s"] or 0.0}[load.mode]
     dead = {record["index"] for record in records if record["type"] == "instance_died"}
     return [gap for one in load.instances for gap in _gaps_of(one, pause + _GAP_S, load.ran_s, died=one.index in dead)]
 
 
-def _gaps_of(one: Instance, least: float, ran_s: float, *, died: bool) -> list[dict[str, Any]]:
+def _gaps_of(one: Instance, min_s: float, ran_s: float, *, died: bool) -> list[dict[str, Any]]:
     begins, ends = np.append(one.batch_begin_s, ran_s), np.append(0.0, one.batch_end_s)
     idle = (begins - ends)[: -1 if died else None]
-    return [{"instance": one.index, "from_s": float(ends[i]), "seconds": float(idle[i])} for i in np.flatnonzero(idle > least)]
+    return [{"instance": one.index, "from_s": float(ends[i]), "seconds": float(idle[i])} for i in np.flatnonzero(idle > min_s)]
 
 
 def _events(records: Records, t0_s: float) -> list[dict[str, Any]]:
-    """Instances that became ready or died, and limits that were crossed."""
-    found = []
+    """Instances that became ready or died, and limits that were exceeded."""
+    events = []
     for record in records:
         if record["type"] in _EVENTS:
-            told = {"event": record["type"], **{key: value for key, value in record.items() if key not in ("type", "t_ns")}}
-            found.append(told | ({"t_s": record["t_ns"] / 1e9 - t0_s} if "t_ns" in record else {}))
-    return found
+            event = {"event": record["type"], **{key: value for key, value in record.items() if key not in ("type", "t_ns")}}
+            events.append(event | ({"t_s": record["t_ns"] / 1e9 - t0_s} if "t_ns" in record else {}))
+    return events
 
 
 def _harness_share(records: Records, load: Loaded) -> float | dict[str, Any]:
-    """Processor time of the process that writes the records, as a share of one core: what the harness took from the load."""
+    """Processor time of the recording process as a share of one core: the cost of the harness."""
     end = next((record for record in records if record["type"] == "stress_end"), None)
     return unavailable("the load did not end by itself") if end is None else end["cpu_ns"] / 1e9 / max(load.ran_s, 1e-9)

@@ -1,4 +1,4 @@
-"""What a load did, read from its records: when each inference of each instance ran, and how memory went."""
+"""Reads the records of a stress test: the inferences of each instance and its memory over time."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance: times in seconds since the load began. begin_s, duration_s [n]: its inferences; late_s [n], or empty without a rate.
+    """One instance. All times are in seconds since the load began.
 
-    batch_begin_s, batch_end_s, rss_bytes [m]: its batches, with the resident memory after each (NaN where unknown).
+    begin_s, duration_s [n]: its inferences. late_s [n]: how late each began; empty without a rate. batch_begin_s, batch_end_s, rss_bytes
+    [m]: its batches, and the resident memory after each (NaN if unknown). checked, changed: outputs compared, and those that differed.
     """
 
     index: int
@@ -27,7 +28,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A whole load: `t0_s` on the device's monotonic clock, how long it was asked to take and took, and its instances."""
+    """A whole load: its start `t0_s` on the device's monotonic clock, its requested and actual duration, and its instances."""
 
     t0_s: float
     asked_s: float
@@ -37,14 +38,14 @@ class Loaded:
 
     def pooled(self) -> tuple[np.ndarray, np.ndarray]:
         """End and duration in seconds of every inference, ascending by end."""
-        ends = np.concatenate([one.begin_s + one.duration_s for one in self.instances])
-        durations = np.concatenate([one.duration_s for one in self.instances])
+        ends = np.concatenate([instance.begin_s + instance.duration_s for instance in self.instances])
+        durations = np.concatenate([instance.duration_s for instance in self.instances])
         order = np.argsort(ends, kind="stable")
         return ends[order], durations[order]
 
 
 def loaded(records: Iterable[Mapping[str, Any]]) -> Loaded | None:
-    """The load in the records of a stress job, or None where none began."""
+    """The load in the records of a stress job, or None if none began."""
     batches: dict[int, list[Mapping[str, Any]]] = {}
     start = end_ns = None
     for record in records:
@@ -57,8 +58,8 @@ def loaded(records: Iterable[Mapping[str, Any]]) -> Loaded | None:
     if start is None or not batches:
         return None
     t0 = start["t0_ns"]
-    instances = tuple(_instance(index, found, t0) for index, found in sorted(batches.items()))
-    last = max(float(one.batch_end_s[-1]) for one in instances)
+    instances = tuple(_instance(index, group, t0) for index, group in sorted(batches.items()))
+    last = max(float(instance.batch_end_s[-1]) for instance in instances)
     asked = float(start["seconds"])
     ran = last if end_ns is None else min((end_ns - t0) / 1e9, max(asked, last))
     return Loaded(t0 / 1e9, asked, ran, start["mode"], instances)

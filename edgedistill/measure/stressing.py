@@ -52,5 +52,5 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, see
     figures = stress_figures(records)
     found = figures.get("throttling", {})
     slowed = [("throttled", found["text"])] if isinstance(found.get("time_s"), float) else []
-    judged = document.judged(where.facts["emulated"], records, found=slowed)
+    judged = document.judged(where.facts["emulated"], records, known=slowed)
     return harness.stored(begun | judged | {"stress": figures, **document.sensed(records)}, kept, None)

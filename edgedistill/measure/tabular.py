@@ -1,4 +1,4 @@
-"""Measurements as files for other programs: CSV and Parquet with a row each, JSON with all that is known."""
+"""Exports measurements for other programs: CSV and Parquet with one row each, JSON with the whole documents."""
 
 import csv
 from collections.abc import Sequence
@@ -53,11 +53,11 @@ COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "ratio_high": (_REAL, ("ratio", "interval", 1)),
     "verdict": (_TEXT, ("verdict",)),
 }
-"""Each column: its type in SQL, and where its value is in a document."""
+"""Each column: its SQL type, and the path of its value in a document."""
 
 
 def export(documents: Sequence[Document], path: Path) -> None:
-    """Write `documents` to `path`, whose suffix says how: .csv, .json or .parquet. What is unavailable is empty, or null.
+    """Write `documents` to `path` in the format of its suffix: .csv, .json or .parquet. Unavailable values are empty or null.
 
     Raises UserError for another suffix.
     """
@@ -68,7 +68,7 @@ def export(documents: Sequence[Document], path: Path) -> None:
 
 
 def row(document: Document) -> list[Any]:
-    """The values of `COLUMNS`; None for what the document does not have."""
+    """The values of `COLUMNS`; None if the document lacks one."""
     return [_value(document, place) for _, place in COLUMNS.values()]
 
 
@@ -81,7 +81,7 @@ def _value(document: Document, place: Sequence[str | int]) -> Any:
             return None
     if isinstance(value, list):
         return "; ".join(map(str, value))
-    # A value that is unavailable, with its reason.
+    # A dict is an unavailable value with its reason.
     return None if isinstance(value, dict) else value
 
 
@@ -99,7 +99,7 @@ def _write_csv(documents: Sequence[Document], path: Path) -> None:
 def _write_parquet(documents: Sequence[Document], path: Path) -> None:
     import duckdb
 
-    # Parquet is built in: nothing may be fetched.
+    # Parquet is built in, so forbid DuckDB to download extensions.
     with replacing(path) as temporary, duckdb.connect(config=dict.fromkeys(_FETCHING, False)) as connection:
         connection.execute(f"CREATE TABLE measurements ({', '.join(f'{name} {kind}' for name, (kind, _) in COLUMNS.items())})")
         if documents:

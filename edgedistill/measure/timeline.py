@@ -1,4 +1,4 @@
-"""Series for drawing: few points that hide nothing, each with the least, the median and the greatest of what it stands for."""
+"""Reduces series for drawing to a few points, each with the minimum, median and maximum of its period, so that no peak is hidden."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,21 +14,21 @@ _DRAWN = ("temperature.", "frequency.", "power.", "battery.", "thermal.", "throt
 
 
 def timeline(load: Loaded, series: Mapping[str, Series]) -> dict[str, Any]:
-    """{name: {"unit", "t_s", "low", "median", "high"}} of latency, of each instance's memory and of the sensors, in at most 240 points.
+    """{name: {"unit", "t_s", "low", "median", "high"}} of the latency, each instance's memory and the sensors, with at most 240 points.
 
-    t_s: middle of each stretch of equal time, in seconds since the load began; a stretch without a value is left out.
+    t_s: middle of each period, in seconds since the load began. All periods are equally long; those without a value are left out.
     """
     ends, durations = load.pooled()
-    found = {"latency": {"unit": "ms"} | buckets(ends, durations * 1e3, load.ran_s)}
+    lines = {"latency": {"unit": "ms"} | buckets(ends, durations * 1e3, load.ran_s)}
     for one in load.instances:
         known = np.isfinite(one.rss_bytes)
         if known.any():
-            found[f"memory.instance{one.index}"] = {"unit": "MB"} | buckets(one.batch_end_s[known], one.rss_bytes[known] / 1e6, load.ran_s)
-    return found | _sensors(series, load.t0_s, load.ran_s)
+            lines[f"memory.instance{one.index}"] = {"unit": "MB"} | buckets(one.batch_end_s[known], one.rss_bytes[known] / 1e6, load.ran_s)
+    return lines | _sensors(series, load.t0_s, load.ran_s)
 
 
 def bench_timeline(records: Iterable[Mapping[str, Any]], series: Mapping[str, Series]) -> dict[str, Any]:
-    """The same of a benchmark's records, from its first timed inference to its last; empty without one."""
+    """The same for the records of a benchmark, from its first timed inference to its last; empty without one."""
     begins, ends = inference_times(records)
     if not len(begins):
         return {}
@@ -42,10 +42,10 @@ def _sensors(series: Mapping[str, Series], t0_s: float, span_s: float) -> dict[s
     return {name: {"unit": one.unit} | buckets(one.t_s - t0_s, one.values, span_s) for name, one in chosen.items()}
 
 
-def buckets(t_s: np.ndarray, values: np.ndarray, span_s: float, most: int = _POINTS) -> dict[str, list[float]]:
-    """Least, median and greatest of `values` [N] at t_s [N] in each of `most` equal stretches of [0, span_s]: t_s, low, median, high."""
-    step = span_s / most
-    place = np.clip((t_s / step).astype(int), 0, most - 1)
+def buckets(t_s: np.ndarray, values: np.ndarray, span_s: float, points: int = _POINTS) -> dict[str, list[float]]:
+    """Minimum, median and maximum of `values` [N] at times t_s [N] in each of `points` equal periods of [0, span_s]."""
+    step = span_s / points
+    place = np.clip((t_s / step).astype(int), 0, points - 1)
     order = np.argsort(place, kind="stable")
     groups = np.split(values[order], np.flatnonzero(np.diff(place[order])) + 1)
     some = np.unique(place)
@@ -58,5 +58,5 @@ def buckets(t_s: np.ndarray, values: np.ndarray, span_s: float, most: int = _POI
 
 
 def _rounded(values: Any) -> list[float]:
-    # Six digits are more than a drawing shows, and a third of the bytes.
+    # Six digits are more than a drawing can show, and take a third of the bytes.
     return [float(f"{value:.6g}") for value in values]

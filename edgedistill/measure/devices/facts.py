@@ -87,12 +87,12 @@ def parse(text: str) -> dict[str, Any]:
     socs = [soc or None, fact.get("compatible"), fact.get("hardware"), fact.get("cpu"), _parts(lists.get("part", []))]
     release = f"Android {fact.get('ro.build.version.release')} (API {fact.get('ro.build.version.sdk', '?')})" if android else fact.get("os")
     return {
-        "model": next((n for n in names if n), None) or unavailable("the device does not tell its model"),
-        "soc": next((s for s in socs if s), None) or unavailable("the device does not tell its processor"),
+        "model": next((n for n in names if n), None) or unavailable("the device does not report its model"),
+        "soc": next((s for s in socs if s), None) or unavailable("the device does not report its processor"),
         "cores": sorted(cores, key=lambda core: core["core"]),
         "memory_bytes": int(fact["memory_kb"]) * 1024 if "memory_kb" in fact else unavailable("/proc/meminfo is not readable"),
-        "os": release or unavailable("the device does not tell its system"),
-        "abi": fact.get("ro.product.cpu.abi") or fact.get("machine") or unavailable("the device does not tell its architecture"),
+        "os": release or unavailable("the device does not report its system"),
+        "abi": fact.get("ro.product.cpu.abi") or fact.get("machine") or unavailable("the device does not report its architecture"),
         "machine": fact.get("machine", ""),
         "kernel": fact.get("kernel", ""),
         "boot": fact.get("boot"),

@@ -25,7 +25,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
         yield sysfs
     try:
         more = {name: UNITS[name] for name in names(scope.tool(_COMMAND)) if name not in known}
-        no_service = "dumpsys battery does not tell it"
+        no_service = "dumpsys battery does not report it"
     except (OSError, ValueError) as error:
         more, no_service = {}, why(error)
     if more:
@@ -37,7 +37,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
         return
     for name, unit in UNITS.items():
         if name not in known and _EITHER.get(name) not in known:
-            yield Missing(name, unit, f"{reasons.get(name, '/sys/class/power_supply does not tell it')}; {no_service}")
+            yield Missing(name, unit, f"{reasons.get(name, '/sys/class/power_supply does not report it')}; {no_service}")
 
 
 def _only(names: dict[str, str], found: dict[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ _CURRENT = ("current now", "current_now")
 def values(dump: str) -> dict[str, float]:
     """The values of a dump by name, in the units of `power_supply.UNITS`. Raises ValueError when it is no dump, or a frozen one."""
     if _TITLE not in dump:
-        raise ValueError(f"dumpsys battery told no state but {dump.strip()[:100]!r}")
+        raise ValueError(f"dumpsys battery reported no state but {dump.strip()[:100]!r}")
     if "UPDATES STOPPED" in dump:
         raise ValueError("the battery service has stopped its updates; `dumpsys battery reset` starts them again")
     fields = {key.strip().lower(): value.strip() for key, value in re.findall(r"^\s*([\w ]+):[ \t]*(.*)$", dump, re.MULTILINE)}

@@ -11,7 +11,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
     cores = by_number(scope.root / "sys/devices/system/cpu", "cpu")
     readers = {f"frequency.{core.name}": _reader(core / "cpufreq/scaling_cur_freq") for core in cores if (core / "cpufreq").is_dir()}
     if not readers:
-        yield Missing("frequency", "MHz", "/sys/devices/system/cpu/cpu*/cpufreq is not there: this kernel does not tell frequencies")
+        yield Missing("frequency", "MHz", "/sys/devices/system/cpu/cpu*/cpufreq is not there: this kernel does not report frequencies")
         return
     yield from offer(readers, dict.fromkeys(readers, "MHz"), "scaling_cur_freq of /sys/devices/system/cpu/cpu*/cpufreq")
 

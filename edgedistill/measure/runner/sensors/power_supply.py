@@ -71,7 +71,7 @@ def signed(current: float, status: str) -> float:
         return abs(current)
     if status == "Charging":
         return -abs(current)
-    raise NotNow(f"the battery is in state {status!r}, which does not tell where its current flows")
+    raise NotNow(f"the battery is in state {status!r}, which does not show the direction of its current")
 
 
 def _positive(value: float) -> float:

@@ -60,7 +60,7 @@ def pmic(lines: str) -> dict[str, float]:
     volts = {name: float(value) for name, value in re.findall(r"^\s*(\S+)_V volt\(\d+\)=([\d.]+)V", lines, re.MULTILINE)}
     watts = {f"power.pmic.{name}": ampere * volts[name] for name, ampere in amperes.items() if name in volts}
     if not watts:
-        raise ValueError(f"vcgencmd pmic_read_adc told no rail: {lines.strip()[:100]!r}")
+        raise ValueError(f"vcgencmd pmic_read_adc reported no rail: {lines.strip()[:100]!r}")
     inlet = {"voltage.pmic.EXT5V": volts["EXT5V"] * 1000} if "EXT5V" in volts else {}
     return {"power.pmic": sum(watts.values()), **watts, **inlet}
 

@@ -25,7 +25,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
     units = {name: "°C" if name.startswith("temperature.") else "1" for name in first}
     yield Source(units, "dumpsys thermalservice", lambda: values(scope.tool(_COMMAND)), _INTERVAL_S)
     if "thermal.headroom" not in first:
-        yield Missing("thermal.headroom", "1", "the thermal service tells no severe threshold of a skin sensor with a temperature")
+        yield Missing("thermal.headroom", "1", "the thermal service reports no severe threshold for a skin sensor with a temperature")
 
 
 def values(dump: str) -> dict[str, float]:
@@ -35,7 +35,7 @@ def values(dump: str) -> dict[str, float]:
     """
     status = re.search(r"^Thermal Status: (\d+)\s*$", dump, re.MULTILINE)
     if not status:
-        raise ValueError(f"dumpsys thermalservice told no thermal status but {dump.strip()[:100]!r}")
+        raise ValueError(f"dumpsys thermalservice reported no thermal status but {dump.strip()[:100]!r}")
     found = {"thermal.status": float(status[1])}
     skins: dict[str, float] = {}
     for entry in re.finditer(r"Temperature\{mValue=([^,]+), mType=(-?\d+), mName=([^,}]+)", _block(dump, "Current temperatures from HAL:")):
