@@ -35,7 +35,7 @@ def test_a_file_is_measured_without_a_run(tmp_path: Path) -> None:
     assert set(document["versions"]) == {"onnxruntime"}
 
 
-def test_a_runtime_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
+def test_a_runtime_that_fails_is_reported_with_its_words(tmp_path: Path) -> None:
     document = flow.bench_file(save(tmp_path / "model.onnx", operator="Unheard"))
     assert document["status"] == "runtime_failed"
     assert "Unheard" in document["latency_ms"]["unavailable"]

@@ -231,7 +231,7 @@ def test_what_was_not_measured_alike_is_refused():
         regression(measured(), failed)
 
 
-def test_measurements_that_are_not_valid_are_told():
+def test_measurements_that_are_not_valid_are_reported():
     throttled = measured(validity="throttled", reasons=["the clock fell"])
     assert regression(measured(), measured())["warnings"] == []
     assert regression(throttled, throttled)["warnings"] == [

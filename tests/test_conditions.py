@@ -35,7 +35,7 @@ def sysfs(tmp_path):
     return tmp_path
 
 
-def test_big_and_little_cores_are_told_apart(sysfs):
+def test_big_and_little_cores_are_reported_apart(sysfs):
     assert placement.clusters(sysfs) == [{"cores": [0, 1], "max_mhz": 1800.0}, {"cores": [2, 3], "max_mhz": 2400.0}]
     assert placement.chosen("big", sysfs) == [2, 3]
     assert placement.chosen("little", sysfs) == [0, 1]
@@ -111,7 +111,7 @@ def test_a_governor_that_can_t_be_set_says_why(sysfs, tmp_path, monkeypatch):
     assert {(record["after"], record["reason"]) for record in records} == {("schedutil", "Permission denied")}
 
 
-def test_nothing_to_set_is_told(tmp_path):
+def test_nothing_to_set_is_reported(tmp_path):
     records = Collected()
     with settings.governor("performance", tmp_path, records, tmp_path):
         pass
@@ -186,7 +186,7 @@ def test_bits_of_long_ago_are_no_throttling():
     assert judge(None, [], _series("throttled.firmware", [0x50000, 0x50000]))[0] == "valid"
 
 
-def test_the_worst_reason_decides_and_all_are_told():
+def test_the_worst_reason_decides_and_all_are_reported():
     hot = {"type": "cooldown", "reached": False, "waited_s": 300.0, "sensor": "temperature.skin", "to_c": 41.0, "below_c": 35.0}
     validity, reasons = judge("emulated: QEMU", [hot], _series("thermal.status", [3]), steady=False, widths=(0.05, 0.01))
     assert validity == "invalid"

@@ -252,7 +252,7 @@ def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyP
     assert "given 1 parts and 2 operator(s) are left" in str(not_here("executorch", "coreml", Path("a.pte")))
 
 
-def test_a_file_alone_is_verified_or_told_to_be_unavailable(tiny: Path, files: dict[str, Path]) -> None:
+def test_a_file_alone_is_verified_or_reported_to_be_unavailable(tiny: Path, files: dict[str, Path]) -> None:
     measured = flow.bench_file(files["vulkan"])
     assert (measured["status"], measured["latency_ms"]["unavailable"]) == ("ok", NEEDS)
     document = flow.verify_file(files["vulkan"], tiny / "runs" / "tiny")

@@ -130,14 +130,14 @@ def test_a_float_file_has_nothing_to_fall_back_from(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(("kept", "told"), [(0, "found 0 bytes"), (1000, "expected at least"), (-5000, "expected at least")])
-def test_a_pte_that_is_not_whole_is_told(kept: int, told: str, tiny: Path, tmp_path: Path) -> None:
+def test_a_pte_that_is_not_whole_is_reported(kept: int, told: str, tiny: Path, tmp_path: Path) -> None:
     data = (tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes()
     (tmp_path / "x.pte").write_bytes(data[:kept])
     with pytest.raises(DeviceFailed, match=told):
         delegation("executorch", tmp_path / "x.pte")
 
 
-def test_a_pte_with_a_broken_program_is_told(tiny: Path, tmp_path: Path) -> None:
+def test_a_pte_with_a_broken_program_is_reported(tiny: Path, tmp_path: Path) -> None:
     data = bytearray((tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes())
     data[0:4] = b"\xff\xff\xff\x7f"
     (tmp_path / "x.pte").write_bytes(data)

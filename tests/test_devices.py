@@ -11,7 +11,7 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import fleet
 from edgedistill.measure.devices import adb, facts, open_device
 from edgedistill.measure.devices.base import LinkLost, Reply
-from edgedistill.measure.devices.commands import call, proven, unwrap, without_interrupts
+from edgedistill.measure.devices.commands import call, unwrap, with_exit_code, without_interrupts
 from edgedistill.measure.devices.local import LocalDevice
 from edgedistill.measure.locks import locked
 from edgedistill.measure.session import patiently
@@ -40,23 +40,23 @@ def test_ssh_gets_user_port_and_host_apart():
 
 @pytest.mark.parametrize("code", [0, 7, 255])
 def test_the_end_of_a_script_is_proven(code):
-    script, word = proven(f"echo one; echo two >&2; (exit {code})")
+    script, word = with_exit_code(f"echo one; echo two >&2; (exit {code})")
     assert unwrap(call(["sh", "-c", script], timeout_s=20), word, "lost") == Reply(code, "one\n", "two\n")
 
 
 def test_output_without_a_line_end_stays_itself():
-    script, word = proven("printf abc")
+    script, word = with_exit_code("printf abc")
     assert unwrap(call(["sh", "-c", script], timeout_s=20), word, "lost").out == "abc"
 
 
 def test_a_client_that_returns_0_without_the_last_line_has_lost_the_link():
-    _, word = proven("true")
+    _, word = with_exit_code("true")
     with pytest.raises(LinkLost, match="the link dropped: oh"):
         unwrap(Reply(0, "half an answer", "well\noh\n"), word, "the link dropped")
 
 
 def test_a_script_that_reads_its_input_does_not_eat_the_rest():
-    script, word = proven("cat")
+    script, word = with_exit_code("cat")
     assert unwrap(call(["sh"], timeout_s=20, stdin=script.encode()), word, "lost").code == 0
 
 
@@ -190,13 +190,13 @@ def test_a_board_is_known_by_its_device_tree():
         ("machine=x86_64", "says arm64-v8a, and its kernel runs on x86_64"),
     ],
 )
-def test_what_is_emulated_is_told(line, reason):
+def test_what_is_emulated_is_reported(line, reason):
     key = line.split("=")[0]
     text = "\n".join(one for one in _PHONE.splitlines() if not one.startswith(f"{key}=")) + f"\n{line}\n"
     assert reason in facts.parse(text)["emulated"]
 
 
-def test_nothing_told_is_unavailable_not_made_up():
+def test_nothing_reported_is_unavailable_not_made_up():
     found = facts.parse("")
     assert {key for key in ("model", "soc", "memory_bytes", "os", "abi", "governor") if "unavailable" in found[key]} == {
         "model", "soc", "memory_bytes", "os", "abi", "governor"
@@ -222,7 +222,7 @@ def test_a_fleet_gives_names_and_tags(tmp_path, monkeypatch):
         fleet.resolve(["pi6"], path)
 
 
-def test_all_mistakes_of_a_fleet_are_told(tmp_path):
+def test_all_mistakes_of_a_fleet_are_reported(tmp_path):
     path = tmp_path / "fleet.yaml"
     path.write_text("devices:\n  desk: {device: 'adb:A', tag: [phone]}\n  pi5: {tags: [board]}\n")
     with pytest.raises(UserError) as caught:

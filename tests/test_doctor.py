@@ -98,7 +98,7 @@ def test_what_is_needed_and_not_there_fails(broken: tuple[int, dict[str, Any]]) 
         ("chromium", "missing", "no chromium in PATH", "apt install chromium"),
     ],
 )
-def test_what_is_missing_is_told_with_how_to_get_it(
+def test_what_is_missing_is_reported_with_how_to_get_it(
     broken: tuple[int, dict[str, Any]], name: str, status: str, found: str, get: str
 ) -> None:
     row = rows(broken[1])[name]

@@ -110,7 +110,7 @@ def test_the_resolution_of_a_counter_is_known_better_from_more_of_it():
     ("flag", "when", "said"),
     [("battery.usb", 1100, "USB or another"), ("battery.usb", 605, "USB or another"), ("battery.charging", 10, "battery is charged")],
 )
-def test_nothing_is_told_when_something_else_powered_the_device_once(flag, when, said):
+def test_nothing_is_reported_when_something_else_powered_the_device_once(flag, when, said):
     load, _ = phone()
     load[flag].values[load[flag].t_s == when] = 1
     idle = {name: one.between(0, IDLE_S) for name, one in load.items()}
@@ -120,7 +120,7 @@ def test_nothing_is_told_when_something_else_powered_the_device_once(flag, when,
     assert said in found["unavailable"]
 
 
-def test_nothing_is_told_when_nobody_knows_what_powers_the_device():
+def test_nothing_is_reported_when_nobody_knows_what_powers_the_device():
     load, idle = phone()
     for name in ("battery.usb", "battery.charging"):
         del load[name], idle[name]

@@ -180,6 +180,6 @@ def test_curves_go_to_json_lines_and_to_tensorboard(tmp_path: Path) -> None:
     assert {"val_accuracy", "lr", "losses/ce"} <= set(events.Tags()["scalars"])
 
 
-def test_a_tracker_that_is_not_installed_is_told(tmp_path: Path) -> None:
+def test_a_tracker_that_is_not_installed_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="wandb is not installed; pip install wandb"):
         fit(Plain(), lesson(), LABELS, name="student", path=tmp_path / "x", options=Options(trackers=("wandb",)))

@@ -98,7 +98,7 @@ def test_wrong_outputs_make_a_measurement_invalid(model, monkeypatch):
     assert "its outputs are not this machine's" in one["reasons"][0]
 
 
-def test_a_file_that_fails_is_told_and_its_records_are_kept(project, model):
+def test_a_file_that_fails_is_reported_and_its_records_are_kept(project, model):
     broken = project / "half.onnx"
     broken.write_bytes(model.read_bytes())
     with harness.of_file(broken) as subjects:
@@ -110,7 +110,7 @@ def test_a_file_that_fails_is_told_and_its_records_are_kept(project, model):
     assert list((project / ".edgedistill/records").glob("*.jsonl"))
 
 
-def test_a_baseline_that_is_not_there_is_told(model):
+def test_a_baseline_that_is_not_there_is_reported(model):
     (one,) = flow.bench_on(model, "local", QUICK, against="main")["measurements"]
     assert "main/local/small.onnx" in one["regression"]["unavailable"]
 

@@ -242,7 +242,7 @@ def save(
     return path
 
 
-def test_what_can_not_be_told_has_a_reason(tmp_path: Path) -> None:
+def test_what_can_not_be_reported_has_a_reason(tmp_path: Path) -> None:
     any_batch = save(tmp_path / "a.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"x": ["n", 4]}, {"y": ["n", 2]}, {"w": [4, 2]})
     found = inspect(any_batch)
     assert found["inputs"][0]["shape"] == ["n", 4]

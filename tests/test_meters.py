@@ -117,7 +117,7 @@ class Clocks:
 
 
 @pytest.mark.parametrize("link_s", [0.05, 0.0002])
-def test_clocks_are_aligned_within_the_error_that_is_told(monkeypatch, link_s):
+def test_clocks_are_aligned_within_the_error_that_is_reported(monkeypatch, link_s):
     clocks = Clocks(monkeypatch, link_s=link_s)
     before = ask(clocks)
     clocks.now += 600
@@ -153,7 +153,7 @@ def test_a_device_that_tells_no_uptime():
         ask(Dumb())
 
 
-def test_jumps_of_the_wall_clock_are_told_and_change_nothing():
+def test_jumps_of_the_wall_clock_are_reported_and_change_nothing():
     def clock(monotonic_s, wall_s, **more):
         return {"type": "clock", "monotonic_ns": round(monotonic_s * 1e9), "time_ns": round(wall_s * 1e9), **more}
 

@@ -107,7 +107,7 @@ def test_float_outputs_may_differ_by_a_share_of_the_largest_logit(relative: floa
     assert (parity["flips"], parity["n"]) == (0, 2)
 
 
-def test_float_flips_of_near_ties_are_told_and_not_judged() -> None:
+def test_float_flips_of_near_ties_are_reported_and_not_judged() -> None:
     reference = np.tile([[1.0, 1.0 - 1e-6, 0.0]], (3, 1))
     outputs = np.tile([[1.0 - 1e-6, 1.0, 0.0]], (3, 1))
     parity = float_parity(outputs, reference, relative_limit=1e-4)

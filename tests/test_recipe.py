@@ -125,7 +125,7 @@ def test_a_wrong_source_gives_one_error(tmp_path: Path, source: str) -> None:
     )
 
 
-def test_a_missing_folder_or_file_is_told_with_the_other_mistakes(tmp_path: Path) -> None:
+def test_a_missing_folder_or_file_is_reported_with_the_other_mistakes(tmp_path: Path) -> None:
     first, second = mistakes(tmp_path, "name: x\ndata: {source: {imagefolder: nowhere}}\nstudent: {chekpoint: a}\n")
     assert first.startswith("r.yaml:2: data.source.imagefolder: no such folder: nowhere")
     assert "did you mean 'checkpoint'" in second

@@ -155,7 +155,7 @@ def test_verdict_command_recipe_hashes_and_meanings_are_there(page, summary):
         assert meaning.lower() in page.text.lower()
 
 
-def test_what_the_logits_were_divided_by_is_told(page):
+def test_what_the_logits_were_divided_by_is_reported(page):
     assert "logits are divided by 1.25 (student), 1.50 (int8), fitted on val" in page.text
 
 

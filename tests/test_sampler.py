@@ -180,7 +180,7 @@ def test_slow_sources_have_their_own_interval_and_failing_ones_are_left_out(monk
         hung.append(isinstance(error, TimeoutError))
         raise error
 
-    monkeypatch.setattr(sampler, "_told_to_end", wait)
+    monkeypatch.setattr(sampler, "_asked_to_end", wait)
     monkeypatch.setattr(sampler, "_write", lambda kind, **fields: written.append((kind, fields)))
     sources = [
         Source({"fast": "1"}, "", lambda: {"fast": 1.0, "unannounced": 2.0}),
@@ -210,7 +210,7 @@ def test_ticks_that_were_missed_are_left_out(monkeypatch):
         clock[0] += 1.2 if clock[0] == 101 else 0.0
         return {"value": 1.0}
 
-    monkeypatch.setattr(sampler, "_told_to_end", wait)
+    monkeypatch.setattr(sampler, "_asked_to_end", wait)
     monkeypatch.setattr(sampler, "_write", lambda kind, **fields: written.append((kind, fields)))
     sampler._sample([Source({"value": "1"}, "", hang)], 0.5)
     stamps = [fields["t_ns"] / 1e9 for kind, fields in written if kind == "sensor"]

@@ -54,7 +54,7 @@ def test_the_current_is_given_in_milliamperes_when_its_unit_is_known():
 
 
 @pytest.mark.parametrize(
-    ("raw", "drawn_ma", "told"),
+    ("raw", "drawn_ma", "reported"),
     [
         (1_250_000, 1250, 1e-3),
         (1250, 1250, 1.0),
@@ -65,13 +65,13 @@ def test_the_current_is_given_in_milliamperes_when_its_unit_is_known():
         (-900, -900, 1.0),
     ],
 )
-def test_the_unit_of_a_current(raw, drawn_ma, told):
+def test_the_unit_of_a_current(raw, drawn_ma, reported):
     """By the charge counter where it moved, else by the size; 8000 looks like mA, and the counter says that it is µA."""
     t = np.arange(0, 120, 0.5)
     charge = np.empty(0) if drawn_ma is None else 4e6 - np.floor(drawn_ma * t / 3.6 / 10) * 10
     decided = battery_current(t, np.full(len(t), float(raw)), t[: len(charge)], charge)
-    if told is None:
+    if reported is None:
         assert decided.startswith("unit unknown")
     else:
-        assert decided[0] == told
+        assert decided[0] == reported
         assert ("by the charge counter" in decided[1]) == (drawn_ma is not None)

@@ -61,7 +61,7 @@ def test_what_was_saved_is_read_back(path):
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_what_is_not_there_is_told(path):
+def test_what_is_not_there_is_reported(path):
     with store.opened(path) as measurements:
         measurements.save(document(), b"", "main/local/a.pte")
         with pytest.raises(UserError, match=r"no measurement 'man'; names are: main/local/a\.pte"):
@@ -159,7 +159,7 @@ def test_a_writer_that_is_killed_loses_nothing_that_it_had_stored(path):
             assert all(len(measurements.raw(one["id"])) == 200_000 for one in found), "a document without its records"
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(path, monkeypatch):
+def test_a_full_disk_is_reported_and_what_was_there_stays(path, monkeypatch):
     with store.opened(path) as measurements:
         measurements.save(document(), RECORDS, "main")
     pages = sqlite3.connect(path).execute("PRAGMA page_count").fetchone()[0]
@@ -183,20 +183,20 @@ def test_a_full_disk_is_told_and_what_was_there_stays(path, monkeypatch):
         assert measurements.save(document(), b"") == 2
 
 
-def test_files_that_are_no_store_are_told(path, tmp_path):
+def test_files_that_are_no_store_are_reported(path, tmp_path):
     path.parent.mkdir()
     path.write_text("something else, long enough to be no header " * 10)
     with pytest.raises(UserError, match="it is not an SQLite file; move it away"), store.opened(path):
         pass
     assert path.read_text().startswith("something else")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be made: File exists"), store.opened(tmp_path / "file" / "m.db"):
+    with pytest.raises(UserError, match="can't be created: File exists"), store.opened(tmp_path / "file" / "m.db"):
         pass
     with pytest.raises(UserError, match="it can't be opened; check the permissions"), store.opened(tmp_path):
         pass
 
 
-def test_a_store_in_use_is_waited_for_and_then_told(path, monkeypatch):
+def test_a_store_in_use_is_waited_for_and_then_reported(path, monkeypatch):
     with store.opened(path):
         pass
     monkeypatch.setattr(store, "_WAIT_S", 0.1)

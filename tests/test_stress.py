@@ -52,7 +52,7 @@ def test_a_throttled_device_tells_when_by_how_much_and_why():
     assert set(found["timeline"]) == {"latency", "memory.instance0", "memory.instance1", *sensors}
 
 
-def test_what_no_sensor_explains_is_told_as_unexplained():
+def test_what_no_sensor_explains_is_reported_as_unexplained():
     found = stress_figures(made(60, slower=lambda t: 1.5 if t > 30 else 1.0))
     told = found["throttling"]["text"]
     assert told.startswith("slowed down after 30 s: an inference took 50% longer")

@@ -30,7 +30,7 @@ def test_a_float_file_is_not_in_integer_kernels(tiny: Path) -> None:
     assert sum(outside.values()) > 5
 
 
-def test_a_file_that_does_not_open_is_told(tmp_path: Path) -> None:
+def test_a_file_that_does_not_open_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x.tflite").write_bytes(b"nothing of the kind")
     with pytest.raises(DeviceFailed, match=r"x\.tflite: litert does not open it"):
         delegation("litert", tmp_path / "x.tflite")
@@ -60,7 +60,7 @@ def test_students_are_compared_before_any_is_trained(tmp_path: Path) -> None:
         (["--target", "mac.yaml"], "target mac.yaml has coreml int8; expected an int8 format that runs on this machine"),
     ],
 )
-def test_wrong_options_are_told_at_once(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_wrong_options_are_reported_at_once(arguments: list[str], told: str, tmp_path: Path) -> None:
     artifacts = "[{format: coreml, precision: int8}]"
     (tmp_path / "mac.yaml").write_text(f"name: mac\ndescription: A Mac.\nminimum_os: macOS 14\nartifacts: {artifacts}\n")
     done = edgedistill("students", *arguments, cwd=tmp_path)

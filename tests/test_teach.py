@@ -57,7 +57,7 @@ def test_npz_keeps_its_split(tmp_path: Path) -> None:
     assert imageset.load(tmp_path / "run").sha256 == data.sha256
 
 
-def test_mistakes_in_data_are_told_once_each(tmp_path: Path) -> None:
+def test_mistakes_in_data_are_reported_once_each(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "data", {"cat": 5, "dog": 5})
     for name in ("cat/1.png", "dog/2.png"):
         (folder / name).write_bytes(b"not an image")

@@ -252,7 +252,7 @@ def test_disagreement_of_each_pair() -> None:
         ),
     ],
 )  # fmt: skip
-def test_mistakes_in_teachers_are_told_before_anything_runs(tmp_path: Path, text: str, error: str) -> None:
+def test_mistakes_in_teachers_are_reported_before_anything_runs(tmp_path: Path, text: str, error: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(f"name: x\n{text}\n")
     with pytest.raises(RecipeError) as caught:

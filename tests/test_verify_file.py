@@ -213,6 +213,6 @@ def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) 
         (["int8", "float32"], ["int16"], "mixed"),
     ],
 )
-def test_precision_is_told_by_weights_and_activations(weights: list[str], activations: list[str], precision: str) -> None:
+def test_precision_is_reported_by_weights_and_activations(weights: list[str], activations: list[str], precision: str) -> None:
     facts: dict[str, Any] = {"weights": dict.fromkeys(weights), "activations": dict.fromkeys(activations)}
     assert precision_of(facts) == precision

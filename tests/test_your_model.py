@@ -169,7 +169,7 @@ def test_a_model_that_does_not_fit_is_refused_with_the_reason(
         flow.export_model(loaded, Path("runs"), ["onnx.yaml"])
 
 
-def test_wrong_options_are_told_together_by_their_names(tmp_path: Path) -> None:
+def test_wrong_options_are_reported_together_by_their_names(tmp_path: Path) -> None:
     wrong = UserModel("torch:carried", tmp_path / "none", checkpoint=Path("a.pt"), image_size=4, mean=(0.0, 0.0), name="a b")
     with pytest.raises(RecipeError) as raised:
         recipe_of(wrong, ["linx"])

@@ -16,7 +16,7 @@ def test_limits_are_the_targets_and_those_that_were_given(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("given", ["p50_ms", "p50_ms=fast", "p51_ms=3"])
-def test_a_budget_that_there_is_none_of_is_told(given: str) -> None:
+def test_a_budget_that_there_is_none_of_is_reported(given: str) -> None:
     with pytest.raises(pytest.UsageError, match=given.split("=", maxsplit=1)[0]):
         budgets("linux", None, [given])
 

@@ -18,7 +18,7 @@ from device_tests.rigs.plugin import phone_rig
 
 
 @pytest.mark.parametrize("rig", [Phone, Board])
-def test_a_user_who_is_not_root_is_told(rig: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_is_not_root_is_reported(rig: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(RigUnavailable, match="only root"):
         rig()

@@ -45,7 +45,7 @@ def locked(device: Device) -> Iterator[None]:
         if reply.code == 6:
             raise UserError(f"{device.spec} is in use by {reply.out.strip() or 'another session'}; wait for it, or choose another device")
         if reply.code:
-            raise DeviceFailed(f"{device.spec}: {device.root} can't be made: {reply.err.strip() or reply.out.strip()}")
+            raise DeviceFailed(f"{device.spec}: {device.root} can't be created: {reply.err.strip() or reply.out.strip()}")
         try:
             yield
         finally:

@@ -45,7 +45,7 @@ def number(value: Any) -> float | None:
 def reason(value: Any) -> str:
     """Why `value` has no number, in words."""
     if isinstance(value, Mapping):
-        # A comparison that could not be made says so under "reason".
+        # A comparison that could not be created says so under "reason".
         if told := value.get("unavailable") or value.get("reason"):
             return str(told)
         value = value.get("value")

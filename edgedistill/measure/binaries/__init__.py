@@ -1,4 +1,4 @@
-"""A user's own benchmark program on a device (`--runner PATH`): which one it is, how it is called, and its figures.
+"""Benchmark programs of the user (`--runner PATH`): identifies the program, builds its arguments, and reads its figures.
 
 Options are those of benchmark_model.cc of TensorFlow and LiteRT, command_args_parser.cc of ONNX Runtime's perftest, and executor_runner.cpp
 and examples/models/llama/main.cpp of ExecuTorch.
@@ -23,7 +23,7 @@ Run = Callable[[list[str]], tuple[str, Any]]
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that is known: the names it goes by, the files it takes, its arguments, and the reader of its output."""
+    """A known program: a pattern of its names, the suffixes of its files, its arguments, and the reader of its output."""
 
     names: str
     suffixes: tuple[str, ...]
@@ -32,31 +32,31 @@ class Tool:
 
 
 def kind_of(binary: str, kind: str | None = None) -> str:
-    """Which tool `binary` is, by `kind` if given, else by its name. Raises UserError when neither tells."""
+    """The kind of the tool `binary`: `kind` if given, else from its name. Raises UserError if the kind is unknown."""
     if kind is not None:
         if kind not in TOOLS:
             raise UserError(f"unknown kind of runner {kind!r}: expected one of {', '.join(TOOLS)}")
         return kind
     name = posixpath.basename(binary).lower()
-    found = next((tool for tool, known in TOOLS.items() if re.search(known.names, name)), None)
-    if found is None:
-        raise UserError(f"{binary} has the name of no runner that is known: say which of {', '.join(TOOLS)} it is")
-    return found
+    match = next((tool for tool, known in TOOLS.items() if re.search(known.names, name)), None)
+    if match is None:
+        raise UserError(f"{binary} does not have the name of a known runner: give its kind by --runner-kind, one of {', '.join(TOOLS)}")
+    return match
 
 
 def check(kind: str, model: str) -> None:
-    """Raises UserError when a tool of `kind` does not take the file `model`."""
+    """Raises UserError if a tool of `kind` does not take the file `model`."""
     if not model.endswith(TOOLS[kind].suffixes):
         raise UserError(f"{kind} runs {' and '.join(TOOLS[kind].suffixes)} files, found {posixpath.basename(model)}")
 
 
 def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[str] = ()) -> tuple[Figures, Any]:
-    """Let `run` carry out a tool of `kind`, and return the figures and what else `run` gave.
+    """Let `run` execute a tool of `kind`, and return its figures and the second result of `run`.
 
     run: takes the tool's arguments, with `runner.program.MODEL` for the model's path, and returns (what it printed, anything). extra: more
     arguments, such as an LLM's --tokenizer_path. Figures are those of a measurement document: load_ms, first_inference_ms, latency_ms (p50,
     p95, p99 where the tool gives them, average, n), peak_rss_mb, peak_rss_source, and `llm` for a language model.
-    Raises DeviceFailed when the tool does not print its result.
+    Raises DeviceFailed if the tool does not print its result.
     """
     tool = TOOLS[kind]
 
@@ -66,12 +66,12 @@ def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[
             return tool.parse(text), rest
         except DeviceFailed as failure:
             last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-            said = f"its last line is: {last[-300:]}" if last else "it printed nothing"
-            raise DeviceFailed(f"the program did not report what {kind} does: {failure}; {said}") from failure
+            ending = f"its last line is: {last[-300:]}" if last else "it printed nothing"
+            raise DeviceFailed(f"the program did not report what {kind} does: {failure}; {ending}") from failure
 
     if kind != "executor_runner":
         return once(_MIN_RUNS)
-    # It counts runs and no seconds, and prints a line for each.
+    # It takes a number of runs instead of a time, and prints a line for each.
     figures, _ = once(_PROBE_RUNS)
     return once(min(max(_MIN_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MAX_RUNS))
 

@@ -1,8 +1,8 @@
-"""What benchmark programs print, as figures of a measurement document.
+"""Reads the output of benchmark programs into figures of a measurement document.
 
-Lines are searched for and never counted, since builds differ in prefixes, order and what they add. Sources, read in November 2026:
+It searches for lines and never counts them, since builds differ in prefixes, order and additional lines. Sources, read in November 2026:
 benchmark_model.cc and stats_calculator.h of TensorFlow and LiteRT; performance_runner.cc and README.md of ONNX Runtime's perftest;
-executor_runner.cpp and extension/llm/runner/stats.h of ExecuTorch. Each reader raises DeviceFailed when the result is not in the text.
+executor_runner.cpp and extension/llm/runner/stats.h of ExecuTorch. Each reader raises DeviceFailed if the text does not contain the result.
 """
 
 import json
@@ -18,9 +18,9 @@ _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
 
 
 def _find(pattern: str, text: str) -> float | None:
-    """The number in the last match of `pattern`, or None where it is missing or no number."""
-    found = re.findall(pattern.replace("#", _NUMBER), text)
-    value = float(found[-1]) if found else math.nan
+    """The number in the last match of `pattern`, or None if there is none or it is not finite."""
+    numbers = re.findall(pattern.replace("#", _NUMBER), text)
+    value = float(numbers[-1]) if numbers else math.nan
     return value if math.isfinite(value) else None
 
 
@@ -72,15 +72,15 @@ def benchmark_litert_model(text: str) -> Figures:
 
 
 def _series(text: str, average_ms: float) -> dict[str, Any]:
-    """Latencies of the timed runs, from the line of both tools that sums a series up in microseconds."""
-    # Each series begins with this sentence; the last is the timed one. Profiles print lines of the same form, but elsewhere.
+    """Latencies of the timed runs, from the summary line of both tools, in microseconds."""
+    # Each series begins with this sentence, and the last series is the timed one. Profiles print similar lines elsewhere.
     series = text.split("Running benchmark for at least ")[1:]
     stat = re.search(r"\bcount=\d+\b.*", series[-1]) if series else None
     values = {name: float(value) for name, value in re.findall(rf"(\w+)={_NUMBER}", stat[0])} if stat else {}
     if values.get("count") == 0:
         raise DeviceFailed("it ran no inference (count=0)")
     if "avg" not in values and "curr" in values:
-        # All durations are the same, so that one is printed.
+        # All durations are equal, so the tool prints only one.
         values |= dict.fromkeys(("median", "p95"), values["curr"])
     why = "this build prints the average only"
     return {
@@ -109,7 +109,7 @@ def perf_test(text: str) -> Figures:
 
     return _figures(
         _scaled(_find(r"Session creation time cost: ?# s", text), 1e3, "this build of onnxruntime_perf_test prints no session creation"),
-        # Whole milliseconds: 0 says less than 1.
+        # Whole milliseconds: 0 means less than 1.
         _scaled(first or None, 1, "less than the tool's millisecond" if first == 0 else "this build prints no first inference"),
         {
             "average": average,
@@ -130,12 +130,12 @@ def executor_runner(text: str) -> Figures:
     line = "Model executed successfully"
     count = _needed(rf"{line} # time\(s\) in", text, line)
     total = _needed(rf"{line} \d+ time\(s\) in # ms", text, line)
-    # Android's log may have dropped the oldest of many lines.
+    # Android's log may have dropped the oldest lines.
     each = {int(index): float(ms) for index, ms in re.findall(r"Iteration (\d+) of \d+: ([\d.]+) ms", text)}
     if count == 0:
         raise DeviceFailed("it ran no inference")
     if len(each) > 1:
-        # There is no warm-up: the first run is told apart and is no sample.
+        # There is no warm-up, so the first run is reported separately and is not a sample.
         first = each.pop(1, None) or unavailable("the line of the first run was lost")
         timed = list(each.values())
         latency = {**latency_ms([round(ms * 1e6) for ms in timed]), "average": sum(timed) / len(timed)}
@@ -153,7 +153,7 @@ def executor_runner(text: str) -> Figures:
 
 
 def llm_runner(text: str) -> Figures:
-    """ExecuTorch's LLM runners: one line of JSON with stamps in milliseconds.
+    """ExecuTorch's LLM runners: one line of JSON with time stamps in milliseconds.
 
     Prompt tokens per second are prompt_tokens over the time from the start of inference, which includes the tokenizer, to the end of the
     prompt's evaluation. Decoded tokens per second leave out the first generated token, which the time to the first token has.

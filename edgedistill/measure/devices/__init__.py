@@ -7,7 +7,7 @@ FORMS = "local, adb:SERIAL or ssh:user@host[:port]"
 
 
 def open_device(spec: str) -> Device:
-    """The device that `spec` names; nothing is asked of it yet. Raises UserError for another form."""
+    """The device that `spec` names, without contacting it. Raises UserError for another form of spec."""
     kind, _, rest = spec.partition(":")
     if kind == "adb" and rest:
         from edgedistill.measure.devices.adb import AdbDevice
@@ -22,5 +22,5 @@ def open_device(spec: str) -> Device:
 
         return LocalDevice()
     if kind == "ios":
-        raise UserError(f"found device '{spec}': iOS devices are reserved and not measured by this version; expected {FORMS}")
+        raise UserError(f"found device '{spec}': this version cannot measure iOS devices; expected {FORMS}")
     raise UserError(f"found device '{spec}', expected {FORMS}; `edgedistill devices` lists what is attached")

@@ -1,4 +1,4 @@
-"""Android phones, through the stock adb client, always with -s."""
+"""Android phones, through the standard adb client, always with -s."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices import transfer
 from edgedistill.measure.devices.base import LinkLost, Reply
-from edgedistill.measure.devices.commands import call, proven, unwrap
+from edgedistill.measure.devices.commands import call, unwrap, with_exit_code
 
 _TRANSFER_S = 1800.0
-# What the client says when the link is the trouble, and not the command.
+# Messages of the client about the link, as opposed to the command.
 _LINK = re.compile(
     r"not found|offline|closed|no devices|protocol fault|connect(ion)? (failed|reset|refused)|cannot connect|failed to (connect|read)", re.I
 )
@@ -34,7 +34,7 @@ class AdbDevice:
 
     def sh(self, script: str, *, timeout_s: float = 60) -> Reply:
         """Run a script by the phone's shell; see `base.Device`."""
-        wrapped, word = proven(script)
+        wrapped, word = with_exit_code(script)
         reply = call(["adb", "-s", self.serial, "shell", wrapped], timeout_s=timeout_s)
         self._check(reply)
         return unwrap(reply, word, f"{self.spec}: the link dropped before the command had ended")
@@ -48,23 +48,23 @@ class AdbDevice:
         transfer.pull(self, source, target, lambda path, part: self._copy("pull", path, str(part)))
 
     def reconnect(self) -> None:
-        """Ask the client to connect again where the phone is wireless; one on a cable comes back by itself."""
+        """Ask the client to reconnect a wireless phone. A phone on a cable reconnects by itself."""
         if re.fullmatch(r"\S+:\d+", self.serial):
-            # A transport that adb still believes in would answer "already connected".
+            # Without the disconnect adb may answer "already connected" for a dead transport.
             call(["adb", "disconnect", self.serial], timeout_s=20)
             call(["adb", "connect", self.serial], timeout_s=20)
 
     def _copy(self, *arguments: str) -> str:
         reply = call(["adb", "-s", self.serial, *arguments], timeout_s=_TRANSFER_S)
-        said = (reply.err.strip() or reply.out.strip()).splitlines()
+        message = (reply.err.strip() or reply.out.strip()).splitlines()
         if reply.code:
             self._check(reply)
-        return said[-1] if reply.code and said else ""
+        return message[-1] if reply.code and message else ""
 
     def _check(self, reply: Reply) -> None:
-        """Raise what the client's own message means; a script's own messages on stderr are not the client's."""
-        said = reply.err.strip()
-        client = [line for line in said.splitlines() if line.startswith(("adb: ", "error: ", "- waiting"))]
+        """Raise the error that a message of the client stands for. Messages of the script on stderr do not count."""
+        message = reply.err.strip()
+        client = [line for line in message.splitlines() if line.startswith(("adb: ", "error: ", "- waiting"))]
         for sign, meaning in _REFUSED.items():
             if any(sign in line for line in client):
                 raise DeviceFailed(f"{self.spec}: {meaning}")
@@ -73,23 +73,23 @@ class AdbDevice:
 
 
 def attached() -> list[dict[str, str]]:
-    """What `adb devices -l` lists: serial, state, model; empty without adb or devices.
+    """The phones that `adb devices -l` lists: serial, state, model.
 
-    Raises DeviceFailed when the client fails.
+    Raises DeviceFailed if adb is missing or fails.
     """
     reply = call(["adb", "devices", "-l"], timeout_s=30)
     if reply.code:
         raise DeviceFailed(f"adb devices: {reply.err.strip() or reply.out.strip()}")
-    found = []
+    phones = []
     for line in reply.out.splitlines():
-        # A serial may hold blanks neither in its name nor after it; a state may be two words, as "no permissions".
+        # A serial has no blanks; a state may have two words, such as "no permissions".
         row = re.match(
             r"(\S+)\s+(device|offline|unauthorized|recovery|sideload|bootloader|authorizing|connecting|no permissions)\b(.*)", line
         )
         if row:
             model = re.search(r"\bmodel:(\S+)", row[3])
-            found.append({"serial": row[1], "state": row[2], "model": model[1].replace("_", " ") if model else ""})
-    return found
+            phones.append({"serial": row[1], "state": row[2], "model": model[1].replace("_", " ") if model else ""})
+    return phones
 
 
 def refusal(state: str) -> str | None:

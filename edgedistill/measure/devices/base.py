@@ -1,4 +1,4 @@
-"""What every device can do, however it is reached."""
+"""The interface of every device, independent of its connection."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from edgedistill.errors import DeviceFailed
 
 
 class Reply(NamedTuple):
-    """What a command on a device ended with: its own exit code, and what it wrote."""
+    """The result of a command on a device: its own exit code and its output."""
 
     code: int
     out: str
@@ -15,7 +15,7 @@ class Reply(NamedTuple):
 
 
 class LinkLost(DeviceFailed):
-    """The link to a device dropped, or the device is gone; what was started on it may go on."""
+    """The link to a device dropped, or the device is gone. What was started on it may continue."""
 
 
 class Device(Protocol):
@@ -27,19 +27,19 @@ class Device(Protocol):
 
     @property
     def root(self) -> str:
-        """The folder on the device that is edgedistill's, as an absolute path."""
+        """The absolute path of edgedistill's folder on the device."""
 
     def sh(self, script: str, *, timeout_s: float = 60) -> Reply:
         """Run a POSIX shell script on the device and wait for it.
 
-        Raises LinkLost when the link dropped before the script's own exit code arrived, DeviceFailed when `timeout_s` passed.
+        Raises LinkLost if the link dropped before the script's own exit code arrived, DeviceFailed if `timeout_s` passed.
         """
 
     def push(self, source: Path, target: str) -> None:
-        """Copy a file to the path `target`, which is complete or as it was. Raises LinkLost, or DeviceFailed when the disk is full."""
+        """Copy a file to the path `target`, completely or not at all. Raises LinkLost, or DeviceFailed if the disk is full."""
 
     def pull(self, source: str, target: Path) -> None:
-        """Copy a file from the device to `target`, which is complete or as it was. Raises LinkLost, or DeviceFailed when it is missing."""
+        """Copy a file from the device to `target`, completely or not at all. Raises LinkLost, or DeviceFailed if it is missing."""
 
     def reconnect(self) -> None:
-        """Try to make a dropped link anew; whether it worked is told by the next `sh`."""
+        """Try to restore a dropped link. The next `sh` shows whether it worked."""

@@ -1,4 +1,4 @@
-"""Commands on the host that reach a device, and scripts whose end is proven."""
+"""Runs commands on the host that reach a device, and makes scripts report their own exit code."""
 
 import os
 import re
@@ -16,14 +16,14 @@ from edgedistill.measure.devices.base import LinkLost, Reply
 
 
 def call(command: Sequence[str], *, timeout_s: float, stdin: bytes | IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> Reply:
-    """Run `command` on the host; its process group is gone when this returns, however it returns.
+    """Run `command` on the host. Its process group has ended when this returns or raises.
 
-    Raises DeviceFailed when the program is missing or `timeout_s` passed.
+    Raises DeviceFailed if the program is missing or `timeout_s` passed.
     """
-    # A file and not a pipe: the connection that ssh keeps in the background, or adb's server, holds stderr open for long.
+    # A file instead of a pipe, since ssh's background connection and adb's server keep stderr open for a long time.
     with tempfile.TemporaryFile() as errors:
         try:
-            # Its own session: Ctrl-C at a terminal stops edgedistill, which then still needs its links to clean up.
+            # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up.
             child = subprocess.Popen(
                 command, stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE, stderr=errors, start_new_session=True,
@@ -42,45 +42,46 @@ def call(command: Sequence[str], *, timeout_s: float, stdin: bytes | IO[bytes] |
         return Reply(child.returncode, (out or b"").decode(errors="replace"), errors.read().decode(errors="replace"))
 
 
-def proven(script: str) -> tuple[str, str]:
-    """`script` so that its last line of output proves that it ended and how, and the word that the line begins with.
+def with_exit_code(script: str) -> tuple[str, str]:
+    """`script` extended so that its last line of output has its exit code, and the word that this line begins with.
 
-    The clients' own exit codes do not: `adb shell` returns 0 when the phone dies, ssh returns 255 for a lost link and for a script's 255.
+    The exit codes of the clients are not reliable: `adb shell` returns 0 if the phone dies, and ssh returns 255 both for a lost link and
+    for a script that ended with 255.
     """
     word = f"edgedistill-{secrets.token_hex(8)}"
     return f"(\n{script}\n) </dev/null\nprintf '\\n%s:%d\\n' {word} $?\n", word
 
 
 def unwrap(reply: Reply, word: str, why: str) -> Reply:
-    """The script's own reply, from what `proven` made of it. Raises LinkLost with `why` when the last line did not arrive."""
-    found = re.search(rf"\n{word}:(\d+)\r?\n$", reply.out)
-    if found is None:
-        said = reply.err.strip().splitlines()
-        raise LinkLost(f"{why}{': ' + said[-1] if said else ''}")
-    return Reply(int(found[1]), reply.out[: found.start()], reply.err)
+    """The reply of a script from `with_exit_code`. Raises LinkLost with `why` if the last line did not arrive."""
+    ending = re.search(rf"\n{word}:(\d+)\r?\n$", reply.out)
+    if ending is None:
+        lines = reply.err.strip().splitlines()
+        raise LinkLost(f"{why}{': ' + lines[-1] if lines else ''}")
+    return Reply(int(ending[1]), reply.out[: ending.start()], reply.err)
 
 
 @contextmanager
 def without_interrupts() -> Any:
-    """Hold SIGINT and SIGTERM back while the block runs, as far as this is the main thread; one that came is raised at the end."""
-    came: list[int] = []
+    """Delay SIGINT and SIGTERM until the block has ended, then raise KeyboardInterrupt. It has an effect in the main thread only."""
+    received_signals: list[int] = []
     kept = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            kept[number] = signal.signal(number, lambda received, _: came.append(received))
+            kept[number] = signal.signal(number, lambda received, _: received_signals.append(received))
     except ValueError:
-        # Another thread than the main one gets no signals.
+        # Only the main thread gets signals.
         pass
     try:
         yield
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    if came:
+    if received_signals:
         raise KeyboardInterrupt
 
 
 def complete(path: Path) -> Path:
-    """Where to write what will become `path` when it is whole."""
+    """The temporary path to write to before renaming it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.part")

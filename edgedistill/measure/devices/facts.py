@@ -1,4 +1,4 @@
-"""What a device is and what can be measured on it, read by one script of plain files and tools; nothing has to be installed there."""
+"""Reads what a device is and what can be measured on it, by one shell script; nothing has to be installed on the device."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from edgedistill.measure.devices.base import Device
 from edgedistill.measure.statistics import unavailable
 
-# Each fact is a line `key=value`; a list is a key that comes several times. For mksh with toybox, and dash with coreutils or busybox.
+# Prints a line `key=value` for each fact; a key of a list is repeated. It runs in mksh with toybox and in dash with coreutils or busybox.
 _SCRIPT = r"""
 say() { [ -n "$2" ] && echo "$1=$2"; }
 first() { cat "$1" 2>/dev/null | tr '\0' ' ' | head -n 1; }
@@ -48,7 +48,7 @@ if command -v dumpsys >/dev/null 2>&1; then
 fi
 [ -r /proc/self/smaps_rollup ] && say can.pss yes
 """
-# Arm's own cores by the part number of MIDR_EL1, each from its technical reference manual.
+# Arm's cores by the part number of MIDR_EL1, from their technical reference manuals.
 _ARM = {
     "0xd03": "Cortex-A53", "0xd04": "Cortex-A35", "0xd05": "Cortex-A55", "0xd07": "Cortex-A57", "0xd08": "Cortex-A72",
     "0xd09": "Cortex-A73",
@@ -62,13 +62,13 @@ _STATUS = {"1": "unknown", "2": "charging", "3": "discharging", "4": "not chargi
 def read(device: Device) -> dict[str, Any]:
     """Facts of a device: model, soc, cores, memory_bytes, os, abi, kernel, battery, emulated (why, or None), measurable.
 
-    `measurable` says for each quantity True or the reason why it can't be measured. Raises LinkLost and DeviceFailed as `device.sh` does.
+    `measurable` has for each quantity True or the reason why it can't be measured. Raises LinkLost and DeviceFailed as `device.sh` does.
     """
     return parse(device.sh(_SCRIPT).out) | {"spec": device.spec}
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Facts from what the script printed; what the device does not tell is unavailable with the reason."""
+    """Facts from the output of the script. What the device does not report is unavailable, with the reason."""
     lists: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, found, value = line.partition("=")
@@ -105,7 +105,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _parts(lines: list[str]) -> str | None:
-    """Arm cores by name, as `4 x Cortex-A76`; the number where the name is not known."""
+    """Arm cores by name, such as `4 x Cortex-A76`, or by number if the name is unknown."""
     pairs = [line.split() for line in lines]
     return " + ".join(f"{n} x {_ARM.get(part, f'Arm core {part}')}" for n, part in pairs) or None
 
@@ -115,8 +115,8 @@ def _mhz(core: str) -> float | dict[str, Any]:
     return int(parts[1]) / 1000 if len(parts) > 1 else unavailable("the core has no cpufreq")
 
 
-def _battery(fact: dict[str, str], told: list[str]) -> dict[str, Any]:
-    service = dict(line.split(": ", 1) for line in told if ": " in line)
+def _battery(fact: dict[str, str], service_lines: list[str]) -> dict[str, Any]:
+    service = dict(line.split(": ", 1) for line in service_lines if ": " in line)
     if "level" in service:
         powered = [kind for kind in ("USB", "AC") if service.get(f"{kind} powered") == "true"]
         return {"level": float(service["level"]), "status": _STATUS.get(service.get("status", ""), "unknown"), "powered_by": powered}
@@ -127,7 +127,7 @@ def _battery(fact: dict[str, str], told: list[str]) -> dict[str, Any]:
 
 
 def _emulated(fact: dict[str, str]) -> str | None:
-    """Why what is measured here says nothing about a device, or None."""
+    """Why measurements here say nothing about a real device, or None."""
     if fact.get("ro.kernel.qemu") == "1" or fact.get("ro.boot.qemu") == "1" or fact.get("ro.hardware") in ("ranchu", "goldfish"):
         return "emulated: it says that it is an Android emulator"
     if "qemu" in fact or "QEMU" in fact.get("dmi_vendor", ""):

@@ -1,4 +1,4 @@
-"""The devices that are attached: this machine, what adb sees, and the boards of a fleet."""
+"""Lists the attached devices: this machine, the phones of adb, and the boards of a fleet."""
 
 import platform
 from typing import Any
@@ -10,7 +10,7 @@ from edgedistill.measure.statistics import unavailable
 
 
 def devices(specs: list[str]) -> list[dict[str, Any]]:
-    """One row for this machine, each phone of adb, and each of `specs`: its facts, or `unavailable` with the reason."""
+    """A row for this machine, for each phone of adb and for each of `specs`: its facts, or `unavailable` with the reason."""
     rows = [local()]
     reasons: dict[str, str] = {}
     try:
@@ -34,23 +34,23 @@ def _row(spec: str) -> dict[str, Any]:
 
 
 def local() -> dict[str, Any]:
-    """This machine: what the script reads where there is Linux, and psutil's figures everywhere."""
+    """This machine: the facts of the script on Linux, and psutil's figures on every system."""
     import psutil
 
-    found: dict[str, Any] = {"cores": [], "measurable": {}, "emulated": None, "battery": unavailable("it has no battery")}
+    row: dict[str, Any] = {"cores": [], "measurable": {}, "emulated": None, "battery": unavailable("it has no battery")}
     if platform.system() == "Linux":
-        found = facts.read(open_device("local"))
-    name = found.get("model")
+        row = facts.read(open_device("local"))
+    name = row.get("model")
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None:
         status = "charging" if battery.power_plugged else "discharging"
-        found["battery"] = {"level": float(battery.percent), "status": status, "powered_by": ["AC"] if battery.power_plugged else []}
-    return found | {
+        row["battery"] = {"level": float(battery.percent), "status": status, "powered_by": ["AC"] if battery.power_plugged else []}
+    return row | {
         "spec": "local",
         "model": name if isinstance(name, str) else platform.node(),
         "memory_bytes": psutil.virtual_memory().total,
-        "os": found.get("os") or platform.platform(),
-        "abi": found.get("abi") or platform.machine(),
-        # A virtual machine that runs this program computes on its processor: what is measured here is true for here.
+        "os": row.get("os") or platform.platform(),
+        "abi": row.get("abi") or platform.machine(),
+        # Measurements in a virtual machine that runs this program are valid for that virtual machine.
         "emulated": None,
     }

@@ -1,4 +1,4 @@
-"""This machine, as a device like the others."""
+"""This machine as a device."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from edgedistill.measure.devices.commands import call, complete
 
 
 class LocalDevice:
-    """The machine that edgedistill runs on; there is no link that could drop."""
+    """The machine that edgedistill runs on. It has no link that could drop."""
 
     spec = "local"
 

@@ -1,4 +1,4 @@
-"""Boards, through the OpenSSH client with the user's own configuration, keys and jump hosts; host keys are checked as it says."""
+"""Boards, through the OpenSSH client with the user's own configuration: keys, jump hosts, and how host keys are checked."""
 
 import atexit
 import hashlib
@@ -13,10 +13,10 @@ from pathlib import Path
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.devices import transfer
 from edgedistill.measure.devices.base import Reply
-from edgedistill.measure.devices.commands import call, proven, unwrap
+from edgedistill.measure.devices.commands import call, unwrap, with_exit_code
 
 CONFIG = "EDGEDISTILL_SSH_CONFIG"
-"""Environment variable with another configuration file for the client (its -F)."""
+"""Environment variable with the path of another configuration file for the client (its option -F)."""
 _TRANSFER_S = 1800.0
 _MEANINGS = {
     "Host key verification failed": "its host key is unknown or has changed; connect once with `ssh`, compare the key, and accept it",
@@ -27,13 +27,13 @@ _MEANINGS = {
 
 
 class SshDevice:
-    """A board, as user@host[:port]; host may be an alias of the user's configuration."""
+    """A board, given as user@host[:port]. The host may be an alias of the user's configuration."""
 
     def __init__(self, address: str) -> None:
-        found = re.fullmatch(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:@\s]+)(?::(\d{1,5}))?", address)
-        if found is None or (found[2].startswith("-")) or (found[1] or "").startswith("-"):
+        parts = re.fullmatch(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:@\s]+)(?::(\d{1,5}))?", address)
+        if parts is None or (parts[2].startswith("-")) or (parts[1] or "").startswith("-"):
             raise UserError(f"found device 'ssh:{address}', expected ssh:user@host or ssh:user@host:port")
-        self.address, self._user, self._host, self._port = address, found[1], found[2].strip("[]"), found[3]
+        self.address, self._user, self._host, self._port = address, parts[1], parts[2].strip("[]"), parts[3]
 
     @property
     def spec(self) -> str:
@@ -50,7 +50,7 @@ class SshDevice:
 
     def sh(self, script: str, *, timeout_s: float = 60) -> Reply:
         """Run a script by `sh`, whatever the login shell is; see `base.Device`."""
-        wrapped, word = proven(script)
+        wrapped, word = with_exit_code(script)
         reply = call([*self._command(), "sh"], timeout_s=timeout_s, stdin=wrapped.encode())
         return self._unwrap(reply, word)
 
@@ -63,7 +63,7 @@ class SshDevice:
         transfer.pull(self, source, target, self._fetch)
 
     def reconnect(self) -> None:
-        """Forget the shared connection, which may be dead without knowing it."""
+        """Close the shared connection, which may be dead without having noticed."""
         call([*self._command("-O", "exit")], timeout_s=20)
 
     def _send(self, source: Path, part: str) -> str:
@@ -82,14 +82,14 @@ class SshDevice:
 
     def _unwrap(self, reply: Reply, word: str) -> Reply:
         for sign, meaning in _MEANINGS.items():
-            # 255 is the client's own code; a script may print such words too.
+            # 255 is the client's own code. A script may print such words as well.
             if reply.code == 255 and sign in reply.err:
                 raise DeviceFailed(f"{self.spec}: {meaning} (ssh said: {reply.err.strip().splitlines()[-1]})")
-        return unwrap(reply, word, f"{self.spec}: the link dropped, or could not be made")
+        return unwrap(reply, word, f"{self.spec}: the link dropped, or could not be created")
 
     def _command(self, *options: str) -> list[str]:
         given = ["-F", os.environ[CONFIG]] if CONFIG in os.environ else []
-        # A question for a password would wait for ever; a dead link is noticed after 15 s; one connection serves all commands.
+        # Never wait for a password; notice a dead link after 15 s; share one connection among all commands.
         given += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
         given += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}", "-T"]
         given += ["-p", self._port] if self._port else []
@@ -98,7 +98,7 @@ class SshDevice:
 
     @cached_property
     def _socket(self) -> str:
-        # Short: the path of a socket may have 108 bytes.
+        # A short path, since the path of a socket is limited to 108 bytes.
         folder = tempfile.mkdtemp(prefix="edgessh-")
         atexit.register(self._close, folder)
         return f"{folder}/{hashlib.sha256(self.address.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""Files to and from a device, checked by their hash: a link that drops leaves the old file or none."""
+"""Copies files to and from a device and checks their hash. If the link drops, the old file stays."""
 
 import hashlib
 import shlex
@@ -14,7 +14,7 @@ _DIGEST = "sha256sum {path} | cut -d' ' -f1"
 
 
 def push(device: Device, source: Path, target: str, send: Callable[[Path, str], str]) -> None:
-    """Copy `source` to `target` on the device by `send`, which returns what went wrong, and put it in place when its hash is right."""
+    """Copy `source` to `target` on the device. `send` copies and returns an error message or nothing; then the hash is checked."""
     part, wanted = f"{target}.part", sha256_file(source)
     quoted = shlex.quote(part)
     device.sh(f"mkdir -p {shlex.quote(target.rpartition('/')[0])}")

@@ -1,6 +1,6 @@
-"""Power meters on the host, as plug-ins of the entry point group `edgedistill.meters`: a name, and a function that makes a `Meter`.
+"""Power meters on the host, as plug-ins of the entry point group `edgedistill.meters`: a name, and a function that returns a `Meter`.
 
-Such a function takes one string, what the user wrote behind the name: `command:./read_meter.sh` gives `./read_meter.sh`.
+The function takes one string, the text after the name: for `command:./read_meter.sh` it is `./read_meter.sh`.
 """
 
 from collections.abc import Callable
@@ -19,18 +19,18 @@ _OWN = {
 
 
 def registered() -> dict[str, Callable[[], Callable[[str], Meter]]]:
-    """A loader of each meter by its name. Raises UserError when two packages give the same name."""
+    """A loader for each meter, by its name. Raises UserError if two packages register the same name."""
     entries = [EntryPoint(name, target, GROUP) for name, target in _OWN.items()]
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in [*entries, *entry_points(group=GROUP)]:
-        other = found.setdefault(entry.name, entry)
+        other = by_name.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise UserError(f"two meters are named {entry.name!r}: {_owner(other)} and {_owner(entry)}. Uninstall one of the packages")
-    return {name: entry.load for name, entry in found.items()}
+    return {name: entry.load for name, entry in by_name.items()}
 
 
 def open_meter(spec: str) -> Meter:
-    """The meter that `spec` names: NAME, or NAME:ARGUMENT. Raises UserError when there is none of that name."""
+    """The meter that `spec` names: NAME, or NAME:ARGUMENT. Raises UserError for an unknown name."""
     name, _, argument = spec.partition(":")
     known = registered()
     if name not in known:

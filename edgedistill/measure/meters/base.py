@@ -1,4 +1,4 @@
-"""What a power meter on the host can do."""
+"""The interface of a power meter on the host."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,10 +16,10 @@ class Samples:
 
 
 class Meter(Protocol):
-    """A power meter that this machine reads while a device works: started before, stopped after, in whatever thread or process it needs."""
+    """A power meter that this machine reads while a device works. It may use threads or processes of its own."""
 
     def start(self) -> None:
-        """Begin to sample. Raises DeviceFailed with what to do when the meter is not there."""
+        """Begin to sample. Raises DeviceFailed, which says what to do, if the meter is missing."""
 
     def stop(self) -> Samples:
-        """End sampling and return all samples. Raises DeviceFailed when the meter failed meanwhile."""
+        """End sampling and return all samples. Raises DeviceFailed if the meter failed in the meantime."""

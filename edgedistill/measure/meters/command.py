@@ -1,4 +1,4 @@
-"""A meter that is a command of the user's: it writes a line for each sample."""
+"""A meter that is a command of the user. It prints a line for each sample."""
 
 import shlex
 import subprocess
@@ -15,11 +15,11 @@ _END_S = 5.0
 
 
 class CommandMeter:
-    """Reads `watts`, or `t,watts` lines from the standard output of `command`, which runs until it is ended with SIGTERM.
+    """Reads lines `watts` or `t,watts` from the standard output of `command`, which runs until SIGTERM ends it.
 
-    t: seconds of a clock of the command's own, from any zero; it gives the distances of samples, and the line that came fastest tells where
-    zero is. Without t a sample is of when its line arrived. Lines that begin with # are skipped. The command is split as a shell does,
-    and run without one.
+    t: seconds on any clock of the command. It gives the distances between samples; the line with the shortest delay gives the offset to the
+    host's clock. Without t, the time of a sample is the arrival of its line. Lines that begin with # are skipped. The command is split as
+    a shell would split it, but runs without a shell.
     """
 
     def __init__(self, command: str) -> None:
@@ -31,7 +31,7 @@ class CommandMeter:
         self._first, self._wrong = threading.Event(), ""
 
     def start(self) -> None:
-        """Start the command and wait for its first sample. Raises DeviceFailed when none comes within 30 s."""
+        """Start the command and wait for its first sample. Raises DeviceFailed if none arrives within 30 s."""
         try:
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
@@ -44,14 +44,14 @@ class CommandMeter:
             raise self._failed("gave no sample")
 
     def stop(self) -> Samples:
-        """End the command. Raises DeviceFailed when it had ended by itself, or wrote something else."""
+        """End the command. Raises DeviceFailed if it ended by itself or wrote something else."""
         ended = self._process.poll()
         self._end()
         if self._wrong or ended is not None:
-            raise self._failed(f"ended by itself with exit status {ended}" if ended is not None else "wrote what is no sample")
+            raise self._failed(f"ended by itself with exit status {ended}" if ended is not None else "wrote a line that is not a sample")
         fields, host_s = np.array(self._fields), np.array(self._arrived)
         if fields.shape[1] == 2:
-            # A line cannot arrive before its sample: the smallest delay is the one nearest to none.
+            # A line cannot arrive before its sample was taken, so the smallest delay is closest to zero.
             host_s = fields[:, 0] + (host_s - fields[:, 0]).min()
         order = np.argsort(host_s, kind="stable")
         return Samples(host_s[order], fields[order, -1], shlex.join(self._command))
@@ -87,5 +87,5 @@ class CommandMeter:
     def _failed(self, what: str) -> DeviceFailed:
         assert self._process.stderr
         last = self._process.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
-        told = f": expected lines of watts or t,watts, found {self._wrong!r}" if self._wrong else f": {last[0]}" if last else ""
-        return DeviceFailed(f"the meter {shlex.join(self._command)} {what}{told}")
+        detail = f": expected lines of watts or t,watts, found {self._wrong!r}" if self._wrong else f": {last[0]}" if last else ""
+        return DeviceFailed(f"the meter {shlex.join(self._command)} {what}{detail}")

@@ -1,6 +1,6 @@
-"""A Monsoon High Voltage Power Monitor, through its maker's package `monsoon` (pip install monsoon). Written to its API, not run with one.
+"""A Monsoon High Voltage Power Monitor, through its maker's package `monsoon` (pip install monsoon). Not tested with a real one.
 
-It stands in for the battery: the device's battery contacts hang on its main channel, whose voltage must be on before the device starts.
+It replaces the battery: its main channel feeds the device's battery contacts, and its voltage must be on before the device starts.
 """
 
 import threading
@@ -18,7 +18,7 @@ _FIRST_S, _END_S = 30.0, 10.0
 
 
 class MonsoonMeter:
-    """Main channel of the monitor with the serial number `argument`, or of the only one; its voltage is left as it is."""
+    """Main channel of the monitor with the serial number `argument`, or of the only monitor. Its voltage is not changed."""
 
     def __init__(self, argument: str) -> None:
         if argument and not argument.isdigit():
@@ -29,7 +29,7 @@ class MonsoonMeter:
         self._stop, self._first, self._problem = threading.Event(), threading.Event(), ""
 
     def start(self) -> None:
-        """Begin to sample. Raises DeviceFailed without the package, and when no monitor answers."""
+        """Begin to sample. Raises DeviceFailed if the package is missing or no monitor answers."""
         try:
             from Monsoon import HVPM, pmapi, sampleEngine
         except ImportError as error:
@@ -49,7 +49,7 @@ class MonsoonMeter:
             self.stop()
 
     def stop(self) -> Samples:
-        """End sampling and close the monitor. Raises DeviceFailed when it failed meanwhile or gave nothing."""
+        """End sampling and close the monitor. Raises DeviceFailed if it failed in the meantime or gave no sample."""
         self._stop.set()
         self._sampler.join(_END_S)
         self._monitor.closeDevice()
@@ -67,7 +67,7 @@ class MonsoonMeter:
             while not self._stop.is_set():
                 chunk = engine.periodicCollectSamples(_CHUNK)
                 amperes = np.array(chunk[channels.MainCurrent], dtype=np.float64) / 1000
-                # Its stamps count from the start of sampling.
+                # Its time stamps count from the start of sampling.
                 self._host_s.append(zero + np.array(chunk[channels.timeStamp], dtype=np.float64))
                 self._watts.append(amperes * np.array(chunk[channels.MainVoltage], dtype=np.float64))
                 self._first.set()

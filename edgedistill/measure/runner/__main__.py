@@ -1,4 +1,4 @@
-"""Command line of the runner: read a job, write its records, exit 0 when the `end` record was written and 1 after an `error`."""
+"""Command line of the runner. It reads a job and writes its records; it exits with 0 after the `end` record, with 1 after `error`."""
 
 import argparse
 import importlib
@@ -19,14 +19,14 @@ _TASKS = {"run": "sequence", "compare": "interleaved", "stress": "stress_load", 
 
 
 def main() -> int:
-    """Run one job; whatever the adapter or the runtime raises becomes the `error` record."""
+    """Run one job. Any exception of the adapter or the runtime becomes the `error` record."""
     parser = argparse.ArgumentParser(prog="runner")
     parser.add_argument("--job", required=True, help="JSON file that says what to run")
     parser.add_argument("--out", required=True, help="JSON lines file to write the records to")
     arguments = parser.parse_args()
     with open(arguments.job) as handle:
         job = json.load(handle)
-    # A request to end: what was changed is changed back before this process is gone.
+    # A request to end must still undo the changed settings.
     signal.signal(signal.SIGTERM, _stop)
     with open(arguments.out, "wb") as handle:
         recorder = Recorder(handle)
@@ -46,17 +46,18 @@ def _run(job: dict[str, Any], folder: Path, recorder: Recorder) -> None:
         )
     sides = [job[side] for side in ("a", "b") if side in job] or [job]
     versions = [importlib.import_module(side["adapter"]).versions() for side in sides]
-    recorder.write("start", nonce=job["nonce"], versions={k: v for found in versions for k, v in found.items()}, facts=facts.machine())
+    merged = {package: version for packages in versions for package, version in packages.items()}
+    recorder.write("start", nonce=job["nonce"], versions=merged, facts=facts.machine())
     _clock(recorder)
     task = importlib.import_module(f"edgedistill.measure.runner.{_TASKS[job['task']]}")
     with conditions(job["conditions"], folder, recorder) as latest:
         task.run(job, recorder, latest)
-    # A second reading tells how the two clocks drifted, and whether one of them jumped.
+    # A second reading shows the drift of the two clocks and whether one of them jumped.
     _clock(recorder)
 
 
 def _clock(recorder: Recorder) -> None:
-    # Uptime counts sleep as well, and is what a host can ask for without Python.
+    # The uptime includes sleep, and a host can read it without Python.
     uptime = {"boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)} if hasattr(time, "CLOCK_BOOTTIME") else {}
     recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns(), **uptime)
 

@@ -1,8 +1,8 @@
-"""Which runtimes does this Python have? `python -m edgedistill.measure.runner.available '{MODULE: PACKAGE}'` prints one JSON document.
+"""Prints which runtimes this Python has: `python -m edgedistill.measure.runner.available '{MODULE: PACKAGE}'` prints JSON.
 
 MODULE is an adapter, PACKAGE the distribution of its runtime.
 
-It also runs on a Python that is too old for the rest of the runner, so that the host can tell its version.
+It also runs on a Python that is too old for the rest of the runner, so that the host learns its version.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 
 OLDEST = (3, 10)
-"""The oldest Python whose syntax the runner keeps to."""
+"""The oldest Python that the runner supports."""
 
 _PREPARE = "import importlib, sys; importlib.import_module(sys.argv[1]).prepare(1)"
 _TIMEOUT_S = 120
@@ -24,17 +24,17 @@ _TIMEOUT_S = 120
 def look(packages: dict[str, str]) -> dict[str, object]:
     """{"python", "abi", "numpy", "adapters": {module: version}, "unusable": {module: why}} of the adapters in `packages`.
 
-    A runtime counts only if a process of its own can import and prepare it: wheels for another processor crash when they are imported.
+    A runtime counts only if a separate process can import and prepare it, since wheels for another processor crash on import.
     """
     adapters, unusable = {}, {}
     for name, package in packages.items():
-        found = _version(package)
-        if found is None:
+        installed = _version(package)
+        if installed is None:
             continue
         if (why := _failure(name)) is None:
-            adapters[name] = found
+            adapters[name] = installed
         else:
-            unusable[name] = f"{package} {found}: {why}"
+            unusable[name] = f"{package} {installed}: {why}"
     abi = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
     return {"python": platform.python_version(), "abi": abi, "numpy": _version("numpy"), "adapters": adapters, "unusable": unusable}
 

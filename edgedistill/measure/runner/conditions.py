@@ -1,4 +1,4 @@
-"""What holds while a task runs: sensors are read, the device is cool, cores and governor are chosen, and all is put back."""
+"""Establishes the conditions of a task (sensors, cool-down, cores, governor) and undoes them afterwards."""
 
 import shutil
 import subprocess
@@ -18,22 +18,22 @@ Latest = Callable[[], Mapping[str, float]]
 _LOOK_S = 0.2
 _FIRST_VALUES_S = 15.0
 _TOOL_S = 10.0
-# Skin and battery are what the hand and the vendor's limits feel; a processor under no load may well be at 50 °C.
+# The vendor's limits apply to skin and battery. An idle processor may be at 50 °C.
 _COOL_C = {"skin": 35.0, "battery": 35.0, "": 55.0}
 _KINDS = ("skin", "cpu", "soc", "package", "tctl", "x86_pkg", "")
 
 
 @contextmanager
 def conditions(wanted: Mapping[str, Any] | None, folder: Path, recorder: Recorder) -> Iterator[Latest]:
-    """Make the conditions `wanted` (the job's, see docs/measuring.md) hold while the block runs; gives the latest values of the sensors.
+    """Establish the job's conditions `wanted` (see docs/measuring.md) for the block, which gets the latest values of the sensors.
 
-    folder: the job's own, for a script that undoes changes. Without conditions nothing is read and nothing changed.
+    folder: the job's own folder, for a script that undoes changes. With None nothing is read and nothing is changed.
     """
     if wanted is None:
         yield dict
         return
     with ExitStack() as stack:
-        # The sampling process comes first: it shall not be bound to the cores that are measured.
+        # Start the sampling process first, so that it is not bound to the measured cores.
         latest: Latest = dict
         if wanted["sensors_interval_s"] is not None:
             latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted.get("sensors")))
@@ -57,14 +57,14 @@ def _phase(name: str, recorder: Recorder) -> None:
 
 
 def cool_down(wanted: Mapping[str, Any], latest: Latest, recorder: Recorder) -> None:
-    """Wait until the device is below `below_c` (by default what its kind of sensor allows), at most `timeout_s`; writes `cooldown`."""
+    """Wait until the device is below `below_c` (default: by kind of sensor), at most `timeout_s`, and write `cooldown`."""
     started = time.monotonic()
-    while (found := hottest(latest())) is None:
+    while (reading := hottest(latest())) is None:
         if time.monotonic() - started > _FIRST_VALUES_S:
             recorder.write("cooldown", sensor=None, reached=None, waited_s=0.0, reason="no sensor gives a temperature")
             return
         time.sleep(_LOOK_S)
-    sensor, first = found
+    sensor, first = reading
     limit = wanted["below_c"] if wanted["below_c"] is not None else _usual_limit(sensor)
     value, started = first, time.monotonic()
     while value > limit and time.monotonic() - started < wanted["timeout_s"]:
@@ -75,7 +75,7 @@ def cool_down(wanted: Mapping[str, Any], latest: Latest, recorder: Recorder) -> 
 
 
 def hottest(values: Mapping[str, float]) -> tuple[str, float] | None:
-    """The sensor that speaks for the device, and its °C: the skin's, else the processor's hottest, any other, the battery's."""
+    """The sensor that represents the device, and its °C: the skin, else the hottest of the processor, any other, or the battery."""
     zones = {name: value for name, value in values.items() if name.startswith("temperature.")}
     for kind in _KINDS:
         if fitting := {name: value for name, value in zones.items() if kind in name.lower()}:
@@ -88,12 +88,12 @@ def _usual_limit(sensor: str) -> float:
 
 
 def android_state() -> dict[str, Any]:
-    """Whether the screen is on and what Doze does, as Android tells; null elsewhere and where it does not."""
-    return {"screen": _told("power", "mWakefulness="), "doze": _told("deviceidle", "mState=")}
+    """The state of the screen and of Doze, from Android; null if unknown."""
+    return {"screen": _dumped("power", "mWakefulness="), "doze": _dumped("deviceidle", "mState=")}
 
 
-def _told(service: str, word: str) -> str | None:
-    """The value after `word` in what `dumpsys` says of a service."""
+def _dumped(service: str, word: str) -> str | None:
+    """The value after `word` in the `dumpsys` output of a service."""
     if shutil.which("dumpsys") is None:
         return None
     try:

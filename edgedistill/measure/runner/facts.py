@@ -1,4 +1,4 @@
-"""What the machine is, and how much memory this process takes; Linux tells most, other systems less."""
+"""Facts about the machine and the memory of this process. Linux provides most of them, other systems fewer."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-# The instruction sets that decide which integer and float kernels a runtime takes, on x86 and Arm.
+# The instruction sets by which a runtime chooses its kernels, on x86 and Arm.
 _KERNEL_FLAGS = re.compile(r"avx.*|sse4_\d|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|fphp|sve.*|sme\d?|sme_.*")
 _CLEAR_REFS = "/proc/self/clear_refs"
 
@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
 def _cpu(cpuinfo: str) -> str:
     if name := re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE):
         return name[1].strip()
-    # 64-bit Arm kernels give no model name; boards name themselves in the device tree.
+    # 64-bit Arm kernels report no model name, but boards have one in the device tree.
     return _text("/proc/device-tree/model").strip("\0 \n") or platform.processor() or platform.machine()
 
 
@@ -39,25 +39,25 @@ def _text(path: str) -> str:
 
 
 def _status(field: str, pid: int | str = "self") -> int | None:
-    found = re.search(rf"^{field}:\s+(\d+) kB$", _text(f"/proc/{pid}/status"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    line = re.search(rf"^{field}:\s+(\d+) kB$", _text(f"/proc/{pid}/status"), re.MULTILINE)
+    return int(line[1]) * 1024 if line else None
 
 
 def resident_bytes() -> int | None:
-    """Resident memory of this process in bytes (VmRSS), or None where /proc does not tell.
+    """Resident memory of this process in bytes (VmRSS), or None if /proc does not report it.
 
-    VmRSS and VmHWM come from the same file, so their difference means something; /proc/self/statm rounds differently.
+    VmRSS and VmHWM come from the same file, so their difference is exact; /proc/self/statm rounds differently.
     """
     return _status("VmRSS")
 
 
 def high_water_bytes(pid: int) -> int | None:
-    """The largest resident memory that the process `pid` has had, in bytes (VmHWM); None where /proc does not tell."""
+    """The largest resident memory that the process `pid` has had, in bytes (VmHWM); None if /proc does not report it."""
     return _status("VmHWM", pid)
 
 
 def watch_peak() -> dict[str, Any]:
-    """Start watching the peak of resident memory; hand what this returns to `peak_since`."""
+    """Start watching the peak of resident memory; pass the result to `peak_since`."""
     try:
         Path(_CLEAR_REFS).write_text("5")
     except OSError:
@@ -66,7 +66,7 @@ def watch_peak() -> dict[str, Any]:
 
 
 def peak_since(watch: dict[str, Any]) -> dict[str, Any]:
-    """Peak of resident memory in bytes since `watch_peak`, or None, and the source that says how it was read or why it was not."""
+    """Peak of resident memory in bytes since `watch_peak`, or None, and the source: how it was read, or why it is unknown."""
     high = _status("VmHWM")
     if high is None or watch["high"] is None:
         return {"peak_rss": None, "source": f"{platform.system()} has no VmHWM in /proc/self/status"}

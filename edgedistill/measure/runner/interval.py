@@ -1,21 +1,21 @@
-"""Confidence interval of a quantile by order statistics: no assumption about the shape of the distribution."""
+"""Confidence intervals of quantiles by order statistics, without an assumption about the distribution."""
 
 import math
 from collections.abc import Sequence
 
-# A tail further out than this many standard deviations holds less than 1e-30.
+# The tail beyond this many standard deviations has a probability below 1e-30.
 _DEVIATIONS = 12
 
 
 def lower_rank(n: int, confidence: float, q: float = 0.5) -> int:
-    """Rank l, counted from 1, so that the q-quantile lies below x_(l) of n ordered samples with at most (1 - confidence) / 2; 0 if none.
+    """The largest rank l (from 1) such that P(q-quantile < x_(l) of n ordered samples) <= (1 - confidence) / 2; 0 if there is none.
 
-    How many of n independent samples lie below the q-quantile is binomial (n, q), so x_(l) lies above it with the probability P(B < l),
-    which is summed here exactly. The upper end of the interval has the rank n + 1 - lower_rank(n, confidence, 1 - q), by symmetry.
+    The number of n independent samples below the q-quantile is binomial (n, q), so x_(l) lies above it with the probability P(B < l).
+    This function sums that exactly. The upper end of the interval has the rank n + 1 - lower_rank(n, confidence, 1 - q), by symmetry.
     Source: Conover, Practical Nonparametric Statistics, 3rd ed., 3.2; Le Boudec, Performance Evaluation of Computer and Communication
     Systems, 2010, theorem 2.1.
     """
-    # Rounding must not let a rank pass that covers less than it says.
+    # Rounding errors must not make the interval too narrow.
     allowed = (1 - confidence) / 2 * (1 - 1e-9)
     rank = max(0, math.floor(n * q - _DEVIATIONS * math.sqrt(n * q * (1 - q))))
     ways = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1)
@@ -36,13 +36,13 @@ def quantile_interval(ordered: Sequence[float], q: float = 0.5, confidence: floa
 
 
 def min_samples(q: float, confidence: float = 0.95) -> int:
-    """How many samples an interval of the q-quantile takes: 6 for the median, 36 for p90, 72 for p95, 368 for p99 at 95%."""
+    """The number of samples that an interval of the q-quantile needs: 6 for the median, 36 for p90, 72 for p95, 368 for p99 at 95%."""
     # All n samples lie on the same side of the quantile with the probability max(q, 1 - q)**n.
     return math.ceil(math.log((1 - confidence) / 2) / math.log(max(q, 1 - q)))
 
 
 def relative_half_width(ordered: Sequence[float], confidence: float = 0.95) -> float:
-    """Half the width of the median's interval as a share of the median; infinite with too few samples to have an interval."""
+    """Half the width of the median's interval as a share of the median; infinite with too few samples for an interval."""
     bounds = quantile_interval(ordered, 0.5, confidence)
     median = ordered[len(ordered) // 2] if ordered else 0
     return (bounds[1] - bounds[0]) / 2 / median if bounds and median else math.inf

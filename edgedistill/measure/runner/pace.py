@@ -1,4 +1,4 @@
-"""When the next inference of a load is due: back to back, at a rate, or in bursts."""
+"""The schedule of a load: continuous, at a rate, or in bursts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ Pace = Callable[[int, int], int]
 
 
 def pace(settings: dict[str, Any]) -> Pace:
-    """The pace that `settings` ask for: "mode" continuous, rate (with "rate_hz") or bursts (with "burst_s" and "pause_s").
+    """The pace of `settings`: "mode" continuous, rate (with "rate_hz") or bursts (with "burst_s" and "pause_s").
 
-    The schedules of rate and bursts are fixed at the start, an open loop: a slow inference delays the next ones, and never thins them out.
-    Closed loops hide how late they are (Schroeder, Wierman and Harchol-Balter, Open Versus Closed: A Cautionary Tale, NSDI 2006).
+    The schedules of rate and bursts are fixed at the start (an open loop): a slow inference delays the next ones but does not cancel any.
+    A closed loop would hide delays (Schroeder, Wierman and Harchol-Balter, Open Versus Closed: A Cautionary Tale, NSDI 2006).
     """
     mode = settings["mode"]
     if mode == "continuous":

@@ -1,4 +1,4 @@
-"""Which cores a measurement runs on, and what big and little mean on this processor."""
+"""Chooses the cores of a measurement, and finds the big and little cores of this processor."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ _CPU = "sys/devices/system/cpu"
 def clusters(root: Path = Path("/")) -> list[dict[str, Any]]:
     """Groups of equal cores, the slowest first: {"cores": [index], "max_mhz": float or None}.
 
-    Cores are equal when cpu_capacity and cpuinfo_max_freq are (the kernel's Documentation/ABI/testing/sysfs-devices-system-cpu).
+    Cores are equal if their cpu_capacity and cpuinfo_max_freq are (the kernel's Documentation/ABI/testing/sysfs-devices-system-cpu).
     """
     groups: dict[tuple[float, float], list[int]] = {}
     for folder in sorted(root.glob(f"{_CPU}/cpu[0-9]*"), key=lambda path: int(path.name[3:])):
@@ -20,7 +20,7 @@ def clusters(root: Path = Path("/")) -> list[dict[str, Any]]:
 
 
 def chosen(wanted: str | list[int], root: Path = Path("/")) -> list[int]:
-    """The cores that `wanted` names: "big", "little" or indices. Raises ValueError where the processor has no such cores."""
+    """The cores that `wanted` names: "big", "little" or indices. Raises ValueError if the processor has no such cores."""
     if not isinstance(wanted, str):
         return wanted
     groups = clusters(root)
@@ -32,9 +32,9 @@ def chosen(wanted: str | list[int], root: Path = Path("/")) -> list[int]:
 
 
 def place(wanted: str | list[int] | None, root: Path = Path("/")) -> dict[str, Any]:
-    """Bind this process and what it starts to the cores `wanted`, and say where it runs.
+    """Bind this process and its children to the cores `wanted`, and return where they run.
 
-    Raises ValueError where that can't be done.
+    Raises ValueError if that fails.
     """
     if wanted is not None:
         cores = chosen(wanted, root)

@@ -1,4 +1,4 @@
-"""A benchmark program of the user's, run on a model under the conditions of a job; what it printed becomes a record."""
+"""Runs a benchmark program of the user under the conditions of a job. Its output becomes a record."""
 
 import os
 import shutil
@@ -13,22 +13,22 @@ from edgedistill.measure.runner.facts import high_water_bytes
 from edgedistill.measure.runner.records import Recorder
 
 MODEL = "{model}"
-"""Stands in the arguments for the model's path, which is another on each device."""
+"""Placeholder in the arguments for the model's path, which depends on the device."""
 
 _LOOK_S = 0.1
 _LONGEST_TEXT = 8 * 2**20
 
 
 def versions() -> dict[str, str]:
-    """None that a package has: this module is its own adapter."""
+    """Empty: this module is its own adapter and has no runtime package."""
     return {}
 
 
 def run(job: dict[str, Any], recorder: Recorder, latest: Callable[[], Mapping[str, float]] = dict) -> None:
     """Run `job["program"]` on `job["artifact"]` and write a `program` record: command, text, ns, peak_rss (bytes or null).
 
-    program: {"binary": {"artifact": path}, "arguments": [text], "libraries": {name: {"artifact": path}}}. The program gets a folder of its
-    own with its libraries under their names. Raises RuntimeError when it ends with another exit status than 0.
+    program: {"binary": {"artifact": path}, "arguments": [text], "libraries": {name: {"artifact": path}}}. The program gets its own
+    folder with its libraries under their names. Raises RuntimeError if its exit status is not 0.
     """
     wanted = job["program"]
     binary = wanted["binary"]["artifact"]
@@ -61,7 +61,7 @@ def run(job: dict[str, Any], recorder: Recorder, latest: Callable[[], Mapping[st
 
 
 def _follow(process: subprocess.Popen[bytes]) -> int | None:
-    """Wait for the end of `process`; the largest resident memory that was seen until then, in bytes."""
+    """Wait until `process` ends; returns the largest resident memory that was observed, in bytes."""
     peak = None
     while process.poll() is None:
         peak = high_water_bytes(process.pid) or peak
@@ -70,7 +70,7 @@ def _follow(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _android_log(pid: int) -> str:
-    """What the process wrote to Android's log, where ExecuTorch's messages go; nothing elsewhere."""
+    """The lines of the process in Android's log, where ExecuTorch writes its messages; empty elsewhere."""
     if shutil.which("logcat") is None:
         return ""
     done = subprocess.run(["logcat", "-d", "-v", "raw", f"--pid={pid}"], capture_output=True, check=False, timeout=30)

@@ -1,7 +1,7 @@
-"""How many times as long B takes as A, from processes that took turns: an estimate and its bootstrap interval.
+"""Estimates B's duration divided by A's from interleaved processes, with a bootstrap interval.
 
-Processes, not inferences, are what was repeated: where a process's memory lies shifts all its inferences together, by some percent.
-docs/comparing.md tells why each step is as it is, and how often the interval held.
+The unit of repetition is the process and not the inference: the memory layout of a process shifts all of its inferences by some percent.
+docs/comparing.md explains each step, and shows how often the interval was right.
 """
 
 import math
@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-# Below, an interval of 95% would have to reach further than the outermost of the few resamples there are.
+# With fewer rounds a 95% interval would reach beyond the most extreme resamples.
 MIN_ROUNDS = 6
 _RESAMPLES = 10_000
 _CHUNK = 1_000_000
 
 
 def log_ratios(blocks: Sequence[dict[str, Any]]) -> list[float]:
-    """Of each round of `block` records, the logarithm of B's duration over A's: the median over pairs of blocks that followed each other.
+    """The logarithm of B's duration divided by A's for each round of `block` records: the median over pairs of neighbouring blocks.
 
-    The i-th block of A and the i-th of B are neighbours in time, so that what both saw, such as a clock frequency, cancels out.
+    The i-th blocks of A and B are neighbours in time, so that common conditions such as the clock frequency cancel out.
     """
     rounds: dict[int, dict[str, list[float]]] = {}
     for block in blocks:
@@ -29,21 +29,21 @@ def log_ratios(blocks: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def centre(values: Sequence[float]) -> float:
-    """The Hodges-Lehmann estimate: the median of the means of all pairs, each value with itself too.
+    """The Hodges-Lehmann estimate: the median of the means of all pairs, including each value with itself.
 
-    Almost as exact as the mean where noise is normal, and hardly moved by the one round that something disturbed.
+    It is almost as efficient as the mean for normal noise, and a single disturbed round hardly changes it.
     Source: Hodges and Lehmann, Estimates of Location Based on Rank Tests, The Annals of Mathematical Statistics 34 (1963).
     """
     return float(_centres(np.asarray(values, dtype=np.float64), np.ones((1, len(values)), np.int64))[0])
 
 
 def _centres(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The Hodges-Lehmann estimate of each resample: float64 [rounds], and how often each was drawn, int64 [N, rounds] -> float64 [N]."""
+    """The Hodges-Lehmann estimate of each resample: values float64 [rounds], counts of draws int64 [N, rounds] -> float64 [N]."""
     first, second = np.triu_indices(len(values))
     means = (values[first] + values[second]) / 2
     order = np.argsort(means)
     first, second, means = first[order], second[order], means[order]
-    # Pairs down, resamples across. A value drawn twice meets its double and itself as often as their means stand among those of all pairs.
+    # Rows are pairs, columns are resamples. The weight of a pair is the number of times its mean occurs among all pairs of the resample.
     drawn = np.ascontiguousarray(counts.T)
     weights = drawn[first] * drawn[second]
     same = np.flatnonzero(first == second)
@@ -54,17 +54,17 @@ def _centres(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_interval(values: Sequence[float], seed: int = 0, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Confidence interval of the centre of `values`, one a round; None with fewer than 6.
+    """Confidence interval of the centre of `values`, one per round; None with fewer than 6 rounds.
 
-    Rounds are drawn with replacement, each whole. The plain percentile interval is too narrow for few rounds; its levels are moved out by
-    as much as Student's t exceeds the normal distribution. Source: Hesterberg, What Teachers Should Know About the Bootstrap, The American
+    Whole rounds are drawn with replacement. The plain percentile interval is too narrow for few rounds, so its levels are widened by
+    the ratio of Student's t to the normal distribution. Source: Hesterberg, What Teachers Should Know About the Bootstrap, The American
     Statistician 69 (2015); Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013.
     """
     n = len(values)
     if n < MIN_ROUNDS:
         return None
     counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, _RESAMPLES)
-    # The work of a chunk takes a few times 8 MB.
+    # A chunk needs a few times 8 MB of memory.
     parts = np.array_split(counts, math.ceil(_RESAMPLES * n * (n + 1) / 2 / _CHUNK))
     centres = np.concatenate([_centres(np.asarray(values, dtype=np.float64), part) for part in parts])
     level = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_t((1 + confidence) / 2, n - 1))
@@ -73,7 +73,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, confidence: float
 
 
 def student_t(probability: float, degrees: int) -> float:
-    """Quantile of Student's t by its expansion around the normal distribution; within 0.1% from 5 degrees of freedom on.
+    """Quantile of Student's t by its expansion around the normal distribution; accurate to 0.1% from 5 degrees of freedom on.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 1964, formula 26.7.5.
     """

@@ -1,4 +1,4 @@
-"""Writing the records: one JSON object a line, on disk as soon as it happened."""
+"""Writes records: one JSON object per line, each flushed at once."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ class Recorder:
         self._lock = threading.Lock()
 
     def write(self, record: str, /, **fields: Any) -> None:
-        """Write one record of type `record`, and flush it so that a crash right after cannot lose it; threads may write at once."""
+        """Write one record of type `record`, and flush it, so that a crash cannot lose it. Several threads may write at once."""
         line = json.dumps({"type": record, **fields}, allow_nan=False).encode() + b"\n"
         with self._lock:
             self._handle.write(line)
@@ -24,6 +24,6 @@ class Recorder:
             self._count += 1
 
     def end(self, nonce: str) -> None:
-        """Write the `end` record, which proves to the host that every record before it arrived as it was written."""
+        """Write the `end` record, by which the host checks that all records before it arrived unchanged."""
         self.write("end", nonce=nonce, records=self._count, sha256=self._digest.hexdigest())
         os.fsync(self._handle.fileno())

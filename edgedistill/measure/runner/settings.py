@@ -1,4 +1,4 @@
-"""Settings of a device that a measurement changes, each changed back when it ends; a script does it where the runner is killed."""
+"""Changes settings of a device for a measurement and restores them afterwards. A script does so if the runner is killed."""
 
 import os
 import shlex
@@ -14,21 +14,21 @@ _GOVERNORS = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
 
 def governors(root: Path = Path("/")) -> dict[str, str]:
     """The frequency governor of each cpufreq policy, by its path."""
-    found = {}
+    by_path = {}
     # The cores of one policy have links to the same folder.
-    for path in sorted({found.resolve() for found in root.glob(_GOVERNORS)}):
+    for path in sorted({link.resolve() for link in root.glob(_GOVERNORS)}):
         try:
-            found[str(path)] = path.read_text().strip()
+            by_path[str(path)] = path.read_text().strip()
         except OSError:
             continue
-    return found
+    return by_path
 
 
 @contextmanager
 def governor(name: str | None, folder: Path, recorder: Recorder, root: Path = Path("/")) -> Iterator[None]:
-    """Set the governor `name` on all policies that allow it while the block runs; `setting` and `restored` records tell each change.
+    """Set the governor `name` on all policies that allow it while the block runs, and write a `setting` and a `restored` record for each.
 
-    folder: gets a script that undoes the changes, written before the first is made and removed after the last was undone.
+    folder: gets a script that undoes the changes. It exists from before the first change until after the last was undone.
     """
     before = {path: was for path, was in governors(root).items() if was != name} if name else {}
     if name and not before:
@@ -39,7 +39,7 @@ def governor(name: str | None, folder: Path, recorder: Recorder, root: Path = Pa
     changed = {}
     try:
         for path, was in before.items():
-            # Noted first: a request to end may come between the writing and what follows it.
+            # Note it first: a request to end may arrive right after the write.
             changed[path] = was
             if (reason := _set(Path(path), str(name))) is not None:
                 del changed[path]
@@ -53,13 +53,13 @@ def governor(name: str | None, folder: Path, recorder: Recorder, root: Path = Pa
 
 
 def _set(path: Path, value: str) -> str | None:
-    """Write `value`; None, or why it did not take."""
+    """Write `value`; returns None, or why the setting did not change."""
     try:
         path.write_text(value)
-        found = path.read_text().strip()
+        actual = path.read_text().strip()
     except OSError as error:
         return f"{error.strerror} ({path})"
-    return None if found == value else f"found {found} after writing {value}"
+    return None if actual == value else f"found {actual} after writing {value}"
 
 
 def _write_down(path: Path, text: str) -> None:

@@ -1,10 +1,10 @@
-"""Signals by their names, for messages."""
+"""Names of signals for messages."""
 
 import signal
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9; a number that this system has no name for stays one."""
+    """The name of a signal, such as SIGKILL for 9; `signal N` if the system has no name for it."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""When is a warm-up over? A test on the medians of successive windows of a series."""
+"""Decides when a warm-up is over, by a test on the medians of successive windows."""
 
 import math
 from collections import Counter
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from statistics import NormalDist, median
 
 WINDOWS = 8
-# Far above the usual 5%, since taking a warm-up for steady does harm, and warming up a little longer does none.
+# Above the usual 5%: mistaking a warm-up for a steady state does harm, a longer warm-up does not.
 _SIGNIFICANCE = 0.1
 
 
 def trend_p_value(series: Sequence[float]) -> float:
     """Two-sided p-value of the Mann-Kendall test that `series` has no monotonic trend; 1.0 when all values are equal.
 
-    S counts the pairs that rise less those that fall; its variance is corrected for ties and the normal approximation for continuity.
+    S is the number of rising pairs minus falling pairs. Its variance is corrected for ties, the normal approximation for continuity.
     Source: Mann, Econometrica 13 (1945); Kendall, Rank Correlation Methods, 4th ed. 1975.
     """
     n = len(series)
@@ -26,9 +26,9 @@ def trend_p_value(series: Sequence[float]) -> float:
 
 
 def is_steady(medians: Sequence[float], tolerance: float) -> bool:
-    """Whether the last 8 window medians are steady: their two halves differ by at most `tolerance` (a share), or they show no trend.
+    """Whether the last 8 window medians are steady: their halves differ by at most `tolerance` (a share), or they show no trend.
 
-    The first condition lets a trend pass that is too small to matter, the second noise that no waiting would remove.
+    The first condition accepts a trend that is too small to matter, the second accepts noise that a longer warm-up would not remove.
     """
     if len(medians) < WINDOWS:
         return False

@@ -1,4 +1,4 @@
-"""Watching the sensors while something is measured: the sampling process, and a thread that copies its records."""
+"""Reads the sensors during a measurement: starts the sampling process and copies its records in a thread."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from typing import Any
 
 from edgedistill.measure.runner.records import Recorder
 
-# Python itself takes a second or two to start on a small board, and each tool some time to answer.
+# Python takes a second or two to start on a small board, and each tool takes some time to answer.
 _START_S = 30.0
 _STOP_S = 10.0
 _STALE_S = 15.0
 
 
 class _Values:
-    """What was read last, by name."""
+    """The latest values by name."""
 
     def __init__(self) -> None:
         self.seen = threading.Event()
@@ -37,14 +37,14 @@ class _Values:
 
 @contextmanager
 def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] | None = None) -> Iterator[Callable[[], dict[str, float]]]:
-    """Sample this process's and its machine's sensors every `interval_s` seconds into `recorder`, until the block ends.
+    """Sample the sensors of this process and its machine every `interval_s` seconds into `recorder` until the block ends.
 
-    Gives a function that returns the last value of each sensor by name, unless it is older than 15 s. options: see `sensors.discover`.
-    The first sweep is there when the block begins, so that starting the sampling process disturbs nothing in it. Sampling that fails is
-    recorded as unavailable sensors with the reason, and never raises.
+    The block gets a function that returns the latest value of each sensor by name, unless it is older than 15 s. options: see
+    `sensors.discover`. The block begins after the first sweep, so that the start of the sampling process does not disturb it. If sampling
+    fails, the sensors are recorded as unavailable with the reason; it never raises.
     """
     values = _Values()
-    # A kit's Python is a script, which the host names; sys.executable is what that script starts.
+    # The Python of a kit is a script, which the host passes on; sys.executable is only the program that the script starts.
     python = os.environ.get("EDGEDISTILL_PYTHON") or sys.executable
     command = [python, "-m", "edgedistill.measure.runner.sampler", "--pid", str(os.getpid()), "--interval", str(interval_s)]
     try:
@@ -53,7 +53,7 @@ def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] |
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # -m finds the package here, however this process found it.
+            # -m finds the package in this folder, wherever this process imported it from.
             cwd=Path(__file__).parents[3],
         )
     except OSError as error:
@@ -66,7 +66,7 @@ def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] |
         values.seen.wait(_START_S)
         yield values.latest
     finally:
-        # Told by a byte as well as by closing: a forked child of this process would keep the pipe open.
+        # Send a byte before closing: a forked child of this process would keep the pipe open.
         assert sampler.stdin
         with suppress(OSError), sampler.stdin as stdin:
             stdin.write(b"\n")
@@ -80,7 +80,7 @@ def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] |
 
 
 def _copy(sampler: subprocess.Popen[bytes], values: _Values, recorder: Recorder, interval_s: float) -> None:
-    """Copy records until the sampling process ends; one that ends without its last record has failed."""
+    """Copy records until the sampling process ends. If its last record is missing, it has failed."""
     assert sampler.stdout
     assert sampler.stderr
     kind = None
@@ -88,7 +88,7 @@ def _copy(sampler: subprocess.Popen[bytes], values: _Values, recorder: Recorder,
         try:
             fields = json.loads(line)
         except ValueError:
-            # Half a line, from a process that was killed.
+            # An incomplete line of a killed process.
             kind = None
             break
         kind = fields.pop("type")

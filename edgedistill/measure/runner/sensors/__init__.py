@@ -1,4 +1,4 @@
-"""Sensors of a device, each optional: a value has a unit and a source, and a missing one the reason. Standard library only."""
+"""Sensors of a device. Each is optional: a value has a unit and a source, a missing one has a reason. Standard library only."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -35,11 +35,11 @@ _FINDERS: tuple[Callable[[Scope], Iterable[Source | Missing]], ...] = (
 def discover(
     pid: int, root: Path = Path("/"), tool: Tool = run_tool, options: Mapping[str, Any] | None = None
 ) -> tuple[list[Source], list[Missing]]:
-    """The sensors that can be read here and now, and those that cannot, with reasons.
+    """The sensors that can be read now, and those that cannot, with reasons.
 
     pid: the measured process. root: where /proc, /sys and /dev are. tool: runs a command and returns its output, or raises OSError.
     options: {"ina": [...]}, see `sensors.ina`.
     """
     scope = Scope(pid, root, tool, options or {})
-    found = [entry for find in _FINDERS for entry in find(scope)]
-    return [entry for entry in found if isinstance(entry, Source)], [entry for entry in found if isinstance(entry, Missing)]
+    entries = [entry for find in _FINDERS for entry in find(scope)]
+    return [entry for entry in entries if isinstance(entry, Source)], [entry for entry in entries if isinstance(entry, Missing)]

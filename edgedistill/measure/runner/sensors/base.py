@@ -1,4 +1,4 @@
-"""What a sensor is, and how files and tools are read; everything here runs in the sampling process, so it stays small."""
+"""The types of sensors, and how files and tools are read. All of it runs in the sampling process, so it is small."""
 
 import os
 import subprocess
@@ -17,8 +17,8 @@ _TOOL_TIMEOUT_S = 5
 class Source:
     """Values that are read together.
 
-    channels: unit by name. source: where they come from, in words. read: the values of now by name; a value that cannot be read now is left
-    out, and OSError or ValueError means that none can. min_interval_s: reading more often would disturb what is measured.
+    channels: unit by name. source: a description of the origin. read: the current values by name, without those that cannot be read now;
+    it raises OSError or ValueError if none can. min_interval_s: reading more often would disturb the measurement.
     """
 
     channels: dict[str, str]
@@ -28,7 +28,7 @@ class Source:
 
 
 class Missing(NamedTuple):
-    """A sensor that is not there, and why."""
+    """A missing sensor and the reason."""
 
     name: str
     unit: str
@@ -36,11 +36,11 @@ class Missing(NamedTuple):
 
 
 class NotNow(ValueError):
-    """The sensor is there, and tells nothing at the moment."""
+    """The sensor exists, but has no value at the moment."""
 
 
 class Scope(NamedTuple):
-    """What the finders look at: the measured process, the file system below `root`, tools, and the options of the job."""
+    """The input of the finders: the measured process, the file system below `root`, tools, and the options of the job."""
 
     pid: int
     root: Path
@@ -49,7 +49,7 @@ class Scope(NamedTuple):
 
 
 def run_tool(command: list[str]) -> str:
-    """Standard output of `command`. Raises OSError when it is not installed, fails or takes longer than 5 s."""
+    """Standard output of `command`. Raises OSError if it is not installed, fails or takes longer than 5 s."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as late:
@@ -57,15 +57,15 @@ def run_tool(command: list[str]) -> str:
     except FileNotFoundError as absent:
         raise FileNotFoundError(f"{command[0]} is not installed") from absent
     if done.returncode != 0:
-        told = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise OSError(f"{' '.join(command)} ended with exit status {done.returncode}{': ' + told[-1] if told else ''}")
+        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        raise OSError(f"{' '.join(command)} ended with exit status {done.returncode}{': ' + lines[-1] if lines else ''}")
     return done.stdout.decode(errors="replace")
 
 
 def text(path: Path | str) -> str:
     """The content of a file of the kernel, up to 64 KiB, stripped. Raises OSError.
 
-    By the system's calls: Python's open takes three times as long, and a sweep is little else than this.
+    It uses system calls, since Python's open takes three times as long and a sweep does little else.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -98,7 +98,7 @@ def collect(readers: Mapping[str, Reader]) -> dict[str, float]:
 
 
 def sift(readers: Mapping[str, Reader], units: Mapping[str, str]) -> tuple[dict[str, Reader], list[Missing]]:
-    """Those `readers` that work now or may later, and why the others do not."""
+    """The `readers` that work now or may work later, and why the others do not."""
     working, missing = {}, []
     for name, reader in readers.items():
         try:
@@ -113,7 +113,7 @@ def sift(readers: Mapping[str, Reader], units: Mapping[str, str]) -> tuple[dict[
 
 
 def offer(readers: Mapping[str, Reader], units: Mapping[str, str], source: str, min_interval_s: float = 0.0) -> Iterator[Source | Missing]:
-    """One source of those `readers` that work, and a `Missing` for each of the others."""
+    """One source of the `readers` that work, and a `Missing` for each of the others."""
     working, missing = sift(readers, units)
     if working:
         yield Source({name: units[name] for name in working}, source, lambda: collect(working), min_interval_s)
@@ -121,7 +121,7 @@ def offer(readers: Mapping[str, Reader], units: Mapping[str, str], source: str, 
 
 
 def numbered(names: Iterable[tuple[str, str]]) -> list[str]:
-    """Names for (name, number) pairs: the name alone where it is unique, else with its number."""
+    """Names for (name, number) pairs: the name alone if it is unique, else with its number."""
     pairs = [("-".join(name.split()) or "unnamed", number) for name, number in names]
     all_names = [name for name, _ in pairs]
     return [name if all_names.count(name) == 1 else f"{name}-{number}" for name, number in pairs]
@@ -129,5 +129,5 @@ def numbered(names: Iterable[tuple[str, str]]) -> list[str]:
 
 def by_number(folder: Path, prefix: str) -> list[Path]:
     """Entries `prefix`N of `folder`, in the order of N."""
-    found = [path for path in folder.glob(f"{prefix}*") if path.name[len(prefix) :].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[len(prefix) :]))
+    entries = [path for path in folder.glob(f"{prefix}*") if path.name[len(prefix) :].isdigit()]
+    return sorted(entries, key=lambda path: int(path.name[len(prefix) :]))

@@ -1,4 +1,4 @@
-"""Battery and external power: from sysfs, and what a user may not read there from Android's battery service."""
+"""Battery and external power, from sysfs and, if that is not readable, from Android's battery service."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,17 @@ from edgedistill.measure.runner.sensors.battery_service import names, values
 from edgedistill.measure.runner.sensors.power_supply import UNITS, find_battery
 
 _COMMAND = ["dumpsys", "battery"]
-# A call into the system server; the service itself hears from the battery only every few seconds.
+# A call to the system server. The service itself gets new values only every few seconds.
 _INTERVAL_S = 2.0
-# A battery counts either; no device has both.
+# A battery has either of these; no device has both.
 _EITHER = {"battery.charge": "battery.energy", "battery.energy": "battery.charge"}
 
 
 def find(scope: Scope) -> Iterator[Source | Missing]:
     """Values battery.<...> in the units of `power_supply.UNITS`: level, charge or energy, current.raw, voltage, temperature, charging, usb.
 
-    charging and usb are 0 or 1; usb is 1 while anything outside powers the device: USB, mains, wireless or a dock. current.raw is positive
-    while the battery is discharged, in µA or mA: drivers differ, and the host decides it from the series.
+    charging and usb are 0 or 1; usb is 1 while the device has external power: USB, mains, wireless or a dock. current.raw is positive while
+    the battery discharges, in µA or mA: drivers differ, and the host decides the unit from the series.
     """
     sysfs, reasons = find_battery(scope)
     known = set(sysfs.channels) if sysfs else set()
@@ -40,5 +40,5 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
             yield Missing(name, unit, f"{reasons.get(name, '/sys/class/power_supply does not report it')}; {no_service}")
 
 
-def _only(names: dict[str, str], found: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in found.items() if name in names}
+def _only(names: dict[str, str], values_now: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values_now.items() if name in names}

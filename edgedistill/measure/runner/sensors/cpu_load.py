@@ -1,4 +1,4 @@
-"""How busy the processors are, and how much of that is not the measured process, from /proc/stat."""
+"""The load of the processors, in total and without the measured process, from /proc/stat."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
     proc = scope.root / "proc"
 
     def totals() -> tuple[int, int]:
-        """Clock ticks of all cores: in total, and busy. Steal time is busy: another machine has the core."""
+        """Clock ticks of all cores: in total, and busy. Steal time counts as busy: another virtual machine uses the core."""
         fields = [int(field) for field in text(f"{proc}/stat").split(maxsplit=9)[1:9]]
         return sum(fields), sum(fields) - fields[3] - fields[4]
 
@@ -40,7 +40,7 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
 
 def _ticks(stat: str) -> int:
-    """User and system time of a process in clock ticks, 0 when it is gone; fields 14 and 15, counted behind the name in brackets."""
+    """User and system time of a process in clock ticks, 0 if it is gone: fields 14 and 15, which come after the name in brackets."""
     try:
         fields = text(stat).rpartition(")")[2].split()
     except OSError:

@@ -7,7 +7,7 @@ from edgedistill.measure.runner.sensors.base import Missing, Reader, Scope, Sour
 
 
 def find(scope: Scope) -> Iterator[Source | Missing]:
-    """frequency.cpu<N> in MHz; a core that is off is left out of that sweep."""
+    """frequency.cpu<N> in MHz; a sweep leaves out cores that are off."""
     cores = by_number(scope.root / "sys/devices/system/cpu", "cpu")
     readers = {f"frequency.{core.name}": _reader(core / "cpufreq/scaling_cur_freq") for core in cores if (core / "cpufreq").is_dir()}
     if not readers:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from edgedistill.measure.runner.sensors.base import NotNow, Reader, Scope, Source, collect, number, sift, text
 
-# Joules of a watt-hour: energy_now is in µWh.
+# energy_now is in µWh.
 _SECONDS_AN_HOUR = 3600
 
 
 def find_battery(scope: Scope) -> tuple[Source | None, dict[str, str]]:
-    """What sysfs tells of the battery and of external power, and the reasons for what it does not, by name."""
+    """The values of sysfs on the battery and external power, and the reasons for missing values, by name."""
     supplies = sorted((scope.root / "sys/class/power_supply").glob("*"))
     kinds = {supply: _kind(supply) for supply in supplies}
     readers: dict[str, Reader] = {}
@@ -62,10 +62,10 @@ def _battery(supply: Path) -> dict[str, Reader]:
 
 
 def signed(current: float, status: str) -> float:
-    """`current` with the sign of the status: positive while the battery is discharged.
+    """`current` with the sign of the status: positive while the battery discharges.
 
-    Drivers have three conventions for the sign (kernel commit 05f94eb98907), so it tells nothing. Raises NotNow in a state that
-    does not tell the direction either.
+    Drivers have three conventions for the sign (kernel commit 05f94eb98907), so it is ignored. Raises NotNow in a state that does not
+    show the direction.
     """
     if status == "Discharging":
         return abs(current)

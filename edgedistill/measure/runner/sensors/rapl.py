@@ -7,7 +7,7 @@ from edgedistill.measure.runner.sensors.base import Missing, Reader, Scope, Sour
 
 
 def find(scope: Scope) -> Iterator[Source | Missing]:
-    """energy.rapl.<zone> in µJ since the first reading, its wrap-around undone. Since 2020 only root may read it (CVE-2020-8694)."""
+    """energy.rapl.<zone> in µJ since the first reading, corrected for wrap-around. Since 2020 only root may read it (CVE-2020-8694)."""
     zones = sorted(path for path in (scope.root / "sys/class/powercap").glob("intel-rapl:*") if (path / "energy_uj").exists())
     if not zones:
         yield Missing("energy.rapl", "µJ", "/sys/class/powercap has no intel-rapl zone")
@@ -33,7 +33,7 @@ def counter(zone: Path) -> Reader:
 
 
 def _name(zone: Path) -> str:
-    """package-0, core, dram: the names repeat in every package, so a part of one is named with it."""
+    """package-0, core, dram: the names repeat in each package, so a part has the package's name in front."""
     try:
         name = text(zone / "name")
         if zone.name.count(":") == 2:

@@ -1,4 +1,4 @@
-"""What the firmware of a Raspberry Pi tells: through vcgencmd, and without it through sysfs.
+"""Values of a Raspberry Pi's firmware, through vcgencmd or sysfs.
 
 Source: Raspberry Pi documentation, Raspberry Pi OS, "vcgencmd" (get_throttled, measure_temp, pmic_read_adc).
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from edgedistill.measure.runner.sensors.base import Missing, Reader, Scope, Source, offer, text, why
 
-# Each call starts a process, milliseconds of a core.
+# Each call starts a process, which takes milliseconds of a core.
 _INTERVAL_S, _POWER_INTERVAL_S = 2.0, 1.0
 _UNITS = {"temperature.firmware": "°C", "throttled.firmware": "bits"}
 _THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -17,9 +17,9 @@ _THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 def find(scope: Scope) -> Iterator[Source | Missing]:
     """throttled.firmware in bits, temperature.firmware in °C, power.pmic.<rail> in W and their sum power.pmic.
 
-    Bits 0 to 3 are of now: under-voltage, frequency capped, throttled, soft temperature limit; 16 to 19 are the same since the start.
-    power.pmic is what the regulators of a Pi 5 deliver: the 5 V input has a voltage (voltage.pmic.EXT5V in mV) but no current, so losses
-    and what hangs on USB or the 5 V pins are not in it.
+    Bits 0 to 3 describe the present: under-voltage, frequency capped, throttled, soft temperature limit. Bits 16 to 19 describe the time
+    since the start. power.pmic is the output of the regulators of a Pi 5. The 5 V input has a voltage (voltage.pmic.EXT5V in mV) but no
+    current, so losses and devices on USB or the 5 V pins are not included.
     """
     firmware = scope.root / _THROTTLED
     if firmware.exists():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, why
 
 _COMMAND = ["dumpsys", "thermalservice"]
-# A binder call that makes the service ask the hardware layer for every temperature.
+# The call makes the service read every temperature from the hardware layer.
 _INTERVAL_S = 2.0
 # Temperature.aidl and ThrottlingSeverity.aidl of AOSP.
 _SKIN, _SEVERE = 3, 3
@@ -29,9 +29,9 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
 
 def values(dump: str) -> dict[str, float]:
-    """Status, temperatures and headroom of a dump. Raises ValueError when it is not one of the thermal service.
+    """Status, temperatures and headroom of a dump. Raises ValueError if it is not a dump of the thermal service.
 
-    Only the block "Current temperatures from HAL" is of now; the cached ones may be hours old.
+    Only the block "Current temperatures from HAL" is current; the cached temperatures may be hours old.
     """
     status = re.search(r"^Thermal Status: (\d+)\s*$", dump, re.MULTILINE)
     if not status:
@@ -40,7 +40,7 @@ def values(dump: str) -> dict[str, float]:
     skins: dict[str, float] = {}
     for entry in re.finditer(r"Temperature\{mValue=([^,]+), mType=(-?\d+), mName=([^,}]+)", _block(dump, "Current temperatures from HAL:")):
         value, kind, name = _number(entry[1]), int(entry[2]), entry[3].strip()
-        # 0.0, -99.9 and NaN stand for sensors that the hardware layer names but cannot read.
+        # 0.0, -99.9 and NaN mean that the hardware layer lists a sensor but cannot read it.
         if not math.isfinite(value) or value == 0 or value <= -40:
             continue
         found[f"temperature.hal.{'-'.join(name.split())}"] = value
@@ -52,7 +52,7 @@ def values(dump: str) -> dict[str, float]:
 
 
 def _headroom(skins: dict[str, float], severe: dict[str, float]) -> float | None:
-    """How much of the way to severe throttling is gone: 1 is severe, 0 is 30 degrees or more below it; the largest of the skin sensors.
+    """Closeness to severe throttling: 1 at the threshold, 0 at 30 degrees or more below it; the largest of the skin sensors.
 
     Source: AOSP, frameworks/base, services/core/java/com/android/server/power/ThermalManagerService.java,
     TemperatureWatcher.normalizeTemperature and getForecast(0) with fewer than three samples, which does not extrapolate.
@@ -72,13 +72,13 @@ def _severe_thresholds(dump: str) -> dict[str, float]:
 
 
 def _is_skin(name: str, kind: int) -> bool:
-    """The name before the type: vendors number the types in their own way, so 3 can be a battery."""
+    """The name decides before the type, since vendors number types in their own way: 3 can be a battery."""
     lower = name.lower()
     return "skin" in lower or (kind == _SKIN and not any(word in lower for word in _KINDS))
 
 
 def _block(dump: str, title: str) -> str:
-    """The lines below `title` that are entries: up to the next title, which is not indented."""
+    """The entries below `title`, up to the next title, which is not indented."""
     found = re.search(rf"^{re.escape(title)}\s*\n((?:[ \t]+.*(?:\n|$))*)", dump, re.MULTILINE)
     return found[1] if found else ""
 

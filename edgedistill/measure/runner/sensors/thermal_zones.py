@@ -18,9 +18,9 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
 
 def celsius(raw: float) -> float:
-    """A zone's reading in °C: the kernel's unit is m°C, but some vendors' drivers give °C, so |raw| < 200 is taken as that.
+    """A zone's reading in °C. The kernel's unit is m°C, but some drivers of vendors use °C, so |raw| < 200 counts as °C.
 
-    Raises ValueError for what means no sensor: 0, -40 °C and less, and more than any silicon bears.
+    Raises ValueError for readings that mean no sensor: 0, -40 °C and below, and temperatures that no chip survives.
     """
     value = raw if abs(raw) < 200 else raw / 1000
     if raw == 0 or not -40 < value <= 200:
