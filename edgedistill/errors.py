@@ -1,8 +1,8 @@
-"""The four ways edgedistill ends badly, each with the exit code that the command line returns."""
+"""The errors of edgedistill, each with the exit code of the command line."""
 
 
 class EdgeDistillError(Exception):
-    """Base of every error whose message is written for the user, not for a traceback."""
+    """Base of all errors whose message is for the user; no traceback is shown."""
 
     exit_code = 1
 
@@ -14,12 +14,12 @@ class UserError(EdgeDistillError):
 
 
 class CheckFailed(EdgeDistillError):
-    """A proof, gate or budget did not hold; everything computed so far is kept."""
+    """A verification, gate or budget failed. Everything that was computed before is kept."""
 
     exit_code = 3
 
 
 class DeviceFailed(EdgeDistillError):
-    """A device or a third-party runtime crashed, hung or answered nonsense."""
+    """A device or a third-party runtime crashed, hung, or gave an invalid answer."""
 
     exit_code = 4

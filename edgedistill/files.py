@@ -1,4 +1,4 @@
-"""Atomic writes and content hashes: a file is either absent, old, or complete."""
+"""Atomic writes and content hashes. After a crash a file is absent, old or complete, but never partial."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it is synced and takes the place of `path`."""
+    """Provide a temporary path next to `path`. If the block succeeds, the file is synced and replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since some writers (numpy, converters) append or check it.
+    # Keep the suffix, since some writers (numpy, converters) append or check it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -38,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused, since they are not JSON."""
+    """Write `value` as indented JSON; NaN and infinity raise ValueError, since they are not JSON."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -70,5 +70,5 @@ def tree_bytes(path: Path) -> int:
 
 
 def canonical_hash(value: Any) -> str:
-    """SHA-256 of the JSON form of `value` with sorted keys: equal data, equal hash."""
+    """SHA-256 of the JSON form of `value` with sorted keys, so that equal data have equal hashes."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

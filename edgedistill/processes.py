@@ -1,4 +1,4 @@
-"""Which of the processes of a training this is; `accelerate launch` and `torchrun` start several and number them."""
+"""Coordinates the processes of a training. `accelerate launch` and `torchrun` start and number them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 def count() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main() -> bool:
-    """Whether this is the one that reads and writes for all; the others only train."""
+    """Whether this process reads and writes for all; the others only train."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait() -> None:
-    """Wait until every process is here."""
+    """Wait for all processes."""
     if count() > 1:
         _state().wait_for_everyone()
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """Let the main process do the block alone, and the others after it, who find what it left."""
+    """Run the block in the main process first, then in the others, which find its results."""
     if not is_main():
         wait()
     yield
@@ -39,7 +39,7 @@ def main_first() -> Iterator[None]:
 
 
 def part() -> None:
-    """End what is done together. The main process is alone from here on, and so are the children that it starts."""
+    """End the joint work. From here on the main process and its children run alone."""
     if count() > 1:
         _state().destroy_process_group()
         if is_main():
@@ -48,7 +48,7 @@ def part() -> None:
 
 
 def device() -> torch.device:
-    """Where this process computes: its GPU where there is one."""
+    """The device of this process: its GPU if there is one."""
     return _state().device
 
 
@@ -61,6 +61,6 @@ def _state() -> PartialState:
 
     if count() == 1:
         return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    # Without a GPU accelerate would let each process train for itself, unless it is told that processors are meant. What the main
-    # process does alone, such as asking the teacher, may take longer than the half hour of the default.
+    # Without a GPU and without cpu=True, accelerate would let each process train on its own. The work that the main process does alone,
+    # such as computing the teacher's signals, may take longer than the default timeout of half an hour.
     return PartialState(cpu=not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=7))

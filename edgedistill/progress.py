@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Shows progress on stderr: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -12,10 +12,10 @@ _LINE_EVERY_S = 10.0
 
 
 class Tracker(Protocol):
-    """What `track` gives: call `advance` as the work goes on."""
+    """Shows the progress of one piece of work; `advance` counts what is done."""
 
     def advance(self, n: int = 1, **info: object) -> None:
-        """Count `n` units as done; `info` is shown beside the bar."""
+        """Count `n` more units as done; `info` appears beside the bar."""
 
 
 def log(message: str) -> None:

@@ -16,7 +16,7 @@ def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
 
 
 def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
-    """Lower, prove and bundle."""
+    """Lower, verify and bundle."""
 
     def work() -> dict[str, Any]:
         from edgedistill.recipe.targets import load_target
@@ -30,7 +30,7 @@ def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_d
 
 
 def check_no_model(options: dict[str, Any], *, as_json: bool) -> None:
-    """End with an error where options that describe a model of the user's own are given without --model."""
+    """End with an error if options for the user's own model are given without --model."""
     if given := [option for option, value in options.items() if value is not None]:
 
         def work() -> dict[str, Any]:
@@ -43,7 +43,7 @@ def export_model(
     run_folder: Path | None, model: str, facts: dict[str, Any], targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Quantize, lower, prove and bundle a model of the user's own; facts: the other fields of `UserModel`, as options give them."""
+    """Quantize, lower, verify and bundle the user's own model; facts: the other fields of `UserModel`, from the options."""
 
     def work() -> dict[str, Any]:
         from edgedistill.recipe.model import UserModel, recipe_of
@@ -51,7 +51,7 @@ def export_model(
         if run_folder is not None:
             raise UserError(f"found a run, {run_folder}, and --model {model}; expected one of them")
         if facts["calibration"] is None:
-            raise UserError(f"found --model {model} without --calibration; expected a folder of images that quantize and prove it")
+            raise UserError(f"found --model {model} without --calibration; expected a folder of images to quantize and verify it with")
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
         loaded = recipe_of(UserModel(model, **facts | channels), targets)
         from edgedistill.steps import flow
@@ -69,11 +69,11 @@ def _channels(option: str, text: str) -> tuple[float, ...]:
 
 
 def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as_json: bool) -> None:
-    """Prove a run again, or a file against the run `against`."""
+    """Verify a run again, or a file against the run `against`."""
 
     def work() -> dict[str, Any]:
         if against is None and run_or_file is not None and _is_model(run_or_file):
-            raise UserError(f"{run_or_file} names a model file and not a run; say which run to hold it against with --against RUN")
+            raise UserError(f"{run_or_file} names a model file and not a run; name the run to compare it with by --against RUN")
         from edgedistill.steps import flow
 
         if against is None:
@@ -86,7 +86,7 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
 
 
 def _is_model(path: Path) -> bool:
-    """Whether the user seems to mean a model, which may be missing, and not the folder of a run."""
+    """Whether the path names a model file, which may be missing, and not the folder of a run."""
     from edgedistill.backends import of_suffix
 
     return path.is_file() or of_suffix(path) is not None

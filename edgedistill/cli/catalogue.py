@@ -1,4 +1,4 @@
-"""The commands recipes and targets: what comes with the package."""
+"""The commands recipes and targets: the ones of the package."""
 
 from typing import Any
 

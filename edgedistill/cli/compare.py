@@ -1,4 +1,4 @@
-"""The command compare: A and B in turns on a device, and which of them is faster."""
+"""The command compare: an interleaved comparison of A and B on a device."""
 
 from pathlib import Path
 from typing import Any
@@ -40,23 +40,23 @@ def show(document: dict[str, Any]) -> None:
 def rows(document: dict[str, Any]) -> list[list[str]]:
     """The cells of each side, and below it those of its fp32 twin; each of `twins` is a comparison of a twin, A, with its int8 file, B."""
     times = {"a": "1", "b": with_interval(document["ratio"]["value"], document["ratio"]["interval"])}
-    found = []
+    cells = []
     for side in ("a", "b"):
-        found.append(_row(side.upper(), document[side], times[side]))
-        found += [_row("fp32 twin", twin["a"], "") for twin in document["twins"] if twin["b"]["artifact"] == document[side]["artifact"]]
-    return found
+        cells.append(_row(side.upper(), document[side], times[side]))
+        cells += [_row("fp32 twin", twin["a"], "") for twin in document["twins"] if twin["b"]["artifact"] == document[side]["artifact"]]
+    return cells
 
 
 def lines(document: dict[str, Any]) -> list[str]:
-    """What stands below the table: the verdict, what each int8 file gained, and what is wrong with the measurement."""
-    found = [document["text"]]
+    """The lines below the table: the verdict, the gain of each int8 file, and problems of the measurement."""
+    texts = [document["text"]]
     if document["stopped"] == "time":
-        found.append("The time was up before the interval was as narrow as it should be.")
+        texts.append("The time was up before the interval was narrow enough.")
     for twin in document["twins"]:
         ratio = twin["ratio"]
         names = f"{twin['b']['artifact']['name']} takes {{}} times as long as {twin['a']['artifact']['name']}"
-        found.append(names.format(with_interval(ratio["value"], ratio["interval"])))
-    return found + [f"{document['validity']}: {reason}" for reason in document["reasons"]]
+        texts.append(names.format(with_interval(ratio["value"], ratio["interval"])))
+    return texts + [f"{document['validity']}: {reason}" for reason in document["reasons"]]
 
 
 def _row(title: str, measured: dict[str, Any], times: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command `devices`: what is attached, and what can be measured on it."""
+"""The command devices: attached devices, and what can be measured on each."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from edgedistill.cli.tables import console
 
 
 def devices(names: list[str], fleet: Path | None, *, as_json: bool) -> None:
-    """List this machine, the phones that adb sees, and the boards that are named or in the fleet."""
+    """List this machine, the phones of adb, and the boards that are named or in the fleet."""
 
     def work() -> dict[str, Any]:
         from edgedistill.measure.devices import listing

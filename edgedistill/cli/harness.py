@@ -94,8 +94,8 @@ def _show_one(document: dict[str, Any]) -> None:
             screen.print(f"{one['artifact']['name']}: {reason}", soft_wrap=True, highlight=False, markup=False)
         held = one.get("regression")
         if held is not None:
-            told = held["text"] if "verdict" in held else f"not compared: {held['unavailable']}"
-            screen.print(f"{one['artifact']['name']}: {told}", soft_wrap=True, highlight=False, markup=False)
+            text = held["text"] if "verdict" in held else f"not compared: {held['unavailable']}"
+            screen.print(f"{one['artifact']['name']}: {text}", soft_wrap=True, highlight=False, markup=False)
     for line in twins(document["measurements"]):
         screen.print(line, highlight=False)
 

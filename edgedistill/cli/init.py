@@ -1,4 +1,4 @@
-"""The command init: asks for what a recipe needs, and writes it."""
+"""The command init: asks for the content of a recipe and writes it."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ _TASK, _DATA, _TARGET = "image-classification", "sklearn-digits", "android"
 
 
 def init(path: Path, task: str | None, data: str | None, targets: list[str], *, as_json: bool) -> None:
-    """Write a recipe to `path`; what is not given is asked for, and with --json has its default."""
+    """Write a recipe to `path`. It asks for missing values, or uses their defaults with --json."""
 
     def answer(question: str, default: str) -> str:
         from edgedistill.errors import UserError

@@ -11,7 +11,7 @@ _NAME_WIDTH = 44
 
 
 def inspect(path: Path, *, as_json: bool) -> None:
-    """Show what is inside a model file."""
+    """Show the content of a model file."""
 
     def work() -> dict[str, Any]:
         from edgedistill.backends.inspect import inspect as look
@@ -33,7 +33,7 @@ def _show(document: dict[str, Any]) -> None:
     screen = console()
 
     def line(text: str) -> None:
-        # What the file says is shown as it is, and not as markup.
+        # Text of the file must not be interpreted as markup.
         screen.print(_plain(text), markup=False, highlight=False, soft_wrap=True)
 
     line(f"{document['path']}: {backend(document['format']).title}, {_size(document['bytes'])}, SHA-256 {document['sha256']}")
@@ -74,7 +74,7 @@ def _largest(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _plain(text: str) -> str:
-    """Without control characters, which a file could use to change the terminal."""
+    """The text without control characters, by which a file could change the terminal."""
     return "".join(c if c.isprintable() else "�" for c in text)
 
 

@@ -6,7 +6,7 @@ from edgedistill.cli.output import finish
 
 
 def kit(arch: str, mirror: str | None, *, as_json: bool) -> None:
-    """Build the kit of an architecture beforehand, or say where it is."""
+    """Build the kit for an architecture in advance, and print its path."""
 
     def work() -> dict[str, Any]:
         from edgedistill.measure import kit as kits

@@ -1,4 +1,4 @@
-"""What a command prints and how it ends: results on stdout, the rest on stderr, one exit code a kind of end."""
+"""Prints results of commands to stdout and everything else to stderr, and exits with the code of the outcome."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _EXIT_CODES = {"check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFa
 def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> NoReturn:
     """Do `work`, print its document (as JSON, or by `show`), and exit.
 
-    The code is 0, 3 when a check failed, 4 when a runtime did, or the error's own.
+    The exit code is 0, 3 if a check failed, 4 if a runtime failed, or that of the error.
     """
     try:
         with _stdout_for_result() as result:
@@ -33,17 +33,17 @@ def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[di
     except EdgeDistillError as error:
         _fail(as_json, type(error).__name__, str(error), getattr(error, "errors", [str(error)]), error.exit_code)
     except KeyboardInterrupt:
-        _fail(as_json, "KeyboardInterrupt", "interrupted; the same command goes on from here", [], 130)
+        _fail(as_json, "KeyboardInterrupt", "interrupted; the same command continues from here", [], 130)
     except Exception as error:
         traceback.print_exc()
         _fail(as_json, type(error).__name__, f"unexpected {type(error).__name__}: {error}", [str(error)], 1)
 
 
 def wrong_command_line(error: Exception, *, as_json: bool) -> NoReturn:
-    """Tell that an option or argument is wrong, and exit with 2."""
+    """Report a wrong option or argument, and exit with 2."""
     show = getattr(error, "show", None)
     if show is not None:
-        # Usage and hint go to stderr, as the parser words them.
+        # The parser writes usage and hint to stderr.
         show()
     message = str(getattr(error, "format_message", error.__str__)())
     if as_json:
@@ -60,7 +60,7 @@ def _fail(as_json: bool, kind: str, message: str, errors: list[str], code: int) 
 
 @contextmanager
 def _stdout_for_result() -> Iterator[Any]:
-    """Keep stdout for the result: what libraries and their C code print meanwhile goes to stderr."""
+    """Reserve stdout for the result: the output of libraries and their C code goes to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""The same command on several devices at once, each in a process of its own, as one document."""
+"""Runs the same command on several devices at once, in one process each, and merges the documents."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ _RANK = ("ok", "check_failed", "runtime_failed")
 
 
 def interruptible() -> None:
-    """Let SIGTERM and a closed terminal end a measurement as Ctrl-C does: what was changed on a device is changed back first."""
+    """Let SIGTERM and a closed terminal end a measurement like Ctrl-C, so that changed settings are restored first."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 
@@ -19,7 +19,7 @@ def interruptible() -> None:
 def on_each(command: list[str], specs: list[str]) -> dict[str, Any]:
     """Run `edgedistill COMMAND --device SPEC --json` for each spec; {"status", "devices": [document]}, in the order of the specs.
 
-    One that fails has {"device", "status", "error"} for its document, and does not stop the others.
+    The document of a failed one is {"device", "status", "error"}; the others continue.
     """
     children = [
         subprocess.Popen(
@@ -32,20 +32,20 @@ def on_each(command: list[str], specs: list[str]) -> dict[str, Any]:
         try:
             texts = [answer.result()[0] for answer in answers]
         except BaseException:
-            # Each tidies its own device up before it ends.
+            # Each cleans up its own device before it ends.
             for child in children:
                 if child.poll() is None:
                     child.send_signal(signal.SIGINT)
             raise
     documents = [_document(spec, child.returncode, text) for spec, child, text in zip(specs, children, texts, strict=True)]
-    return {"status": max((one.get("status", "ok") for one in documents), key=_RANK.index), "devices": documents}
+    return {"status": max((document.get("status", "ok") for document in documents), key=_RANK.index), "devices": documents}
 
 
 def _document(spec: str, code: int, text: str) -> dict[str, Any]:
     try:
-        found = dict(json.loads(text))
+        document = dict(json.loads(text))
     except ValueError:
-        found = {"error": {"message": f"it ended with exit status {code} and without a document"}}
-    if "error" in found:
-        return {"device": spec, "status": "runtime_failed", "error": found["error"]["message"]}
-    return found
+        document = {"error": {"message": f"it ended with exit status {code} and without a document"}}
+    if "error" in document:
+        return {"device": spec, "status": "runtime_failed", "error": document["error"]["message"]}
+    return document

@@ -1,4 +1,4 @@
-"""The command results: what was measured in this project."""
+"""The command results: the measurements of this project."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def results(which: str | None, filters: Mapping[str, str | None], *, export: Pat
             else:
                 found = measurements.documents(**{**filters, **({"name": which} if which else {})})
                 if which is not None and not found:
-                    # Raises, and tells which names there are.
+                    # Raises an error that lists the known names.
                     measurements.get(which)
         if export is None:
             return {"measurements": found}

@@ -89,19 +89,19 @@ def _progress(device: str, seconds: float) -> Iterator[Any]:
     from edgedistill.progress import track
 
     with track(f"stress on {device}, seconds", round(seconds)) as bar:
-        begun, told = 0, 0
+        begun, shown = 0, 0
 
         def seen(records: list[dict[str, Any]]) -> None:
-            nonlocal begun, told
+            nonlocal begun, shown
             for record in records:
                 if record["type"] == "stress_start":
                     begun = record["t0_ns"]
                 elif record["type"] == "instance":
                     passed = min(round((record["t0_ns"] - begun) / 1e9), round(seconds))
-                    if passed > told:
+                    if passed > shown:
                         took = record["durations_ns"]
-                        bar.advance(passed - told, ms=sum(took) / len(took) / 1e6)
-                        told = passed
+                        bar.advance(passed - shown, ms=sum(took) / len(took) / 1e6)
+                        shown = passed
 
         yield seen
 
@@ -152,18 +152,18 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     battery = found["battery_hours"]
     cells.append(("battery, from full", _figure(battery.get("full", battery), "{:.1f} h")))
     for one in found["memory"]:
-        told = f"{one['verdict']}, {one['mb_per_hour']:+.2f} MB an hour" if "verdict" in one else _figure(one, "")
-        cells.append((f"memory of instance {one['instance']}", told))
+        text = f"{one['verdict']}, {one['mb_per_hour']:+.2f} MB an hour" if "verdict" in one else _figure(one, "")
+        cells.append((f"memory of instance {one['instance']}", text))
     return cells
 
 
 def lines(document: dict[str, Any]) -> list[str]:
     """The verdict on throttling, what went wrong, and why the measurement is not valid."""
     found = document["stress"]
-    told = [found["throttling"]["text"] if "throttling" in found else f"unavailable: {found['unavailable']}"]
-    told += [f"WARNING: {line}" for line in problems(found)]
-    told += [f"{document['validity']}: {reason}" for reason in document["reasons"]]
-    return told + ([f"Report: {document['report']}"] if "report" in document else [])
+    lines = [found["throttling"]["text"] if "throttling" in found else f"unavailable: {found['unavailable']}"]
+    lines += [f"WARNING: {line}" for line in problems(found)]
+    lines += [f"{document['validity']}: {reason}" for reason in document["reasons"]]
+    return lines + ([f"Report: {document['report']}"] if "report" in document else [])
 
 
 def _figure(value: Any, form: str) -> str:

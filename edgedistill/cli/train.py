@@ -12,7 +12,7 @@ def train(recipe: str, overrides: list[str], runs_dir: Path, *, whole: bool, fre
     def work() -> dict:
         from edgedistill.recipe.loading import load_recipe
 
-        # Every mistake of the recipe is told before the steps, and torch with them, is imported.
+        # Report every mistake of the recipe before importing the steps, which import torch.
         loaded = load_recipe(recipe, overrides, trust_code=trust_code)
         from edgedistill.steps import flow
 
