@@ -157,7 +157,7 @@ def test_the_integers_are_within_a_step_of_the_float64_program(state: QuantizedS
 
 def test_a_trace_gives_the_steps_of_the_nodes_that_were_asked_for(state: QuantizedState) -> None:
     name = next(n.name for n in state.converted.graph.nodes if "quantize_per_tensor" in n.name)
-    _, kept = IntegerReference(state.converted).trace(torch.rand(1, 3, 16, 16), (name,))
+    _, kept = IntegerReference(state.converted).trace(torch.rand(1, 3, 16, 16), keep=(name,))
     assert list(kept) == [name]
     assert torch.equal(kept[name], kept[name].round())
 

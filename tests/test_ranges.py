@@ -27,6 +27,10 @@ def quantized(x: torch.Tensor, scale: float) -> torch.Tensor:
     return ops.dequantize_per_tensor.default(ops.quantize_per_tensor.default(x, scale, -128, *INT8), scale, -128, *INT8)
 
 
+def batches_of(images: np.ndarray) -> list[tuple[torch.Tensor]]:
+    return [(batch,) for batch in torch.from_numpy(images).split(32)]
+
+
 class Planted(nn.Module):
     """An activation in a range that fits, in one that is 8 times too wide, and in one that is half as wide as its values."""
 
@@ -44,7 +48,7 @@ def images() -> np.ndarray:
 
 
 def test_a_range_that_is_wasted_and_one_that_clips_are_named_with_their_sample(images: np.ndarray) -> None:
-    fits, wide, narrow = int8_levels(torch.fx.symbolic_trace(Planted()), images)
+    fits, wide, narrow = int8_levels(torch.fx.symbolic_trace(Planted()), batches_of(images))
     pixels = np.round(images.astype(np.float64) * 255).ravel()
     # On the grid of eight levels; the middle between two is rounded to the even one by both.
     low, high = np.quantile(np.round(pixels / 8), [0.001, 0.999], method="inverted_cdf")
@@ -62,7 +66,7 @@ def test_a_range_that_is_wasted_and_one_that_clips_are_named_with_their_sample(i
 def test_a_single_value_far_out_makes_no_range_used(images: np.ndarray) -> None:
     dim = images / 16
     dim[BRIGHT, 2, 5, 1] = 1
-    fits = int8_levels(torch.fx.symbolic_trace(Planted()), dim)[0]
+    fits = int8_levels(torch.fx.symbolic_trace(Planted()), batches_of(dim))[0]
     assert (fits.problem, fits.sample) == ("wasteful", BRIGHT)
     assert fits.used == 17 / 256
 
@@ -79,7 +83,7 @@ class Token(nn.Module):
 
 
 def test_a_constant_belongs_to_no_image(images: np.ndarray) -> None:
-    (use,) = int8_levels(torch.fx.symbolic_trace(Token()), images)
+    (use,) = int8_levels(torch.fx.symbolic_trace(Token()), batches_of(images))
     assert (use.sample, use.largest, use.used) == (None, 1.0, 1 / 256)
 
 

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.graph import CONVOLUTIONS, operators, tensor_of
 
 _ATEN = torch.ops.aten
-_CONVOLUTIONS = (_ATEN.conv2d.default, _ATEN.conv2d.padding)
 
 
 def fold_batchnorm(graph: GraphModule) -> int:
@@ -31,7 +30,7 @@ def fold_batchnorm(graph: GraphModule) -> int:
         gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
         kernel = tensor_of(graph, product.args[0])
-        product.replace_all_uses_with(_parameter(graph, product, f"folded_{count}_weight", kernel * scale.reshape(-1, 1, 1, 1)))
+        product.replace_all_uses_with(_parameter(graph, product, f"folded_{count}_weight", kernel * _by_channel(scale, kernel)))
         before = tensor_of(graph, bias) if bias is not None else torch.zeros_like(mean)
         folded = _parameter(graph, convolution, f"folded_{count}_bias", (before - mean) * scale + beta)
         convolution.args = (*convolution.args[:2], folded, *convolution.args[3:])
@@ -51,13 +50,14 @@ def fold_float(graph: GraphModule) -> int:
     count = 0
     for norm in operators(graph, (_ATEN.batch_norm.default,)):
         convolution = norm.args[0]
-        if not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS or len(convolution.users) > 1:
+        if not isinstance(convolution, Node) or convolution.target not in CONVOLUTIONS or len(convolution.users) > 1:
             continue
         gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
         source, weight, bias, *options = (*convolution.args, None)[: max(3, len(convolution.args))]
         before = torch.zeros_like(mean) if bias is None else tensor_of(graph, bias)
-        parts = {"weight": tensor_of(graph, weight) * scale.reshape(-1, 1, 1, 1), "bias": (before - mean) * scale + beta}
+        kernel = tensor_of(graph, weight)
+        parts = {"weight": kernel * _by_channel(scale, kernel), "bias": (before - mean) * scale + beta}
         folded = [_parameter(graph, convolution, f"folded_{count}_{name}", value) for name, value in parts.items()]
         convolution.args = (source, *folded, *options)
         norm.replace_all_uses_with(convolution)
@@ -92,6 +92,11 @@ def fold_layernorm(graph: GraphModule) -> int:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return count
+
+
+def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
+    """`values` [out] to be multiplied with a weight [out, ...]."""
+    return values.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _without_bias(node: object) -> tuple[Node | None, Node]:

@@ -13,7 +13,10 @@ PASSING = (
     _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
 )  # fmt: skip
 
-WEIGHTED = (_ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.linear.default)
+CONVOLUTIONS = (_ATEN.conv1d.default, _ATEN.conv1d.padding, _ATEN.conv2d.default, _ATEN.conv2d.padding)
+TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input)
+"""Their weights are [in, out / groups, ...], with the scales along the second axis."""
+WEIGHTED = (*CONVOLUTIONS, *TRANSPOSED, _ATEN.linear.default)
 
 
 def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:

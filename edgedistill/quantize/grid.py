@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_float, fold_layernorm
-from edgedistill.quantize.graph import WEIGHTED, operators, replace, tensor_of
+from edgedistill.quantize.graph import CONVOLUTIONS, operators, replace, tensor_of
 
 BLOCK = 32
 """Input channels that share a scale at 4 bits."""
@@ -91,7 +91,8 @@ def palette(weight: Tensor) -> Tensor:
 
 def weighted(graph: GraphModule, precision: str) -> list[Node]:
     """The operators whose weights `precision` stores in fewer bits: linear layers, and for all but dynamic ones convolutions too."""
-    return operators(graph, (torch.ops.aten.linear.default,) if precision.endswith("-dynamic") else WEIGHTED)
+    linear = torch.ops.aten.linear.default
+    return operators(graph, (linear,) if precision.endswith("-dynamic") else (*CONVOLUTIONS, linear))
 
 
 def in_blocks(shape: tuple[int, ...]) -> bool:

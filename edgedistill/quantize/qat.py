@@ -70,7 +70,7 @@ def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
 
 
 def _with_default_eps(model: nn.Module) -> nn.Module:
-    """A copy of `model` that computes the same in evaluation, with nn.BatchNorm2d's default eps everywhere.
+    """A copy of `model` that computes the same in evaluation, with batch norm's default eps everywhere.
 
     torchao 0.18 fuses convolution and batch norm by patterns that hold the default eps and momentum, when it prepares
     and again when it converts, and so replaces a model's own values without a word: EfficientNet's eps of 1e-3 becomes
@@ -78,7 +78,7 @@ def _with_default_eps(model: nn.Module) -> nn.Module:
     """
     model = copy.deepcopy(model)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)) and module.running_var is not None:
             module.running_var += module.eps - _DEFAULT_EPS
             module.eps = _DEFAULT_EPS
     return model

@@ -144,18 +144,20 @@ def round_biases(graph: GraphModule) -> int:
         if len(node.args) < 3 or not isinstance(node.args[2], Node) or not _is_quantized(node):
             continue
         bias = tensor_of(graph, node.args[2])
-        scale = _bias_scale(graph, node)
+        scale = _bias_scale(graph, node, len(bias))
         rounded = torch.round(bias.double() / scale).clamp(-(2**31) + 1, 2**31 - 1) * scale
         replace(graph, node.args[2], rounded.float())
         count += 1
     return count
 
 
-def _bias_scale(graph: GraphModule, node: Node) -> torch.Tensor:
+def _bias_scale(graph: GraphModule, node: Node, channels: int) -> torch.Tensor:
+    """Of each of `channels`; the groups of a transposed convolution share the scales of its weights."""
     input_scale, _ = _qparams(graph, node.args[0])
     weight_scale, _ = _qparams(graph, node.args[1])
     # The runtimes multiply the two scales in float32.
-    return (input_scale.float() * weight_scale.float()).double()
+    scale = (input_scale.float() * weight_scale.float()).double()
+    return scale.repeat(channels // len(scale)) if scale.ndim else scale
 
 
 def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
@@ -177,7 +179,8 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
         tensors[f"{index}.weight"] = tensor_of(converted, weight.args[0])  # type: ignore[union-attr]
         tensors[f"{index}.weight_scale"] = _qparams(converted, weight)[0]
         if has_bias:
-            scaled = tensor_of(converted, node.args[2]).double() / _bias_scale(converted, node)
+            bias = tensor_of(converted, node.args[2])
+            scaled = bias.double() / _bias_scale(converted, node, len(bias))
             tensors[f"{index}.bias"] = scaled.round().to(torch.int32)
     per_tensor, _ = _dequantize()
     outputs = outputs_of(converted)

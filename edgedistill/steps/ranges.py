@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgedistill.records import ArtifactSpec
 
+_BATCH = 32
 INT8 = "int8"
 """What the record of the quantized state is named by; those of files have the name of the file."""
 _IMAGES = {"int8": 256, "float16": 64}
@@ -56,11 +57,15 @@ def _sample(state: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _levels(state: Run, count: int) -> dict[str, Any]:
+    from edgedistill.export.programs import load_signature
+    from edgedistill.quantize.samples import batches
     from edgedistill.verify.levels import int8_levels
     from edgedistill.verify.rungs import load_converted
 
     places, images = _sample(state, count)
-    uses = int8_levels(load_converted(state.path("programs", "student-reference.pt2")), images)
+    program = state.path("programs", "student-reference.pt2")
+    signature = load_signature(program)
+    uses = int8_levels(load_converted(program), batches(signature, {signature.inputs[0].name: images}, _BATCH))
 
     def told(use: Any) -> dict[str, Any]:
         return asdict(use) | {"sample": None if use.sample is None else int(places[use.sample]), "problem": use.problem}

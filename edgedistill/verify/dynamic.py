@@ -16,17 +16,17 @@ class DynamicReference(Evaluated):
 
     tensors: False rounds each row of an input to int8, as XNNPACK does for ExecuTorch and LiteRT; True each input as a whole to uint8, as
     ONNX's DynamicQuantizeLinear does. Products of integers are exact in float64.
-    Input: float32 [1, 3, H, W] in 0..1, one image. Output: float32 logits [1, classes].
+    It takes one sample, and gives what the program does.
     """
 
     def __init__(self, graph: GraphModule, *, tensors: bool) -> None:
         super().__init__(graph)
         self.tensors = tensors
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of one image."""
+    def forward(self, *inputs: Tensor) -> Any:
+        """The outputs for one sample."""
         with torch.no_grad():
-            return _Rounding(self.graph, self.tensors).run(image)
+            return _Rounding(self.graph, self.tensors).run(*inputs)
 
 
 class _Rounding(Interpreter):

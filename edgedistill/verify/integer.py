@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_aggregate
 
 from edgedistill.verify import kernels
 from edgedistill.verify.kernels import Pending, Steps, Weights
-from edgedistill.verify.reference import Evaluated, InFloat64
+from edgedistill.verify.reference import Evaluated, InFloat64, cast
 
 _ATEN = torch.ops.aten
 
@@ -21,24 +22,24 @@ class IntegerReference(Evaluated):
     tensors are in fixed point with multipliers of 21 bits. What no integer kernel computes (softmax, layer norm, GELU) is computed in
     float64 between a dequantize and a quantize; `floats` counts those operators.
 
-    Input: float32 [N, 3, H, W] in 0..1. Output: float32 logits [N, classes].
+    It takes and gives what the program does, floating-point outputs in float32.
     """
 
     def __init__(self, graph: GraphModule) -> None:
         super().__init__(graph)
         self.floats: dict[str, int] = {}
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of a batch of any size; they do not depend on it."""
-        return self.trace(image)[0]
+    def forward(self, *inputs: Tensor) -> Any:
+        """The outputs, of a batch of any size where the program takes one; they do not depend on it."""
+        return self.trace(*inputs)[0]
 
-    def trace(self, image: Tensor, keep: tuple[str, ...] = ()) -> tuple[Tensor, dict[str, Tensor]]:
-        """The logits, and the int8 steps that the quantize nodes of the names `keep` gave."""
+    def trace(self, *inputs: Tensor, keep: tuple[str, ...] = ()) -> tuple[Any, dict[str, Tensor]]:
+        """The outputs, and the int8 steps that the quantize nodes of the names `keep` gave."""
         run = Integers(self.graph, keep)
         with torch.no_grad():
-            logits = run.run(image.float())
+            outputs = run.run(*cast(inputs, torch.float32))
         self.floats = run.floats
-        return kernels.real(logits).float(), run.kept
+        return cast(map_aggregate(outputs, kernels.real), torch.float32), run.kept
 
 
 class Integers(InFloat64):
@@ -66,7 +67,7 @@ class Integers(InFloat64):
                 return found
         if target != _ATEN._assert_tensor_metadata.default and any(isinstance(value, (Steps, Pending, Weights)) for value in _flat(args)):
             self.floats[str(target)] = self.floats.get(str(target), 0) + 1
-        real = torch.fx.node.map_aggregate(args, kernels.real)
+        real = map_aggregate(args, kernels.real)
         return super().call_function(target, real, kwargs)
 
 
@@ -91,6 +92,10 @@ def _rules() -> dict[Any, Any]:
         ops.dequantize_per_channel.default: kernels.dequantize_weights,
         _ATEN.conv2d.default: kernels.convolution,
         _ATEN.conv2d.padding: kernels.convolution,
+        _ATEN.conv1d.default: kernels.convolution_1d,
+        _ATEN.conv1d.padding: kernels.convolution_1d,
+        _ATEN.conv_transpose1d.default: kernels.transposed_1d,
+        _ATEN.conv_transpose2d.input: kernels.transposed,
         _ATEN.linear.default: kernels.linear,
         _ATEN.add.Tensor: kernels.add,
         _ATEN.add_.Tensor: kernels.add,

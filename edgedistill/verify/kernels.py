@@ -33,10 +33,11 @@ class Steps:
 
 @dataclass(frozen=True)
 class Weights:
-    """int8 weights, held in float32, with a float32 scale for each output channel (the first axis)."""
+    """int8 weights, held in float32, with a float32 scale for each output channel: axis 0, or 1 of transposed ones."""
 
     values: Tensor
     scales: Tensor
+    axis: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def real(value: Any) -> Any:
     if isinstance(value, Pending):
         return value.exact().clamp(value.low, value.high)
     if isinstance(value, Weights):
-        return value.values.double() * _channels(value.scales.double(), value.values.ndim)
+        return value.values.double() * _channels(value.scales.double(), value.values.ndim, value.axis)
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
@@ -68,8 +69,8 @@ def _float32(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float32)
 
 
-def _channels(values: Tensor, ndim: int) -> Tensor:
-    return values.reshape(-1, *[1] * (ndim - 1))
+def _channels(values: Tensor, ndim: int, axis: int = 0) -> Tensor:
+    return values.reshape([-1 if place == axis else 1 for place in range(ndim)])
 
 
 def quantize(x: Any, scale: float, zero_point: int, low: int, high: int, _: torch.dtype) -> Tensor:
@@ -93,30 +94,56 @@ def dequantize(x: Tensor, scale: float, zero_point: int, *_: Any, **__: Any) -> 
 
 
 def dequantize_weights(x: Tensor, scales: Tensor, zero_points: Tensor, axis: int, *_: Any, **__: Any) -> Weights | None:
-    """Names what weights mean; None for weights that are not symmetric along their first axis."""
-    return None if axis != 0 or bool(zero_points.any()) else Weights(x.float(), scales.float())
+    """Names what weights mean; None for weights that are not symmetric along one of their first two axes."""
+    return None if axis > 1 or bool(zero_points.any()) else Weights(x.float(), scales.float(), axis)
 
 
 def convolution(
     x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Pending | None:
     """Sums of products in exact integers, with the bias as int32 at scale s_input * s_weight."""
-    if not (isinstance(x, Steps) and isinstance(weight, Weights)):
-        return None
-    return _products(x, weight, bias, lambda a, w: F.conv2d(a, w, None, stride, padding, dilation, groups), 4)
+    return _products(x, weight, bias, lambda a, w: F.conv2d(a, w, None, stride, padding, dilation, groups))
+
+
+def convolution_1d(
+    x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Pending | None:
+    """As `convolution`, for [N, C, T]."""
+    return _products(x, weight, bias, lambda a, w: F.conv1d(a, w, None, stride, padding, dilation, groups))
+
+
+def transposed(
+    x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+    dilation: Any = 1,
+) -> Pending | None:  # fmt: skip
+    """As `convolution`, of a transposed one, whose weights are [in, out / groups, ...]."""
+    options = (None, stride, padding, output_padding, groups, dilation)
+    return _products(x, weight, bias, lambda a, w: F.conv_transpose2d(a, w, *options), groups, 1)
+
+
+def transposed_1d(
+    x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
+    dilation: Any = 1,
+) -> Pending | None:  # fmt: skip
+    """As `transposed`, for [N, C, T]."""
+    options = (None, stride, padding, output_padding, groups, dilation)
+    return _products(x, weight, bias, lambda a, w: F.conv_transpose1d(a, w, *options), groups, 1)
 
 
 def linear(x: Any, weight: Any, bias: Tensor | None = None) -> Pending | None:
     """As `convolution`, for [..., inputs]."""
-    if not (isinstance(x, Steps) and isinstance(weight, Weights)):
+    return _products(x, weight, bias, F.linear)
+
+
+def _products(
+    x: Any, weight: Any, bias: Tensor | None, compute: Callable[[Tensor, Tensor], Tensor], repeated: int = 1, axis: int = 0
+) -> Pending | None:
+    """Sums of products of steps with weights whose scales stand along `axis`, each for `repeated` groups; None for other arguments."""
+    if not (isinstance(x, Steps) and isinstance(weight, Weights)) or weight.axis != axis:
         return None
-    return _products(x, weight, bias, F.linear, 0)
-
-
-def _products(x: Steps, weight: Weights, bias: Tensor | None, compute: Callable[[Tensor, Tensor], Tensor], ndim: int) -> Pending:
-    products = _float32(x.scale) * weight.scales
-    shape = (-1, 1, 1) if ndim == 4 else (-1,)
-    largest = float(weight.values.abs().reshape(len(weight.values), -1).sum(1).max()) * 255
+    products = (_float32(x.scale) * weight.scales).repeat(repeated)
+    shape = (-1, *[1] * (weight.values.ndim - 2))
+    largest = float(weight.values.abs().transpose(0, axis).flatten(1).sum(1).max()) * 255
     # No partial sum of any order leaves the integers of float32, which is much faster, above all for depthwise convolutions.
     exact = torch.float32 if largest < _EXACT_FLOAT32 else torch.float64
     total = compute(x.shifted.to(exact), weight.values.to(exact)).double()

@@ -1,15 +1,15 @@
 """How much of its 256 levels each int8 activation of a quantized program really uses, and how much it clips."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.graph import layer_of, operator_of
-from edgedistill.verify.reference import Simulated
+from edgedistill.verify.reference import Simulated, cast
 
 WASTEFUL = 0.25
 """Share of the levels below which an activation is told: it then does with 6 bits what it could do with 8."""
@@ -17,7 +17,6 @@ CLIPPED = 0.001
 """Share of values outside of the range above which an activation is told."""
 _TAIL = 0.001
 """What is left out at either end: a single value that is far out makes no range used."""
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class LevelUse:
     largest: float
     """The value of the largest magnitude."""
     sample: int | None
-    """Index of the image that gave it; None where values are not by image."""
+    """Index of the sample that gave it; None where values are not by sample."""
 
     @property
     def problem(self) -> str | None:
@@ -46,17 +45,20 @@ class LevelUse:
         return " and ".join(name for name, is_so in found if is_so) or None
 
 
-def int8_levels(converted: GraphModule, images: np.ndarray) -> list[LevelUse]:
-    """Each activation of a converted program that takes batches, in the order of the program.
+def int8_levels(converted: GraphModule, batches: Iterable[tuple[Tensor, ...]]) -> list[LevelUse]:
+    """Each activation of a converted program, in the order of the program.
 
-    images: float32 [N, 3, H, W] in 0..1. Computed in float64, where a value before it is quantized is what an integer kernel holds in its
-    accumulator; those that are quantized are rounded, as there.
+    batches: each holds the program's inputs in their order, whose first dimension are the samples of the batch.
+
+    Computed in float64, where a value before it is quantized is what an integer kernel holds in its accumulator; those that are quantized
+    are rounded, as there.
     """
     run = _Levels(converted)
     with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            run.first = start
-            run.run(torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])).double())
+        for batch in batches:
+            run.batch = len(batch[0])
+            run.run(*cast(batch, torch.float64))
+            run.first += run.batch
     return [_use(node, found) for node, found in run.found.items()]
 
 
@@ -76,17 +78,12 @@ class _Levels(Simulated):
         self.found: dict[Node, _Found] = {}
         self.first = 0
         self.batch = 0
-        # A constant of the program, such as a class token, is the same for all images, though it is repeated for each.
-        self.of_images: set[Node] = set()
+        # A constant of the program, such as a class token, is the same for all samples, though it is repeated for each.
+        self.of_samples: set[Node] = set()
         for node in graph.graph.nodes:
-            computed = self.of_images.intersection(node.all_input_nodes) and node.target != torch.ops.aten.sym_size.int
+            computed = self.of_samples.intersection(node.all_input_nodes) and node.target != torch.ops.aten.sym_size.int
             if node.op == "placeholder" or computed:
-                self.of_images.add(node)
-
-    def placeholder(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        image = super().placeholder(target, args, kwargs)
-        self.batch = len(image)
-        return image
+                self.of_samples.add(node)
 
     def run_node(self, n: Node) -> Any:
         if n.target == torch.ops.quantized_decomposed.quantize_per_tensor.default:
@@ -96,16 +93,16 @@ class _Levels(Simulated):
             found = self.found.setdefault(n, _Found(torch.zeros(high - low + 3, dtype=torch.int64)))
             steps = (torch.round(x / scale) + (zero_point - low + 1)).clamp(0, high - low + 2)
             found.counts += torch.bincount(steps.flatten().long(), minlength=high - low + 3)
-            self._note(found, x, n in self.of_images and len(x) % self.batch == 0)
+            self._note(found, x, n in self.of_samples and len(x) % self.batch == 0)
         return super().run_node(n)
 
-    def _note(self, found: _Found, x: Tensor, by_image: bool) -> None:
-        rows = x.reshape(self.batch, -1) if by_image else x.reshape(1, -1)
+    def _note(self, found: _Found, x: Tensor, by_sample: bool) -> None:
+        rows = x.reshape(self.batch, -1) if by_sample else x.reshape(1, -1)
         magnitudes = rows.abs().amax(1)
         row = int(magnitudes.argmax())
         if found.largest is None or float(magnitudes[row]) > abs(found.largest):
             found.largest = float(rows[row][rows[row].abs().argmax()])
-            found.sample = self.first + row if by_image else None
+            found.sample = self.first + row if by_sample else None
 
 
 def _use(node: Node, found: _Found) -> LevelUse:

@@ -5,6 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter
+from torch.fx.node import map_aggregate
 
 
 class Evaluated(nn.Module):
@@ -20,18 +21,23 @@ class Evaluated(nn.Module):
         return self
 
 
+def cast(values: Any, dtype: torch.dtype) -> Any:
+    """`values`, a tensor or tensors in lists and tuples, with floating-point ones in `dtype`; integers stay as they are."""
+    return map_aggregate(values, lambda value: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value)
+
+
 class Reference(Evaluated):
     """A converted graph with every number in float64, where products and sums of int8 values are exact.
 
     In float32 the accumulators of a simulated convolution are rounded, which moves results across a rounding boundary,
     differently for each batch size. In float64 they are what integer kernels hold.
 
-    Input: float32 [N, 3, H, W] in 0..1. Output: float32 logits [N, classes].
+    It takes and gives what the program does, floating-point outputs in float32.
     """
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of a batch of any size."""
-        return Simulated(self.graph).run(image.double()).float()
+    def forward(self, *inputs: Tensor) -> Any:
+        """The outputs, of a batch of any size where the program takes one."""
+        return cast(Simulated(self.graph).run(*cast(inputs, torch.float64)), torch.float32)
 
 
 class InFloat64(Interpreter):
@@ -41,13 +47,12 @@ class InFloat64(Interpreter):
         """As the interpreter's, without what would ask for float32 or go back to it."""
         if target == torch.ops.aten._assert_tensor_metadata.default:
             return None
-        value = super().call_function(target, args, kwargs)
-        is_cast = target in (torch.ops.aten.to.dtype, torch.ops.aten._to_copy.default)
-        return value.double() if is_cast and value.is_floating_point() else value
+        # Casts, and what makes tensors of its own, such as the zeros that a recurrent layer begins with, would give float32.
+        return cast(super().call_function(target, args, kwargs), torch.float64)
 
 
 class Simulated(InFloat64):
-    """Runs a converted graph on a float64 image, quantization included."""
+    """Runs a converted graph on float64 tensors, quantization included."""
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The operator in float64, quantization included."""
