@@ -1,0 +1,80 @@
+"""How far outputs are from those of the float module, for tasks that have no labels to score them by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from edgedistill.errors import UserError
+
+
+class OutputError(BaseModel):
+    """How far one output is from its reference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    largest: float | None
+    """Largest difference, as a share of the range of the reference; None where either is not finite, or constant and not met exactly."""
+    mean: float | None
+    """Mean difference, as a share of that range."""
+    range: float
+    """Largest value of the reference less its smallest; where it is constant, its magnitude."""
+    worst: int | None
+    """Index of the sample with the largest difference, or with a value that is not finite; None where nothing differs."""
+    snr_db: float | None
+    """Signal-to-noise ratio in dB: 10 log10 of the mean square of the reference over that of the difference; None where there is none."""
+    not_finite: int
+    """How many values are NaN or infinite where the reference is finite, or the other way round."""
+    n: int
+    """Samples that were compared."""
+
+
+def compare(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, OutputError]:
+    """Each of `outputs` against the one of the same name in `reference`, the outputs of the float module; rows are samples.
+
+    Of integers and booleans the largest difference is a number of units over the range as well. Raises UserError where names or shapes are
+    not the same.
+    """
+    if set(outputs) != set(reference):
+        raise UserError(f"found the outputs {', '.join(outputs)}, expected {', '.join(reference)}")
+    return {name: _compare(name, outputs[name], expected) for name, expected in reference.items()}
+
+
+def _compare(name: str, values: np.ndarray, reference: np.ndarray) -> OutputError:
+    if values.shape != reference.shape:
+        raise UserError(f"output {name}: found the shape {list(values.shape)}, expected {list(reference.shape)}")
+    found, expected = (array.astype(np.float64).reshape(len(array), -1) for array in (values, reference))
+    if not expected.size:
+        raise UserError(f"output {name} has no values to compare")
+    # Infinities of a mask are right where both have them.
+    alike = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    broken = ~alike & ~(np.isfinite(found) & np.isfinite(expected))
+    if broken.any():
+        return OutputError(
+            largest=None, mean=None, range=_range(expected), worst=int(broken.any(axis=1).argmax()), snr_db=None,
+            not_finite=int(broken.sum()), n=len(found),
+        )  # fmt: skip
+    difference = np.zeros_like(expected)
+    np.subtract(found, expected, out=difference, where=~alike)
+    difference = np.abs(difference)
+    largest, span = float(difference.max()), _range(expected)
+    shares = (
+        {"largest": largest / span, "mean": float(difference.mean()) / span} if span else dict.fromkeys(("largest", "mean"), _none(largest))
+    )
+    signal, noise = (float(np.square(part[np.isfinite(expected)]).mean()) for part in (expected, difference))
+    return OutputError(
+        **shares, range=span, worst=int(difference.max(axis=1).argmax()) if largest else None,
+        snr_db=10 * math.log10(signal / noise) if signal and noise else None, not_finite=0, n=len(found),
+    )  # fmt: skip
+
+
+def _none(difference: float) -> float | None:
+    """The share that a difference is of no range."""
+    return 0.0 if difference == 0 else None
+
+
+def _range(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.ptp(finite) or abs(finite[0])) if finite.size else 0.0
