@@ -9,7 +9,7 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "child", "errors", "files", "processes", "progress", "run", "signature", "records"}
+ROOT = {"", "child", "errors", "files", "packages", "processes", "progress", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
 EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
@@ -28,6 +28,8 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     **{module: ROOT for module in ROOT},
     "records": {"recipe", "backends.facts"} | ROOT,
     "run": {"backends.facts"} | ROOT,
+    # The Python API, which only its users import.
+    "": {"backends", "doctor", "errors", "measure", "recipe", "steps"},
 }  # fmt: skip
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:
@@ -77,10 +79,12 @@ def is_package(root: Path, module: str) -> bool:
 
 
 def imported_part(root: Path, module: str) -> str:
-    """The part of an imported name; a name that a package defines itself belongs to that package."""
+    """The part of an imported name; a name of the Python API, such as `bench`, counts as one of `steps`."""
     names = module.split(".")[1:]
     if names and not root.joinpath(*names).is_dir() and not root.joinpath(*names).with_suffix(".py").is_file():
-        names.pop()
+        name = names.pop()
+        if not names and not name.startswith("__"):
+            return "steps"
     return part_of(".".join([PACKAGE, *names]))
 
 
@@ -130,7 +134,7 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
         "backends/onnx/lower.py": "from edgedistill.quantize import grid\nfrom edgedistill.measure import local\n",
         "measure/local.py": "from edgedistill.measure import runner\nfrom edgedistill.backends import base\n",
         "measure/runner/__init__.py": "import pandas\nfrom ...measure import local\n",
-        "verify/rungs.py": "from edgedistill.measure.runner import facts\n",
+        "verify/rungs.py": "from edgedistill.measure.runner import facts\nfrom edgedistill import bench\n",
         "report/page.py": "from edgedistill.verify import rungs\nimport jinja2\n",
         "steps.py": "from edgedistill.report import page\nfrom edgedistill.cli import app\n",
         "cli/app.py": "from edgedistill import steps\nfrom edgedistill.verify import rungs\n",
@@ -154,4 +158,5 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path) -> None:
         "teach/late.py:2: teach imports report",
         "teach/relative.py:1: teach imports distill",
         "verify/rungs.py:1: verify imports measure.runner",
+        "verify/rungs.py:2: verify imports steps",
     ]

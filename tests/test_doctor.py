@@ -81,7 +81,7 @@ def test_here_all_that_the_default_targets_need_works(tmp_path: Path) -> None:
 def test_what_is_needed_and_not_there_fails(broken: tuple[int, dict[str, Any]]) -> None:
     code, document = broken
     assert (code, document["status"]) == (4, "runtime_failed")
-    assert document["failed"] == ["packages", "LiteRT converter", "ONNX converter", "ONNX Runtime"]
+    assert document["failed"] == ["extra export", "LiteRT converter", "ONNX converter", "ONNX Runtime"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_is_needed_and_not_there_fails(broken: tuple[int, dict[str, Any]]) 
         ("LiteRT converter", "missing", "no litert-torch", "pip install 'litert-torch"),
         ("ONNX converter", "unusable", "onnxscript 0.1.0, expected ", "pip install 'onnx"),
         ("ONNX Runtime", "unusable", "libstdc++ is too old", "--force-reinstall 'onnxruntime"),
-        ("packages", "missing", "no litert-torch", "onnxscript"),
+        ("extra export", "missing", "no litert-torch", "onnxscript"),
         ("Qualcomm QNN", "unusable", "is not a whole SDK", "QNN_SDK_ROOT"),
         ("OpenVINO", "missing", "no openvino", "executorch[openvino]"),
         ("adb", "missing", "no adb in PATH", "apt install adb"),
@@ -145,6 +145,9 @@ def test_the_text_has_every_row_and_what_to_do(capsys: pytest.CaptureFixture[str
         assert part in text
     command._show(shown | {"failed": []})
     assert "All that the default targets need works." in capsys.readouterr().out
+    lacks = {"name": "extra export", "status": "missing", "found": "no torch", "needed_for": "export", "get": "pip install x"}
+    command._show(shown | {"failed": [], "rows": [lacks]})
+    assert "All that is installed works. The default targets need more to export and verify: pip install x" in capsys.readouterr().out
 
 
 def test_the_process_itself_imports_nothing_heavy(tmp_path: Path) -> None:

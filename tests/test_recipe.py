@@ -301,3 +301,20 @@ def test_the_docs_have_every_field() -> None:
     for definition in [*schema["$defs"].values(), schema]:
         for field in definition.get("properties", {}):
             assert f"`{field}`" in text or f"{{{field}:" in text, field
+
+
+def test_a_program_can_give_the_fields_themselves(tmp_path: Path) -> None:
+    fields = {"name": "made", "data": {"source": {"imagefolder": tmp_path}, "image_size": 48}}
+    loaded = load_recipe(fields, ["seed=3"])
+    assert (loaded.recipe.name, loaded.recipe.data.image_size, loaded.recipe.seed) == ("made", 48, 3)
+    assert "seed" not in fields
+    assert load_recipe(loaded) is loaded
+    with pytest.raises(RecipeError) as wrong:
+        load_recipe({"nam": "made", "data": {"image_size": "large"}})
+    assert wrong.value.errors == [
+        'the recipe: data.image_size: found "large", expected a whole number',
+        "the recipe: nam: found an unknown field, expected one of name, task, seed, data, teacher, student, distill, quantize, targets, "
+        "measure (did you mean 'name'?)",
+    ]
+    with pytest.raises(RecipeError, match="expected text, numbers, lists and dicts"):
+        load_recipe({"name": object()})

@@ -37,5 +37,7 @@ def _show(document: dict[str, Any]) -> None:
             screen.print(f"{row['name']} ({row['status']}): {row['get']}", markup=False, highlight=False, soft_wrap=True)
     if document["failed"]:
         print(f"NOT WORKING, and needed for the default targets: {', '.join(document['failed'])}")
+    elif missing := next((row for row in document["rows"] if row["name"] == "extra export" and row["status"] == "missing"), None):
+        print(f"All that is installed works. The default targets need more to export and verify: {missing['get']}")
     else:
         print("All that the default targets need works.")

@@ -32,11 +32,16 @@ def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[di
         sys.exit(code)
     except EdgeDistillError as error:
         _fail(as_json, type(error).__name__, str(error), getattr(error, "errors", [str(error)]), error.exit_code)
+    except ImportError as error:
+        from edgedistill.packages import missing_extra
+
+        if error.name is None or (missing := missing_extra(error.name)) is None:
+            _unexpected(as_json, error)
+        _fail(as_json, type(missing).__name__, str(missing), [str(missing)], missing.exit_code)
     except KeyboardInterrupt:
         _fail(as_json, "KeyboardInterrupt", "interrupted; the same command continues from here", [], 130)
     except Exception as error:
-        traceback.print_exc()
-        _fail(as_json, type(error).__name__, f"unexpected {type(error).__name__}: {error}", [str(error)], 1)
+        _unexpected(as_json, error)
 
 
 def wrong_command_line(error: Exception, *, as_json: bool) -> NoReturn:
@@ -49,6 +54,11 @@ def wrong_command_line(error: Exception, *, as_json: bool) -> NoReturn:
     if as_json:
         print(json.dumps({"error": {"type": "UsageError", "message": message, "errors": [message], "exit_code": 2}}, indent=2))
     sys.exit(UserError.exit_code)
+
+
+def _unexpected(as_json: bool, error: Exception) -> NoReturn:
+    traceback.print_exception(error)
+    _fail(as_json, type(error).__name__, f"unexpected {type(error).__name__}: {error}", [str(error)], 1)
 
 
 def _fail(as_json: bool, kind: str, message: str, errors: list[str], code: int) -> NoReturn:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.backends import Backend, backends
-from edgedistill.backends.packages import Row, row
 from edgedistill.doctor import packages
 from edgedistill.errors import UserError
+from edgedistill.packages import EXTRAS, Row, row
 
 _ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
 _GPU = "import torch; cuda = torch.cuda; " + (
@@ -47,6 +47,7 @@ def doctor() -> dict[str, Any]:
     kinds = _kinds()
     targets = _targets(kinds)
     checks: list[Callable[[], Row]] = [_python, _system, _cpu, _memory, partial(_disk, Path.cwd()), packages.packages]
+    checks += [partial(packages.extra, name) for name in EXTRAS]
     checks += [partial(packages.converter, own, targets[own.format]) for own in kinds]
     optional = [partial(import_module(own.doctor).rows) for own in backends().values() if own.doctor]
     checks += [_adb, _ssh, _chromium, _nvidia]

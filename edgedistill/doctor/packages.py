@@ -5,25 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.backends import Backend
-from edgedistill.backends.packages import Row, install, required, row, state_of
+from edgedistill.packages import Row, extra_of, install, install_extras, is_chosen, own, ranges, required, row, state_of
+
+_USES = {
+    "train": "run and distill",
+    "export": "run, export, verify, and files of ExecuTorch and Core ML",
+    "report": "reports, and results in Parquet",
+    "hf": "datasets of Hugging Face",
+}
 
 
 def packages() -> Row:
-    """All of this package's own requirements at once; those that fit are only counted."""
-    wanted = required("edgedistill")
-    states = {name: state_of({name: range_}) for name, range_ in wanted.items()}
-    wrong = {name: wanted[name] for name, (status, _) in states.items() if status != "ok"}
-    status = state_of(wrong)[0]
-    found = "; ".join(states[name][1] for name in wrong) or f"{len(wanted)} in the versions that edgedistill is made for"
-    return row("packages", status, found, "everything", f"{install(wrong)}, in one call, so that they fit each other", required=True)
+    """What every installation has, at once; packages that fit are only counted."""
+    return _counted("packages", required("edgedistill"), "everything", None, required=True)
+
+
+def extra(name: str) -> Row:
+    """What an extra installs. It is needed where most of it is there."""
+    chosen = is_chosen(name)
+    return _counted(f"extra {name}", own(name), _USES[name], None if chosen else install_extras(name), required=chosen)
+
+
+def _counted(name: str, wanted: dict[str, str], needed_for: str, get: str | None, *, required: bool) -> Row:
+    states = {package: state_of({package: range_}) for package, range_ in wanted.items()}
+    wrong = {package: wanted[package] for package, (status, _) in states.items() if status != "ok"}
+    found = "; ".join(states[package][1] for package in wrong) or f"{len(wanted)} in the versions that edgedistill is made for"
+    get = get or f"{install(wrong)}, in one call, so that they fit each other"
+    return row(name, state_of(wrong)[0], found, needed_for, get, required=required)
 
 
 def converter(backend: Backend, users: list[str]) -> Row:
     """The packages that lower to a format; `users` are the targets that want it."""
-    own = required("edgedistill")
-    wanted = {name: own.get(name, "") for name in backend.packages}
+    known, chosen = ranges(), is_chosen("export")
+    wanted = {name: known.get(name, "") for name in backend.packages}
     status, found = state_of(wanted)
-    return row(f"{backend.title} converter", status, found, _users("export", users), install(wanted), required=bool(users))
+    get = install(wanted) if chosen else install_extras("export")
+    return row(f"{backend.title} converter", status, found, _users("export", users), get, required=bool(users) and chosen)
 
 
 def _users(verb: str, users: list[str]) -> str:
@@ -37,7 +54,9 @@ def runtime(backend: Backend, users: list[str], answer: dict[str, Any]) -> Row:
     if "error" not in answer:
         found = ", ".join(f"{name} {version}" for name, version in answer.items() if isinstance(version, str))
         return row(name, "ok", f"starts: {found}", needed_for, required=bool(users))
-    wanted = {adapter.package: required("edgedistill").get(adapter.package, "")}
+    wanted = {adapter.package: ranges().get(adapter.package, "")}
+    source = extra_of(adapter.package)
+    chosen = source is None or is_chosen(source)
     status = "missing" if state_of(wanted)[0] == "missing" else "unusable"
     get = install(wanted).replace("install", "install --force-reinstall") if status == "unusable" else install(wanted)
-    return row(name, status, answer["error"], needed_for, get, required=bool(users))
+    return row(name, status, answer["error"], needed_for, get if chosen else install_extras(source or ""), required=bool(users) and chosen)

@@ -1,7 +1,10 @@
 """From a path or name to a validated recipe, with every mistake at once."""
 
 import hashlib
+import json
+import os
 import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,10 @@ class LoadedRecipe:
     def effective(self) -> dict[str, Any]:
         """Every field with its value, defaults and --set included, as JSON data; valid as a recipe again."""
         return self.recipe.model_dump(mode="json")
+
+
+AnyRecipe = str | Path | Mapping[str, Any] | LoadedRecipe
+"""What a function that takes a recipe can be given: a path, a name of the package's, the fields themselves, or one that is loaded."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +84,20 @@ def find_recipe(path_or_name: str) -> tuple[Path, str]:
     raise RecipeError(path_or_name, [error])
 
 
-def load_recipe(path_or_name: str, overrides: list[str] | None = None, *, trust_code: bool = False) -> LoadedRecipe:
+def load_recipe(recipe: AnyRecipe, overrides: Sequence[str] = (), *, trust_code: bool = False) -> LoadedRecipe:
     """Read and validate a recipe, with `overrides` as `--set` takes them (`data.image_size=64`, `distill.stages.0.epochs=1`).
 
+    recipe: the path of a YAML file, the name of a recipe of the package, or the fields themselves; one that is loaded is returned as it is.
     trust_code: whether it may name code to run, as `teacher.torch` does.
 
     Raises:
         RecipeError: `errors` has one text for each mistake: `file:line: field: found X, expected Y (did you mean 'z'?)`.
     """
-    overrides = overrides or []
-    file, path = find_recipe(path_or_name)
+    if isinstance(recipe, LoadedRecipe):
+        return recipe
+    if isinstance(recipe, Mapping):
+        return _load_fields(recipe, overrides, trust_code=trust_code)
+    file, path = find_recipe(str(recipe))
     try:
         content = file.read_bytes()
         text = content.decode()
@@ -96,22 +107,33 @@ def load_recipe(path_or_name: str, overrides: list[str] | None = None, *, trust_
     if not isinstance(value, dict):
         found = "an empty file" if value is None else shown(value)
         raise RecipeError(path, [f"{path}:1: recipe: found {found}, expected a mapping of fields, such as name: my-model"])
-    origins, errors = apply_overrides(value, overrides)
-    recipe, mistakes = find_mistakes(Recipe, value, trust_code=trust_code)
-    errors += [
-        f"{_place(path, lines, origins, location)}: {dotted(location) or 'recipe'}: {said}" for location, said in _by_line(mistakes, lines)
-    ]
-    if recipe is None or errors:
-        raise RecipeError(path, errors)
+    valid = _validated(value, overrides, path, lambda location: f"{path}:{line_of(lines, location)}", lines, trust_code=trust_code)
     trusted = ["--trust-code"] if trust_code else []
     command = shlex.join(["edgedistill", "run", path, *(part for override in overrides for part in ("--set", override)), *trusted])
-    return LoadedRecipe(recipe, path, text, hashlib.sha256(content).hexdigest(), command)
+    return LoadedRecipe(valid, path, text, hashlib.sha256(content).hexdigest(), command)
 
 
-def _by_line(mistakes: list[tuple[Location, str]], lines: Lines) -> list[tuple[Location, str]]:
-    return sorted(mistakes, key=lambda item: line_of(lines, item[0]))
+def _load_fields(fields: Mapping[str, Any], overrides: Sequence[str], *, trust_code: bool) -> LoadedRecipe:
+    """A recipe that a program made: its text is JSON, which is YAML too."""
+    where = "the recipe"
+    try:
+        text = json.dumps(fields, indent=2, default=os.fspath)
+    except TypeError as error:
+        raise RecipeError(where, [f"{where}: {error}; expected text, numbers, lists and dicts"]) from error
+    valid = _validated(json.loads(text), overrides, where, lambda location: where, {}, trust_code=trust_code)
+    return LoadedRecipe(valid, where, text, hashlib.sha256(text.encode()).hexdigest(), "edgedistill.run(recipe)")
 
 
-def _place(path: str, lines: Lines, origins: dict[Location, str], location: Location) -> str:
-    override = override_of(origins, location)
-    return f"--set {override}" if override is not None else f"{path}:{line_of(lines, location)}"
+def _validated(
+    value: dict[str, Any], overrides: Sequence[str], path: str, place: Callable[[Location], str], lines: Lines, *, trust_code: bool
+) -> Recipe:
+    """The recipe of a file's or program's `value`; `place` says where a field stands."""
+    origins, errors = apply_overrides(value, list(overrides))
+    recipe, mistakes = find_mistakes(Recipe, value, trust_code=trust_code)
+    for location, said in sorted(mistakes, key=lambda item: line_of(lines, item[0])):
+        override = override_of(origins, location)
+        where = place(location) if override is None else f"--set {override}"
+        errors.append(f"{where}: {dotted(location) or 'recipe'}: {said}")
+    if recipe is None or errors:
+        raise RecipeError(path, errors)
+    return recipe

@@ -15,26 +15,36 @@ from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.measure import benchfile, harness, own_runner
+from edgedistill.packages import require
+from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe
 from edgedistill.run import Run, newest, open_run
 from edgedistill.steps import artifacts, delegation, divergence, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
-    from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
 
+RUNS = Path("runs")
+"""Where runs are when nothing else is said."""
+AnyPath = str | Path
 
-def newest_run(runs_dir: Path) -> Path:
+
+def newest_run(runs_dir: AnyPath = RUNS) -> Path:
     """The folder of the run in `runs_dir` that was worked on last."""
-    return newest(runs_dir)
+    return newest(Path(runs_dir))
 
 
-def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
-    """Do the whole flow of a recipe and return its summary; `status` tells whether every check held."""
-    with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
-        _quantized(state, loaded, runs_dir)
+def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> dict[str, Any]:
+    """Do the whole flow of a recipe and return its summary; `status` tells whether every check held.
+
+    recipe: the path or name of one, its fields, or one that `load_recipe` returned, which can allow the recipe to name code.
+    """
+    loaded = load_recipe(recipe)
+    require("export", "report")
+    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as state:
+        _quantized(state, loaded, Path(runs_dir))
         if not processes.is_main():
             return {}
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
@@ -48,10 +58,12 @@ def run(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[st
         return write_outcome(state)
 
 
-def distill(loaded: LoadedRecipe, runs_dir: Path, *, fresh: bool = False) -> dict[str, Any]:
-    """Teach and train, up to the quantized state."""
-    with open_run(runs_dir / loaded.recipe.name, fresh=fresh) as state:
-        _quantized(state, loaded, runs_dir)
+def distill(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> dict[str, Any]:
+    """Teach and train, up to the quantized state; `recipe` as in `run`."""
+    loaded = load_recipe(recipe)
+    require("train", "report")
+    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as state:
+        _quantized(state, loaded, Path(runs_dir))
         return write_outcome(state) if processes.is_main() else {}
 
 
@@ -63,15 +75,16 @@ def _quantized(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         train(state, loaded, runs_dir)
 
 
-def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh: bool = False) -> dict[str, Any]:
+def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False) -> dict[str, Any]:
     """Lower, verify and bundle the artifacts of `targets` (of the recipe's when empty) from a finished distillation.
 
     The bundles go to `out`, by default `bundles` in the run. With `fresh` files that were lowered before from the same programs are
     lowered again.
     """
+    require("export", "report")
     with open_run(_existing(run_dir)) as state:
         recipe = _recipe(state)
-        targets = targets or recipe.targets
+        targets = list(targets) or recipe.targets
         wanted = artifacts.wanted(recipe, targets)
         # With what earlier targets asked for, which stays in the run and stays proven.
         specs = list(dict.fromkeys([*artifacts.exported(state), *wanted]))
@@ -82,7 +95,7 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
         divergence.locate(state, specs)
         delegation.examine(state, specs, targets, keep=True)
         ranges.scan(state, specs)
-        summary = write_outcome(state, targets=targets, out=out)
+        summary = write_outcome(state, targets=targets, out=None if out is None else Path(out))
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
@@ -92,15 +105,16 @@ def export(run_dir: Path, targets: list[str], out: Path | None = None, *, fresh:
 
 
 def export_model(
-    loaded: LoadedRecipe, runs_dir: Path, targets: list[str], out: Path | None = None, *, fresh: bool = False
+    loaded: LoadedRecipe, runs_dir: AnyPath = RUNS, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False
 ) -> dict[str, Any]:
     """Do the whole flow for a trained model, see `recipe.model.recipe_of`; returns what `export` does, for the run that holds it all."""
     run(loaded, runs_dir, fresh=fresh)
-    return export(runs_dir / loaded.recipe.name, targets, out)
+    return export(Path(runs_dir) / loaded.recipe.name, targets, out)
 
 
-def verify(run_dir: Path) -> dict[str, Any]:
+def verify(run_dir: AnyPath) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
+    require("export", "report")
     with open_run(_existing(run_dir)) as state:
         artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
         divergence.locate(state, _artifacts(state))
@@ -110,27 +124,28 @@ def verify(run_dir: Path) -> dict[str, Any]:
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs", "ranges")}
 
 
-def verify_file(path: Path, run_dir: Path) -> dict[str, Any]:
+def verify_file(path: AnyPath, run_dir: AnyPath) -> dict[str, Any]:
     """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
     with open_run(_existing(run_dir)) as state:
-        return verify_external.verify(state, _recipe(state), path)
+        return verify_external.verify(state, _recipe(state), Path(path))
 
 
-def bench(run_dir: Path) -> dict[str, Any]:
+def bench(run_dir: AnyPath) -> dict[str, Any]:
     """Measure every artifact of a run on this machine again."""
+    require("train", "report")
     with open_run(_existing(run_dir)) as state:
         artifacts.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
         summary = write_outcome(state)
     return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
 
 
-def bench_file(path: Path) -> dict[str, Any]:
+def bench_file(path: AnyPath) -> dict[str, Any]:
     """Measure one model file on this machine."""
-    return benchfile.bench(path)
+    return benchfile.bench(Path(path))
 
 
 def bench_on(
-    run_or_file: Path, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None,
+    run_or_file: AnyPath, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None,
     runner: str | None = None, runner_kind: str | None = None, runner_arg: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
@@ -138,6 +153,9 @@ def bench_on(
     save: a name under which they are found again; against: one that was given before; runner: a program of the user's own, see
     `own_runner`. The document has `device`, `status` and `measurements`, each with a `regression` where it was held to an earlier one.
     """
+    run_or_file = Path(run_or_file)
+    if run_or_file.is_dir() and (run_or_file / "run.json").exists():
+        require("report")
     with ExitStack() as stack:
         if runner is not None:
             if run_or_file.is_dir():
@@ -160,14 +178,16 @@ def bench_on(
     return {"device": device, "status": status, "measurements": documents}
 
 
-def report(run_dir: Path) -> Path:
+def report(run_dir: AnyPath) -> Path:
     """Write the report of a run again from its records."""
+    require("report")
     with open_run(_existing(run_dir)) as state:
         state.path("report.html").unlink(missing_ok=True)
         return Path(write_outcome(state)["report"])
 
 
-def _existing(run_dir: Path) -> Path:
+def _existing(run_dir: AnyPath) -> Path:
+    run_dir = Path(run_dir)
     if not (run_dir / "run.json").exists():
         raise UserError(f"{run_dir} is not a run; make one with `edgedistill run recipes/quickstart.yaml`, or name the folder of one")
     return run_dir

@@ -65,7 +65,7 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
 def _versions() -> dict[str, str]:
     """Versions of the packages that a run and the backends use."""
     from edgedistill.backends import backends
-    from edgedistill.backends.packages import installed
+    from edgedistill.packages import installed
 
     used = [name for own in backends().values() for name in (*own.packages, *(adapter.package for adapter in own.adapters[:1]))]
     names = dict.fromkeys(("edgedistill", "torch", "torchvision", "timm", *used, "numpy"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.backends.packages import installed
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
 from edgedistill.measure.statistics import unavailable
+from edgedistill.packages import installed, require
 from edgedistill.progress import log, track
 from edgedistill.run import Run, open_run
 
@@ -48,6 +48,7 @@ def students(
 
     Raises UserError when the target has no such format, or when timm has no model of a name.
     """
+    require("export")
     from edgedistill.backends import backend, backends
     from edgedistill.recipe.targets import load_target
     from edgedistill.tasks.image_classification.activations import unfused

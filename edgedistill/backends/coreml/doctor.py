@@ -2,7 +2,7 @@
 
 import platform
 
-from edgedistill.backends.packages import Row, row
+from edgedistill.packages import Row, row
 
 
 def rows() -> list[Row]:

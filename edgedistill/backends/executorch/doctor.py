@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from edgedistill.backends.packages import Row, install, required, row, state_of
+from edgedistill.packages import Row, install, required, row, state_of
 
 
 def rows() -> list[Row]:

@@ -227,7 +227,7 @@ def package_folder(name: str) -> Path:
     """Where an installed package is, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError(name)
+        raise ImportError(f"No module named {name!r}", name=name)
     return Path(next(iter(spec.submodule_search_locations)))
 
 

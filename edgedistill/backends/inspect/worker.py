@@ -12,6 +12,7 @@ from pathlib import Path
 from edgedistill.backends import backend, formats
 from edgedistill.backends.inspect.graph import Unsupported
 from edgedistill.files import tree_bytes
+from edgedistill.packages import missing_extra
 
 _MIN_MEMORY = 4 << 30
 
@@ -40,7 +41,8 @@ def main() -> None:
     except Unsupported as error:
         text = json.dumps({"unsupported": str(error)})
     except ImportError as error:
-        text = json.dumps({"unsupported": f"reading it takes a package that is not installed: {error}"})
+        missing = missing_extra(error.name or "")
+        text = json.dumps({"unsupported": str(missing or f"reading it takes a package that can't be imported: {error}")})
     except MemoryError:
         text = json.dumps({"damaged": "it asks for more memory than a file of its size can need"})
     except Exception as error:

@@ -1,0 +1,133 @@
+"""Installed packages: their versions, what this package and its extras require of them, and what to install where one is missing.
+
+What each extra installs is read from the metadata of the installed package, so pyproject.toml is the only list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+from edgedistill.errors import UserError
+
+Row = dict[str, Any]
+
+EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": ()}
+"""Each extra that installs packages of its own, and the extras that it includes; an error names the first that holds a package."""
+_PACKAGE = "edgedistill"
+_IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "PIL": "torchvision"}
+"""Import names that are not the name of their distribution; Pillow comes with torchvision."""
+
+
+class MissingExtra(UserError):
+    """Packages that only an extra installs are missing; the message says which extra."""
+
+
+def row(name: str, status: str, found: str, needed_for: str, get: str | None = None, *, required: bool = False) -> Row:
+    """One row of `doctor`: status is ok, missing or unusable (there, and not working); `get` says how to change that."""
+    get = None if status == "ok" else get
+    return {"name": name, "status": status, "found": found, "needed_for": needed_for, "get": get, "required": required}
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The version of each package that is installed."""
+    found = {}
+    for name in dict.fromkeys(names):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def required(package: str, extra: str | None = None) -> dict[str, str]:
+    """{package: range} of what `package` requires here, or of what its extra adds to that."""
+    from packaging.requirements import Requirement
+
+    found = {}
+    for text in metadata.requires(package) or []:
+        requirement = Requirement(text)
+        plain, chosen = (requirement.marker is None or requirement.marker.evaluate({"extra": name}) for name in ("", extra or ""))
+        if (chosen and not plain) if extra else plain:
+            found[requirement.name] = str(requirement.specifier)
+    return found
+
+
+def own(extra: str) -> dict[str, str]:
+    """{package: range} of what an extra of edgedistill adds to the extras that it includes."""
+    included = {name for other in EXTRAS[extra] for name in required(_PACKAGE, other)}
+    return {name: wanted for name, wanted in required(_PACKAGE, extra).items() if name not in included}
+
+
+def ranges() -> dict[str, str]:
+    """{package: range} of all that edgedistill and its extras require."""
+    return required(_PACKAGE) | {name: wanted for extra in EXTRAS for name, wanted in own(extra).items()}
+
+
+def extra_of(package: str) -> str | None:
+    """The extra that installs a package; None for one that every installation has, or none has."""
+    return next((extra for extra in EXTRAS if package in own(extra)), None)
+
+
+def is_chosen(extra: str) -> bool:
+    """Whether an extra seems to be wanted here: pip keeps no record, but most of its packages are installed."""
+    names = own(extra)
+    return 2 * len(installed(names)) > len(names)
+
+
+def state_of(packages: Mapping[str, str]) -> tuple[str, str]:
+    """ok, missing or unusable, and the version of each package of {package: range}, with what is wrong with it."""
+    from packaging.specifiers import SpecifierSet
+
+    there, statuses, texts = installed(packages), [], []
+    for name, wanted in packages.items():
+        if name not in there:
+            statuses.append("missing")
+            texts.append(f"no {name}")
+            continue
+        fits = SpecifierSet(wanted).contains(there[name], prereleases=True)
+        statuses.append("ok" if fits else "unusable")
+        texts.append(f"{name} {there[name]}" if fits else f"{name} {there[name]}, expected {wanted}")
+    status = next((s for s in ("missing", "unusable") if s in statuses), "ok")
+    return status, ", ".join(texts)
+
+
+def install(packages: Mapping[str, str]) -> str:
+    """The command that installs {package: range}."""
+    return f"pip install {' '.join(repr(name + wanted) for name, wanted in packages.items())}"
+
+
+def install_extras(*extras: str) -> str:
+    """The command that installs extras of edgedistill; one that includes another stands for both."""
+    chosen = [extra for extra in extras if not any(extra in EXTRAS[other] for other in extras)]
+    return f"pip install '{_PACKAGE}[{','.join(chosen)}]'"
+
+
+def require(*extras: str) -> None:
+    """Raise MissingExtra where a package of `extras` is not installed, before the work that needs it begins."""
+    try:
+        wanted = {extra: list(required(_PACKAGE, extra)) for extra in extras}
+    except metadata.PackageNotFoundError:
+        # It runs from a folder, and whoever did that says what is there: an import that fails tells the rest.
+        return
+    there = installed(name for names in wanted.values() for name in names)
+    lacking = {extra: [name for name in names if name not in there] for extra, names in wanted.items()}
+    if missing := list(dict.fromkeys(name for names in lacking.values() for name in names)):
+        raise MissingExtra(_not_installed(missing, install_extras(*(extra for extra in extras if lacking[extra]))))
+
+
+def missing_extra(module: str) -> MissingExtra | None:
+    """What to say about a module that could not be imported; None where no extra installs it, or it is there and broken."""
+    top = module.partition(".")[0]
+    name = _IMPORT_NAMES.get(top, top.replace("_", "-"))
+    try:
+        extra = extra_of(name)
+    except metadata.PackageNotFoundError:
+        return None
+    return None if extra is None or installed([name]) else MissingExtra(_not_installed([name], install_extras(extra)))
+
+
+def _not_installed(missing: list[str], command: str) -> str:
+    be, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+    return f"{', '.join(missing)} {be} not installed, and this needs {them}: {command}"
