@@ -9,6 +9,7 @@ import pytest
 from edgedistill.files import read_json, sha256_tree
 from edgedistill.measure.harness import Subject
 from edgedistill.recipe.precisions import is_static
+from edgedistill.signature import MethodSignature, TensorSpec
 
 SCHEMA = "edgedistill/manifest/1"
 
@@ -37,11 +38,17 @@ class Bundle:
         return [name for name, digest in hashes.items() if _hash(self.folder / name) != digest]
 
     def _subject(self, artifact: dict[str, Any]) -> Subject:
+        taken, given = artifact["input"], self.manifest["output"]
         golden = self.folder / artifact["golden_outputs"]["path"] if "golden_outputs" in artifact else None
+        method = MethodSignature(
+            inputs=(TensorSpec(name="image", dtype=taken["dtype"], shape=tuple(taken["shape"])),),
+            outputs=(TensorSpec(name=given["name"], dtype=given["dtype"], shape=tuple(given["shape"])),),
+        )
         return Subject(
             self.folder / artifact["name"], artifact["name"], artifact["format"], artifact["precision"], artifact["bytes"],
-            artifact["sha256"], self.folder / artifact["golden_inputs"]["path"], np.load(golden) if golden else None,
-            self.manifest["model"]["output_scale"] if is_static(artifact["precision"]) else None,
+            artifact["sha256"], method, {"image": self.folder / artifact["golden_inputs"]["path"]},
+            {given["name"]: np.load(golden)} if golden else None,
+            {given["name"]: self.manifest["model"]["output_scale"]} if is_static(artifact["precision"]) else None,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgedistill.measure import document
 from edgedistill.measure.harness import Protocol, Subject
-from edgedistill.measure.job import new_job
+from edgedistill.measure.job import by_name, described_method, new_job
 from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
@@ -31,7 +31,7 @@ class Lab:
         """Why the device's times say nothing, or None."""
         return self.where.facts["emulated"]
 
-    def executed(self, subject: Subject) -> tuple[Execution, np.ndarray]:
+    def executed(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
         """The golden inputs run by a file, and its outputs float32 [N, classes]."""
         return self._once(("executed", subject.name), lambda: self._execute(subject))
 
@@ -44,11 +44,11 @@ class Lab:
         job = self._job("stress", subject, stress=asdict(Stress(seconds)), conditions=self._protocol.conditions)
         return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=stress_figures)
 
-    def _execute(self, subject: Subject) -> tuple[Execution, np.ndarray]:
-        outputs = self.folder / f"{subject.name}.npy"
+    def _execute(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
+        outputs = by_name(subject.method.outputs, self.folder / f"{subject.name}.npy")
         job = self._job("run", subject, outputs=outputs, bench=None)
         done = self.where.run(job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda records: to_execution(records, outputs))
-        return done, np.load(outputs)
+        return done, {name: np.load(path) for name, path in outputs.items()}
 
     def _bench(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
         job = self._job("run", subject, outputs=None, bench=self._protocol.sampling, conditions=self._protocol.conditions)
@@ -61,7 +61,8 @@ class Lab:
 
     def _job(self, task: str, subject: Subject, **more: Any) -> dict[str, Any]:
         adapter = self.where.adapter(subject.format)
-        return new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._protocol.threads) | more
+        made = new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._protocol.threads)
+        return made | {"signature": described_method(subject.method)} | more
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         if key not in self._done:

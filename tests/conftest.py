@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from edgedistill.signature import MethodSignature, TensorSpec
+
 TINY = """# edgedistill run tiny.yaml
 name: tiny
 data: {image_size: 32, batch_size: 32, views: 2}
@@ -36,3 +38,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode in (0, 3), done.stderr[-3000:]
     (folder / "result.json").write_text(done.stdout)
     return folder
+
+
+NAMES = {"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]}
+"""Names for a file with one input and one output."""
+CLASSIFIER = MethodSignature(
+    inputs=(TensorSpec(name="image", shape=(1, "channels", "height", "width")),), outputs=(TensorSpec(name="logits", shape=(1, "classes")),)
+)
+
+
+def classifier(images):
+    """The signature of a classifier that takes such images, [N, ...] of any type."""
+    image = TensorSpec(name="image", dtype=str(images.dtype), shape=(1, *images.shape[1:]))
+    return CLASSIFIER.model_copy(update={"inputs": (image,)})
+
+
+def plain(forward):
+    """What a file loaded with NAMES computes, from its only input to its only output."""
+    return lambda array: forward({"x": array})["y"]

@@ -17,9 +17,9 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "tasks": {"tasks", "recipe", "backends", "backends.facts"} | ROOT,
     # Torch-free data that everybody reads.
     "backends.facts": {"backends.facts", "errors"},
-    "backends": {"backends", "backends.facts", "adapters", "recipe", "quantize", "export"} | ROOT,
+    "backends": {"backends", "backends.facts", "adapters", "measure.runner", "recipe", "quantize", "export"} | ROOT,
     # Both run on a device, where nothing else of the project is.
-    "adapters": {"adapters"},
+    "adapters": {"adapters", "measure.runner"},
     "measure.runner": {"measure.runner"},
     "cli": {*FLOW, "measure.runner", "cli", "steps", "doctor"} | EVERYWHERE,
     "steps": {*FLOW, "measure.runner", "steps"} | EVERYWHERE,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import NAMES, plain
 
 from edgedistill.backends.coreml import adapter as coreml
 from edgedistill.backends.coreml import facts
@@ -41,7 +42,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]
 @pytest.mark.parametrize("kind", ["multiArrayType", "imageType"])
 def test_an_image_is_given_as_the_file_takes_it(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     asked = stand_in(monkeypatch, kind)
-    forward = coreml.load("a.mlpackage", 1)
+    forward = plain(coreml.load("a.mlpackage", 1, NAMES))
     pixels = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
     logits = forward(pixels if kind == "imageType" else pixels.astype(np.float32))
     assert logits.dtype == np.float32

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.ao.quantization.fx._decomposed  # registers the operators of quantized programs
+from conftest import NAMES, plain
 from torch import nn
 from torch.nn import functional
 
@@ -115,7 +116,7 @@ def answers(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
 def test_the_program_in_a_core_ml_delegate_is_the_student(run: Path, files: dict[str, Path], images: np.ndarray, tmp_path: Path) -> None:
     expected = np.load(run / "student.npy")
-    forward = mil_delegate.load(str(files["coreml"]), 1)
+    forward = plain(mil_delegate.load(str(files["coreml"]), 1, NAMES))
     found = np.concatenate([forward(image[None]) for image in images])
     parity = float_parity(found, expected, relative_limit=FLOAT_LIMITS["fp16"])
     assert parity["ok"], parity
@@ -125,7 +126,7 @@ def test_the_program_in_a_core_ml_delegate_is_the_student(run: Path, files: dict
     data, wrong = files["coreml"].read_bytes(), tmp_path / "wrong.pte"
     assert data.count(held.tobytes()) == 1
     wrong.write_bytes(data.replace(held.tobytes(), (-held).tobytes()))
-    other = mil_delegate.load(str(wrong), 1)
+    other = plain(mil_delegate.load(str(wrong), 1, NAMES))
     changed = np.concatenate([other(image[None]) for image in images])
     assert not float_parity(changed, expected, relative_limit=FLOAT_LIMITS["fp16"])["ok"]
 

@@ -48,8 +48,9 @@ def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
     run = tiny / "runs/tiny"
     script = (
         "import sys\nimport numpy as np\nfrom edgedistill.backends.litert import adapter_tflite_runtime as adapter\n"
-        "adapter.prepare(1)\nforward = adapter.load(sys.argv[1], 1)\nimages = np.load(sys.argv[2])[:3]\n"
-        "np.save(sys.argv[3], np.concatenate([forward(image[None]) for image in images]))\n"
+        "adapter.prepare(1)\nnames = {'inputs': [{'name': 'x'}], 'outputs': [{'name': 'y'}]}\n"
+        "forward = adapter.load(sys.argv[1], 1, names)\nimages = np.load(sys.argv[2])[:3]\n"
+        "np.save(sys.argv[3], np.concatenate([forward({'x': image[None]})['y'] for image in images]))\n"
     )
     model = run / "export-litert/student-fp32.tflite"
     _python(script, model, run / "holdout/holdout.npy", tmp_path / "out.npy", packages=tmp_path)
@@ -88,7 +89,7 @@ def test_executorch_numpy_sizes_the_thread_pool_before_it_loads(tmp_path):
     script = (
         "import numpy as np\nfrom edgedistill.backends.executorch import adapter_numpy as adapter\n"
         "try:\n    adapter.load('net.pte', 2)\nexcept ValueError as error:\n    print(error)\n"
-        "adapter.prepare(2)\nprint(adapter.load('net.pte', 2)(np.ones((1, 3, 4, 4), np.float32)))\n"
+        "adapter.prepare(2)\nprint(adapter.load('net.pte', 2)({'x': np.ones((1, 3, 4, 4), np.float32)})['output_0'])\n"
     )
     assert _python(script, packages=tmp_path).splitlines() == [
         "the thread pool has 7 threads and 2 were asked for: call prepare(2) before load",

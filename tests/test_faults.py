@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import CLASSIFIER
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.fx import GraphModule
@@ -164,11 +165,11 @@ def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind
     found = {}
     for spec in specs:
         done = local.execute(
-            executor(kind).module, tmp_path / spec.name, programs / "images.npy", outputs=tmp_path / f"{spec.role}.npy",
-            threads=1, bench=None, log=tmp_path / "run.log", timeout_s=120,
+            executor(kind).module, tmp_path / spec.name, programs / "images.npy", signature=CLASSIFIER,
+            outputs=tmp_path / f"{spec.role}.npy", threads=1, bench=None, log=tmp_path / "run.log", timeout_s=120,
         )  # fmt: skip
         assert done.outputs is not None
-        found[spec.role] = quantized_parity(np.load(done.outputs), reference, lsb)
+        found[spec.role] = quantized_parity(np.load(done.outputs["logits"]), reference, lsb)
     assert found[SOUND]["ok"], found[SOUND]
     # The means have a scale of their own and the ReLU6 are one with their convolutions: nothing is left that runtimes round differently.
     assert found[SOUND]["exact"] >= 0.999, found[SOUND]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import CLASSIFIER, NAMES, classifier, plain
 from torch import nn
 
 from edgedistill.backends import backend, backends
@@ -81,10 +82,18 @@ def answer(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarra
     if kind != "executorch":
         module = importlib.import_module(adapter)
         module.prepare(1)
-        return module.load(str(path), 1)(images)
+        return plain(module.load(str(path), 1, NAMES))(images)
     np.save(folder / "images.npy", images)
     local.execute(
-        adapter, path, folder / "images.npy", outputs=folder / "out.npy", threads=1, bench=None, log=folder / "log", timeout_s=120
+        adapter,
+        path,
+        folder / "images.npy",
+        signature=classifier(images),
+        outputs=folder / "out.npy",
+        threads=1,
+        bench=None,
+        log=folder / "log",
+        timeout_s=120,
     )
     return np.load(folder / "out.npy")
 
@@ -146,9 +155,17 @@ def test_another_array_than_the_file_takes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         answer("coreml", path, IMAGE, tmp_path)
     np.save(tmp_path / "images.npy", IMAGE.astype(np.float64))
-    with pytest.raises(DeviceFailed, match=r"expected float32 .* or uint8"):
+    with pytest.raises(DeviceFailed, match=r"expected float32\[N,channels,height,width\] with N > 0 for the input image, found float64"):
         local.execute(
-            executor("onnx").module, path, tmp_path / "images.npy", outputs=None, threads=1, bench=None, log=tmp_path / "log", timeout_s=60
+            executor("onnx").module,
+            path,
+            tmp_path / "images.npy",
+            signature=CLASSIFIER,
+            outputs=None,
+            threads=1,
+            bench=None,
+            log=tmp_path / "log",
+            timeout_s=60,
         )
 
 
@@ -213,6 +230,6 @@ def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_p
     own = json.loads((run / "summary.json").read_text())["artifacts"]
     assert found["accuracy"]["file"] == next(a for a in own if a["name"] == "student-int8.onnx")["accuracy"]["val"]
     measured = flow.bench_file(path)
-    assert (measured["status"], measured["input_type"], measured["input"]) == ("ok", "uint8", [1, 32, 32, 3])
+    assert (measured["status"], measured["inputs"][0]["dtype"], measured["inputs"][0]["shape"]) == ("ok", "uint8", [1, 32, 32, 3])
     with pytest.raises(UserError, match=r"takes uint8 \[1, 16, 16, 3\].*uint8 \[1, 32, 32, 3\]"):
         flow.verify_file(lowered(Pixels(), "onnx", "fp32", tmp_path), run)

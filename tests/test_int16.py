@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import NAMES, plain
 from torch import nn
 
 from edgedistill.backends import backend
@@ -102,7 +103,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
 ) -> None:
     adapter = importlib.import_module(executor(kind).module)
     adapter.prepare(1)
-    forward = adapter.load(str(files[kind]), 1)
+    forward = plain(adapter.load(str(files[kind]), 1, NAMES))
     found = np.concatenate([forward(image[None]) for image in images])
     assert found.dtype == np.float32
     assert float_parity(found, answers(state.converted, images), relative_limit=INT16_LIMIT)["ok"]

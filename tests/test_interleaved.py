@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CLASSIFIER
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
 from edgedistill.measure import comparison, local
-from edgedistill.measure.job import new_job, placed
+from edgedistill.measure.job import described_method, new_job, placed
 
 SETTINGS = {"block_s": 0.01, "pairs": 3, "warmup_s": 0.0, "relative_width": 0.5, "max_s": 20, "min_rounds": 6, "seed": 3}
 ADAPTER = """
@@ -22,7 +23,7 @@ def versions():
     return {"spin": "1"}
 def prepare(threads):
     print("runtimes print what they like")
-def load(path, threads):
+def load(path, threads, signature):
     with open(path) as handle:
         seconds, body = handle.read().split("\\n", 1)
     with open(path + ".pids", "a") as handle:
@@ -50,9 +51,8 @@ def interleaved(tmp_path, monkeypatch):
     def make(a, b, **settings):
         for side, (seconds, body) in (("a", a), ("b", b)):
             (tmp_path / f"{side}.model").write_text(f"{seconds}\n{body}")
-        sides = {
-            side: {"adapter": "spin", "artifact": tmp_path / f"{side}.model", "inputs": tmp_path / "inputs.npy"} for side in ("a", "b")
-        }
+        more = {"signature": described_method(CLASSIFIER), "inputs": {"image": tmp_path / "inputs.npy"}}
+        sides = {side: {"adapter": "spin", "artifact": tmp_path / f"{side}.model", **more} for side in ("a", "b")}
         return new_job("compare", **sides, threads=1, compare=SETTINGS | settings)
 
     return make

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CLASSIFIER
 
+from edgedistill.measure.job import described_method
 from edgedistill.measure.runner import guard, stress_load
 from edgedistill.measure.runner.pace import pace
 from edgedistill.measure.runner.records import Recorder
@@ -33,15 +35,16 @@ GOOD = "time.sleep(0.004)\nreturn np.full((1, 2), image.mean(), np.float32)"
 
 @pytest.fixture
 def job(tmp_path, monkeypatch):
-    """A job whose adapter runs `body` as its forward(image); `settings` replace those of a continuous load of 0.8 s."""
+    """A job whose adapter runs `body` as its run(image) to logits; `settings` replace those of a continuous load of 0.8 s."""
 
     def make(body=GOOD, **settings):
         source = (
             "import os, signal, sys, time\nimport numpy as np\ncalls = 0\n"
             f"open(os.path.join({str(tmp_path)!r}, f'pid{{os.getpid()}}'), 'w').close()\n"
             "def prepare(threads):\n    print('chatter on stdout')\n"
-            "def load(path, threads):\n    def forward(image):\n        global calls\n        calls += 1\n"
-            f"{textwrap.indent(textwrap.dedent(body), ' ' * 8)}\n    return forward\n"
+            "def load(path, threads, signature):\n    def run(image):\n        global calls\n        calls += 1\n"
+            f"{textwrap.indent(textwrap.dedent(body), ' ' * 8)}\n"
+            "    return lambda arrays: {'logits': run(arrays['image'])}\n"
         )
         (tmp_path / "fake_load_runtime.py").write_text(source)
         monkeypatch.syspath_prepend(str(tmp_path))
@@ -51,7 +54,8 @@ def job(tmp_path, monkeypatch):
             "adapter": "fake_load_runtime",
             "artifact": "some.model",
             "threads": 1,
-            "inputs": str(tmp_path / "inputs.npy"),
+            "signature": described_method(CLASSIFIER),
+            "inputs": {"image": str(tmp_path / "inputs.npy")},
             "stress": SETTINGS | settings,
         }
 
@@ -166,7 +170,7 @@ def test_an_instance_that_dies_is_recorded_and_the_others_go_on(job):
         "    else:\n        print('last words', file=sys.stderr, flush=True)\n        os.kill(os.getpid(), 9)\n" + GOOD
     )
     made = job(body, instances=2)
-    made["artifact"] = str(Path(made["inputs"]).with_name("some.model"))
+    made["artifact"] = str(Path(made["inputs"]["image"]).with_name("some.model"))
     found = run(made)
     (died,) = found["instance_died"]
     assert (died["signal"], died["exit"], died["last_line"]) == ("SIGKILL", None, "last words")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NAMES, plain
 from torch import nn
 from torch.nn import functional as F
 
@@ -60,7 +61,7 @@ def _save(program: Any, path: Path, **options: Any) -> Path:
 
 
 def _run(path: Path, images: np.ndarray) -> np.ndarray:
-    infer = mil.load(str(path), 1)
+    infer = plain(mil.load(str(path), 1, NAMES))
     return np.concatenate([infer(image[None]) for image in images])
 
 
@@ -273,7 +274,7 @@ def test_shapes_and_activations(tmp_path: Path) -> None:
 def test_a_missing_operator_is_named_with_what_it_computes(tmp_path: Path) -> None:
     path = _operators(tmp_path, (1, 4), lambda mb, v: mb.relu(x=mb.add(x=v, y=mb.random_normal(shape=[1, 4], name="noise"))))
     with pytest.raises(ValueError, match=r"random_normal.*noise"):
-        mil.load(str(path), 1)
+        plain(mil.load(str(path), 1, NAMES))
 
 
 def test_an_operation_that_fails_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import NAMES, plain
 
 from edgedistill.backends.coreml.mil import float16 as mil_float16
 from edgedistill.backends.coreml.mil import float64 as mil
@@ -58,10 +59,10 @@ def clipped(kind: type[np.floating]) -> Callable[[Any, Any], Any]:
 
 def test_an_overflow_is_found_where_a_float64_run_is_fine(images: np.ndarray, tmp_path: Path) -> None:
     path = half(tmp_path, clipped(np.float16))
-    exact = np.concatenate([mil.load(path, 1)(image[None]) for image in images])
+    exact = np.concatenate([plain(mil.load(path, 1, NAMES))(image[None]) for image in images])
     np.testing.assert_allclose(exact, np.minimum(images.reshape(4, 12) * 300, 200), rtol=1e-3)
     watch = Watch()
-    call = load_watched(path, watch)
+    call = plain(load_watched(path, watch, NAMES))
     rounded = [call(image[None]) for image in images[:BRIGHT]]
     assert watch.overflow is None
     rounded += [call(image[None]) for image in images[BRIGHT:]]
@@ -73,7 +74,7 @@ def test_an_overflow_is_found_where_a_float64_run_is_fine(images: np.ndarray, tm
 
 def test_an_infinite_output_comes_out_infinite(images: np.ndarray, tmp_path: Path) -> None:
     path = half(tmp_path, lambda mb, v: mb.mul(x=mb.mul(x=v, y=np.float16(300)), y=np.float16(300), name="beyond"))
-    call = mil_float16.load(path, 1)
+    call = plain(mil_float16.load(path, 1, NAMES))
     assert np.isfinite(call(images[:1])).all()
     with pytest.warns(RuntimeWarning, match=r"beyond \(mul\) overflowed float16: 1 value.*78750 .*65504"):
         output = call(images[BRIGHT : BRIGHT + 1])
@@ -84,10 +85,10 @@ def test_a_division_by_what_underflowed_is_found(images: np.ndarray, tmp_path: P
     # 0.25 * 1e-7 is below half of the smallest float16.
     path = half(tmp_path, lambda mb, v: mb.real_div(x=v, y=mb.mul(x=v, y=np.float16(1e-7)), name="quotient"))
     watch = Watch()
-    load_watched(path, watch)(images[:1])
+    plain(load_watched(path, watch, NAMES))(images[:1])
     assert watch.overflow is not None
     assert (watch.overflow.name, watch.overflow.lost) == ("quotient", 12)
-    assert np.isfinite(mil.load(path, 1)(images[:1])).all()
+    assert np.isfinite(plain(mil.load(path, 1, NAMES))(images[:1])).all()
 
 
 def test_each_result_is_rounded_once(tmp_path: Path) -> None:
@@ -95,15 +96,15 @@ def test_each_result_is_rounded_once(tmp_path: Path) -> None:
     addends = np.zeros((1, 3, 2, 2), np.float32)
     addends[0, :, 0, 0] = [1, 2**-11, 2**-24]
     path = half(tmp_path, lambda mb, v: mb.reduce_sum(x=v, axes=[1, 2, 3]))
-    assert mil_float16.load(path, 1)(addends) == 1 + 2**-10
-    assert mil.load(path, 1)(addends) == np.float32(1 + 2**-11 + 2**-24)
+    assert plain(mil_float16.load(path, 1, NAMES))(addends) == 1 + 2**-10
+    assert plain(mil.load(path, 1, NAMES))(addends) == np.float32(1 + 2**-11 + 2**-24)
 
 
 def test_an_infinite_mask_is_no_overflow(images: np.ndarray, tmp_path: Path) -> None:
     mask = np.array([0, -np.inf], np.float16)
     path = half(tmp_path, lambda mb, v: mb.softmax(x=mb.add(x=v, y=mask), axis=-1))
     watch = Watch()
-    output = load_watched(path, watch)(images[:1])
+    output = plain(load_watched(path, watch, NAMES))(images[:1])
     assert watch.overflow is None
     np.testing.assert_array_equal(output, np.broadcast_to([1.0, 0.0], (1, 3, 2, 2)))
     assert float16_ranges(path, images[:1]) == []
@@ -112,7 +113,9 @@ def test_an_infinite_mask_is_no_overflow(images: np.ndarray, tmp_path: Path) -> 
 def test_float32_is_not_rounded(images: np.ndarray, tmp_path: Path) -> None:
     path = half(tmp_path, clipped(np.float32), "fp32")
     watch = Watch()
-    np.testing.assert_array_equal(load_watched(path, watch)(images[BRIGHT:3]), mil.load(path, 1)(images[BRIGHT:3]))
+    np.testing.assert_array_equal(
+        plain(load_watched(path, watch, NAMES))(images[BRIGHT:3]), plain(mil.load(path, 1, NAMES))(images[BRIGHT:3])
+    )
     assert watch.overflow is None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NAMES, plain
 from torch import nn
 from torch.nn import functional as F
 
@@ -99,7 +100,7 @@ def test_a_vision_transformer(target: str, attention: str, tmp_path: Path) -> No
     path = save(convert(module, image, target), tmp_path / "vit.mlpackage")
     assert {attention, "layer_norm", "gelu"} <= operators(path)
     expected = module.double()(image.double()).detach().numpy()
-    np.testing.assert_allclose(mil.load(path, 1)(image.numpy()), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(plain(mil.load(path, 1, NAMES))(image.numpy()), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_bag_of_layers(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_bag_of_layers(tmp_path: Path) -> None:
     path = save(convert(module, image), tmp_path / "bag.mlpackage")
     assert len(operators(path)) > 30, operators(path)
     expected = module.double()(image.double()).detach().numpy()
-    np.testing.assert_allclose(mil.load(path, 1)(image.numpy()), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(plain(mil.load(path, 1, NAMES))(image.numpy()), expected, rtol=1e-4, atol=1e-5)
 
 
 class Memory(nn.Module):
@@ -142,11 +143,11 @@ def test_a_state_goes_from_call_to_call(tmp_path: Path) -> None:
     path = save(model, tmp_path / "memory.mlpackage")
     assert {"read_state", "coreml_update_state"} <= operators(path)
     once = 2 * module.layer(image.flatten(1)).detach().numpy()
-    call = mil.load(path, 1)
+    call = plain(mil.load(path, 1, NAMES))
     for times in (1, 2, 3):
         np.testing.assert_allclose(call(image.numpy()), times * once, rtol=2e-3, atol=2e-3)
     # Another load has a state of its own.
-    np.testing.assert_allclose(mil.load(path, 1)(image.numpy()), once, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(plain(mil.load(path, 1, NAMES))(image.numpy()), once, rtol=2e-3, atol=2e-3)
 
 
 def test_several_inputs_or_outputs_are_refused_by_the_adapter(tmp_path: Path) -> None:
@@ -160,4 +161,4 @@ def test_several_inputs_or_outputs_are_refused_by_the_adapter(tmp_path: Path) ->
 
     path = save(ct.convert(program, minimum_deployment_target=ct.target.iOS17, skip_model_load=True), tmp_path / "two.mlpackage")
     with pytest.raises(ValueError, match=r"expected one input and one output, found .*'first', 'second'"):
-        mil.load(path, 1)
+        plain(mil.load(path, 1, NAMES))

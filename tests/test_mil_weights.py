@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import NAMES, plain
 from test_mil_models import convert
 from test_mil_operators import Case, check
 from torch import nn
@@ -151,7 +152,7 @@ def test_weights_that_coremltools_compresses(kind: str, stored: str, layers: tup
     path = tmp_path / "compressed.mlpackage"
     compressed.save(str(path))
     weights = _unpacked_by_coremltools(str(path), stored)
-    output = mil.load(str(path), 1)(image.numpy())
+    output = plain(mil.load(str(path), 1, NAMES))(image.numpy())
     exact = module(image).detach().numpy()
     # Ten rows are no group of 16: the palettizer leaves the second layer as it is.
     assert len(weights) == (1 if kind == "table" else 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import edgedistill
+from conftest import CLASSIFIER, NAMES, edgedistill, plain
 from torch import nn
 
 from edgedistill.backends import backend, backends
@@ -179,6 +179,7 @@ def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
             executor(kind).module,
             path,
             folder / "images.npy",
+            signature=CLASSIFIER,
             outputs=folder / "out.npy",
             threads=1,
             bench=None,
@@ -188,7 +189,7 @@ def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
         return np.load(folder / "out.npy")
     adapter = importlib.import_module(executor(kind, float16=True).module)
     adapter.prepare(1)
-    forward = adapter.load(str(path), 1)
+    forward = plain(adapter.load(str(path), 1, NAMES))
     return np.concatenate([forward(image[None]) for image in images])
 
 

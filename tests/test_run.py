@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, edgedistill
+from conftest import NAMES, TINY, edgedistill, plain
 
 ARTIFACTS = {
     "student-int8.pte", "student-fp32.pte", "student-int8.tflite", "student-fp32.tflite", "student-int8.onnx", "student-fp32.onnx",
@@ -78,7 +78,7 @@ def test_a_bundle_has_its_files_and_golden_outputs(tiny: Path, summary: dict[str
     from edgedistill.backends.litert import adapter as litert
 
     litert.prepare(1)
-    run = litert.load(str(bundle / "student-int8.tflite"), 1)
+    run = plain(litert.load(str(bundle / "student-int8.tflite"), 1, NAMES))
     golden = np.load(bundle / "golden" / "student-int8.tflite.npy")
     assert np.array_equal(np.concatenate([run(images[i : i + 1]) for i in range(16)]), golden)
 

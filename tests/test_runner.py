@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CLASSIFIER
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure import records
 from edgedistill.measure.local import execute
 from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.records import Recorder
+from edgedistill.measure.runner.samples import Samples
 from edgedistill.measure.runner.sampling import bench
 
 SAMPLES, CLASSES = 12, 5
@@ -74,7 +76,7 @@ def inputs(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, inputs, monkeypatch):
-    """Run the body of a `forward(image)` function as an adapter of its own; `options` replace arguments of `execute`."""
+    """Run the body of a `run(image)` function as an adapter of its own, from image to logits; `options` replace arguments of `execute`."""
 
     def run_body(body, **options):
         indented = textwrap.indent(textwrap.dedent(body), " " * 8)
@@ -82,11 +84,19 @@ def run(tmp_path, inputs, monkeypatch):
             "import os, signal, sys, time\nimport numpy as np\ncalls = 0\n"
             "def versions():\n    return {'fake': '1'}\n"
             "def prepare(threads):\n    pass\n"
-            f"def load(path, threads):\n    def forward(image):\n        global calls\n        calls += 1\n{indented}\n    return forward\n"
+            f"def load(path, threads, signature):\n    def run(image):\n        global calls\n        calls += 1\n{indented}\n"
+            "    return lambda arrays: {'logits': run(arrays['image'])}\n"
         )
         (tmp_path / "fake_runtime.py").write_text(source)
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        arguments = {"outputs": tmp_path / "outputs.npy", "threads": 1, "bench": None, "log": tmp_path / "log.txt", "timeout_s": 60}
+        arguments = {
+            "signature": CLASSIFIER,
+            "outputs": tmp_path / "outputs.npy",
+            "threads": 1,
+            "bench": None,
+            "log": tmp_path / "log.txt",
+            "timeout_s": 60,
+        }
         return execute("fake_runtime", tmp_path / "some.model", inputs, **{**arguments, **options})
 
     return run_body
@@ -105,13 +115,14 @@ def test_outputs_and_figures_of_real_artifacts(artifacts, tmp_path, name, adapte
         f"edgedistill.backends.{adapter}.adapter",
         folder / name,
         folder / "inputs.npy",
+        signature=CLASSIFIER,
         outputs=tmp_path / "outputs.npy",
         threads=1,
         bench=BENCH,
         log=tmp_path / "log.txt",
         timeout_s=120,
     )
-    outputs = np.load(result.outputs)
+    outputs = np.load(result.outputs["logits"])
     assert outputs.dtype == np.float32
     tolerance = 1e-5 * np.abs(expected).max()
     assert np.ptp(expected, axis=0).min() > 100 * tolerance, "outputs that hardly depend on the input prove nothing"
@@ -131,8 +142,15 @@ def test_outputs_and_figures_of_real_artifacts(artifacts, tmp_path, name, adapte
 
 
 def _execute(adapter, artifact, inputs, folder, threads=1):
-    options = {"outputs": folder / "outputs.npy", "threads": threads, "bench": None, "log": folder / "log.txt", "timeout_s": 120}
-    return np.load(execute(f"edgedistill.backends.{adapter}.adapter", artifact, inputs, **options).outputs)
+    options = {
+        "signature": CLASSIFIER,
+        "outputs": folder / "outputs.npy",
+        "threads": threads,
+        "bench": None,
+        "log": folder / "log.txt",
+        "timeout_s": 120,
+    }
+    return np.load(execute(f"edgedistill.backends.{adapter}.adapter", artifact, inputs, **options).outputs["logits"])
 
 
 def test_executorch_runs_quantize_and_dequantize_without_a_delegate(artifacts, tmp_path):
@@ -147,7 +165,8 @@ def test_a_later_call_does_not_change_what_an_earlier_one_returned(artifacts, na
     folder, _ = artifacts
     script = (
         f"import sys\nimport numpy as np\nfrom edgedistill.backends.{adapter} import adapter\n"
-        "adapter.prepare(1)\nforward = adapter.load(sys.argv[1], 1)\nimages = np.load(sys.argv[2])\n"
+        "adapter.prepare(1)\nnames = {'inputs': [{'name': 'x'}], 'outputs': [{'name': 'y'}]}\n"
+        "load = adapter.load(sys.argv[1], 1, names)\ndef forward(x):\n    return load({'x': x})['y']\nimages = np.load(sys.argv[2])\n"
         "first = forward(images[:1].copy())\nkept = first.copy()\nsecond = forward(images[1:2].copy())\n"
         "assert (kept != second).all(), 'the outputs must differ for this to prove something'\nassert (first == kept).all(), 'overwritten'"
     )
@@ -220,6 +239,7 @@ def test_a_truncated_artifact_is_a_failure_not_a_crash(artifacts, tmp_path):
             "edgedistill.backends.onnx.adapter",
             tmp_path / "half.onnx",
             folder / "inputs.npy",
+            signature=CLASSIFIER,
             outputs=None,
             threads=1,
             bench=None,
@@ -233,7 +253,7 @@ def test_every_input_is_run_once_and_in_order(run, inputs):
     result = run(GOOD)
     images = np.load(inputs)
     expected = np.stack([images.mean(axis=(1, 2, 3)), images.max(axis=(1, 2, 3))], axis=1)
-    np.testing.assert_allclose(np.load(result.outputs), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.load(result.outputs["logits"]), expected, rtol=1e-6)
     assert result.latency_ms is None
     assert result.steady is None
     assert result.raw_durations_ns == []
@@ -241,7 +261,7 @@ def test_every_input_is_run_once_and_in_order(run, inputs):
 
 def test_outputs_are_copied_even_if_the_runtime_reuses_its_memory(run, inputs):
     result = run("memory = globals().setdefault('memory', np.empty((1, 1), np.float32))\nmemory[0, 0] = image.max()\nreturn memory")
-    np.testing.assert_array_equal(np.load(result.outputs)[:, 0], np.load(inputs).max(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(np.load(result.outputs["logits"])[:, 0], np.load(inputs).max(axis=(1, 2, 3)))
 
 
 def test_a_crash_names_the_artifact_the_signal_and_the_log(run):
@@ -263,14 +283,14 @@ def test_an_exception_keeps_its_message_and_traceback(run, tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return np.full((1, 2), np.nan if calls == 4 else 1, np.float32)", "output of input 2: 2 of 2 values are NaN or infinite"),
+        ("return np.full((1, 2), np.nan if calls == 4 else 1, np.float32)", "output logits of sample 2: 2 of 2 values are NaN or infinite"),
         (
             "return np.zeros((1, 3 if calls == 5 else 2), np.float32)",
-            r"output of input 3: expected float32 \[1, 2\], found float32 \[1, 3\]",
+            r"output logits of sample 3: expected float32\[1,2\], found float32\[1,3\]",
         ),
-        ("return np.zeros((2, 2), np.float32)", r"output of input 0: expected float32 \[1, classes\], found float32 \[2, 2\]"),
-        ("return np.zeros((1, 2), np.int8)", r"output of input 0: expected float32 \[1, classes\], found int8 \[1, 2\]"),
-        ("return [1.0]", r"output of input 0: expected float32 \[1, classes\], found list"),
+        ("return np.zeros((2, 2), np.float32)", r"output logits of sample 0: expected float32\[1,classes\], found float32\[2,2\]"),
+        ("return np.zeros((1, 2), np.int8)", r"output logits of sample 0: expected float32\[1,classes\], found int8\[1,2\]"),
+        ("return [1.0]", r"output logits of sample 0: expected float32\[1,classes\], found list"),
     ],
     ids=["nan", "changing width", "batch of two", "int8", "list"],
 )
@@ -305,7 +325,9 @@ def _alive(pid):
 
 def test_wrong_inputs_are_named(run, tmp_path):
     np.save(tmp_path / "inputs.npy", np.zeros((2, 3), np.float64))
-    with pytest.raises(DeviceFailed, match=r"expected float32 \[N, C, H, W\] or uint8 \[N, H, W, C\] with N > 0, found float64 \[2, 3\]"):
+    with pytest.raises(
+        DeviceFailed, match=r"expected float32\[N,channels,height,width\] with N > 0 for the input image, found float64\[2,3\]"
+    ):
         run(GOOD)
 
 
@@ -359,7 +381,7 @@ class _Collector:
 def _spin(durations_s):
     turns = iter(durations_s)
 
-    def forward(image):
+    def forward(sample):
         end = time.perf_counter() + next(turns)
         while time.perf_counter() < end:
             pass
@@ -368,29 +390,30 @@ def _spin(durations_s):
 
 
 def test_sampling_stops_when_the_median_is_known_or_time_is_up():
-    images = np.zeros((2, 1, 1, 1), np.float32)
+    samples = [{}, {}]
     settings = {"warmup_s": 0.1, "max_s": 10, "min_samples": 20, "relative_width": 0.2}
     stable = _Collector()
     started = time.monotonic()
-    bench(_spin(iter(lambda: 0.002, None)), images, settings, stable)
+    bench(_spin(iter(lambda: 0.002, None)), samples, settings, stable)
     assert time.monotonic() - started < 5
     wild = _Collector()
     started = time.monotonic()
     # Half the inferences take ten times as long as the others: the interval of the median stays wide.
-    bench(_spin(0.001 if i % 2 else 0.01 for i in range(10**6)), images, settings | {"max_s": 1.2, "relative_width": 1e-4}, wild)
+    bench(_spin(0.001 if i % 2 else 0.01 for i in range(10**6)), samples, settings | {"max_s": 1.2, "relative_width": 1e-4}, wild)
     assert 1.2 <= time.monotonic() - started < 5
 
 
-def test_the_benchmark_takes_the_inputs_in_turn():
-    images = np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1)
+def test_the_benchmark_takes_the_inputs_in_turn(tmp_path):
+    np.save(tmp_path / "image.npy", np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1))
+    samples = Samples({"image": str(tmp_path / "image.npy")}, [{"name": "image", "dtype": "float32", "shape": [1, 1, 1, 1]}])
     seen = []
 
-    def forward(image):
-        assert image.shape == (1, 1, 1, 1)
-        seen.append(int(image[0, 0, 0, 0]))
+    def forward(sample):
+        assert sample["image"].shape == (1, 1, 1, 1)
+        seen.append(int(sample["image"][0, 0, 0, 0]))
         time.sleep(0.001)
 
-    bench(forward, images, {"warmup_s": 0.1, "max_s": 0.1, "min_samples": 5, "relative_width": 0.01}, _Collector())
+    bench(forward, samples, {"warmup_s": 0.1, "max_s": 0.1, "min_samples": 5, "relative_width": 0.01}, _Collector())
     assert len(seen) > 10
     assert seen == [i % 3 for i in range(len(seen))]
 
@@ -398,7 +421,7 @@ def test_the_benchmark_takes_the_inputs_in_turn():
 def test_the_least_number_of_samples_is_taken_even_when_time_is_up():
     collected = _Collector()
     settings = {"warmup_s": 0, "max_s": 0.01, "min_samples": 25, "relative_width": 0.01}
-    bench(_spin(iter(lambda: 0.01, None)), np.zeros((1, 1, 1, 1), np.float32), settings, collected)
+    bench(_spin(iter(lambda: 0.01, None)), [{}], settings, collected)
     assert 25 <= len(collected.durations()) <= 40
 
 
@@ -464,9 +487,9 @@ def test_an_output_file_that_is_not_the_runners_is_refused(tmp_path):
     ]
     assert records.to_execution(base, None).peak_rss_mb == {"value": None, "unavailable": "no /proc here"}
     with pytest.raises(DeviceFailed, match="has no output record"):
-        records.to_execution(base, tmp_path / "outputs.npy")
+        records.to_execution(base, {"logits": tmp_path / "outputs.npy"})
     with pytest.raises(DeviceFailed, match="expected the outputs with SHA-256 abc"):
-        records.to_execution([*base, {"type": "output", "sha256": "abc"}], tmp_path / "outputs.npy")
+        records.to_execution([*base, {"type": "output", "name": "logits", "sha256": "abc"}], {"logits": tmp_path / "outputs.npy"})
 
 
 def test_facts_name_the_processor():

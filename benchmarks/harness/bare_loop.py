@@ -20,6 +20,7 @@ import numpy as np
 
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
+from edgedistill.measure.benchfile import facts_of
 from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.ratio import bootstrap_interval, centre
 
@@ -66,7 +67,9 @@ def _row(path: Path, form: str, inputs: Path, most: int, log: Path) -> str:
 def _harness(path: Path, form: str, inputs: Path, log: Path) -> float:
     # No width stops it early: both take samples for the same time.
     bench = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "min_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
-    done = local.execute(executor(form).module, path, inputs, outputs=None, threads=1, bench=bench, log=log, timeout_s=120)
+    done = local.execute(
+        executor(form).module, path, inputs, signature=facts_of(path)[1], outputs=None, threads=1, bench=bench, log=log, timeout_s=120
+    )
     if done.latency_ms is None:
         raise SystemExit(f"{path} was not measured")
     return float(done.latency_ms["p50"])

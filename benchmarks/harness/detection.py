@@ -15,13 +15,13 @@ from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from scipy.stats import binomtest
 
 from edgedistill.backends.inspect import inspect
 from edgedistill.measure import comparison, local
 from edgedistill.measure.adapters import executor
-from edgedistill.measure.job import new_job
+from edgedistill.measure.benchfile import method_of, write_random_samples
+from edgedistill.measure.job import by_name, described_method, new_job
 from edgedistill.measure.runner import facts
 
 SETTINGS = {"block_s": 0.03, "pairs": 4, "warmup_s": 0.1, "relative_width": 0.01, "max_s": 60.0, "min_rounds": 8}
@@ -55,15 +55,15 @@ def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Any]]:
     """For each kind of trial the two sides of its job."""
     found = inspect(model)
     adapter = executor(found["format"]).module
-    (port,) = found["inputs"]
-    inputs = folder / "inputs.npy"
-    np.save(inputs, np.random.default_rng(0).random((8, *port["shape"][1:]), dtype=np.float32))
+    method = method_of(model, found)
+    write_random_samples(folder, method, 8)
+    more = {"signature": described_method(method), "inputs": by_name(method.inputs, folder)}
     sides = {}
     for name, by in (("a", 0.0), ("b", share)):
         artifact = folder / f"{name}.json"
         artifact.write_text(json.dumps({"adapter": adapter, "artifact": str(model.resolve()), "share": by}))
-        sides[name] = {"adapter": "slowed", "artifact": artifact, "inputs": inputs}
-    plain = {"adapter": adapter, "artifact": model, "inputs": inputs}
+        sides[name] = {"adapter": "slowed", "artifact": artifact, **more}
+    plain = {"adapter": adapter, "artifact": model, **more}
     return {"equal": {"a": plain, "b": plain}, "slowed": sides}
 
 

@@ -5,10 +5,10 @@ Its artifact is a JSON file {"adapter", "artifact", "share"}: the module that ru
 
 import importlib
 import json
-from collections.abc import Callable
 from time import perf_counter_ns
 
-import numpy as np
+from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 
 def versions() -> dict[str, str]:
@@ -19,17 +19,17 @@ def prepare(threads: int) -> None:
     """Nothing: which runtime it is, is known only when the file is read."""
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
     with open(path) as handle:
         said = json.load(handle)
     adapter = importlib.import_module(said["adapter"])
     adapter.prepare(threads)
-    forward = adapter.load(said["artifact"], threads)
+    forward = adapter.load(said["artifact"], threads, signature)
     factor = 1 + said["share"]
 
-    def slowed(image: np.ndarray) -> np.ndarray:
+    def slowed(arrays: Arrays) -> Arrays:
         started = perf_counter_ns()
-        output = forward(image)
+        output = forward(arrays)
         # On the clock that the harness reads, and measured anew for each inference: each takes `factor` times what it took.
         end = started + (perf_counter_ns() - started) * factor
         while perf_counter_ns() < end:

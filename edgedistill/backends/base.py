@@ -11,11 +11,13 @@ from pathlib import Path
 class Adapter:
     """A module that loads and runs files of a format.
 
-    The module stands alone: it imports the standard library, numpy and its runtime, since it also runs on a device. It has three functions:
+    The module stands alone, since it also runs on a device: it imports the standard library, numpy, its runtime and `measure.runner`. It
+    has three functions:
 
     - ``versions() -> dict[str, str]``: package versions, read without importing the runtime;
     - ``prepare(threads) -> None``: imports the runtime, and does what must happen before a model is loaded;
-    - ``load(path, threads) -> Callable``: the callable maps named arrays to named arrays.
+    - ``load(path, threads, signature=None) -> Callable``: the callable maps named arrays to named arrays. ``signature`` names inputs and
+      outputs, in their order; see `measure.runner.naming`.
     """
 
     module: str

@@ -138,7 +138,7 @@ def _show_measured(document: dict[str, Any]) -> None:
     latency = document["latency_ms"]
     for warning in document["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, {document['input_type']} {document['input']}")
+    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, {_ports(document['inputs'])}")
     if "unavailable" in latency:
         print(f"{'not measured' if document['status'] == 'ok' else 'FAILED'}: {latency['unavailable']}")
         return
@@ -152,6 +152,10 @@ def _show_measured(document: dict[str, Any]) -> None:
     load = document["load_ms"]
     print(f"load {load['cold']:.1f} ms cold, {load['warm']:.1f} ms warm; first inference {document['first_inference_ms']:.1f} ms")
     print(f"peak memory {memory}")
+
+
+def _ports(ports: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{port['name']} {port['dtype']} {port['shape']}" for port in ports)
 
 
 def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import sampling
+from edgedistill.measure.job import described_method
+from edgedistill.signature import MethodSignature, Signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,10 +20,10 @@ _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_i
 
 
 def bench(path: Path) -> dict[str, Any]:
-    """Measure the classifier `path` with a random image, as `bench` of a run measures an artifact; see docs/cli.md for the document.
+    """Measure the model `path` with a random sample, as `bench` of a run measures an artifact; see docs/cli.md for the document.
 
-    Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or takes anything else than one image
-    of float32 or uint8. A runtime that fails is `runtime_failed` in the document; a file for a delegate that is not
+    Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or does not say
+    what it takes. A runtime that fails is `runtime_failed` in the document; a file for a delegate that is not
     here has the reason why it is not measured.
     """
     from edgedistill.backends.inspect import delegate_of
@@ -29,10 +31,10 @@ def bench(path: Path) -> dict[str, Any]:
     from edgedistill.measure.runner.facts import machine
     from edgedistill.recipe.schema import Measure
 
-    facts, kind, shape = facts_of(path)
+    facts, method = facts_of(path)
     measure = Measure()
     document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}}
-    document |= {"input": shape, "input_type": kind}
+    document |= described_method(method)
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
     if delegate := delegate_of(facts):
         return (
@@ -41,11 +43,11 @@ def bench(path: Path) -> dict[str, Any]:
             | {key: {"value": None, "unavailable": backend(facts["format"]).delegates[delegate].needs} for key in _FIGURES}
         )
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
-        inputs, log = Path(folder, "input.npy"), Path(folder, "bench.log")
-        write_random_images(inputs, kind, shape)
+        inputs, log = Path(folder, "inputs"), Path(folder, "bench.log")
+        write_random_samples(inputs, method, 1)
         try:
             done = local.execute(
-                backend(facts["format"]).adapters[0].module, path, inputs, outputs=None, threads=measure.threads,
+                backend(facts["format"]).adapters[0].module, path, inputs, signature=method, outputs=None, threads=measure.threads,
                 bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed as error:
@@ -55,10 +57,10 @@ def bench(path: Path) -> dict[str, Any]:
     return document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES}
 
 
-def facts_of(path: Path) -> tuple[dict[str, Any], str, list[int]]:
-    """What `inspect` says of a classifier's file, the type of its input (float32 or uint8), and the input's shape at batch 1.
+def facts_of(path: Path) -> tuple[dict[str, Any], MethodSignature]:
+    """What `inspect` says of a file, and what it takes and gives, one sample at a time.
 
-    Raises UserError for a file that is none, or that processors of devices don't run.
+    Raises UserError for a file that is none, that processors of devices don't run, or whose inputs have sizes that are not known.
     """
     from edgedistill.backends.inspect import inspect
 
@@ -66,47 +68,55 @@ def facts_of(path: Path) -> tuple[dict[str, Any], str, list[int]]:
     if not backend(facts["format"]).measured_here:
         others = ", ".join(own.suffix for own in backends().values() if own.measured_here)
         raise UserError(f"{path} is a file of {backend(facts['format']).title}, which no runtime here computes; expected one of {others}")
-    return facts, *_port(path, facts)
+    return facts, method_of(path, facts)
 
 
-def write_random_images(path: Path, kind: str, shape: list[int]) -> None:
-    """Write images of random bytes to `path` (.npy), as uint8 or as float32 in 0..1; the same each time."""
+def method_of(path: Path, facts: dict[str, Any]) -> MethodSignature:
+    """What the file with the facts of `inspect` takes and gives, with a batch of one where the first size varies.
+
+    Raises UserError where the file does not say it, or where another size of an input varies.
+    """
+    if "unavailable" in facts["signature"]:
+        raise UserError(f"{path}: {facts['signature']['unavailable']}; expected inputs and outputs of known types and shapes")
+    method = Signature.model_validate(facts["signature"]).forward
+    batches = {spec.shape[0]: 1 for spec in (*method.inputs, *method.outputs) if spec.shape and isinstance(spec.shape[0], str)}
+    method = method.with_sizes(batches)
+    for spec in method.inputs:
+        if spec.dynamic:
+            raise UserError(f"{path} takes {spec}, expected sizes for {', '.join(spec.dynamic)}; export it with a fixed shape")
+    return method
+
+
+def write_random_samples(folder: Path, method: MethodSignature, count: int) -> None:
+    """Write NAME.npy with `count` samples for each input of a method; the same each time.
+
+    Bytes are any, floats in 0..1 with 8 bits, integers 0, which is an index of every table, and booleans true.
+    """
     import numpy as np
 
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    np.save(path, pixels if kind == "uint8" else pixels.astype(np.float32) / np.float32(255))
+    folder.mkdir(parents=True, exist_ok=True)
+    for spec in method.inputs:
+        shape = spec.fixed[1:] if spec.shape[:1] == (1,) else spec.fixed
+        pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
+        if spec.dtype.startswith("float"):
+            array = (pixels.astype(np.float32) / np.float32(255)).astype(spec.dtype)
+        else:
+            array = pixels if spec.dtype == "uint8" else np.full(pixels.shape, spec.dtype == "bool", spec.dtype)
+        np.save(folder / f"{spec.name}.npy", array)
 
 
-def outputs_here(path: Path, form: str, inputs: Path, log: Path) -> np.ndarray | None:
-    """What this machine's runtime gives for `inputs`: float32 [N, classes]; None where it can't run it, as `log` tells."""
+def outputs_here(path: Path, form: str, method: MethodSignature, inputs: Path, log: Path) -> dict[str, np.ndarray] | None:
+    """What this machine's runtime gives for `inputs`, [N, ...] by name; None where it can't run it, as `log` tells."""
     import numpy as np
 
     from edgedistill.measure import local
 
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
-        outputs = Path(folder, "outputs.npy")
         try:
-            local.execute(
-                backend(form).adapters[0].module, path, inputs, outputs=outputs, threads=1, bench=None, log=log, timeout_s=_TIMEOUT_S
-            )
+            done = local.execute(
+                backend(form).adapters[0].module, path, inputs, signature=method, outputs=Path(folder), threads=1, bench=None, log=log,
+                timeout_s=_TIMEOUT_S,
+            )  # fmt: skip
         except DeviceFailed:
             return None
-        return np.load(outputs)
-
-
-def _port(path: Path, facts: dict[str, Any]) -> tuple[str, list[int]]:
-    """The type of the file's only input, float32 or uint8, and its shape, with a batch of 1 where the file leaves it open."""
-    ports = facts["inputs"]
-    if len(ports) != 1:
-        raise UserError(f"{path} has {len(ports)} inputs, expected one image of float32 or uint8")
-    kind, shape = ports[0]["type"], ports[0]["shape"]
-    if kind not in ("float32", "uint8") or not isinstance(shape, list):
-        said = kind if isinstance(kind, str) else "an unknown type"
-        raise UserError(
-            f"{path} takes {said} of shape {shape if isinstance(shape, list) else 'unknown'}, expected float32 or uint8 of a known shape"
-        )
-    if len(shape) != 4:
-        raise UserError(f"{path} takes {kind} {shape}, expected an image [1, channels, height, width] or [1, height, width, channels]")
-    if unknown := [str(size) for size in shape[1:] if not isinstance(size, int) or size < 1]:
-        raise UserError(f"{path} takes {kind} {shape}, expected sizes for {', '.join(unknown)}; export it with a fixed shape")
-    return kind, [1, *shape[1:]]
+        return {name: np.load(output) for name, output in (done.outputs or {}).items()}

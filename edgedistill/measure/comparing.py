@@ -46,10 +46,13 @@ def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
 
 def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
     from edgedistill.measure import comparison, document
-    from edgedistill.measure.job import new_job
+    from edgedistill.measure.job import described_method, new_job
 
     spec = where.facts["spec"]
-    sides = {name: {"adapter": where.adapter(one.format), "artifact": one.path, "inputs": one.inputs} for name, one in (("a", a), ("b", b))}
+    sides = {
+        name: {"adapter": where.adapter(one.format), "artifact": one.path, "signature": described_method(one.method), "inputs": one.inputs}
+        for name, one in (("a", a), ("b", b))
+    }
     job = new_job("compare", threads=protocol.threads, compare=_COMPARE[protocol.preset] | {"seed": 0}, **sides)
     kept = harness.records_path(spec, job)
     records = where.run(

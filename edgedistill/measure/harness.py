@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
 from edgedistill.measure import benchfile
-from edgedistill.measure.inputs import taken
+from edgedistill.measure.inputs import method_of, taken
+from edgedistill.measure.job import by_name, described_method
 from edgedistill.progress import log, track
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgedistill.measure.places import Place
     from edgedistill.run import Run
+    from edgedistill.signature import MethodSignature
 
 PROJECT = Path(".edgedistill")
 _IMAGES = 16
@@ -88,8 +90,8 @@ class Protocol:
 class Subject:
     """One file to measure.
 
-    inputs: .npy as the file takes it; expected: this machine's outputs for them, float32 [N, classes], or None; lsb: the scale of an int8
-    file's logits, or None.
+    method: what it takes and gives; inputs: the samples of each input, [N, ...]; expected: this machine's outputs for them by name, or
+    None; lsb: the scale of each output of an int8 file, or None.
     """
 
     path: Path
@@ -98,9 +100,10 @@ class Subject:
     precision: str
     bytes: int
     sha256: str
-    inputs: Path
-    expected: np.ndarray | None
-    lsb: float | None
+    method: MethodSignature
+    inputs: dict[str, Path]
+    expected: dict[str, np.ndarray] | None
+    lsb: dict[str, float] | None
 
     @property
     def artifact(self) -> dict[str, Any]:
@@ -115,10 +118,11 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
     import numpy as np
 
     from edgedistill.backends import backend
+    from edgedistill.export.programs import load_signature
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
 
-    scale = state.result("programs")["output_scale"]["logits"]
+    scale = state.result("programs")["output_scale"]
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         few = Path(folder, "few.npy")
         np.save(few, np.load(state.path("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
@@ -127,13 +131,15 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
             path, outputs = state.path(artifact.path), state.path(f"val-{artifact.name}", "outputs.npy")
             if not backend(artifact.format).measured_here or artifact.delegate or not outputs.exists():
                 continue
-            inputs = Path(folder, f"{artifact.name}.npy")
+            method = method_of(load_signature(state.path(artifact.program)), artifact.input)
+            inputs = by_name(method.inputs, Path(folder, f"{artifact.name}.npy"))
             with taken(few, artifact.input) as images:
-                inputs.write_bytes(images.read_bytes())
-            expected = np.load(outputs, mmap_mode="r")[:_IMAGES]
+                (file,) = inputs.values()
+                file.write_bytes(images.read_bytes())
+            expected = {method.outputs[0].name: np.load(outputs, mmap_mode="r")[:_IMAGES]}
             lsb = scale if is_static(artifact.precision) else None
             size, digest = tree_bytes(path), sha256_tree(path)
-            found.append(Subject(path, artifact.name, artifact.format, artifact.precision, size, digest, inputs, expected, lsb))
+            found.append(Subject(path, artifact.name, artifact.format, artifact.precision, size, digest, method, inputs, expected, lsb))
         if not found:
             raise UserError(f"{state.folder} has no artifact that was executed here; make them with `edgedistill export {state.folder}`")
         yield found
@@ -141,15 +147,15 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
 
 @contextmanager
 def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
-    """One model file, with random images; expected outputs are those of this machine's runtime, if it shall `run` it."""
+    """One model file, with random samples; expected outputs are those of this machine's runtime, if it shall `run` it."""
     from edgedistill.backends.inspect.precision import precision_of
 
-    facts, kind, shape = benchfile.facts_of(path)
+    facts, method = benchfile.facts_of(path)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
-        inputs = Path(folder, "inputs.npy")
-        benchfile.write_random_images(inputs, kind, [_IMAGES, *shape[1:]])
-        expected = benchfile.outputs_here(path, facts["format"], inputs, log_path("local")) if run else None
-        yield [Subject(path, path.name, facts["format"], precision_of(facts), facts["bytes"], facts["sha256"], inputs, expected, None)]
+        benchfile.write_random_samples(Path(folder), method, _IMAGES)
+        expected = benchfile.outputs_here(path, facts["format"], method, Path(folder), log_path("local")) if run else None
+        file = (path, path.name, facts["format"], precision_of(facts), facts["bytes"], facts["sha256"])
+        yield [Subject(*file, method, by_name(method.inputs, Path(folder)), expected, None)]
 
 
 def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[dict[str, Any]]:
@@ -179,11 +185,11 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     more = {"threads": protocol.threads, "protocol": protocol.asked}
     begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), **more)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
-        outputs = Path(folder, "outputs.npy")
+        outputs = by_name(subject.method.outputs, Path(folder))
         try:
             job = new_job(
-                "run", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, outputs=outputs,
-                threads=protocol.threads, bench=protocol.sampling,
+                "run", adapter=where.adapter(subject.format), artifact=subject.path, signature=described_method(subject.method),
+                inputs=subject.inputs, outputs=outputs, threads=protocol.threads, bench=protocol.sampling,
             )  # fmt: skip
             kept = records_path(spec, job)
             with metering(protocol.meter, where.device) as power:
@@ -195,7 +201,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
         except DeviceFailed as error:
             log(f"error: {error}")
             return document.failed(begun, str(error))
-        compared = compare_outputs(np.load(outputs), subject)
+        compared = compare_outputs({name: np.load(path) for name, path in outputs.items()}, subject)
     whole = document.bench_document(begun, where.facts["emulated"], done, found, meters) | {"outputs": compared}
     if compared.get("ok") is False:
         whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
@@ -221,18 +227,33 @@ def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
         return whole | {"regression": unavailable(str(error))}
 
 
-def compare_outputs(found: np.ndarray, subject: Subject) -> dict[str, Any]:
-    """The device's logits [N, classes] held to this machine's: of int8 files in steps of their scale, else as a share of the largest."""
+def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[str, Any]:
+    """The device's outputs held to this machine's; of several outputs each is under its name in `by_output`."""
+    from edgedistill.measure.statistics import unavailable
+
+    if subject.expected is None:
+        return unavailable("this machine has no outputs of the file to compare with")
+    compared = {
+        name: _compared(found[name], expected, None if subject.lsb is None else subject.lsb.get(name))
+        for name, expected in subject.expected.items()
+    }
+    if len(compared) == 1:
+        return next(iter(compared.values()))
+    return {"ok": all(one["ok"] for one in compared.values()), "by_output": compared}
+
+
+def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None) -> dict[str, Any]:
+    """One output [N, ...]: of int8 files in steps of its scale, other floats as a share of the largest, integers for equality."""
     import numpy as np
 
-    from edgedistill.measure.statistics import unavailable
     from edgedistill.verify import parity
 
-    expected = subject.expected
-    if expected is None:
-        return unavailable("this machine has no outputs of the file to compare with")
-    if subject.lsb is not None:
-        return parity.quantized_parity(found, expected, subject.lsb)
+    if expected.dtype.kind != "f":
+        equal = bool(np.array_equal(found, expected))
+        return {"ok": equal, "equal": equal, "rule": "equal integers"}
+    found, expected = (array.reshape(len(array), -1) for array in (found, expected))
+    if lsb is not None:
+        return parity.quantized_parity(found, expected, lsb)
     # Kernels for other instruction sets sum in another order, and in float16 where a device has it.
     limit = parity.FLOAT_LIMITS["fp16"]
     return parity.float_parity(found, expected, relative_limit=limit) | {"equal": bool(np.array_equal(found, expected))}

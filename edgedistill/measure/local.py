@@ -7,16 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
-from edgedistill.measure.job import described, new_job, placed
+from edgedistill.measure.job import by_name, described, described_method, new_job, placed
 from edgedistill.measure.records import Execution, Record, find_error, parse, read_lines, to_execution
 from edgedistill.measure.runner.signals import signal_name
+from edgedistill.signature import MethodSignature
 
 _LOOK_EVERY_S = 1.0
 Seen = Callable[[list[Record]], None]
@@ -26,8 +27,9 @@ Reduced = TypeVar("Reduced")
 def execute(
     adapter: str,
     artifact: Path,
-    inputs: Path,
+    inputs: Path | Mapping[str, Path],
     *,
+    signature: MethodSignature,
     outputs: Path | None,
     threads: int,
     bench: dict[str, Any] | None,
@@ -37,14 +39,19 @@ def execute(
 ) -> Execution:
     """Run `artifact` through `adapter` (a module path) in a child process, and return what was measured.
 
-    inputs: .npy with float32 [N, C, H, W] or uint8 [N, H, W, C], as the artifact takes them.
-    outputs: where to write float32 [N, classes], each input run at batch 1, or None.
+    signature: what the artifact takes and gives. inputs: a folder with NAME.npy for each input, [N, ...] where row i is sample i, or the
+    file of each name; see `runner.samples`. Of a single input it may be its .npy. outputs: the folder for the same of each output, or the
+    .npy of a single one; None runs the first sample only.
     bench: None, or {"warmup_s", "max_s", "min_samples", "relative_width"}; see docs/measuring.md. log: the child's stdout and stderr
     are appended to it. Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped
     after timeout_s, reported an error, or left no matching `end` record.
     """
-    job = new_job("run", adapter=adapter, artifact=artifact, inputs=inputs, outputs=outputs, threads=threads, bench=bench)
-    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda found: to_execution(found, outputs))
+    written = None if outputs is None else by_name(signature.outputs, outputs)
+    job = new_job(
+        "run", adapter=adapter, artifact=artifact, signature=described_method(signature), inputs=by_name(signature.inputs, inputs),
+        outputs=written, threads=threads, bench=bench,
+    )  # fmt: skip
+    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda found: to_execution(found, written))
 
 
 def run(

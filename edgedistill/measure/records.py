@@ -29,7 +29,7 @@ class Execution:
     steady: bool | None
     peak_rss_mb: float | dict[str, Any]
     peak_rss_source: str
-    outputs: Path | None
+    outputs: dict[str, Path] | None
     raw_durations_ns: list[int]
 
 
@@ -77,16 +77,16 @@ def find_error(records: list[Record]) -> Record | None:
     return next((record for record in records if record["type"] == "error"), None)
 
 
-def to_execution(records: list[Record], outputs: Path | None) -> Execution:
-    """Reduce the records of a complete run to its figures; `outputs` is the path of the output file on the host.
+def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Execution:
+    """Reduce the records of a complete run to its figures; `outputs` has the path of each output's file on the host.
 
-    Raises DeviceFailed if the output file is not the one that the runner wrote.
+    Raises DeviceFailed if the file of an output is not the one that the runner wrote.
     """
     by_type = {record["type"]: record for record in records}
     loads = {record["kind"]: record["ns"] / 1e6 for record in records if record["type"] == "load"}
     durations = [ns for record in records if record["type"] == "iterations" for ns in record["durations_ns"]]
     if outputs is not None:
-        _check_outputs(outputs, by_type.get("output"))
+        _check_outputs(outputs, [record for record in records if record["type"] == "output"])
     memory = by_type["memory"]
     return Execution(
         versions=by_type["start"]["versions"],
@@ -109,12 +109,14 @@ def _peak_mb(memory: Record) -> float | dict[str, Any]:
     return (memory["peak_rss"] - memory["rss_runtime_loaded"]) / 2**20
 
 
-def _check_outputs(path: Path, record: Record | None) -> None:
-    if record is None:
-        raise DeviceFailed("the run is complete but has no output record, although outputs were asked for")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-    if digest != record["sha256"]:
-        raise DeviceFailed(f"{path}: expected the outputs with SHA-256 {record['sha256']}, found {digest}")
+def _check_outputs(paths: dict[str, Path], records: list[Record]) -> None:
+    digests = {record["name"]: record["sha256"] for record in records}
+    for name, path in paths.items():
+        if name not in digests:
+            raise DeviceFailed(f"the run is complete but has no output record of {name}, although outputs were asked for")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if digest != digests[name]:
+            raise DeviceFailed(f"{path}: expected the outputs with SHA-256 {digests[name]}, found {digest}")
 
 
 def _place(records: list[Record]) -> str:

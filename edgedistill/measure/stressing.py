@@ -34,14 +34,14 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, see
     from dataclasses import asdict
 
     from edgedistill.measure import document
-    from edgedistill.measure.job import new_job
+    from edgedistill.measure.job import described_method, new_job
     from edgedistill.measure.places import place
     from edgedistill.measure.stress import stress_figures
 
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
         job = new_job(
-            "stress", adapter=where.adapter(subject.format), artifact=subject.path, inputs=subject.inputs, threads=protocol.threads,
-            stress=asdict(load), conditions=protocol.conditions,
+            "stress", adapter=where.adapter(subject.format), artifact=subject.path, signature=described_method(subject.method),
+            inputs=subject.inputs, threads=protocol.threads, stress=asdict(load), conditions=protocol.conditions,
         )  # fmt: skip
         kept = harness.records_path(spec, job)
         records = where.run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.backends import backend, formats
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of, not_here, sampling
-from edgedistill.measure.inputs import taken
+from edgedistill.measure.inputs import method_of, taken
 from edgedistill.progress import log, track
 from edgedistill.run import Run
 from edgedistill.steps import variants
@@ -109,6 +109,7 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
 def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
+    from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
 
     measured, path = recipe.measure, state.path(f"export-{spec.format}", spec.name)
@@ -121,6 +122,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
                 executor_of(spec).module,
                 path,
                 inputs,
+                signature=method_of(load_signature(state.path(spec.program)), spec.input),
                 outputs=None if kind == "bench" else folder / "outputs.npy",
                 threads=measured.threads,
                 bench=sampling(measured) if kind == "bench" else None,

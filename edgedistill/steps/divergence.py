@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of
-from edgedistill.measure.inputs import taken
+from edgedistill.measure.inputs import method_of, taken
 from edgedistill.progress import log
 from edgedistill.run import Run
 
@@ -83,13 +83,17 @@ def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
     save_program(program, load_signature(state.path(spec.program)), folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
+    method = method_of(load_signature(state.path(spec.program)), spec.input)
+    # A prefix ends elsewhere, and its only output is made flat.
+    (output,) = method.outputs
+    method = method.model_copy(update={"outputs": (output.model_copy(update={"shape": (1, "features")}),)})
     with taken(images, spec.input) as inputs:
         done = local.execute(
-            executor_of(spec).module, folder / spec.name, inputs, outputs=folder / "outputs.npy", threads=1, bench=None,
+            executor_of(spec).module, folder / spec.name, inputs, signature=method, outputs=folder / "outputs.npy", threads=1, bench=None,
             log=folder / "run.log", timeout_s=_TIMEOUT_S,
         )  # fmt: skip
     assert done.outputs is not None
-    return np.load(done.outputs)
+    return np.load(done.outputs[method.outputs[0].name])
 
 
 def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> dict[str, Any]:

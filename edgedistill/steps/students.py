@@ -15,6 +15,8 @@ from edgedistill.run import Run, open_run
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgedistill.signature import Signature
+
 CANDIDATES = [
     "mobilenetv4_conv_small_035",
     "mobilenetv4_conv_small_050",
@@ -52,7 +54,7 @@ def students(
     from edgedistill.backends import backend, backends
     from edgedistill.recipe.targets import load_target
     from edgedistill.tasks.image_classification.activations import unfused
-    from edgedistill.tasks.image_classification.models import build_model
+    from edgedistill.tasks.image_classification.models import build_model, signature
 
     wanted = load_target(target).artifacts
     known = [kind for kind, one in backends().items() if one.measured_here]
@@ -76,7 +78,7 @@ def students(
                 row["macs"] = _macs(model, image_size)
                 with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
                     row |= _lowered(run, model, image_size, formats[0], facts)
-                    row |= _measured(run, formats[0], backend(formats[0]).adapters[0].module, image_size, threads)
+                    row |= _measured(run, formats[0], backend(formats[0]).adapters[0].module, signature(image_size, classes), threads)
             except (DeviceFailed, UserError) as error:
                 row["error"] = str(error)
             except Exception as error:
@@ -147,18 +149,19 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
     return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
 
 
-def _measured(run: Run, kind: str, adapter: str, image_size: int, threads: int) -> dict[str, Any]:
+def _measured(run: Run, kind: str, adapter: str, ports: Signature, threads: int) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.measure import local
     from edgedistill.records import ArtifactSpec
 
     inputs = run.path("input.npy")
-    np.save(inputs, np.random.default_rng(0).random((1, 3, image_size, image_size), np.float32))
+    np.save(inputs, np.random.default_rng(0).random(ports.inputs[0].fixed, np.float32))
     done = local.execute(
         adapter,
         run.path("export", ArtifactSpec(kind, "int8").name),
         inputs,
+        signature=ports.forward,
         outputs=None,
         threads=threads,
         bench=_BENCH,

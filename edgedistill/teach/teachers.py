@@ -141,6 +141,7 @@ class FileRunner:
 
 
 _forward: Any = None
+_NAMES = {"inputs": [{"name": "image"}], "outputs": [{"name": "logits"}]}
 
 
 def _open_file(path: str) -> None:
@@ -150,7 +151,7 @@ def _open_file(path: str) -> None:
     adapter = importlib.import_module(found.adapters[0].module)
     adapter.prepare(1)
     try:
-        _forward = adapter.load(path, 1)
+        _forward = adapter.load(path, 1, _NAMES)
     except Exception as error:
         # Raised in an initializer, it would be told as a crash.
         _forward = ValueError(f"it can't be loaded ({error})")
@@ -159,7 +160,7 @@ def _open_file(path: str) -> None:
 def _run_file(images: np.ndarray) -> np.ndarray:
     if isinstance(_forward, ValueError):
         raise _forward
-    return np.concatenate([np.asarray(_forward(image[None]), np.float32).reshape(1, -1) for image in images])
+    return np.concatenate([np.asarray(_forward({"image": image[None]})["logits"], np.float32).reshape(1, -1) for image in images])
 
 
 class Outputs:

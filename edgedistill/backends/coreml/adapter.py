@@ -1,10 +1,13 @@
-"""Core ML itself, on a Mac, through coremltools: what elsewhere `edgedistill.verify` executes operator by operator."""
+"""Core ML itself, on a Mac, through coremltools: what elsewhere `mil` executes operator by operator."""
 
 import platform
-from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
+
+from edgedistill.measure.runner.naming import Signature, matched, types_of
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 
 def versions() -> dict[str, str]:
@@ -17,28 +20,32 @@ def prepare(threads: int) -> None:
     import coremltools  # noqa: F401
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.mlpackage) on all compute units, as an app does by default.
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.mlpackage) on all compute units, as an app does by default; its forward function takes and gives named arrays.
 
-    Returns its forward function: float32 [1, C, H, W], or uint8 [1, H, W, 3] where the file takes an image, to float32 [1, classes].
+    signature: names and types of inputs and outputs, in their order; without it names are those of the file, and outputs are float32.
+    An image is given as its pixels, uint8 [1, H, W, 3].
     """
     import coremltools as ct
 
     model = ct.models.MLModel(path, compute_units=ct.ComputeUnit.ALL)
     description = model.get_spec().description
-    inputs, outputs = ([port.name for port in ports] for ports in (description.input, description.output))
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(f"{path}: expected one input and one output, found inputs {inputs} and outputs {outputs}")
-    takes_image = description.input[0].type.WhichOneof("Type") == "imageType"
+    ports = {port.name: port.type.WhichOneof("Type") == "imageType" for port in description.input}
+    inputs = matched(list(ports), signature, "inputs")
+    outputs = matched([port.name for port in description.output], signature, "outputs")
+    dtypes = types_of(signature, outputs)
 
-    def forward(image: np.ndarray) -> np.ndarray:
-        given = _picture(image) if takes_image else image
-        return np.array(model.predict({inputs[0]: given})[outputs[0]], np.float32)
+    def forward(arrays: Arrays) -> Arrays:
+        found = model.predict({own: _given(arrays[name], ports[own]) for name, own in inputs.items()})
+        return {name: np.array(found[own], dtypes[name]) for name, own in outputs.items()}
 
     return forward
 
 
-def _picture(pixels: np.ndarray):  # type: ignore[no-untyped-def]
-    from PIL import Image
+def _given(array: np.ndarray, image: bool) -> Any:
+    if image:
+        from PIL import Image
 
-    return Image.fromarray(pixels[0])
+        return Image.fromarray(array[0])
+    # Core ML has no longer integers.
+    return array.astype(np.int32) if array.dtype == np.int64 else array

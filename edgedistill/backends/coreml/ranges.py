@@ -1,6 +1,6 @@
 """Layers of a Core ML program whose values endanger float16, with the sample that drives them there.
 
-`python -m edgedistill.backends.coreml.ranges PACKAGE IMAGES.npy` prints what `scan` finds as JSON.
+`python -m edgedistill.backends.coreml.ranges PACKAGE SAMPLES.npy...` prints what `scan` finds as JSON.
 """
 
 import json
@@ -41,10 +41,10 @@ class LayerRange:
     """Whether float16 cannot hold it."""
 
 
-def float16_ranges(path: str, images: np.ndarray, endangered: float = ENDANGERED) -> list[LayerRange]:
+def float16_ranges(path: str, *samples: np.ndarray, endangered: float = ENDANGERED) -> list[LayerRange]:
     """The layers of the package `path` that go past `endangered` of float16's range, in the order of the program.
 
-    images: float32 [N, 3, H, W], or uint8 [N, H, W, 3] where the program takes an image, run one at a time. Computed in
+    samples: [N, ...] for each input in their order, run one at a time; of an image its pixels, uint8 [N, H, W, 3]. Computed in
     float64, so that one overflow does not hide those behind it. Every floating-point operation counts, whatever its
     declared type: of a float32 program the list tells what its float16 twin would meet. Operations that only move values
     are left out. Raises ValueError as `mil.load` does.
@@ -60,9 +60,10 @@ def float16_ranges(path: str, images: np.ndarray, endangered: float = ENDANGERED
         return results
 
     # Not given to `read`: weights are constants of the file, which the converter has checked.
-    call = mil.forward(mil_program.read(path), path, after)
-    for sample, image in enumerate(images):  # noqa: B007  `after` reads it
-        call(image[None])
+    program = mil_program.read(path)
+    call = mil.forward(program, after=after)
+    for sample, arrays in enumerate(zip(*samples, strict=True)):  # noqa: B007  `after` reads it
+        call({name: array[None] for name, array in zip(program.inputs, arrays, strict=True)})
     return [layer for layer in found.values() if layer.share > endangered]
 
 
@@ -80,10 +81,10 @@ def _note(found: dict[str, LayerRange], step: Step, reach: float, sample: int) -
         found[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
 
 
-def scan(path: str, images: np.ndarray) -> dict[str, Any]:
+def scan(path: str, *samples: np.ndarray) -> dict[str, Any]:
     """The endangered `layers` of a package, and the `largest` of all, whose share tells how far off danger is; arguments as of
     `float16_ranges`. A layer has the fields of LayerRange; `largest` and `share` are unavailable where a value is infinite."""
-    found = float16_ranges(path, images, endangered=0)
+    found = float16_ranges(path, *samples, endangered=0)
     most = max(found, key=lambda layer: layer.share, default=None)
     return {
         "layers": [_told(layer) for layer in found if layer.share > ENDANGERED],
@@ -97,10 +98,10 @@ def _told(layer: LayerRange) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print what was found in the package of the command line, run on the images that it names."""
-    package, images = sys.argv[1:]
+    """Print what was found in the package of the command line, run on the samples that it names, a file for each input."""
+    package, *files = sys.argv[1:]
     mil_program.prepare(1)
-    print(json.dumps(scan(package, np.load(Path(images)))))
+    print(json.dumps(scan(package, *(np.load(Path(name)) for name in files))))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """ExecuTorch on the CPU, through the Python bindings of its wheel."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
+from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.samples import Arrays, Forward, text_of
 
 
 def versions() -> dict[str, str]:
@@ -23,8 +24,12 @@ def prepare(threads: int) -> None:
     bindings._unsafe_reset_threadpool(threads)
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.pte) and return its forward function, named arrays to named arrays.
+
+    signature: names of inputs and outputs, in their order, of which the file keeps none; without it inputs are taken in the order in which
+    they are given, and outputs are output_0, output_1 ... The size of a dimension that varies has a limit in the file.
+    """
     import torch
 
     bindings = _bindings()
@@ -33,14 +38,41 @@ def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     program = bindings._load_program(path, program_verification=bindings.Verification.InternalConsistency)
     method = program.load_method("forward")
 
-    def forward(image: np.ndarray) -> np.ndarray:
+    inputs, outputs = names_of(signature)
+
+    def forward(arrays: Arrays) -> Arrays:
         # `program` owns the memory that `method` runs in; naming it here keeps it alive as long as this function.
         _ = program
-        # The tensor lies in planned memory that the next call overwrites: it is copied once, here.
-        (output,) = method.call([torch.from_numpy(image)], clone_outputs=False)
-        return output.numpy().copy()
+        tensors = [torch.from_numpy(arrays[name]) for name in inputs or arrays]
+        try:
+            found = method.call(tensors, clone_outputs=False)
+        except RuntimeError as error:
+            raise refused(path, arrays, error) from error
+        # The tensors lie in planned memory that the next call overwrites: they are copied once, here.
+        return {name: output.numpy().copy() for name, output in named(found, outputs)}
 
     return forward
+
+
+def names_of(signature: Signature | None) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs, in their order; none without a signature."""
+    if signature is None:
+        return [], []
+    inputs, outputs = ([spec["name"] for spec in signature[kind]] for kind in ("inputs", "outputs"))
+    return inputs, outputs
+
+
+def named(found: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
+    """What a method gave, with names. Raises ValueError where it gave more or less than there are names for."""
+    if names and len(names) != len(found):
+        raise ValueError(f"expected the outputs {', '.join(names)}, found {len(found)}")
+    return list(zip(names or [f"output_{i}" for i in range(len(found))], found, strict=True))
+
+
+def refused(path: str, arrays: Arrays, error: Exception) -> ValueError:
+    """What to say of a call that failed: the runtime itself tells numbers only."""
+    given = ", ".join(f"{name} {text_of(array)}" for name, array in arrays.items())
+    return ValueError(f"{path} did not run on {given}, and may be made for other sizes: {error}")
 
 
 def _bindings() -> Any:

@@ -1,11 +1,12 @@
 """ExecuTorch on the CPU through executorch-numpy-runtime, which needs no torch: the adapter of phones and boards."""
 
 import ctypes
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
+from edgedistill.backends.executorch import adapter as executorch
+from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 # The package has no Python interface to the thread pool, but its library exports ExecuTorch's own functions; these are their mangled names.
 _POOL = "_ZN10executorch9extension10threadpool14get_threadpoolEv"
@@ -23,18 +24,23 @@ def prepare(threads: int) -> None:
     _call(_RESET, ctypes.c_bool, _pool(), ctypes.c_uint32(threads))
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.pte) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.pte) and return its forward function; see `adapter.load`."""
     from executorch_numpy_runtime import Runtime
 
     if (size := _call(_COUNT, ctypes.c_size_t, _pool())) != threads:
         raise ValueError(f"the thread pool has {size} threads and {threads} were asked for: call prepare({threads}) before load")
     method = Runtime.get().load_program(path).load_method("forward")
 
-    def forward(image: np.ndarray) -> np.ndarray:
-        # The runtime copies its outputs, so that the next call cannot change what this one returned.
-        (output,) = method([image])
-        return output
+    inputs, outputs = executorch.names_of(signature)
+
+    def forward(arrays: Arrays) -> Arrays:
+        try:
+            # The runtime copies its outputs, so that the next call cannot change what this one returned.
+            found = method([arrays[name] for name in inputs or arrays])
+        except RuntimeError as error:
+            raise executorch.refused(path, arrays, error) from error
+        return dict(executorch.named(found, outputs))
 
     return forward
 

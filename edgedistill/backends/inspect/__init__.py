@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.backends import Backend, backend, backends, of_suffix
+from edgedistill.backends.inspect.ports import signature_of
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, tree_bytes
 
@@ -37,7 +38,8 @@ def inspect(path: Path) -> dict[str, Any]:
     warnings = []
     if path.suffix.lower() != kind.suffix:
         warnings.append(f"{path} holds {kind.title}; most programs expect such a file to be named {kind.suffix}")
-    return facts | _read(kind, path) | {"warnings": warnings}
+    found = _read(kind, path)
+    return facts | found | {"signature": signature_of(found["inputs"], found["outputs"]), "warnings": warnings}
 
 
 def delegate_of(facts: dict[str, Any]) -> str | None:

@@ -1,10 +1,10 @@
 """LiteRT (formerly TensorFlow Lite) on the CPU, with the XNNPACK delegate that it applies by default."""
 
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
+from edgedistill.measure.runner.naming import Signature, in_order, matched
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 
 def versions() -> dict[str, str]:
@@ -17,27 +17,49 @@ def prepare(threads: int) -> None:
     import ai_edge_litert.interpreter  # noqa: F401
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.tflite) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.tflite) and return its forward function, named arrays to named arrays.
+
+    signature: names of inputs and outputs, in their order; without it they have those of the file. Tensors are resized where a size varies.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    return open_with(Interpreter, path, threads)
+    return open_with(Interpreter, path, threads, signature)
 
 
-def open_with(interpreter_class: Any, path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def open_with(interpreter_class: Any, path: str, threads: int, signature: Signature | None = None) -> Forward:
     """As `load`, with the Interpreter of whichever package has the interface of TensorFlow Lite."""
     interpreter = interpreter_class(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    found = [f"{tensor['name']} {np.dtype(tensor['dtype']).name}" for tensor in (*inputs, *outputs)]
-    if len(inputs) != 1 or len(outputs) != 1 or inputs[0]["dtype"] not in (np.float32, np.uint8) or outputs[0]["dtype"] != np.float32:
-        raise ValueError(f"{path}: expected one float32 or uint8 input and one float32 output, found {found}")
-    source, target = inputs[0]["index"], outputs[0]["index"]
+    ports, results = _ports(interpreter)
+    inputs = {name: ports[own] for name, own in matched(list(ports), signature, "inputs").items()}
+    outputs = {name: results[own]["index"] for name, own in matched(list(results), signature, "outputs").items()}
+    places = {name: port["index"] for name, port in inputs.items()}
+    varying = {name: tuple(port["shape"]) for name, port in inputs.items() if -1 in port.get("shape_signature", ())}
 
-    def forward(image: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, image)
+    def forward(arrays: Arrays) -> Arrays:
+        if varying and any(arrays[name].shape != shape for name, shape in varying.items()):
+            varying.update({name: arrays[name].shape for name in varying})
+            for name, shape in varying.items():
+                interpreter.resize_tensor_input(places[name], shape)
+            interpreter.allocate_tensors()
+        for name, place in places.items():
+            interpreter.set_tensor(place, arrays[name])
         interpreter.invoke()
         # get_tensor copies, so that the next call cannot change what this one returned.
-        return interpreter.get_tensor(target)
+        return {name: interpreter.get_tensor(place) for name, place in outputs.items()}
 
     return forward
+
+
+def _ports(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Details of the inputs and of the outputs by name, in the order of the program that the file was made from."""
+    signatures = interpreter.get_signature_list()
+    if len(signatures) == 1:
+        runner = interpreter.get_signature_runner(next(iter(signatures)))
+        found = (runner.get_input_details(), runner.get_output_details())
+        inputs, outputs = ({name: ports[name] for name in in_order(ports)} for ports in found)
+        return inputs, outputs
+    found = (interpreter.get_input_details(), interpreter.get_output_details())
+    inputs, outputs = ({port["name"]: port for port in ports} for ports in found)
+    return inputs, outputs

@@ -1,11 +1,10 @@
 """TensorFlow Lite through tflite-runtime, LiteRT's predecessor: for the Python of an old board, where ai-edge-litert has no wheel."""
 
-from collections.abc import Callable
 from importlib.metadata import version
 
-import numpy as np
-
 from edgedistill.backends.litert import adapter as litert
+from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.samples import Forward
 
 
 def versions() -> dict[str, str]:
@@ -18,8 +17,8 @@ def prepare(threads: int) -> None:
     import tflite_runtime.interpreter  # noqa: F401
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.tflite) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.tflite) and return its forward function; see `adapter.load`."""
     from tflite_runtime.interpreter import Interpreter
 
-    return litert.open_with(Interpreter, path, threads)
+    return litert.open_with(Interpreter, path, threads, signature)

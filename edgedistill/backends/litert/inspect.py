@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.backends.inspect.graph import Graph, Node, Strict, Tensor, Unknown, describe, known, port, text
+from edgedistill.measure.runner.naming import in_order
 
 _UNKNOWN = {
     "CALL", "CALL_ONCE", "IF", "WHILE", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
@@ -23,8 +24,8 @@ def read(path: Path) -> dict[str, Any]:
     return {
         "version": {"schema": model.version, "min_runtime": known(minimum, "the file does not give it")},
         "producer": known(text(model.description), "the file does not give it"),
-        "inputs": [_port(main.tensors[index], graph.tensors[names[index]]) for index in _list(main.inputs)],
-        "outputs": [_port(main.tensors[index], graph.tensors[names[index]]) for index in _list(main.outputs)],
+        "inputs": [_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "inputs")],
+        "outputs": [_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "outputs")],
         **describe(graph, macs, len(_list(model.signatureDefs)) or 1),
         "metadata": metadata,
     }
@@ -105,11 +106,21 @@ def _node(operator: Any, kind: str, subgraph: Any, names: list[str]) -> Node:
     return Node(kind, name, [names[i] if i >= 0 else "" for i in _list(operator.inputs)], [names[i] for i in outputs], attributes)
 
 
-def _port(tensor: Any, described: Tensor) -> dict[str, Any]:
+def _named(model: Any, kind: str) -> list[tuple[str, int]]:
+    """Names and tensors of the `kind` inputs or outputs: those of the only signature, as adapters take them, else of the first subgraph."""
+    signatures = _list(model.signatureDefs)
+    if len(signatures) == 1:
+        found = {text(port.name): int(port.tensorIndex) for port in _list(getattr(signatures[0], kind))}
+        return [(name, found[name]) for name in in_order(found)]
+    main = model.subgraphs[0]
+    return [(text(main.tensors[index].name), int(index)) for index in _list(getattr(main, kind))]
+
+
+def _port(name: str, tensor: Any, described: Tensor) -> dict[str, Any]:
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) != 1:
-        return port(text(tensor.name), described)
-    return port(text(tensor.name), described, float(quantization.scale[0]), int(_list(quantization.zeroPoint)[0]))
+        return port(name, described)
+    return port(name, described, float(quantization.scale[0]), int(_list(quantization.zeroPoint)[0]))
 
 
 def _value(data: Any) -> str:

@@ -1,10 +1,10 @@
 """ONNX Runtime on the CPU."""
 
 import platform
-from collections.abc import Callable
 from importlib.metadata import version
 
-import numpy as np
+from edgedistill.measure.runner.naming import Signature, matched
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 _ERRORS_ONLY = 3
 
@@ -21,8 +21,11 @@ def prepare(threads: int) -> None:
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Open `path` (.onnx or .ort) and return its forward function, float32 [1, C, H, W] or uint8 [1, H, W, C] -> float32 [1, classes]."""
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """Open `path` (.onnx or .ort) and return its forward function, named arrays to named arrays.
+
+    signature: names of inputs and outputs, in their order; without it they have those of the file.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -35,11 +38,11 @@ def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
         # Without VNNI, the u8s8 kernels add pairs of products in int16 and saturate; this option takes exact kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    inputs, outputs = [i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()]
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(f"{path}: expected one input and one output, found inputs {inputs} and outputs {outputs}")
+    inputs = matched([port.name for port in session.get_inputs()], signature, "inputs")
+    outputs = matched([port.name for port in session.get_outputs()], signature, "outputs")
+    wanted = list(outputs.values())
 
-    def forward(image: np.ndarray) -> np.ndarray:
-        return session.run(outputs, {inputs[0]: image})[0]
+    def forward(arrays: Arrays) -> Arrays:
+        return dict(zip(outputs, session.run(wanted, {own: arrays[name] for name, own in inputs.items()}), strict=True))
 
     return forward

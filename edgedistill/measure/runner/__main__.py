@@ -14,7 +14,7 @@ from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.conditions import conditions
 from edgedistill.measure.runner.records import Recorder
 
-SCHEMA = 2
+SCHEMA = 3
 _TASKS = {"run": "sequence", "compare": "interleaved", "stress": "stress_load", "program": "program"}
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from edgedistill.measure.runner.facts import resident_bytes
 from edgedistill.measure.runner.pace import pace
+from edgedistill.measure.runner.samples import Arrays, Forward, Promised, Samples
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -49,14 +50,13 @@ def _serve(job: dict[str, Any], pipe: BinaryIO) -> None:
     settings = job["stress"]
     adapter = importlib.import_module(job["adapter"])
     adapter.prepare(job["threads"])
-    inputs = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
+    samples, promised = Samples(job["inputs"], job["signature"]["inputs"]), Promised(job["signature"]["outputs"])
     started = time.monotonic_ns()
-    forward = adapter.load(job["artifact"], job["threads"])
+    forward = adapter.load(job["artifact"], job["threads"], job["signature"])
     loaded = time.monotonic_ns()
-    expected = np.array(forward(np.array(inputs[:1])))
+    first = forward(samples[0])
     ready = time.monotonic_ns()
-    if not np.isfinite(expected).all():
-        raise ValueError("the output of input 0 has values that are NaN or infinite")
+    expected = {name: np.array(output) for name, output in promised.checked(first, 0).items()}
     send({"load_ns": loaded - started, "first_inference_ns": ready - loaded, "rss_bytes": resident_bytes(), "pid": os.getpid()})
 
     start = _line()
@@ -66,19 +66,19 @@ def _serve(job: dict[str, Any], pipe: BinaryIO) -> None:
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     # Even a runtime that hangs in native code, whose runner is gone as well, must not heat the device for ever: the kernel ends it.
     signal.alarm(int(settings["seconds"]) + _OVERTIME_S)
-    _run(forward, inputs, expected, settings, json.loads(start)["t0_ns"], stop, send)
+    _run(forward, samples, expected, settings, json.loads(start)["t0_ns"], stop, send)
 
 
 def _run(
-    forward: Callable[[np.ndarray], np.ndarray],
-    inputs: np.ndarray,
-    expected: np.ndarray,
+    forward: Forward,
+    samples: Samples,
+    expected: Arrays,
     settings: dict[str, Any],
     t0: int,
     stop: threading.Event,
     send: Send,
 ) -> None:
-    """Run the inputs in turn from `t0` on and send a batch about every 0.5 s; outputs of input 0 that are not `expected` are counted."""
+    """Run the samples in turn from `t0` on and send a batch about every 0.5 s; outputs of sample 0 that are not `expected` are counted."""
     due_after, clock = pace(settings), time.monotonic_ns
     waits, lates = settings["mode"] != "continuous", settings["mode"] == "rate"
     limit = round(settings["seconds"] * 1e9)
@@ -97,11 +97,10 @@ def _run(
             gc.collect()
         if max(due, elapsed) >= limit or (due > elapsed and stop.wait((due - elapsed) / 1e9)):
             break
-        index = done % len(inputs)
-        # Copied here, so that reading the file is not timed and the runtime gets aligned, writable memory.
-        image = np.array(inputs[index : index + 1])
+        index = done % len(samples)
+        sample = samples[index]
         started = clock()
-        output = forward(image)
+        output = forward(sample)
         finished = clock()
         batch.add(started, finished - started, started - ended, started - t0 - due)
         if index == 0:
@@ -127,9 +126,9 @@ class _Batch:
         self._waited.append(waited)
         self._late.append(late)
 
-    def check(self, output: np.ndarray, expected: np.ndarray) -> None:
+    def check(self, output: Arrays, expected: Arrays) -> None:
         self.checked += 1
-        self.changed += not np.array_equal(output, expected)
+        self.changed += not all(np.array_equal(output[name], expected[name]) for name in expected)
 
     def message(self, waits: bool, lates: bool) -> dict[str, Any]:
         return {

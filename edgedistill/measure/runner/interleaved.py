@@ -20,7 +20,7 @@ _GRACE_S = 5.0
 
 
 def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
-    """Compare the job's `a` and `b`, each {adapter, artifact, inputs}, as its `compare` says, and write the records of it.
+    """Compare the job's `a` and `b`, each {adapter, artifact, signature, inputs}, as its `compare` says, and write the records of it.
 
     compare: block_s, and pairs of a block of each side in a round; warmup_s bounds the warm-up of each process; relative_width is the
     half-width of the ratio's 95% interval at which it stops, and the drift that a warm-up tolerates; max_s bounds the time, except that

@@ -7,13 +7,10 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-
 from edgedistill.measure.runner.interval import relative_half_width
 from edgedistill.measure.runner.records import Recorder
+from edgedistill.measure.runner.samples import Forward, Samples
 from edgedistill.measure.runner.steady import is_steady
-
-Forward = Callable[[np.ndarray], np.ndarray]
 
 _WINDOW_ITERATIONS = 10
 _WINDOW_NS = 20_000_000
@@ -22,13 +19,13 @@ _BATCH_NS = 100_000_000
 _MIN_SAMPLING_NS = 500_000_000
 
 
-def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], recorder: Recorder) -> None:
-    """Time `forward` on the inputs [N, ...] in turn, batch 1, and write `warmup` and `iterations` records.
+def bench(forward: Forward, samples: Samples, settings: dict[str, Any], recorder: Recorder) -> None:
+    """Time `forward` on the samples in turn, and write `warmup` and `iterations` records.
 
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
     drift that the warm-up tolerates; max_s bounds the sampling, except that min_samples are always taken; it lasts min_s at least.
     """
-    timed = timer(forward, inputs)
+    timed = timer(forward, samples)
     # As in the standard library's timeit: a collection of Python's garbage is no part of an inference.
     gc.collect()
     gc.disable()
@@ -39,18 +36,14 @@ def bench(forward: Forward, inputs: np.ndarray, settings: dict[str, Any], record
         gc.enable()
 
 
-def timer(forward: Forward, inputs: np.ndarray) -> Callable[[], int]:
-    """A function that runs the next of `inputs` [N, ...], batch 1, and returns how many ns it took."""
-    order = itertools.cycle(range(len(inputs)))
-    # The same memory as a plain array: each slice of a memory map runs Python code, which pushes the model out of the caches.
-    inputs = np.asarray(inputs)
+def timer(forward: Forward, samples: Samples) -> Callable[[], int]:
+    """A function that runs the next of `samples` and returns how many ns it took."""
+    order = itertools.cycle(range(len(samples)))
 
     def timed() -> int:
-        index = next(order)
-        # Copied here, so that reading the file is not timed and the runtime gets aligned, writable memory.
-        image = np.array(inputs[index : index + 1])
+        sample = samples[next(order)]
         started = perf_counter_ns()
-        forward(image)
+        forward(sample)
         return perf_counter_ns() - started
 
     return timed

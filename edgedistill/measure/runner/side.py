@@ -13,9 +13,8 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-
 from edgedistill.measure.runner.facts import resident_bytes
+from edgedistill.measure.runner.samples import Samples
 from edgedistill.measure.runner.sampling import timer, warm_up
 
 # The median of fewer is hardly better than a single duration.
@@ -43,15 +42,15 @@ def _answers(job: dict[str, Any]) -> dict[str, Callable[..., dict[str, Any]]]:
     """Import the runtime; returns the function that answers each command."""
     adapter = importlib.import_module(job["adapter"])
     adapter.prepare(job["threads"])
-    inputs = np.load(job["inputs"], mmap_mode="r", allow_pickle=False)
+    samples = Samples(job["inputs"], job["signature"]["inputs"])
     timed: Callable[[], int]
 
     def load() -> dict[str, Any]:
         nonlocal timed
         before, started = resident_bytes(), perf_counter_ns()
-        forward = adapter.load(job["artifact"], job["threads"])
+        forward = adapter.load(job["artifact"], job["threads"], job["signature"])
         elapsed = perf_counter_ns() - started
-        timed = timer(forward, inputs)
+        timed = timer(forward, samples)
         loaded = {"ns": elapsed, "rss_bytes_before": before, "rss_bytes_after": resident_bytes(), "first_inference_ns": timed()}
         # As in a benchmark of one artifact: garbage collection of Python is not part of an inference.
         gc.collect()

@@ -17,6 +17,8 @@ from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float64 import prepare, versions
 from edgedistill.backends.coreml.mil.program import After, Step
 from edgedistill.backends.coreml.mil.values import Tensor
+from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.samples import Forward
 
 __all__ = ["FLOAT16_MAX", "Overflow", "Watch", "load", "load_watched", "prepare", "versions"]
 
@@ -50,18 +52,19 @@ class Watch:
     on_overflow: Callable[[Overflow], None] | None = field(default=None, repr=False)
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
     """What `mil.load` gives, computed in float16 where the file says so.
 
     The first overflow is a RuntimeWarning that names the operation. Raises ValueError as `mil.load` does.
     """
-    return load_watched(path, Watch(on_overflow=lambda overflow: warnings.warn(f"{path}: {overflow}", RuntimeWarning, stacklevel=2)))
+    watch = Watch(on_overflow=lambda overflow: warnings.warn(f"{path}: {overflow}", RuntimeWarning, stacklevel=2))
+    return load_watched(path, watch, signature)
 
 
-def load_watched(path: str, watch: Watch) -> Callable[[np.ndarray], np.ndarray]:
+def load_watched(path: str, watch: Watch, signature: Signature | None = None) -> Forward:
     """As `load`; the first overflow is noted in `watch` and not warned of."""
     after = _rounding(watch)
-    return mil.forward(mil_program.read(path, after), path, after)
+    return mil.forward(mil_program.read(path, after), signature, after)
 
 
 def _rounding(watch: Watch) -> After:

@@ -5,13 +5,12 @@ It proves structure and weights: what the file says is computed exactly. It does
 Operators: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html.
 """
 
-from collections.abc import Callable
 from importlib.metadata import version
-
-import numpy as np
 
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.program import After, Program
+from edgedistill.measure.runner.naming import Signature, matched, types_of
+from edgedistill.measure.runner.samples import Arrays, Forward
 
 
 def versions() -> dict[str, str]:
@@ -24,23 +23,24 @@ def prepare(threads: int) -> None:
     mil_program.prepare(threads)
 
 
-def load(path: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from float32 [1, 3, H, W], or the pixels uint8 [1, H, W, 3] of an image, to the program's only output as float32.
+def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
+    """The program's function from named arrays to named arrays; of an image its pixels, uint8 [1, H, W, 3].
 
-    A state is zero at first and keeps what one call wrote for the next, as one MLState of Core ML does. Raises
-    ValueError naming every operator that cannot be executed, or the inputs and outputs where there is not one of each.
+    signature: names and types of inputs and outputs, in their order; without it names are those of the file, and outputs are float32.
+    A state is zero at first and keeps what one call wrote for the next, as one MLState of Core ML does. Raises ValueError naming every
+    operator that cannot be executed.
     """
-    return forward(mil_program.read(path), path)
+    return forward(mil_program.read(path), signature)
 
 
-def forward(program: Program, path: str, after: After | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    """The function of a program with one input and one output; `path` is named when it has others."""
-    if len(program.inputs) != 1 or len(program.outputs) != 1:
-        raise ValueError(f"{path}: expected one input and one output, found inputs {[*program.inputs]} and outputs {[*program.outputs]}")
-    (image,) = program.inputs
+def forward(program: Program, signature: Signature | None = None, after: After | None = None) -> Forward:
+    """The function of a program; see `load`."""
+    inputs = matched(list(program.inputs), signature, "inputs")
+    outputs = matched(list(program.outputs), signature, "outputs")
+    dtypes = types_of(signature, outputs)
 
-    def call(value: np.ndarray) -> np.ndarray:
-        (output,) = mil_program.execute(program, {image: value}, after).values()
-        return output.float().numpy()
+    def call(arrays: Arrays) -> Arrays:
+        found = mil_program.execute(program, {own: arrays[name] for name, own in inputs.items()}, after)
+        return {name: found[own].numpy().astype(dtypes[name]) for name, own in outputs.items()}
 
     return call
