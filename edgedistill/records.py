@@ -83,8 +83,13 @@ class ArtifactSpec(Record):
         return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{delegate}{backend(self.format).suffix}"
 
     @property
+    def path(self) -> str:
+        """Path of the file, within the run's folder."""
+        return f"artifacts/{self.name}"
+
+    @property
     def program(self) -> str:
-        """Path, within the run's folder, of the saved program that it is lowered from."""
+        """Path, within the folder of the run's steps, of the saved program that it is lowered from."""
         from edgedistill.backends import backend
         from edgedistill.recipe.precisions import is_integer, needs_program
 
@@ -105,11 +110,6 @@ class Artifact(ArtifactSpec):
     seconds: float
     signature: Signature | None = None
     packages: dict[str, str] = {}
-
-    @property
-    def path(self) -> str:
-        """Path of the file, within the run's folder."""
-        return f"export-{self.format}/{self.name}"
 
 
 class Lowered(Record):

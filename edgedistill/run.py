@@ -2,10 +2,10 @@
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,69 @@ from pydantic_core import to_jsonable_python
 from edgedistill import processes
 from edgedistill.backends import formats
 from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, read_json, sha256_tree, write_json
+from edgedistill.files import canonical_hash, read_json, remove, sha256_file, write_json
+from edgedistill.packages import installed
+from edgedistill.progress import log
+from edgedistill.provenance import code_hash
 from edgedistill.records import Artifact, Lowered
 
-_MARK = "run.json"
+_WORK = "work"
+_MARK = f"{_WORK}/run.json"
+_SCHEMA = "edgedistill/run/2"
+_OLD_MARK = "run.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step makes, and what it makes it of: a step is done again when one of these changes."""
+
+    name: str
+    inputs: Any = None
+    """Values that it depends on, as JSON."""
+    reads: tuple[str, ...] = ()
+    """Files and folders of the run that it reads; their content counts."""
+    code: tuple[str, ...] = ()
+    """Modules whose code counts, each with what it imports from its own package."""
+    version: int = 1
+    """Version of the code, raised by hand where the result changes: of long steps, which no change of the code alone shall repeat."""
+    packages: tuple[str, ...] = ()
+    """Distributions whose installed versions count."""
+    noted: tuple[str, ...] = ()
+    """Distributions whose versions are recorded but do not count."""
+    outputs: tuple[str, ...] = ()
+    """Files and folders of the run that it writes outside of its own folder."""
 
 
 class Run:
-    """A folder with one sub-folder a step and one record of each finished step in `steps/`."""
+    """A folder with what a person takes from it, and in `work` a folder for each step and the records of the finished ones."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
 
     def path(self, *parts: str) -> Path:
         """A path inside the run."""
         return self.folder.joinpath(*parts)
 
-    def step(self, name: str, inputs: Any, work: Callable[[Path], Any], *, together: bool = False) -> Any:
-        """The JSON-able result of step `name`: read back when it was done from the same `inputs`, else made by `work`.
+    def work(self, *parts: str) -> Path:
+        """A path inside the folder of the steps; the first part is the name of a step."""
+        return self.folder.joinpath(_WORK, *parts)
+
+    def step(self, step: Step, work: Callable[[Path], Any], *, again: bool = False, together: bool = False) -> Any:
+        """The JSON-able result of a step: read back when it was done from the same inputs, else made by `work`.
 
         `work` gets the step's folder. It finds there what an interrupted try at the same inputs left, and nothing of
-        a try at other inputs. The record is written last, with a hash of the folder, so that a step is either done
-        or not, and a folder that changed since is made again.
+        a try at other inputs. The record is written last, with the hashes of the outputs, so that a step is either done
+        or not, and one whose outputs changed since is done again. A result with the key `error` is a failure: it is kept
+        for readers, and the next call tries again. With `again` a finished step is done anew.
 
         Of several processes the main one works and the others wait for its result; `together` all of them do the work.
         """
-        key, folder, record = canonical_hash(inputs), self.path(name), self.path("steps", f"{name}.json")
+        folder, record = self.work(step.name), self._record(step.name)
+        done = None
         if processes.is_main():
-            done = self._finished(name, key)
+            declared = self._declared(step)
+            done = self._finished(step, declared, again=again)
         processes.wait()
         if not processes.is_main():
             if together and not record.exists():
@@ -50,29 +85,74 @@ class Run:
             return read_json(record)["result"]
         if done is None:
             begun = time.monotonic()
-            done = {"inputs": key, "result": to_jsonable_python(work(folder))}
-            done |= {"outputs": sha256_tree(folder), "seconds": time.monotonic() - begun}
+            done = {"declared": declared, "versions": installed((*step.packages, *step.noted)), "result": to_jsonable_python(work(folder))}
+            done |= {"outputs": self._contents(step), "seconds": time.monotonic() - begun}
             write_json(record, done)
         processes.wait()
         return done["result"]
 
-    def _finished(self, name: str, key: str) -> dict[str, Any] | None:
-        """The record of a step that was done from the inputs of `key`; None after its folder was made ready for work."""
-        folder, record, started = self.path(name), self.path("steps", f"{name}.json"), self.path("steps", f"{name}.started.json")
+    def _declared(self, step: Step) -> dict[str, Any]:
+        """What a step is made of, by hash and version."""
+        return {
+            "inputs": canonical_hash(step.inputs),
+            "reads": {path: self.content(path) for path in step.reads},
+            "code": {module: code_hash(module) for module in step.code},
+            "version": step.version,
+            "packages": installed(step.packages),
+            "outputs": list(step.outputs),
+        }
+
+    def _finished(self, step: Step, declared: dict[str, Any], *, again: bool) -> dict[str, Any] | None:
+        """The record of a step that was done from what is `declared`; None after its folder was made ready for work."""
+        folder, record, started = self.work(step.name), self._record(step.name), self.work("records", f"{step.name}.started.json")
+        begun = read_json(started) if started.exists() else None
         if record.exists():
             done = read_json(record)
-            if done["inputs"] == key and folder.is_dir() and sha256_tree(folder) == done["outputs"]:
+            again |= _failed(done["result"])
+            if not again and done["declared"] == declared and self._contents(step) == done["outputs"]:
                 return done
+            if not again and done["declared"] != declared:
+                log(f"{step.name} is done again, {_difference(done['declared'], declared)}")
             record.unlink()
-        if not (started.exists() and read_json(started) == key):
-            shutil.rmtree(folder, ignore_errors=True)
-            write_json(started, key)
+        if again or begun != declared:
+            earlier = begun["outputs"] if begun is not None else []
+            for path in (folder, *(self.path(output) for output in {*earlier, *step.outputs})):
+                remove(path)
+            write_json(started, declared)
         folder.mkdir(parents=True, exist_ok=True)
+        for output in step.outputs:
+            self.path(output).parent.mkdir(parents=True, exist_ok=True)
         return None
+
+    def _contents(self, step: Step) -> dict[str, str | None]:
+        """The hash of what a step wrote, by path; None for what is not there."""
+        paths = [f"{_WORK}/{step.name}", *step.outputs]
+        return {path: self.content(path) if self.path(path).exists() else None for path in paths}
+
+    def content(self, path: str) -> str:
+        """SHA-256 of a file of the run, or of a folder's relative names and contents. Raises UserError when it is missing."""
+        whole = self.path(path)
+        if whole.is_file():
+            return self._hash(whole)
+        if not whole.is_dir():
+            raise UserError(f"{whole} is missing; go on with `edgedistill run` of the run's recipe, which makes it")
+        files = sorted(file for file in whole.rglob("*") if file.is_file())
+        return canonical_hash([[file.relative_to(whole).as_posix(), self._hash(file)] for file in files])
+
+    def _hash(self, file: Path) -> str:
+        """SHA-256 of a file, which is read once as long as it stays."""
+        facts = file.stat()
+        key = (str(file), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = sha256_file(file)
+        return self._hashes[key]
+
+    def _record(self, name: str) -> Path:
+        return self.work("records", f"{name}.json")
 
     def result(self, name: str) -> Any:
         """The result of a finished step, or None."""
-        record = self.path("steps", f"{name}.json")
+        record = self._record(name)
         return read_json(record)["result"] if record.exists() else None
 
     def artifacts(self) -> list[Artifact]:
@@ -87,28 +167,44 @@ class Run:
             raise UserError(f"found no artifact {name} in {self.folder}, expected one of {', '.join(found) or 'none'}")
         return found[name]
 
-    def forget(self, prefix: str) -> None:
-        """Drop the records of the steps whose name begins with `prefix`: what they were made from is made again."""
-        for record in self.path("steps").glob(f"{prefix}*.json"):
-            record.unlink()
+    def versions(self, name: str) -> dict[str, str]:
+        """The versions of the packages that a finished step was done with; empty where it was not done."""
+        record = self._record(name)
+        return dict(read_json(record)["versions"]) if record.exists() else {}
 
     def seconds(self, prefix: str) -> float:
         """How long the finished steps whose name begins with `prefix` took when they were made, in seconds."""
-        return sum(read_json(p)["seconds"] for p in self.path("steps").glob(f"{prefix}*.json") if not p.name.endswith(".started.json"))
+        records = self.work("records").glob(f"{prefix}*.json")
+        return sum(read_json(p)["seconds"] for p in records if not p.name.endswith(".started.json"))
+
+
+def _failed(result: Any) -> bool:
+    return isinstance(result, dict) and result.get("error") is not None
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What of the things that a step is made of is another than before."""
+    versions = [(name, *(facts["packages"].get(name, "none") for facts in (before, now))) for name in before["packages"] | now["packages"]]
+    changed = [f"{name} {earlier} -> {found}" for name, earlier, found in versions if earlier != found]
+    for kind, noun in (("code", "the code of"), ("reads", "the content of")):
+        changed += [f"{noun} {name}" for name, found in now[kind].items() if before[kind].get(name) != found]
+    changed += ["its inputs"] if before["inputs"] != now["inputs"] else []
+    return "changed: " + (", ".join(changed) or "what it is made of")
 
 
 @contextmanager
 def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
     """Take the run at `folder` for this process and those that train with it; with `fresh` what is there is removed first.
 
-    Raises UserError when another process has it, or when the folder holds something else than a run.
+    Raises UserError when another process has it, when the folder holds something else than a run, and for a run of an older version.
     """
     if not processes.is_main():
         processes.wait()
         yield Run(folder)
         return
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
-        raise UserError(f"{folder} exists and is not a run of edgedistill; choose another name or --runs-dir")
+    # A try that ended while it made the mark left nothing but a part of it.
+    if any(entry.is_file() and not entry.match(".run.*.tmp.json") for entry in folder.rglob("*")):
+        check_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
@@ -117,19 +213,40 @@ def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
         except BlockingIOError as error:
             raise UserError(f"another edgedistill works in {folder}; wait for it, or use another --runs-dir") from error
         if fresh:
-            for entry in folder.iterdir():
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            # All but the mark: a folder that was half emptied is a run still.
+            for entry in [*folder.iterdir(), *(folder / _WORK).glob("*")]:
+                if entry.name != _WORK and entry != folder / _MARK:
+                    remove(entry)
         if not (folder / _MARK).exists():
-            write_json(folder / _MARK, {"schema": "edgedistill/run/1"})
+            write_json(folder / _MARK, {"schema": _SCHEMA})
         processes.wait()
         yield Run(folder)
     finally:
         os.close(lock)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether `folder` is a run of this version."""
+    return (folder / _MARK).exists()
+
+
+def check_run(folder: Path) -> None:
+    """Raise UserError unless `folder` is a run of this version."""
+    if is_run(folder):
+        return
+    if (folder / _OLD_MARK).exists():
+        raise UserError(
+            f"{folder} is a run of an older version of edgedistill, whose layout this version does not read; "
+            "run its recipe again into another folder (another name or --runs-dir), or remove the folder"
+        )
+    raise UserError(f"{folder} exists and is not a run of edgedistill; choose another name or --runs-dir")
+
+
 def newest(runs_dir: Path) -> Path:
     """The run in `runs_dir` that was worked on last; UserError when there is none."""
-    runs = [mark.parent for mark in runs_dir.glob(f"*/{_MARK}")]
+    runs = [mark.parent.parent for mark in runs_dir.glob(f"*/{_MARK}")]
     if not runs:
+        for mark in runs_dir.glob(f"*/{_OLD_MARK}"):
+            check_run(mark.parent)
         raise UserError(f"no run in {runs_dir}; make one with `edgedistill run recipes/quickstart.yaml`, or name a run's folder")
-    return max(runs, key=lambda folder: max((p.stat().st_mtime for p in (folder / "steps").glob("*.json")), default=0.0))
+    return max(runs, key=lambda folder: max((p.stat().st_mtime for p in (folder / _WORK / "records").glob("*.json")), default=0.0))

@@ -9,7 +9,7 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "child", "errors", "files", "packages", "processes", "progress", "run", "signature", "records"}
+ROOT = {"", "child", "errors", "files", "packages", "processes", "progress", "provenance", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
 EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {

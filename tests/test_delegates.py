@@ -29,7 +29,7 @@ from edgedistill.records import ArtifactSpec
 from edgedistill.report.artifacts import artifact
 from edgedistill.report.summary import status_of
 from edgedistill.report.twins import add_twins
-from edgedistill.run import open_run
+from edgedistill.run import Step, open_run
 from edgedistill.steps import flow
 from edgedistill.tasks.image_classification import imageset
 from edgedistill.tasks.image_classification.models import signature
@@ -217,9 +217,9 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
     lowered = {"name": VULKAN.name, "role": "student", "format": "executorch", "precision": "int8", "delegate": "vulkan"}
     lowered |= {"bytes": 1, "sha256": "0", "seconds": 1.0}
     with open_run(copied) as state:
-        images = imageset.load(state.path("data"))
+        images = imageset.load(state.work("data"))
         assert artifact(state, lowered, images)["parity"]["unavailable"].startswith("not verified")
-        state.step(f"val-{VULKAN.name}", [], lambda _: {"unavailable": not_here("executorch", "vulkan", files["vulkan"])})
+        state.step(Step(f"val-{VULKAN.name}"), lambda _: {"unavailable": not_here("executorch", "vulkan", files["vulkan"])})
         record = artifact(state, lowered, images)
     assert (record["executed_by"], record["ok"], record["parity"]["value"]) == ("unavailable", None, None)
     for found in (record["parity"], record["accuracy"]["val"], record["latency_ms"]):

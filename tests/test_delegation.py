@@ -26,7 +26,7 @@ from edgedistill.recipe.targets import list_targets, load_target
 from edgedistill.report import delegation as judge
 from edgedistill.report import layers, render
 from edgedistill.report.summary import status_of
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.steps import flow
 
 TARGET = """name: board
@@ -67,7 +67,7 @@ def test_an_operator_on_a_constant_and_a_float_computes_in_float(tmp_path: Path)
 def test_who_computes_what_and_why(
     kind: str, suffix: str, inside: dict[str, Any], fallbacks: list[tuple[str, str, str]], transposes: dict[str, int], tiny: Path
 ) -> None:
-    found = delegation(kind, tiny / f"runs/tiny/export-{kind}/student-int8{suffix}")
+    found = delegation(kind, tiny / f"runs/tiny/artifacts/student-int8{suffix}")
     for by, operators in inside.items():
         assert operators.items() <= found["operators"][by].items()
     assert [(f["operator"], f["count"], f["layers"]) for f in found["fallbacks"]] == [
@@ -79,7 +79,7 @@ def test_who_computes_what_and_why(
 
 
 def test_core_ml_tells_its_operators_and_that_the_device_decides(tiny: Path) -> None:
-    found = delegation("coreml", tiny / "runs/tiny/export-coreml/student-int8.mlpackage")
+    found = delegation("coreml", tiny / "runs/tiny/artifacts/student-int8.mlpackage")
     assert "decides on the device" in found["unavailable"]
     assert {"conv": 19, "max_pool": 1, "linear": 1}.items() <= found["operators"]["program"].items()
     assert "const" not in found["operators"]["program"]
@@ -87,7 +87,7 @@ def test_core_ml_tells_its_operators_and_that_the_device_decides(tiny: Path) -> 
 
 def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
     run = tiny / "runs/tiny"
-    program = torch.export.load(run / "programs/student-converted.pt2").graph_module
+    program = torch.export.load(run / "work/programs/student-converted.pt2").graph_module
     shape = {n.name: n.meta["val"].shape for n in program.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor)}
     weighted = [n for n in program.graph.nodes if str(n.target).partition(".")[2].split(".")[0] in ("conv2d", "linear")]
     # A convolution of 1 to 3 groups among them: the normalisation is depthwise.
@@ -95,7 +95,7 @@ def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
     weights = sum(prod(shape[n.args[1].name]) for n in weighted)
     assert len(macs) == 20
     for kind, suffix in (("executorch", ".pte"), ("litert", ".tflite"), ("onnx", ".onnx"), ("coreml", ".mlpackage")):
-        found = delegation(kind, run / f"export-{kind}/student-int8{suffix}")
+        found = delegation(kind, run / f"artifacts/student-int8{suffix}")
         assert sorted(layer["macs"] for layer in found["layers"] if layer["macs"]) == macs, kind
         assert found["macs"] == sum(macs)
         assert found["bytes"] == sum(layer["bytes"] for layer in found["layers"])
@@ -124,21 +124,21 @@ def test_blocked_convolutions_of_onnx_runtime_have_their_macs(tmp_path: Path) ->
 
 
 def test_a_float_file_has_nothing_to_fall_back_from(tiny: Path) -> None:
-    found = delegation("onnx", tiny / "runs/tiny/export-onnx/student-fp32.onnx")
+    found = delegation("onnx", tiny / "runs/tiny/artifacts/student-fp32.onnx")
     assert found["fallbacks"] == []
     assert found["operators"]["float"]["Conv"] == found["outside"]["Conv"] == 16
 
 
 @pytest.mark.parametrize(("kept", "told"), [(0, "found 0 bytes"), (1000, "expected at least"), (-5000, "expected at least")])
 def test_a_pte_that_is_not_whole_is_reported(kept: int, told: str, tiny: Path, tmp_path: Path) -> None:
-    data = (tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes()
+    data = (tiny / "runs/tiny/artifacts/student-int8.pte").read_bytes()
     (tmp_path / "x.pte").write_bytes(data[:kept])
     with pytest.raises(DeviceFailed, match=told):
         delegation("executorch", tmp_path / "x.pte")
 
 
 def test_a_pte_with_a_broken_program_is_reported(tiny: Path, tmp_path: Path) -> None:
-    data = bytearray((tiny / "runs/tiny/export-executorch/student-int8.pte").read_bytes())
+    data = bytearray((tiny / "runs/tiny/artifacts/student-int8.pte").read_bytes())
     data[0:4] = b"\xff\xff\xff\x7f"
     (tmp_path / "x.pte").write_bytes(data)
     with pytest.raises(DeviceFailed, match="executorch does not open it"):
@@ -169,13 +169,12 @@ def test_layers_of_litert_have_the_names_of_modules(tensor: str, name: str) -> N
 def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]) -> dict[str, Any]:
     """The judgement on an artifact x of a run that has these two steps."""
     state = Run(tmp_path)
-    state.path("steps").mkdir()
     for name, result in (
         ("delegation-x", found),
         ("budgets", {t: {"artifacts": ["x"], "limits": limits} for t, limits in budgets.items()}),
     ):
         if result is not None:
-            state.step(name, None, lambda _, result=result: result)
+            state.step(Step(name), lambda _, result=result: result)
     return {"name": "x", "ok": True, "executed_by": "own_runtime", **judge.judged(state, "x")}
 
 

@@ -52,7 +52,7 @@ def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
         "forward = adapter.load(sys.argv[1], 1, names)\nimages = np.load(sys.argv[2])[:3]\n"
         "np.save(sys.argv[3], np.concatenate([forward({'x': image[None]})['y'] for image in images]))\n"
     )
-    model = run / "export-litert/student-fp32.tflite"
+    model = run / "artifacts/student-fp32.tflite"
     _python(script, model, run / "holdout/holdout.npy", tmp_path / "out.npy", packages=tmp_path)
     expected = np.load(run / "holdout-student-fp32.tflite/outputs.npy")[:3]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)

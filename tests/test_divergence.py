@@ -33,7 +33,7 @@ def test_bisection_finds_every_first_cut_and_asks_seldom(count: int) -> None:
 
 
 def test_every_form_of_the_state_is_cut_at_the_same_layers(tiny: Path) -> None:
-    programs = tiny / "runs" / "tiny" / "programs"
+    programs = tiny / "runs" / "tiny" / "work" / "programs"
     forms = [divergence.cuts(load_converted(programs / f"student-{form}.pt2")) for form in ("reference", "converted", "unfolded")]
     assert [cut.lsb for cut in forms[0]] == [cut.lsb for cut in forms[1]] == [cut.lsb for cut in forms[2]]
     assert [cut.layer for cut in forms[0]] == [cut.layer for cut in forms[1]]
@@ -41,7 +41,7 @@ def test_every_form_of_the_state_is_cut_at_the_same_layers(tiny: Path) -> None:
 
 
 def test_the_last_prefix_is_the_program_and_an_earlier_one_what_a_layer_passes_on(tiny: Path) -> None:
-    programs = tiny / "runs" / "tiny" / "programs"
+    programs = tiny / "runs" / "tiny" / "work" / "programs"
     whole = load_converted(programs / "student-reference.pt2")
     images = np.load(programs / "val.npy")[:8]
     cuts = divergence.cuts(whole)
@@ -59,9 +59,9 @@ def test_the_last_prefix_is_the_program_and_an_earlier_one_what_a_layer_passes_o
 def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int) -> None:
     """The runtime is torch here: it runs prefixes of a program in which one channel's weights have the wrong sign."""
     run = tmp_path / "run"
-    run.mkdir()
-    (run / "programs").symlink_to(tiny / "runs" / "tiny" / "programs")
-    faulty = load_converted(run / "programs" / "student-converted.pt2")
+    (run / "work").mkdir(parents=True)
+    (run / "work" / "programs").symlink_to(tiny / "runs" / "tiny" / "work" / "programs")
+    faulty = load_converted(run / "work" / "programs" / "student-converted.pt2")
     convolution = operators(faulty, (torch.ops.aten.conv2d.default,))[layer]
     tensor_of(faulty, convolution.args[1].args[0]).neg_()
     cuts = divergence.cuts(faulty)

@@ -31,7 +31,7 @@ FOLDERS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml":
 
 
 def artifact(tiny: Path, kind: str, precision: str = "int8") -> Path:
-    return tiny / "runs" / "tiny" / f"export-{kind}" / f"student-{precision}{FOLDERS[kind]}"
+    return tiny / "runs" / "tiny" / "artifacts" / f"student-{precision}{FOLDERS[kind]}"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def torch_macs(tiny: Path) -> dict[str, int]:
 
     macs = {}
     for name, precisions in {"float": ("fp16", "fp32"), "converted": ("int8",)}.items():
-        program = torch.export.load(tiny / "runs" / "tiny" / "programs" / f"student-{name}.pt2")
+        program = torch.export.load(tiny / "runs" / "tiny" / "work" / "programs" / f"student-{name}.pt2")
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             program.module()(torch.zeros(1, 3, 32, 32))
         macs |= dict.fromkeys(precisions, counter.get_total_flops() // 2)

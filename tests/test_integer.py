@@ -165,9 +165,9 @@ def test_a_trace_gives_the_steps_of_the_nodes_that_were_asked_for(state: Quantiz
 @pytest.mark.parametrize("suffix", ["pte", "tflite", "onnx"])
 def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) -> None:
     run = tiny / "runs" / "tiny"
-    images, found = np.load(run / "programs" / "val.npy"), np.load(run / f"val-student-int8.{suffix}" / "outputs.npy")
-    reference = IntegerReference(load_converted(run / "programs" / "student-reference.pt2"))
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
+    images, found = np.load(run / "work" / "programs" / "val.npy"), np.load(run / "work" / f"val-student-int8.{suffix}" / "outputs.npy")
+    reference = IntegerReference(load_converted(run / "work" / "programs" / "student-reference.pt2"))
+    scale = json.loads((run / "work" / "records" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     parity = quantized_parity(found, reference(torch.from_numpy(images)).numpy(), scale)
     assert parity["within_1_lsb"] >= 0.995, parity
     if suffix != "onnx":
@@ -177,12 +177,12 @@ def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) 
 
 def test_one_weight_channel_of_the_wrong_sign_is_seen(tiny: Path) -> None:
     run = tiny / "runs" / "tiny"
-    images = torch.from_numpy(np.load(run / "programs" / "val.npy"))
-    converted = load_converted(run / "programs" / "student-reference.pt2")
+    images = torch.from_numpy(np.load(run / "work" / "programs" / "val.npy"))
+    converted = load_converted(run / "work" / "programs" / "student-reference.pt2")
     changed = copy.deepcopy(converted)
     convolutions = operators(changed, (torch.ops.aten.conv2d.default,))
     weight = tensor_of(changed, convolutions[len(convolutions) // 2].args[1].args[0])
     weight[0] = -weight[0]
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
+    scale = json.loads((run / "work" / "records" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     parity = quantized_parity(IntegerReference(changed)(images).numpy(), IntegerReference(converted)(images).numpy(), scale)
     assert parity["exact"] < 0.99

@@ -15,7 +15,7 @@ from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
 from edgedistill.backends.coreml.ranges import float16_ranges
 from edgedistill.records import ArtifactSpec
 from edgedistill.report import ranges as report
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.steps import ranges
 
 BRIGHT = 2
@@ -142,13 +142,16 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
     val[2 * BRIGHT] = images[BRIGHT]
 
     def exported(folder: Path) -> dict[str, Any]:
-        Path(half(folder, clipped(np.float16))).rename(folder / spec.name)
-        return {"artifacts": [{"name": spec.name, "sha256": "x"}]}
+        Path(half(folder, clipped(np.float16))).rename(state.path(spec.path))
+        return {}
 
-    state.path("steps").mkdir(parents=True)
-    state.step("data", None, lambda _: {"sha256": "x"})
-    state.step("programs", None, lambda folder: np.save(folder / "val.npy", val))
-    state.step("export-coreml", None, exported)
+    def programs(folder: Path) -> None:
+        np.save(folder / "val.npy", val)
+        for name in ("student-reference.pt2", "student-reference.signature.json"):
+            (folder / name).touch()
+
+    state.step(Step("programs"), programs)
+    state.step(Step("export-coreml", outputs=(spec.path,)), exported)
     monkeypatch.setattr(ranges, "_levels", lambda *_: {"layers": []})
     ranges.scan(state, [spec])
     summary = {"ranges": report.recorded(state, [{"name": spec.name, "format": "coreml", "precision": "fp16"}])}

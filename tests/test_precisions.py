@@ -229,10 +229,10 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     state = Run(tmp_path / "tiny")
     pixels = next(a for a in document["artifacts"] if a["name"] == "student-int8-uint8.onnx")
     assert (pixels["input"], pixels["quantization"]["twin"]) == ("uint8-nhwc", "student-fp32.onnx")
-    same = [np.load(state.path(f"val-student-int8{suffix}.onnx", "outputs.npy")) for suffix in ("", "-uint8")]
+    same = [np.load(state.work(f"val-student-int8{suffix}.onnx", "outputs.npy")) for suffix in ("", "-uint8")]
     assert (same[0] == same[1]).all()
     assert next(row for row in pixels["delegation"]["layers"] if row["operator"] == "Div")["delegate"] is None
-    outputs = state.path("val-student-int8-static.onnx", "outputs.npy")
+    outputs = state.work("val-student-int8-static.onnx", "outputs.npy")
     np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"]["logits"])
     # Counted in steps of its own scale, which is not that of the state that was trained.
     assert proof(state, by_precision["int8-static"])["mean_lsb"] == pytest.approx(5, abs=0.1)

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.report import ranges
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.verify.levels import int8_levels
 
 BRIGHT = 37
@@ -95,7 +95,7 @@ def test_a_run_scans_its_state_and_its_float16_packages(tiny: Path, capsys: pyte
     assert "." in int8["least_used"]["name"], "the module, and not the node"
     assert float16["layers"] == []
     assert 0 < float16["largest"]["share"] < 0.01
-    val = np.load(tiny / "runs/tiny/programs/val.npy")
+    val = np.load(tiny / "runs/tiny/work/programs/val.npy")
     assert 0 <= float16["largest"]["sample"] < len(val)
     text = (tiny / "runs/tiny/report.html").read_text()
     assert "Levels of int8 in use, on 256 images of val" in text
@@ -108,8 +108,7 @@ def test_a_run_scans_its_state_and_its_float16_packages(tiny: Path, capsys: pyte
 
 def test_what_was_not_scanned_says_why(tmp_path: Path) -> None:
     state = Run(tmp_path)
-    state.path("steps").mkdir()
-    state.step("ranges-x", None, lambda _: {"error": "x: its ranges could not be scanned: boom"})
+    state.step(Step("ranges-x"), lambda _: {"error": "x: its ranges could not be scanned: boom"})
     lowered: list[dict[str, Any]] = [{"name": "x", "format": "coreml", "precision": "fp16"}]
     found = ranges.recorded(state, lowered)
     assert ranges.told(found) == [

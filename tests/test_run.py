@@ -117,21 +117,21 @@ def test_the_trained_state_stands_in_each_file(tiny: Path) -> None:
     from edgedistill.quantize.state import state_tensors
 
     run = tiny / "runs" / "tiny"
-    state = state_tensors(torch.export.load(run / "programs" / "student-converted.pt2").module(check_guards=False))
+    state = state_tensors(torch.export.load(run / "work" / "programs" / "student-converted.pt2").module(check_guards=False))
     weights = [t.numpy() for name, t in state.items() if name.endswith(".weight")]
     biases = [t.numpy() for name, t in state.items() if name.endswith(".bias")]
     assert (len(weights), len(biases)) == (20, 17), "three average poolings are convolutions without a bias"
 
-    stored = [numpy_helper.to_array(i) for i in onnx.load(run / "export-onnx" / "student-int8.onnx").graph.initializer]
+    stored = [numpy_helper.to_array(i) for i in onnx.load(run / "artifacts" / "student-int8.onnx").graph.initializer]
     in_onnx = {(a.dtype.str, a.tobytes()) for a in stored}
     assert all((a.dtype.str, a.tobytes()) in in_onnx for a in weights + biases)
 
-    model = schema.ModelT.InitFromPackedBuf((run / "export-litert" / "student-int8.tflite").read_bytes())
+    model = schema.ModelT.InitFromPackedBuf((run / "artifacts" / "student-int8.tflite").read_bytes())
     in_litert = {bytes(b.data) for b in model.buffers if b.data is not None}
     assert all(_litert_layout(w).tobytes() in in_litert for w in weights)
     assert all(b.tobytes() in in_litert for b in biases)
 
-    blob = (run / "export-coreml" / "student-int8.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").read_bytes()
+    blob = (run / "artifacts" / "student-int8.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").read_bytes()
     assert all(w.tobytes() in blob for w in weights if w.size > 64)
 
 
@@ -158,7 +158,7 @@ def test_a_run_killed_while_training_ends_as_if_it_had_not_been(tiny: Path, tmp_
     for step in ("teacher", "student"):
         child = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         waited = time.monotonic()
-        while not (tmp_path / "runs" / "tiny" / step / "checkpoint.safetensors").exists():
+        while not (tmp_path / "runs" / "tiny" / "work" / step / "checkpoint.safetensors").exists():
             assert child.poll() is None
             assert time.monotonic() - waited < 300
             time.sleep(0.02)
@@ -168,20 +168,20 @@ def test_a_run_killed_while_training_ends_as_if_it_had_not_been(tiny: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert "teacher:" not in done.stderr, "a finished step is not done again"
     for step in ("teacher", "control", "student"):
-        name = Path("runs", "tiny", step, "model.safetensors")
+        name = Path("runs", "tiny", "work", step, "model.safetensors")
         assert (tmp_path / name).read_bytes() == (tiny / name).read_bytes(), step
     assert json.loads(done.stdout)["state"] == json.loads((tiny / "result.json").read_text())["state"]
 
 
 def test_a_nan_loss_is_one_error_and_leaves_what_was_finished(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    shutil.copytree(tiny / "runs" / "tiny" / "data", tmp_path / "runs" / "tiny" / "data")
-    shutil.copytree(tiny / "runs" / "tiny" / "teacher", tmp_path / "runs" / "tiny" / "teacher")
-    shutil.copy(tiny / "runs" / "tiny" / "run.json", tmp_path / "runs" / "tiny" / "run.json")
-    (tmp_path / "runs" / "tiny" / "steps").mkdir()
+    shutil.copytree(tiny / "runs" / "tiny" / "work" / "data", tmp_path / "runs" / "tiny" / "work" / "data")
+    shutil.copytree(tiny / "runs" / "tiny" / "work" / "teacher", tmp_path / "runs" / "tiny" / "work" / "teacher")
+    shutil.copy(tiny / "runs" / "tiny" / "work" / "run.json", tmp_path / "runs" / "tiny" / "work" / "run.json")
+    (tmp_path / "runs" / "tiny" / "work" / "records").mkdir()
     for step in ("data", "teacher"):
         for name in (f"{step}.json", f"{step}.started.json"):
-            shutil.copy(tiny / "runs" / "tiny" / "steps" / name, tmp_path / "runs" / "tiny" / "steps" / name)
+            shutil.copy(tiny / "runs" / "tiny" / "work" / "records" / name, tmp_path / "runs" / "tiny" / "work" / "records" / name)
     (tmp_path / "tiny.yaml").write_text(TINY)
     huge = ["--set", "distill.stages.0.losses.kd.weight=1.0e+38", "--set", "distill.control=false"]
     done = edgedistill("distill", "tiny.yaml", *huge, "--json", cwd=tmp_path)
@@ -189,4 +189,4 @@ def test_a_nan_loss_is_one_error_and_leaves_what_was_finished(tiny: Path, tmp_pa
     assert "student: the loss became" in json.loads(done.stdout)["error"]["message"]
     assert "stage align, epoch 1" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "runs" / "tiny" / "steps" / "teacher.json").exists()
+    assert (tmp_path / "runs" / "tiny" / "work" / "records" / "teacher.json").exists()

@@ -122,7 +122,7 @@ def test_a_model_file_teaches_by_its_logits(onnx_file: tuple[Path, np.ndarray]) 
 
 
 def test_files_of_all_runtimes_teach_alike(tiny: Path) -> None:
-    files = ("export-onnx/student-fp32.onnx", "export-litert/student-fp32.tflite", "export-executorch/student-fp32.pte")
+    files = ("artifacts/student-fp32.onnx", "artifacts/student-fp32.tflite", "artifacts/student-fp32.pte")
     images = torch.rand(3, 3, 32, 32)
     digits = [str(number) for number in range(10)]
     first, *others = [

@@ -24,7 +24,7 @@ def run(tiny: Path) -> Path:
 
 
 def own(run: Path, kind: str, precision: str) -> Path:
-    return run / f"export-{kind}" / f"student-{precision}{FORMATS[kind]}"
+    return run / "artifacts" / f"student-{precision}{FORMATS[kind]}"
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_a_wrong_command_line_is_one_clear_error(run: Path, tmp_path: Path, argu
 
 def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "old"
-    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("bundles", "export-*", "teacher", "*.pt2"))
-    (copy / "programs" / "integer.npy").unlink()
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("bundles", "artifacts", "teacher", "*.pt2"))
+    (copy / "work" / "programs" / "integer.npy").unlink()
     with pytest.raises(UserError, match=r"has no integer\.npy .* `edgedistill run`"):
         flow.verify_file(own(run, "onnx", "int8"), copy)
 

@@ -98,14 +98,14 @@ def test_it_is_proven_with_the_weights_of_the_checkpoint_and_its_normalisation(b
     assert document["status"] == "ok"
     assert {a["name"]: a["ok"] for a in document["artifacts"]} == {"student-int8.onnx": True, "student-fp32.onnx": True}
     run = brought / "runs" / "net"
-    images = np.load(run / "programs" / "val.npy")
+    images = np.load(run / "work" / "programs" / "val.npy")
     assert len(images) == 40
     model = network().eval()
     with torch.no_grad():
         expected = model((torch.from_numpy(images) - 0.5) / 0.25).numpy()
-    assert np.allclose(np.load(run / "programs" / "student.npy"), expected, atol=1e-4)
-    scale = json.loads((run / "steps" / "programs.json").read_text())["result"]["output_scale"]["logits"]
-    found = np.load(run / "val-student-int8.onnx" / "outputs.npy")
+    assert np.allclose(np.load(run / "work" / "programs" / "student.npy"), expected, atol=1e-4)
+    scale = json.loads((run / "work" / "records" / "programs.json").read_text())["result"]["output_scale"]["logits"]
+    found = np.load(run / "work" / "val-student-int8.onnx" / "outputs.npy")
     # Calibrated ranges: a wrong one would be off by many steps.
     assert np.abs(found - expected).mean() < 2 * scale
     assert expected.std(axis=0).min() > 6 * scale, "else constant outputs would pass as well"
@@ -129,7 +129,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
     few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
     with pytest.raises(UserError, match="Seen"):
         flow.distill(replace(loaded, recipe=few), Path("runs"))
-    folder = brought / "runs" / "few" / "data"
+    folder = brought / "runs" / "few" / "work" / "data"
     train = np.load(folder / "images.npy")[np.load(folder / "split.npy") == 0]
     assert np.array_equal(np.rint(shown[0] * 255), train[[0, 13, 26, 39]])
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.recipe.schema import Recipe
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 
 MNIST = str(Path(__file__).parent.parent / "data" / "mnist10k.npz")
 KD = {"kd": {}}
@@ -76,14 +76,14 @@ class Bench:
         self.task, self.seed, self.run = task, seed, Run(folder)
         recipe = self.recipe(KD)
         found = listing.listing(recipe.data)
-        self.run.step("data", [task.data, seed], lambda f: listing.prepare(found, recipe.data, seed, f))
-        self.images = imageset.load(self.run.path("data"))
+        self.run.step(Step("data", [task.data, seed]), lambda f: listing.prepare(found, recipe.data, seed, f))
+        self.images = imageset.load(self.run.work("data"))
         train = np.random.default_rng(seed).permutation(self.images.indices["train"])
         every = self.images.indices["train"]
         views = Views(self.images.images, recipe.data.augment, seed)
         whole = Lesson(self.images, views, recipe.data.views, recipe.data.batch_size, seed)
         self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
-        model = stages.teacher_of(recipe.teacher, recipe, self.images.classes, self.run.path("teacher"))
+        model = stages.teacher_of(recipe.teacher, recipe, self.images.classes, self.run.work("teacher"))
         self.parameters = sum(p.numel() for p in model.parameters())
         outputs = Outputs("teacher", None, self.images.classes)
         online = ModuleTeacher(model, SIGNALS, outputs)
@@ -101,9 +101,9 @@ class Bench:
 
         # The cost of the logits alone is what the default losses pay; features are for the losses that need them.
         self.teaching_s = self.run.step(
-            "logits", [recipe.model_dump(mode="json")], lambda f: seconds_of(lambda: answer(f, frozenset({"logits"})))
+            Step("logits", [recipe.model_dump(mode="json")]), lambda f: seconds_of(lambda: answer(f, frozenset({"logits"})))
         )
-        cached = answer(self.run.path("signals"), SIGNALS)
+        cached = answer(self.run.work("signals"), SIGNALS)
         self.taught = replace(self.lesson, labelled_only=False, signals=TeacherSignals([cached], [online], None))
         predicted = labels.copy()
         predicted[chosen] = cached.batch(chosen, 0)["logits"].argmax(axis=1)
@@ -164,4 +164,4 @@ class Bench:
                 "sha256": sha256_file(folder / stages.WEIGHTS),
             }
 
-        return self.run.step(step, [step, recipe.model_dump(mode="json"), self.task.labelled, self.task.images], work)
+        return self.run.step(Step(step, [step, recipe.model_dump(mode="json"), self.task.labelled, self.task.images]), work)

@@ -103,7 +103,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
     logs = folder / "exports"
     logs.mkdir(parents=True, exist_ok=True)
     calibration = {name: folder / f"calibration-{name}.npy" for name in ("uint8", "float32")}
-    images = imageset.load(run / "data")
+    images = imageset.load(run / "work" / "data")
     # Drawn, since a data set may be sorted by class: the first images of MNIST's are all of one digit.
     drawn = np.random.default_rng(0).permutation(images.indices["train"])[:CALIBRATION]
     shown = images.images[np.sort(drawn)]
@@ -126,7 +126,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
         made = {"error": errors[0]} if errors else {"path": str(path or steps[-1]["path"]), "steps": list(steps)}
         rows.append({"name": name, "tool": tool, "format": kind} | made)
 
-    floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run) for kind in FLOAT}
+    floats = {kind: kit(f"float-{kind}", kind, FLOAT[kind], run / "work") for kind in FLOAT}
     for kind, precision in FLOAT.items():
         row(f"float-{kind}", f"{precision}, this kit", kind, floats[kind])
     state = step(
@@ -134,7 +134,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
     )
     for kind in FLOAT:
         row(f"ptq-{kind}", "int8, this kit, after training", kind, state, kit(f"ptq-{kind}", kind, "int8", logs / "ptq"))
-        row(f"qat-{kind}", "int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run))
+        row(f"qat-{kind}", "int8, this kit, quantization-aware", kind, kit(f"qat-{kind}", kind, "int8", run / "work"))
 
     def other(title: str, kind: str, name: str, script: str, source: str, *options: str) -> None:
         out = logs / f"{name}{backend(kind).suffix}"
@@ -146,7 +146,7 @@ def exports(run: Path, folder: Path) -> list[dict[str, Any]]:
 
     onnx, tflite = (floats[kind].get("path", "") for kind in ("onnx", "litert"))
     other("int8, ai-edge-quantizer", "litert", "ai-edge", "ai_edge_ptq", tflite)
-    program = str(run / "programs" / "student-float.pt2")
+    program = str(run / "work" / "programs" / "student-float.pt2")
     for counted, title in (("last", "int8, coremltools"), ("all", "int8, coremltools, ranges of all images")):
         other(title, "coreml", f"coremltools-{counted}", "coremltools_ptq", program, counted)
     for name, title, options in OLIVE_PASSES:
@@ -165,15 +165,15 @@ def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.n
     done = local.execute(
         adapter(row),
         Path(row["path"]),
-        run / "programs" / "val.npy",
-        signature=method_of(load_signature(run / "programs" / "student-float.pt2"), DEFAULT),
+        run / "work" / "programs" / "val.npy",
+        signature=method_of(load_signature(run / "work" / "programs" / "student-float.pt2"), DEFAULT),
         outputs=folder / "val" / f"{name}.npy",
         threads=1,
         bench=None,
         log=folder / "val" / f"{name}.log",
         timeout_s=TIMEOUT_S,
     )
-    logits, student = np.load(folder / "val" / f"{name}.npy"), np.load(run / "programs" / "student.npy")
+    logits, student = np.load(folder / "val" / f"{name}.npy"), np.load(run / "work" / "programs" / "student.npy")
     right = int((logits.argmax(axis=1) == labels).sum())
     against = compare(logits, student, labels)
     return {"accuracy": right / len(labels), "interval": wilson(right, len(labels)), "against": against, "versions": done.versions}
@@ -184,8 +184,8 @@ def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[st
     done = local.execute(
         adapter(row),
         Path(row["path"]),
-        run / "programs" / "val.npy",
-        signature=method_of(load_signature(run / "programs" / "student-float.pt2"), DEFAULT),
+        run / "work" / "programs" / "val.npy",
+        signature=method_of(load_signature(run / "work" / "programs" / "student-float.pt2"), DEFAULT),
         outputs=None,
         threads=1,
         bench=BENCH,
@@ -197,7 +197,7 @@ def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[st
 
 def measure(rows: list[dict[str, Any]], run: Path, folder: Path) -> None:
     """Give each row its bytes, val and latency, in place; a failure is kept in its place."""
-    images = imageset.load(run / "data")
+    images = imageset.load(run / "work" / "data")
     labels = images.labels[images.indices["val"]]
     for row in rows:
         row["latency"] = []
@@ -228,7 +228,7 @@ def main(run_folder: str, work_folder: str) -> None:
     rows = exports(run, folder)
     measure(rows, run, folder)
     write_json(folder / "rows.json", json.loads(json.dumps(rows)))
-    print(table(rows, machine(), read_json(run / "steps" / "qat.json")["seconds"]))
+    print(table(rows, machine(), read_json(run / "work" / "records" / "qat.json")["seconds"]))
 
 
 if __name__ == "__main__":

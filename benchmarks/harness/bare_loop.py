@@ -39,11 +39,11 @@ def main() -> None:
     print("| artifact | harness p50 ms | bare loop p50 ms | ratio [95%] | rounds | within 1% |\n|---|---|---|---|---|---|")
     with TemporaryDirectory(prefix="bare-") as folder:
         inputs = Path(folder, "inputs.npy")
-        np.save(inputs, np.load(asked.run / "programs" / "val.npy", mmap_mode="r")[:16])
+        np.save(inputs, np.load(asked.run / "work" / "programs" / "val.npy", mmap_mode="r")[:16])
         for form, suffix in FORMATS.items():
             if asked.only in (None, form):
                 for precision in ("fp32", "int8"):
-                    path = asked.run / f"export-{form}" / f"student-{precision}.{suffix}"
+                    path = asked.run / "artifacts" / f"student-{precision}.{suffix}"
                     print(_row(path, form, inputs, asked.most, Path(folder, "log.txt")), flush=True)
 
 

@@ -69,14 +69,16 @@ def subject_of(run_or_file: Path, artifact: str | None) -> Iterator["Subject"]:
     """The file to load a device with: a model file, or of a run the one named `artifact` or the first int8 file."""
     from contextlib import ExitStack
 
+    from edgedistill.backends import of_suffix
     from edgedistill.errors import UserError
     from edgedistill.measure import harness
-    from edgedistill.run import open_run
+    from edgedistill.run import check_run, open_run
 
     with ExitStack() as stack:
-        if not (run_or_file / "run.json").exists():
+        if not run_or_file.is_dir() or of_suffix(run_or_file):
             yield stack.enter_context(harness.of_file(run_or_file, run=False))[0]
             return
+        check_run(run_or_file)
         found = stack.enter_context(harness.of_run(stack.enter_context(open_run(run_or_file))))
         fitting = [one for one in found if one.name == artifact] if artifact else sorted(found, key=lambda one: one.precision != "int8")
         if not fitting:

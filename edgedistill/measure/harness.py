@@ -113,7 +113,7 @@ class Subject:
 
 
 @contextmanager
-def of_run(state: Run) -> Iterator[list[Subject]]:
+def of_run(run: Run) -> Iterator[list[Subject]]:
     """The artifacts of a run that a processor of a device can run, with the first images of val."""
     import numpy as np
 
@@ -122,16 +122,16 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
 
-    scale = state.result("programs")["output_scale"]
+    scale = run.result("programs")["output_scale"]
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         few = Path(folder, "few.npy")
-        np.save(few, np.load(state.path("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
+        np.save(few, np.load(run.work("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
         found = []
-        for artifact in state.artifacts():
-            path, outputs = state.path(artifact.path), state.path(f"val-{artifact.name}", "outputs.npy")
+        for artifact in run.artifacts():
+            path, outputs = run.path(artifact.path), run.work(f"val-{artifact.name}", "outputs.npy")
             if not backend(artifact.format).measured_here or artifact.delegate or not outputs.exists():
                 continue
-            method = method_of(load_signature(state.path(artifact.program)), artifact.input)
+            method = method_of(load_signature(run.work(artifact.program)), artifact.input)
             inputs = by_name(method.inputs, Path(folder, f"{artifact.name}.npy"))
             with taken(few, artifact.input) as images:
                 (file,) = inputs.values()
@@ -141,7 +141,7 @@ def of_run(state: Run) -> Iterator[list[Subject]]:
             size, digest = tree_bytes(path), sha256_tree(path)
             found.append(Subject(path, artifact.name, artifact.format, artifact.precision, size, digest, method, inputs, expected, lsb))
         if not found:
-            raise UserError(f"{state.folder} has no artifact that was executed here; make them with `edgedistill export {state.folder}`")
+            raise UserError(f"{run.folder} has no artifact that was executed here; make them with `edgedistill export {run.folder}`")
         yield found
 
 
@@ -269,9 +269,9 @@ def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any
     return whole
 
 
-def keep(state: Run, spec: str, documents: list[dict[str, Any]]) -> None:
+def keep(run: Run, spec: str, documents: list[dict[str, Any]]) -> None:
     """Leave the measurements of a device in the run, for its report; those of the same device before go."""
-    write_json(state.path("devices", f"{_slug(spec)}.json"), documents)
+    write_json(run.work("devices", f"{_slug(spec)}.json"), documents)
 
 
 def records_path(spec: str, job: Mapping[str, Any]) -> Path:

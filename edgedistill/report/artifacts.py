@@ -29,7 +29,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         # A record of an older version has none.
         "input": lowered.get("input", DEFAULT),
         "delegate": delegate,
-        "path": f"export-{lowered['format']}/{name}",
+        "path": f"artifacts/{name}",
         "export_seconds": lowered["seconds"],
         "accuracy": accuracy_of(state, name, images),
         **delegation.judged(state, name),

@@ -24,9 +24,9 @@ def outputs_of(state: Run, rung: str, split: str) -> np.ndarray | None:
     step = f"{split}-{rung}"
     # Programs of post-training precisions are scored on val only; their artifacts on both.
     program = f"program-{program_of(rung)}"
-    path = state.path("holdout" if split == "holdout" else program if state.result(program) else "programs", f"{rung}.npy")
+    path = state.work("holdout" if split == "holdout" else program if state.result(program) else "programs", f"{rung}.npy")
     if state.result(step) is not None:
-        path = state.path(step, "outputs.npy")
+        path = state.work(step, "outputs.npy")
     return np.load(path) if path.exists() else None
 
 
@@ -74,5 +74,5 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 def measured(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What `bench --device` measured of these files (by their hash, so that none stands for another), by device."""
     hashes = {artifact["sha256"] for artifact in artifacts}
-    found = [one for path in sorted(state.path("devices").glob("*.json")) for one in read_json(path)]
+    found = [one for path in sorted(state.work("devices").glob("*.json")) for one in read_json(path)]
     return [one for one in found if one["artifact"]["sha256"] in hashes]

@@ -26,7 +26,7 @@ def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
     """The summary of what `state` has by now; see docs/cli.md for the document."""
     recipe = read_json(state.path("recipe.json"))
     valid = Recipe.model_validate(recipe["effective"])
-    images = imageset.load(state.path("data"))
+    images = imageset.load(state.work("data"))
     artifacts = [artifact(state, a, images) for a in lowered_artifacts(state)]
     labels = labels_of(images, "val")
     add_twins(artifacts, lambda name: outputs_of(state, name, "val"), labels)
@@ -146,7 +146,7 @@ def _lowering(state: Run) -> dict[str, Any]:
 
 def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """At most `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
-    images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    images = np.load(state.work("programs", "val.npy"), mmap_mode="r")
     places = imageset.spread(len(images), count)
     found = {a["name"]: outputs_of(state, a["name"], "val") for a in artifacts}
     return np.array(images[places]), {name: logits[places] for name, logits in found.items() if logits is not None}

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.backends import backend, formats
 from edgedistill.errors import DeviceFailed
+from edgedistill.files import remove
 from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import method_of, taken
+from edgedistill.packages import installed
 from edgedistill.progress import log, track
-from edgedistill.run import Run
+from edgedistill.records import Lowered
+from edgedistill.run import Run, Step
 from edgedistill.steps import variants
+from edgedistill.steps.declared import HOLDOUT_SAMPLES, SHARED, VAL_SAMPLES, program_files
 from edgedistill.steps.distill import shipped_rungs
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.records import ArtifactSpec, Lowered
+    from edgedistill.records import ArtifactSpec
 
 _PARALLEL = 2
 _TIMEOUT_S = 900.0
@@ -37,29 +41,54 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
     return list(dict.fromkeys([*specs, *teacher]))
 
 
-def export(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
-    """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy."""
+def export(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> None:
+    """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy.
+
+    again: lower files anew that were lowered before from the same programs.
+    """
     from edgedistill.export.lower import lower
 
-    made = variants.make(state, recipe, specs)
-    programs = state.result("programs")
+    variants.make(run, recipe, specs)
+    programs = run.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
     def one(name: str) -> None:
         chosen = [s for s in specs if s.format == name]
+        step = _lowering(name, chosen, metadata)
 
         def work(folder: Path) -> Lowered:
-            for later in (f"{kind}-{spec.name}" for kind in ("val", "bench", "holdout", "delegation", "ranges") for spec in chosen):
-                state.forget(later)
-            done = lower(chosen, state.folder, folder, state.path("logs", f"export-{name}.log"), metadata)
+            done = lower(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
             if companions := backend(name).companions:
                 import_module(companions).write(folder, [s.name for s in chosen])
-            return done
+            for output in step.outputs:
+                # One of an interrupted try may be there.
+                remove(run.path(output))
+                (folder / Path(output).name).rename(run.path(output))
+            made_with = installed(step.packages)
+            return Lowered(artifacts=[a.model_copy(update={"packages": made_with}) for a in done.artifacts], peak_rss_mb=done.peak_rss_mb)
 
-        from_ = {s.precision: made[s.precision] for s in chosen if s.precision in made}
-        state.step(f"export-{name}", [programs, [s.name for s in chosen], metadata, from_], work)
+        run.step(step, work, again=again)
 
     parallel("export", [name for name in formats() if any(s.format == name for s in specs)], one)
+
+
+def _lowering(name: str, chosen: list[ArtifactSpec], metadata: dict[str, Any]) -> Step:
+    """The step that lowers to the format `name`: made of the programs, the format's own code, and the packages that lower."""
+    backends = [backend(name)]
+    for spec in chosen:
+        # A delegate may be lowered to by the converter of another format.
+        executed_as = backend(name).delegates[spec.delegate].executed_as if spec.delegate else None
+        backends += [backend(executed_as)] if executed_as else []
+    companions = backend(name).companions
+    files = import_module(companions).FILES if companions else ()
+    return Step(
+        f"export-{name}",
+        [[spec.model_dump() for spec in chosen], metadata],
+        reads=tuple(dict.fromkeys(path for spec in chosen for path in program_files(spec.program))),
+        code=tuple(dict.fromkeys([*(one.lower for one in backends), *([companions] if companions else []), *SHARED])),
+        packages=tuple(dict.fromkeys(package for one in backends for package in one.packages)),
+        outputs=(*(spec.path for spec in chosen), *(f"artifacts/{file}" for file in files)),
+    )
 
 
 def parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
@@ -74,26 +103,21 @@ def parallel(description: str, items: list[str], work: Callable[[str], None]) ->
             future.result()
 
 
-def exported(state: Run) -> list[ArtifactSpec]:
+def exported(run: Run) -> list[ArtifactSpec]:
     """The artifacts that a run has by now, perhaps none."""
-    return [artifact.spec for artifact in state.artifacts()]
+    return [artifact.spec for artifact in run.artifacts()]
 
 
-def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
+def execute(run: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
     """Run every artifact in a child process: on `val` or `holdout` for its outputs, or for `bench` to measure it.
 
     A runtime that crashes is recorded as that artifact's error, and the others go on. What nothing here can execute is recorded as
     unavailable, with the reason.
     """
-    for spec in specs:
-        # A failure is kept for the report, not for the next try.
-        if again or "error" in (state.result(f"{kind}-{spec.name}") or {}):
-            state.forget(f"{kind}-{spec.name}")
 
     def one(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
-        inputs = [state.artifact(name).sha256, recipe.measure.model_dump() if kind == "bench" else None]
-        state.step(f"{kind}-{name}", inputs, lambda folder: _run_artifact(state, recipe, spec, kind, folder))
+        run.step(_execution(spec, recipe, kind), lambda folder: _run_artifact(run, recipe, spec, kind, folder), again=again)
 
     if kind == "bench":
         # One at a time, and nothing beside it: two would measure each other.
@@ -106,27 +130,43 @@ def execute(state: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *,
         parallel(f"run on {kind}", [s.name for s in specs], one)
 
 
-def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
+def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
+    """The step `KIND-NAME` that runs an artifact: made of the file, what it is given, and what executes it."""
+    try:
+        adapter = executor_of(spec)
+    except DeviceFailed:
+        # The step says why nothing does.
+        adapter = None
+    return Step(
+        f"{kind}-{spec.name}",
+        recipe.measure.model_dump() if kind == "bench" else None,
+        reads=(spec.path, program_files(spec.program)[1], HOLDOUT_SAMPLES if kind == "holdout" else VAL_SAMPLES),
+        code=(adapter.module,) if adapter else (),
+        packages=(adapter.package,) if adapter else (),
+    )
+
+
+def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
 
-    measured, path = recipe.measure, state.path(f"export-{spec.format}", spec.name)
+    measured, path = recipe.measure, run.path(spec.path)
     try:
         if why := not_here(spec.format, spec.delegate, path):
             return {"unavailable": why}
-        images = state.path("holdout", "holdout.npy") if kind == "holdout" else state.path("programs", "val.npy")
+        images = run.path(HOLDOUT_SAMPLES if kind == "holdout" else VAL_SAMPLES)
         with taken(images, spec.input) as inputs:
             done = local.execute(
                 executor_of(spec).module,
                 path,
                 inputs,
-                signature=method_of(load_signature(state.path(spec.program)), spec.input),
+                signature=method_of(load_signature(run.work(spec.program)), spec.input),
                 outputs=None if kind == "bench" else folder / "outputs.npy",
                 threads=measured.threads,
                 bench=sampling(measured) if kind == "bench" else None,
-                log=state.path("logs", f"{kind}-{spec.name}.log"),
+                log=run.path("logs", f"{kind}-{spec.name}.log"),
                 timeout_s=_TIMEOUT_S,
             )
     except DeviceFailed as error:
@@ -137,7 +177,7 @@ def _run_artifact(state: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, fol
     return record
 
 
-def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
+def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
     import numpy as np
 
@@ -145,18 +185,26 @@ def score_holdout(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None
     from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify.rungs import load_converted, references, score
 
-    images = imageset.load(state.path("data"))
+    images = imageset.load(run.work("data"))
     if not len(images.indices["holdout"]) or not images.classes:
         return
 
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(images.indices['holdout'])} images")
-        rungs = shipped_rungs(state, recipe, len(images.classes))
-        score(rungs | references(load_converted(state.path("programs", "student-reference.pt2"))), images, "holdout", folder)
+        rungs = shipped_rungs(run, recipe, len(images.classes))
+        score(rungs | references(load_converted(run.work("programs", "student-reference.pt2"))), images, "holdout", folder)
         if recipe.distill is None:
             return
-        faculty = faculty_of(state, recipe, images)
+        faculty = faculty_of(run, recipe, images)
         np.save(folder / "teacher.npy", faculty.merged(faculty.logits(images, "holdout"), images.indices["holdout"]))
 
-    state.step("holdout", state.result("programs"), work)
-    execute(state, recipe, specs, "holdout")
+    trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
+    step = Step(
+        "holdout",
+        run.result("programs")["temperature"],
+        reads=("work/data", *program_files("programs/student-reference.pt2"), *(f"work/{name}" for name in trained)),
+        code=("edgedistill.verify.rungs",),
+        packages=("torch", "torchao"),
+    )
+    run.step(step, work)
+    execute(run, recipe, specs, "holdout")

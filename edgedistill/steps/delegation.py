@@ -4,40 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
     from edgedistill.records import ArtifactSpec
 
 
-def examine(state: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
+def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
     """Report the delegation of every artifact in a step `delegation-NAME`, and note the budgets of `targets` in the step `budgets`.
 
     With `keep` the budgets of earlier targets stay. A file that its runtime does not open is recorded as that artifact's error.
     """
     from edgedistill.backends.delegation import delegation
 
-    def one(name: str) -> None:
+    def report(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
-        step = f"delegation-{spec.name}"
-        if again or "error" in (state.result(step) or {}):
-            state.forget(step)
+        one = backend(spec.format)
 
         def work(_: Any) -> dict[str, Any]:
             try:
-                return delegation(spec.format, state.path(f"export-{spec.format}", spec.name))
+                return delegation(spec.format, run.path(spec.path))
             except DeviceFailed as error:
                 return {"error": str(error)}
 
-        # Named so that records from before layers were told are made again.
-        state.step(step, [state.artifact(name).sha256, "layers"], work)
+        step = Step(
+            f"delegation-{spec.name}",
+            reads=(spec.path,),
+            code=(one.delegation,) if one.delegation else (),
+            packages=one.packages,
+        )
+        run.step(step, work, again=again)
 
-    parallel("delegation", [spec.name for spec in specs], one)
-    earlier = (state.result("budgets") or {}) if keep else {}
+    parallel("delegation", [spec.name for spec in specs], report)
+    earlier = (run.result("budgets") or {}) if keep else {}
     limits = earlier | {target: limit for name in targets for target, limit in _limits(name).items()}
-    state.step("budgets", limits, lambda _: limits)
+    run.step(Step("budgets", limits), lambda _: limits)
 
 
 def _limits(target: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from edgedistill import processes
 from edgedistill.files import canonical_hash, write_json
 from edgedistill.progress import log
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.steps import teach
+from edgedistill.steps.declared import MADE_WITH
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
     from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
 
-def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
+def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     """Steps data, teacher, signals, control, student, qat and programs."""
     recipe, effective = loaded.recipe, loaded.effective()
-    facts = prepared_data(state, loaded)
+    facts = prepared_data(run, loaded)
 
     from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
     from edgedistill.tasks.image_classification import imageset
     from edgedistill.tasks.image_classification.views import Views
 
-    images, classes = imageset.load(state.path("data")), len(facts["classes"])
+    images, classes = imageset.load(run.work("data")), len(facts["classes"])
     views = Views(images.images, recipe.data.augment, recipe.seed)
     lesson = Lesson(images, views, recipe.data.views, recipe.data.batch_size, recipe.seed)
     labelled = replace(lesson, labelled_only=True)
@@ -43,8 +44,8 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         "seed": recipe.seed,
         **{k: effective["data"][k] for k in ("augment", "views", "batch_size", "mean", "std")},
     }
-    hashes = teach.train_teachers(state, recipe, labelled, common)
-    signals, key = teach.teach(state, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
+    hashes = teach.train_teachers(run, recipe, labelled, common)
+    signals, key = teach.teach(run, recipe, lesson, hashes, facts, runs_dir / ".cache" / "signals")
     taught = replace(lesson, signals=signals)
     floats = [
         effective["student"],
@@ -54,26 +55,24 @@ def train(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
     if recipe.learning.control:
-        state.step("control", [common, floats, lengths], lambda f: stages.train_float(recipe, labelled, f, distilled=False), together=True)
-    student = state.step(
-        "student", [common, key, floats, plan[:-1]], lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True
-    )
+        step = Step("control", [common, floats, lengths], noted=MADE_WITH)
+        run.step(step, lambda f: stages.train_float(recipe, labelled, f, distilled=False), together=True)
+    step = Step("student", [common, key, floats, plan[:-1]], noted=MADE_WITH)
+    student = run.step(step, lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True)
 
     @functools.cache
     def prepared() -> QATModule:
-        return stages.prepared(recipe, stages.student_of(recipe, classes, state.path("student")), classes)
+        return stages.prepared(recipe, stages.student_of(recipe, classes, run.work("student")), classes)
 
     before = sum(s.epochs for s in recipe.learning.stages[:-1])
-    state.step(
-        "qat", [common, key, student["sha256"], plan[-1], floats],
-        lambda f: stages.train_quantized(recipe, taught, prepared(), f, before), together=True,
-    )  # fmt: skip
+    step = Step("qat", [common, key, student["sha256"], plan[-1], floats], noted=(*MADE_WITH, "torchao"))
+    run.step(step, lambda f: stages.train_quantized(recipe, taught, prepared(), f, before), together=True)
     processes.part()
     if processes.is_main():
-        _programs(state, recipe, images, prepared)
+        _programs(run, recipe, images, prepared)
 
 
-def prepared_data(state: Run, loaded: LoadedRecipe) -> dict[str, Any]:
+def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     """Note the recipe in recipe.json, and do the step `data`; its result."""
     from edgedistill.tasks.image_classification import listing
 
@@ -81,9 +80,11 @@ def prepared_data(state: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     found = listing.listing(recipe.data)
     record = {"path": loaded.path, "sha256": loaded.sha256, "command": loaded.command, "effective": effective}
     if processes.is_main():
-        write_json(state.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
+        write_json(run.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
     inputs = [{key: effective["data"][key] for key in ("image_size", "split")}, listing.fingerprint(found, recipe.data), recipe.seed]
-    return state.step("data", inputs, lambda folder: listing.prepare(found, recipe.data, recipe.seed, folder))
+    return run.step(
+        Step("data", inputs, noted=("pillow", "numpy")), lambda folder: listing.prepare(found, recipe.data, recipe.seed, folder)
+    )
 
 
 def _file_hash(path: Path | None) -> str | None:
@@ -92,7 +93,7 @@ def _file_hash(path: Path | None) -> str | None:
     return None if path is None else sha256_file(path)
 
 
-def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[], QATModule]) -> None:
+def _programs(run: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[], QATModule]) -> None:
     """Convert the trained student into its quantized state, save the programs, and score the rungs of PyTorch on val.
 
     prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
@@ -112,8 +113,8 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
     size, plan = recipe.data.image_size, recipe.learning
 
     def work(folder: Path) -> dict[str, Any]:
-        rungs = float_rungs(state, recipe, len(images.classes))
-        module = stages.restored(prepared(), state.path("qat"))
+        rungs = float_rungs(run, recipe, len(images.classes))
+        module = stages.restored(prepared(), run.work("qat"))
         fitted = {"student": 1.0, "int8": 1.0}
         if plan.calibrate:
             fitted = {name: _temperature(model, images) for name, model in (("student", rungs["student"]), ("int8", module))}
@@ -122,15 +123,16 @@ def _programs(state: Run, recipe: Recipe, images: ImageSet, prepared: Callable[[
         quantized = convert(module.graph_module, signature(size, len(images.classes)), fitted["int8"])
         temperature = fitted | {"int8": quantized.temperature}
         log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
-        np.save(folder / "teacher.npy", np.load(state.path("teaching", "val.npy")))
+        np.save(folder / "teacher.npy", np.load(run.work("teaching", "val.npy")))
         if isinstance(recipe.teacher, TimmTeacher):
-            teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, state.path("teacher"))
+            teacher = stages.teacher_of(recipe.teacher, recipe, images.classes, run.work("teacher"))
             save_program(plain_batchnorm(teacher), signature(size, len(images.classes)), folder / "teacher-float.pt2")
         simulated = {"fake_quant": Tempered(module, quantized.temperature)}
         return programs.save(quantized, rungs, simulated, images, folder, mixed=recipe.quantize.mixed) | {"temperature": temperature}
 
-    trained = [state.result(s) for s in (*recipe.teacher_steps, "teaching", "student", "qat", "control")]
-    programs.step(state, [*trained, plan.calibrate, recipe.quantize.mixed], work)
+    trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
+    teachers = [run.result(step)["sha256"] for step in recipe.teacher_steps]
+    programs.step(run, [teachers, plan.calibrate, recipe.quantize.mixed], trained, work)
 
 
 def _temperature(model: nn.Module, images: ImageSet) -> float:
@@ -141,21 +143,21 @@ def _temperature(model: nn.Module, images: ImageSet) -> float:
     return fit_temperature(predict(model, images.images[val]), images.labels[val])
 
 
-def float_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
+def float_rungs(run: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
     """The control, where there is one, and the student in floating point, as trained; in evaluation mode."""
     from edgedistill.distill import stages
 
     if recipe.distill is None:
         return {"student": stages.student_of(recipe, classes)}
     names = [*(["control"] if recipe.distill.control else []), "student"]
-    return {name: stages.student_of(recipe, classes, state.path(name)) for name in names}
+    return {name: stages.student_of(recipe, classes, run.work(name)) for name in names}
 
 
-def shipped_rungs(state: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
+def shipped_rungs(run: Run, recipe: Recipe, classes: int) -> dict[str, Preprocessed]:
     """`float_rungs`, with the student as it is exported: its logits divided by the temperature that was fitted."""
     from edgedistill.quantize.temperature import divide_classifier
 
-    rungs = float_rungs(state, recipe, classes)
-    if (temperature := state.result("programs")["temperature"]["student"]) != 1:
+    rungs = float_rungs(run, recipe, classes)
+    if (temperature := run.result("programs")["temperature"]["student"]) != 1:
         divide_classifier(rungs["student"].model, temperature)
     return rungs

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of
 from edgedistill.measure.inputs import method_of, taken
 from edgedistill.progress import log
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
+from edgedistill.steps.declared import VAL_SAMPLES, program_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,20 +26,27 @@ _TIMEOUT_S = 300.0
 _NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse operators otherwise than in the whole file"
 
 
-def locate(state: Run, specs: list[ArtifactSpec]) -> None:
+def locate(run: Run, specs: list[ArtifactSpec]) -> None:
     """Name the first diverging layer of every int8 artifact that ran and failed its proof, in a step `divergence-NAME`."""
     from edgedistill.report.artifacts import proof
 
     for spec in specs:
-        if spec.precision != "int8" or "error" in state.result(f"val-{spec.name}"):
+        if spec.precision != "int8" or "error" in run.result(f"val-{spec.name}"):
             continue
-        lowered = state.artifact(spec.name)
-        if proof(state, lowered.model_dump())["ok"] is False:
+        lowered = run.artifact(spec.name)
+        if proof(run, lowered.model_dump())["ok"] is False:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
-            state.step(f"divergence-{spec.name}", lowered.sha256, partial(_located, state, spec))
+            one = backend(spec.format)
+            step = Step(
+                f"divergence-{spec.name}",
+                reads=(spec.path, VAL_SAMPLES, *program_files("programs/student-reference.pt2")),
+                code=("edgedistill.verify.divergence", one.lower),
+                packages=one.packages,
+            )
+            run.step(step, partial(_located, run, spec))
 
 
-def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
+def _located(run: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
     import numpy as np
 
@@ -45,8 +54,8 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     from edgedistill.verify import divergence
     from edgedistill.verify.rungs import load_converted
 
-    programs = state.path("programs")
-    program, whole = load_converted(state.path(spec.program)), load_converted(programs / "student-reference.pt2")
+    programs = run.work("programs")
+    program, whole = load_converted(run.work(spec.program)), load_converted(programs / "student-reference.pt2")
     images = folder / "images.npy"
     val = np.load(programs / "val.npy", mmap_mode="r")
     np.save(images, val[imageset.spread(len(val), _IMAGES)])
@@ -55,7 +64,7 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
 
     def differs(position: int) -> bool:
         try:
-            outputs = _executed(state, spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
+            outputs = _executed(run, spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
         except DeviceFailed as error:
             # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
             found[position] = {"unavailable": str(error)}
@@ -72,7 +81,7 @@ def _located(state: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     return facts | {**asdict(cuts[position]), "parity": found[position], "note": _NOTE}
 
 
-def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
+def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
     """What the runtime of `spec` answers for a prefix, float32 [N, features]."""
     import numpy as np
 
@@ -81,9 +90,9 @@ def _executed(state: Run, spec: ArtifactSpec, program: GraphModule, images: Path
     from edgedistill.measure import local
 
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
-    save_program(program, load_signature(state.path(spec.program)), folder / spec.program)
+    save_program(program, load_signature(run.work(spec.program)), folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
-    method = method_of(load_signature(state.path(spec.program)), spec.input)
+    method = method_of(load_signature(run.work(spec.program)), spec.input)
     # A prefix ends elsewhere, and its only output is made flat.
     (output,) = method.outputs
     method = method.model_copy(update={"outputs": (output.model_copy(update={"shape": (1, "features")}),)})

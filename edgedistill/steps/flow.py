@@ -17,7 +17,7 @@ from edgedistill.files import read_json
 from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe
-from edgedistill.run import Run, newest, open_run
+from edgedistill.run import Run, check_run, is_run, newest, open_run
 from edgedistill.steps import artifacts, delegation, divergence, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.report import write_outcome
@@ -43,36 +43,36 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
     """
     loaded = load_recipe(recipe)
     require("export", "report")
-    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as state:
-        _quantized(state, loaded, Path(runs_dir))
+    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
+        _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
             return {}
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
-        artifacts.export(state, loaded.recipe, specs)
-        artifacts.execute(state, loaded.recipe, specs, "val")
-        divergence.locate(state, specs)
-        delegation.examine(state, specs, loaded.recipe.targets)
-        ranges.scan(state, specs)
-        artifacts.execute(state, loaded.recipe, specs, "bench")
-        artifacts.score_holdout(state, loaded.recipe, specs)
-        return write_outcome(state)
+        artifacts.export(run, loaded.recipe, specs)
+        artifacts.execute(run, loaded.recipe, specs, "val")
+        divergence.locate(run, specs)
+        delegation.examine(run, specs, loaded.recipe.targets)
+        ranges.scan(run, specs)
+        artifacts.execute(run, loaded.recipe, specs, "bench")
+        artifacts.score_holdout(run, loaded.recipe, specs)
+        return write_outcome(run)
 
 
 def distill(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> dict[str, Any]:
     """Teach and train, up to the quantized state; `recipe` as in `run`."""
     loaded = load_recipe(recipe)
     require("train", "report")
-    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as state:
-        _quantized(state, loaded, Path(runs_dir))
-        return write_outcome(state) if processes.is_main() else {}
+    with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
+        _quantized(run, loaded, Path(runs_dir))
+        return write_outcome(run) if processes.is_main() else {}
 
 
-def _quantized(state: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
+def _quantized(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     """Bring a run to its quantized state: by training, or after it."""
     if loaded.recipe.distill is None:
-        quantize.quantize(state, loaded)
+        quantize.quantize(run, loaded)
     else:
-        train(state, loaded, runs_dir)
+        train(run, loaded, runs_dir)
 
 
 def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False) -> dict[str, Any]:
@@ -82,20 +82,18 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     lowered again.
     """
     require("export", "report")
-    with open_run(_existing(run_dir)) as state:
-        recipe = _recipe(state)
+    with open_run(_existing(run_dir)) as run:
+        recipe = _recipe(run)
         targets = list(targets) or recipe.targets
         wanted = artifacts.wanted(recipe, targets)
         # With what earlier targets asked for, which stays in the run and stays proven.
-        specs = list(dict.fromkeys([*artifacts.exported(state), *wanted]))
-        if fresh:
-            state.forget("export-")
-        artifacts.export(state, recipe, specs)
-        artifacts.execute(state, recipe, specs, "val")
-        divergence.locate(state, specs)
-        delegation.examine(state, specs, targets, keep=True)
-        ranges.scan(state, specs)
-        summary = write_outcome(state, targets=targets, out=None if out is None else Path(out))
+        specs = list(dict.fromkeys([*artifacts.exported(run), *wanted]))
+        artifacts.export(run, recipe, specs, again=fresh)
+        artifacts.execute(run, recipe, specs, "val")
+        divergence.locate(run, specs)
+        delegation.examine(run, specs, targets, keep=True)
+        ranges.scan(run, specs)
+        summary = write_outcome(run, targets=targets, out=None if out is None else Path(out))
     from edgedistill.report.summary import status_of
 
     names = {s.name for s in wanted}
@@ -115,27 +113,27 @@ def export_model(
 def verify(run_dir: AnyPath) -> dict[str, Any]:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     require("export", "report")
-    with open_run(_existing(run_dir)) as state:
-        artifacts.execute(state, _recipe(state), _artifacts(state), "val", again=True)
-        divergence.locate(state, _artifacts(state))
-        delegation.examine(state, _artifacts(state), [], keep=True, again=True)
-        ranges.scan(state, _artifacts(state))
-        summary = write_outcome(state)
+    with open_run(_existing(run_dir)) as run:
+        artifacts.execute(run, _recipe(run), _artifacts(run), "val", again=True)
+        divergence.locate(run, _artifacts(run))
+        delegation.examine(run, _artifacts(run), [], keep=True, again=True)
+        ranges.scan(run, _artifacts(run))
+        summary = write_outcome(run)
     return {key: summary[key] for key in ("run", "status", "artifacts", "pairs", "ranges")}
 
 
 def verify_file(path: AnyPath, run_dir: AnyPath) -> dict[str, Any]:
     """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
-    with open_run(_existing(run_dir)) as state:
-        return verify_external.verify(state, _recipe(state), Path(path))
+    with open_run(_existing(run_dir)) as run:
+        return verify_external.verify(run, _recipe(run), Path(path))
 
 
 def bench(run_dir: AnyPath) -> dict[str, Any]:
     """Measure every artifact of a run on this machine again."""
     require("train", "report")
-    with open_run(_existing(run_dir)) as state:
-        artifacts.execute(state, _recipe(state), _artifacts(state), "bench", again=True)
-        summary = write_outcome(state)
+    with open_run(_existing(run_dir)) as run:
+        artifacts.execute(run, _recipe(run), _artifacts(run), "bench", again=True)
+        summary = write_outcome(run)
     return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
 
 
@@ -154,7 +152,7 @@ def bench_on(
     `own_runner`. The document has `device`, `status` and `measurements`, each with a `regression` where it was held to an earlier one.
     """
     run_or_file = Path(run_or_file)
-    if run_or_file.is_dir() and (run_or_file / "run.json").exists():
+    if is_run(run_or_file):
         require("report")
     with ExitStack() as stack:
         if runner is not None:
@@ -162,10 +160,10 @@ def bench_on(
                 raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
             documents = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
         elif run_or_file.is_dir():
-            state = stack.enter_context(open_run(_existing(run_or_file)))
-            documents = harness.bench(stack.enter_context(harness.of_run(state)), device, protocol, save=save)
-            harness.keep(state, device, documents)
-            write_outcome(state)
+            run = stack.enter_context(open_run(_existing(run_or_file)))
+            documents = harness.bench(stack.enter_context(harness.of_run(run)), device, protocol, save=save)
+            harness.keep(run, device, documents)
+            write_outcome(run)
         else:
             documents = harness.bench(stack.enter_context(harness.of_file(run_or_file)), device, protocol, save=save)
     if against is not None:
@@ -181,29 +179,30 @@ def bench_on(
 def report(run_dir: AnyPath) -> Path:
     """Write the report of a run again from its records."""
     require("report")
-    with open_run(_existing(run_dir)) as state:
-        state.path("report.html").unlink(missing_ok=True)
-        return Path(write_outcome(state)["report"])
+    with open_run(_existing(run_dir)) as run:
+        run.path("report.html").unlink(missing_ok=True)
+        return Path(write_outcome(run)["report"])
 
 
 def _existing(run_dir: AnyPath) -> Path:
     run_dir = Path(run_dir)
-    if not (run_dir / "run.json").exists():
+    if not run_dir.is_dir():
         raise UserError(f"{run_dir} is not a run; make one with `edgedistill run recipes/quickstart.yaml`, or name the folder of one")
+    check_run(run_dir)
     return run_dir
 
 
-def _recipe(state: Run) -> Recipe:
+def _recipe(run: Run) -> Recipe:
     from edgedistill.recipe.schema import Recipe
 
-    record = state.path("recipe.json")
-    if state.result("programs") is None or not record.exists():
-        raise UserError(f"{state.folder} has no quantized state; go on with `edgedistill run` of its recipe")
+    record = run.path("recipe.json")
+    if run.result("programs") is None or not record.exists():
+        raise UserError(f"{run.folder} has no quantized state; go on with `edgedistill run` of its recipe")
     return Recipe.model_validate(read_json(record)["effective"])
 
 
-def _artifacts(state: Run) -> list[ArtifactSpec]:
-    found = artifacts.exported(state)
+def _artifacts(run: Run) -> list[ArtifactSpec]:
+    found = artifacts.exported(run)
     if not found:
-        raise UserError(f"{state.folder} has no artifacts; make them with `edgedistill export {state.folder}`")
+        raise UserError(f"{run.folder} has no artifacts; make them with `edgedistill export {run.folder}`")
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.progress import log
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,20 +16,30 @@ if TYPE_CHECKING:
     from edgedistill.tasks.image_classification.imageset import ImageSet
     from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
-# What the programs are beside their inputs; another word makes them anew in runs of an older version.
-_VERSION = "signatures"
 
-
-def step(state: Run, inputs: list[Any], work: Callable[[Path], dict[str, Any]]) -> None:
-    """The step `programs`: what was made of earlier programs is forgotten."""
+def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Path], dict[str, Any]]) -> None:
+    """The step `programs`, from the data and what the steps `trained` left."""
 
     def begin(folder: Path) -> dict[str, Any]:
         log("converting the student into its quantized state")
-        for later in ("program-", "export-", "val-", "ranges-", "bench-", "holdout"):
-            state.forget(later)
         return work(folder)
 
-    state.step("programs", [*inputs, _VERSION], begin)
+    step = Step(
+        "programs",
+        inputs,
+        reads=("work/data", *(f"work/{name}" for name in trained)),
+        code=(
+            "edgedistill.steps.programs",
+            "edgedistill.export.programs",
+            "edgedistill.quantize.qat",
+            "edgedistill.quantize.state",
+            "edgedistill.quantize.temperature",
+            "edgedistill.verify.mixed_precision",
+            "edgedistill.verify.rungs",
+        ),
+        packages=("torch", "torchao"),
+    )
+    run.step(step, begin)
 
 
 def save(

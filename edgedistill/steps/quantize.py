@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
 from edgedistill.progress import log
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
 from edgedistill.steps import programs
+from edgedistill.steps.declared import MADE_WITH
 from edgedistill.steps.distill import float_rungs, prepared_data
 
 if TYPE_CHECKING:
@@ -25,23 +26,24 @@ _FEW_STEPS = 4.0
 _BATCH = 32
 
 
-def quantize(state: Run, loaded: LoadedRecipe) -> None:
+def quantize(run: Run, loaded: LoadedRecipe) -> None:
     """Steps data, student and programs."""
     from edgedistill.tasks.image_classification import imageset
 
     recipe = loaded.recipe
-    prepared_data(state, loaded)
-    images = imageset.load(state.path("data"))
-    student = state.step("student", [_identity(recipe), images.sha256], lambda _: _examined(recipe, images.classes))
+    prepared_data(run, loaded)
+    images = imageset.load(run.work("data"))
+    step = Step("student", _identity(recipe), reads=("work/data",), noted=MADE_WITH)
+    student = run.step(step, lambda _: _examined(recipe, images.classes))
 
     def work(folder: Path) -> dict[str, Any]:
-        rungs = float_rungs(state, recipe, len(images.classes))
-        quantized = calibrated(rungs["student"], recipe, images, state.result("student")["outputs"])
+        rungs = float_rungs(run, recipe, len(images.classes))
+        quantized = calibrated(rungs["student"], recipe, images, run.result("student")["outputs"])
         done = programs.save(quantized, rungs, {}, images, folder, mixed=recipe.quantize.mixed)
         _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale["logits"])
         return done | {"temperature": {"student": 1.0, "int8": 1.0}}
 
-    programs.step(state, [student, images.sha256, recipe.quantize.model_dump()], work)
+    programs.step(run, [student["sha256"], recipe.quantize.model_dump()], ["student"], work)
 
 
 def calibration_images(recipe: Recipe, images: ImageSet) -> np.ndarray:

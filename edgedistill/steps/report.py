@@ -10,15 +10,15 @@ from edgedistill.progress import log
 from edgedistill.run import Run
 
 
-def write_outcome(state: Run, *, targets: list[str] | None = None, out: Path | None = None) -> dict[str, Any]:
+def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | None = None) -> dict[str, Any]:
     """Write the summary, the bundles of `targets` and the report from what is done."""
     from edgedistill.measure.runner.facts import machine
     from edgedistill.report import write_report
     from edgedistill.report.summary import summarize
 
-    summary = summarize(state, {**machine(), "packages": _versions()})
-    summary["bundles"] = _bundles(state, summary, targets or summary["recipe"]["effective"]["targets"], out or state.path("bundles"))
-    before, report = state.path("summary.json"), state.path("report.html")
+    summary = summarize(run, {**machine(), "packages": _versions()})
+    summary["bundles"] = _bundles(run, summary, targets or summary["recipe"]["effective"]["targets"], out or run.path("bundles"))
+    before, report = run.path("summary.json"), run.path("report.html")
     if not (report.exists() and before.exists() and _same(read_json(before), summary)):
         write_json(before, summary)
         write_report(summary, report)
@@ -30,7 +30,7 @@ def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return before | {"created": None} == now | {"created": None}
 
 
-def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
+def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
     """Write the bundle of each target whose artifacts are all proven, but for those that nothing on this machine can execute."""
     import numpy as np
 
@@ -38,7 +38,7 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
     from edgedistill.recipe.targets import load_target
     from edgedistill.report.summary import golden
 
-    ready = {a["name"]: a for a in summary["artifacts"] if a["ok"] or "unavailable" in (state.result(f"val-{a['name']}") or {})}
+    ready = {a["name"]: a for a in summary["artifacts"] if a["ok"] or "unavailable" in (run.result(f"val-{a['name']}") or {})}
     recipe, written = summary["recipe"]["effective"], {}
     for target in map(load_target, targets):
         wanted = [a.spec.name for a in target.artifacts]
@@ -48,8 +48,8 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
             remove_bundle(folder)
             continue
         chosen = [ready[name] for name in wanted]
-        images, outputs = golden(state, chosen, GOLDEN)
-        count = np.load(state.path("programs", "student.npy"), mmap_mode="r").shape[1]
+        images, outputs = golden(run, chosen, GOLDEN)
+        count = np.load(run.work("programs", "student.npy"), mmap_mode="r").shape[1]
         model = {
             "name": summary["ladder"][-1]["model"], "versions": summary["environment"]["packages"],
             # Outputs that no folder of images names have their numbers.
@@ -57,7 +57,7 @@ def _bundles(state: Run, summary: dict[str, Any], targets: list[str], out: Path)
             **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
             "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"]["logits"],
         }  # fmt: skip
-        write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=state.folder, model=model, images=images, outputs=outputs)
+        write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=run.folder, model=model, images=images, outputs=outputs)
         written[target.name] = str(folder)
     return written
 

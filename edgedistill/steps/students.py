@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
 from edgedistill.measure.statistics import unavailable
-from edgedistill.packages import installed, require
+from edgedistill.packages import require
 from edgedistill.progress import log, track
-from edgedistill.run import Run, open_run
+from edgedistill.run import Run, Step, open_run
+from edgedistill.steps.declared import SHARED, program_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,7 @@ def students(
     rows = []
     with track("students", len(models)) as progress:
         for name, model in models.items():
-            facts = [name, classes, image_size, activation, formats[0], _versions(formats[0])]
+            facts = [name, classes, image_size, activation, formats[0]]
             row: dict[str, Any] = {
                 "model": name,
                 "parameters": sum(p.numel() for p in model.parameters()),
@@ -94,13 +95,6 @@ def students(
     return {"target": target, "format": formats[0], "precision": "int8", "device": "local", **asked, "students": rows}
 
 
-def _versions(kind: str) -> dict[str, str]:
-    """Versions of what makes and runs a file, where they are installed."""
-    from edgedistill.backends import backend
-
-    return installed(("torch", "torchao", "timm", *backend(kind).packages, backend(kind).adapters[0].package))
-
-
 def _macs(model: nn.Module, image_size: int) -> int:
     """Multiply-accumulates of one image."""
     import torch
@@ -114,6 +108,7 @@ def _macs(model: nn.Module, image_size: int) -> int:
 
 def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list[Any]) -> dict[str, Any]:
     """The int8 file of `model`, with ranges from noise: its bytes and delegation."""
+    from edgedistill.backends import backend
     from edgedistill.backends.delegation import delegation
     from edgedistill.export.lower import lower
     from edgedistill.export.programs import save_program
@@ -141,11 +136,15 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
             module.train()(torch.rand(2, 3, image_size, image_size))
         state = convert(module.eval().graph_module, ports)
         program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
-        save_program(program, ports, run.path(spec.program))
+        save_program(program, ports, run.work(spec.program))
 
-    run.step("programs", facts, quantized)
-    made = run.step("export", facts, lambda f: lower([spec], run.folder, f, run.path("logs", "export.log"), {}))
-    found = run.step("delegation", [facts, "layers"], lambda _: delegation(kind, run.path("export", spec.name)))
+    one = backend(kind)
+    code = ("edgedistill.quantize.qat", "edgedistill.quantize.state", "edgedistill.export.programs")
+    run.step(Step("programs", facts, code=code, packages=("torch", "torchao", "timm")), quantized)
+    step = Step("export", reads=program_files(spec.program), code=(one.lower, *SHARED), packages=one.packages)
+    made = run.step(step, lambda f: lower([spec], run.work(), f, run.path("logs", "export.log"), {}))
+    step = Step("delegation", reads=(f"work/export/{spec.name}",), code=(one.delegation,) if one.delegation else (), packages=one.packages)
+    found = run.step(step, lambda _: delegation(kind, run.work("export", spec.name)))
     return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
 
 
@@ -155,11 +154,11 @@ def _measured(run: Run, kind: str, adapter: str, ports: Signature, threads: int)
     from edgedistill.measure import local
     from edgedistill.records import ArtifactSpec
 
-    inputs = run.path("input.npy")
+    inputs = run.work("input.npy")
     np.save(inputs, np.random.default_rng(0).random(ports.inputs[0].fixed, np.float32))
     done = local.execute(
         adapter,
-        run.path("export", ArtifactSpec(kind, "int8").name),
+        run.work("export", ArtifactSpec(kind, "int8").name),
         inputs,
         signature=ports.forward,
         outputs=None,

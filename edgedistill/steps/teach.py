@@ -13,7 +13,8 @@ import numpy as np
 
 from edgedistill import processes
 from edgedistill.files import canonical_hash, replacing, sha256_file
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
+from edgedistill.steps.declared import MADE_WITH
 
 if TYPE_CHECKING:
     from edgedistill.distill.lesson import Lesson
@@ -52,7 +53,7 @@ class Faculty:
         return logits[0] if self.merger is None else self.merger(logits, indices)
 
 
-def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
+def faculty_of(run: Run, recipe: Recipe, data: ImageSet) -> Faculty:
     """The teachers of a run whose steps are done, merged as the step `teaching` found out."""
     from edgedistill.distill.stages import teacher_of
     from edgedistill.recipe.teachers import FileTeacher, SeveralTeachers
@@ -66,14 +67,14 @@ def faculty_of(state: Run, recipe: Recipe, data: ImageSet) -> Faculty:
         member = members[number]
         if isinstance(member, FileTeacher):
             return FileRunner(member, outputs[number])
-        return ModuleTeacher(teacher_of(member, recipe, data.classes, state.path(recipe.teacher_steps[number])), signals, outputs[number])
+        return ModuleTeacher(teacher_of(member, recipe, data.classes, run.work(recipe.teacher_steps[number])), signals, outputs[number])
 
     known = np.stack([o.known for o in outputs])
     check_known(known, data.classes)
     merger = None
     if isinstance(recipe.teacher, SeveralTeachers):
         merger = Merger(recipe.teacher.merge, [m.name for m in members], known, data.fields)
-        path = state.path("teaching", "weights.npy")
+        path = run.work("teaching", "weights.npy")
         if path.exists():
             merger.weights = np.load(path)
     return Faculty(members, outputs, make, merger)
@@ -88,7 +89,7 @@ def _names(member: Member, classes: list[str]) -> list[str] | None:
     return member.classes
 
 
-def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> list[str]:
+def train_teachers(run: Run, recipe: Recipe, lesson: Lesson, common: Any) -> list[str]:
     """A step for each teacher; returns the hash of each."""
     from edgedistill.distill.stages import train_teacher
     from edgedistill.recipe.teachers import FileTeacher, TorchTeacher
@@ -107,7 +108,8 @@ def train_teachers(state: Run, recipe: Recipe, lesson: Lesson, common: Any) -> l
             len(lesson.data.classes),
             recipe.learning.precision if getattr(member, "train", None) else None,
         ]
-        result = state.step(name, inputs, lambda folder, m=member: train_teacher(m, recipe, lesson, folder), together=True)  # type: ignore[misc]
+        step = Step(name, inputs, noted=MADE_WITH)
+        result = run.step(step, functools.partial(train_teacher, member, recipe, lesson), together=True)
         hashes.append(canonical_hash([result["sha256"], code]))
     return hashes
 
@@ -119,7 +121,7 @@ def _folder_facts(reference: str) -> list[Any]:
 
 
 def teach(
-    state: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_facts: dict[str, Any], root: Path
+    run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_facts: dict[str, Any], root: Path
 ) -> tuple[TeacherSignals, str]:
     """The teachers' signals for the recipe's stages, and a key that changes with what they say.
 
@@ -133,7 +135,7 @@ def teach(
     seen = {"data": data_facts["sha256"], "augment": effective["data"]["augment"], "seed": recipe.seed}
     seen["preprocessing"] = {key: effective["data"][key] for key in ("image_size", "mean", "std")}
     key = canonical_hash([hashes, effective["teacher"], seen, effective["distill"]["cache"]])
-    faculty = faculty_of(state, recipe, data)
+    faculty = faculty_of(run, recipe, data)
     val = data.indices["val"]
 
     def meet(folder: Path) -> dict[str, Any]:
@@ -149,9 +151,9 @@ def teach(
         merge = {} if faculty.merger is None else faculty.merger.facts()
         return {"val_accuracy": right, "disagreement": disagreement(dict(zip(names, logits, strict=True))), **merge}
 
-    state.step("teaching", [key, recipe.seed], meet)
+    run.step(Step("teaching", [key, recipe.seed], noted=MADE_WITH), meet)
     if faculty.merger is not None:
-        faculty.merger.weights = np.load(state.path("teaching", "weights.npy"))
+        faculty.merger.weights = np.load(run.work("teaching", "weights.npy"))
     offline = [stage for stage in plan.stages if stage.losses.needs and not getattr(stage, "online", False)]
     wanted = frozenset().union(*(stage.losses.needs for stage in plan.stages))
     caches: list[CachedSignals] = []
@@ -166,7 +168,7 @@ def teach(
     online = [faculty.make(n, sorted(wanted)) for n in range(len(faculty.members))] if _any_online(recipe) else []
     signals = TeacherSignals(caches, online, faculty.merger)
     if caches and "logits" in caches[0].encodings:
-        state.step("teaching-set", [key, recipe.data.views], lambda folder: _teaching_set(signals, data, folder))
+        run.step(Step("teaching-set", [key, recipe.data.views]), lambda folder: _teaching_set(signals, data, folder))
     return signals, key
 
 

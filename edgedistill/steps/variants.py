@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
 from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
-from edgedistill.run import Run
+from edgedistill.run import Run, Step
+from edgedistill.steps.declared import VAL_SAMPLES, program_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from edgedistill.signature import Signature
 
 
-def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
+def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
     A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a calibrated
@@ -30,15 +31,27 @@ def make(state: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any
 
     def one(precision: str) -> Any:
         make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
-        # With the program's name, so that records of runs in which it had another are made anew.
-        inputs = [precision, sha256_file(state.path("programs", "student-float.pt2")), "student-float.pt2"]
-        inputs += [str(recipe.quantize.calibration)] if is_integer(precision) else []
-        return state.step(f"program-{precision}", inputs, lambda folder: make(state, recipe, precision, folder))
+        step = Step(
+            f"program-{precision}",
+            [precision, recipe.quantize.calibration if is_integer(precision) else None],
+            reads=(*program_files("programs/student-float.pt2"), VAL_SAMPLES, *(("work/data",) if is_integer(precision) else ())),
+            code=(
+                "edgedistill.steps.variants",
+                "edgedistill.export.programs",
+                "edgedistill.quantize.grid",
+                "edgedistill.quantize.int16",
+                "edgedistill.quantize.static",
+                "edgedistill.verify.dynamic",
+                "edgedistill.verify.rungs",
+            ),
+            packages=("torch", "torchao"),
+        )
+        return run.step(step, lambda folder: make(run, recipe, precision, folder))
 
     return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
-def _on_grid(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.export.programs import load_signature, save_program
@@ -47,10 +60,10 @@ def _on_grid(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[s
     from edgedistill.verify.rungs import load_converted
 
     log(f"putting the weights of the student on the grid of {precision}")
-    source = state.path("programs", "student-float.pt2")
+    source = run.work("programs", "student-float.pt2")
     graph = load_converted(source)
     weights = put_on_grid(graph, precision)
-    images = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    images = np.load(run.work("programs", "val.npy"), mmap_mode="r")
     save_program(graph, load_signature(source), folder / "student-float.pt2")
     for name, rung in _rungs(graph, precision).items():
         # The program has the batch that it is lowered for.
@@ -67,7 +80,7 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
     return {precision: DynamicReference(graph, tensors=False), f"{precision}-tensors": DynamicReference(graph, tensors=True)}
 
 
-def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
     import torch
 
@@ -78,13 +91,13 @@ def _wide(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str,
     from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import load_converted
 
-    images = imageset.load(state.path("data"))
+    images = imageset.load(run.work("data"))
     shown = calibration_images(recipe, images)
     samples = ((torch.from_numpy(image[None]).float().div_(255),) for image in shown)
-    source = state.path("programs", "student-float.pt2")
+    source = run.work("programs", "student-float.pt2")
     quantized = int16.quantize(load_converted(source), load_signature(source), samples)
     _save(quantized, load_signature(source), folder)
-    val = np.load(state.path("programs", "val.npy"), mmap_mode="r")
+    val = np.load(run.work("programs", "val.npy"), mmap_mode="r")
     np.save(folder / f"{precision}.npy", predict(quantized.converted, val, batch_size=1))
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
 
@@ -96,7 +109,7 @@ def _save(quantized: QuantizedState, signature: Signature, folder: Path) -> None
     save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2")
 
 
-def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgedistill.export.programs import load_signature
@@ -106,9 +119,9 @@ def _calibrated(state: Run, recipe: Recipe, precision: str, folder: Path) -> dic
     from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import references
 
-    images = imageset.load(state.path("data"))
-    signature = load_signature(state.path("programs", "student-float.pt2"))
-    student = shipped_rungs(state, recipe, len(images.classes))["student"]
+    images = imageset.load(run.work("data"))
+    signature = load_signature(run.work("programs", "student-float.pt2"))
+    student = shipped_rungs(run, recipe, len(images.classes))["student"]
     quantized = calibrated(student, recipe, images, int(signature.outputs[0].shape[-1]))
     _save(quantized, signature, folder)
     val = images.images[images.indices["val"]]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 900.0
 
 
-def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
+def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     """Execute the model file `path` on the val images of a run, and hold it against the run's program of the same precision.
 
     An int8 file is held to the integer reference, or to the converted program where its format computes in floating point; a
@@ -38,11 +38,11 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     rung = (
         "student" if precision != "int8" else "integer" if arithmetic(facts["format"], delegate_of(facts)).integer_kernels else "converted"
     )
-    images = imageset.load(state.path("data"))
-    reference, student = (_logits(state, name) for name in (rung, "student"))
-    kind = _checked_ports(path, facts, state.folder, recipe.data.image_size, student.shape[1])
+    images = imageset.load(run.work("data"))
+    reference, student = (_logits(run, name) for name in (rung, "student"))
+    kind = _checked_ports(path, facts, run.folder, recipe.data.image_size, student.shape[1])
     document = {"file": str(path), **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")}, "precision": precision}
-    document |= {"run": str(state.folder), "executed_by": "own_runtime", "runtime": {}}
+    document |= {"run": str(run.folder), "executed_by": "own_runtime", "runtime": {}}
     labels = images.labels[images.indices["val"]] if images.classes else None
     accuracy: dict[str, Any] = {"student": _score(student, labels)}
     try:
@@ -50,13 +50,13 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
             missing = {"value": None, "unavailable": why}
             unproven = {"executed_by": "unavailable", "ok": None, "status": "ok", "parity": missing}
             return document | unproven | {"accuracy": {"file": missing} | accuracy}
-        logits, versions, executed_by = _execute(state, recipe, path, facts, kind)
+        logits, versions, executed_by = _execute(run, recipe, path, facts, kind)
     except DeviceFailed as error:
         missing = {"value": None, "unavailable": str(error)}
         failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
         return document | failed | {"accuracy": {"file": missing} | accuracy}
     if precision == "int8":
-        compared = parity.quantized_parity(logits, reference, state.result("programs")["output_scale"]["logits"])
+        compared = parity.quantized_parity(logits, reference, run.result("programs")["output_scale"]["logits"])
     else:
         compared = parity.float_parity(logits, reference, relative_limit=parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"])
     return document | {
@@ -69,13 +69,13 @@ def verify(state: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     }
 
 
-def _logits(state: Run, rung: str) -> np.ndarray:
+def _logits(run: Run, rung: str) -> np.ndarray:
     """Logits float32 [N, classes] of a rung on val."""
     import numpy as np
 
-    path = state.path("programs", f"{rung}.npy")
+    path = run.work("programs", f"{rung}.npy")
     if not path.exists():
-        raise UserError(f"{state.folder} has no {path.name} in its programs; go on with `edgedistill run` of its recipe, which makes it")
+        raise UserError(f"{run.folder} has no {path.name} in its programs; go on with `edgedistill run` of its recipe, which makes it")
     return np.load(path)
 
 
@@ -106,7 +106,7 @@ def _dimensions(shape: Any) -> str | None:
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]" if isinstance(shape, list | tuple) else None
 
 
-def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str) -> tuple[np.ndarray, dict[str, str], str]:
+def _execute(run: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str) -> tuple[np.ndarray, dict[str, str], str]:
     """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
 
@@ -115,12 +115,12 @@ def _execute(state: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind
     from edgedistill.measure import local
 
     adapter = executor(facts["format"], delegate_of(facts), float16=has_float16(facts))
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(state.path("programs", "val.npy"), kind) as inputs:
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.work("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
-        method = method_of(load_signature(state.path("programs", "student-float.pt2")), kind)
+        method = method_of(load_signature(run.work("programs", "student-float.pt2")), kind)
         done = local.execute(
             adapter.module, path, inputs, signature=method, outputs=outputs, threads=recipe.measure.threads, bench=None,
-            log=state.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
+            log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
         return np.load(outputs), done.versions, adapter.executed_by
 

@@ -29,7 +29,7 @@ def main(run: str, calibration: str, programs: str, report: str) -> None:
     torch.set_num_threads(1)
     state = Run(Path(run))
     recipe = Recipe.model_validate(read_json(state.path("recipe.json"))["effective"])
-    classes = imageset.load(state.path("data")).classes
+    classes = imageset.load(state.work("data")).classes
     student = float_rungs(state, recipe, len(classes))["student"]
     images = np.load(calibration)
     ports = signature(images.shape[-1], len(classes))

@@ -18,6 +18,7 @@ from edgedistill.files import sha256_file
 OPERATORS = "required_operators.config"
 TYPES = "required_operators_and_types.config"
 """The same with the types that each operator meets, for `--enable_reduced_operator_type_support`."""
+FILES = (OPERATORS, TYPES)
 _TIMEOUT_S = 120
 
 

@@ -1,0 +1,67 @@
+"""Hashes of code: what decides whether a file that code made has to be made again."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+
+@functools.cache
+def code_hash(module: str) -> str:
+    """SHA-256 of what a module does: its syntax tree and those of the modules of its own package that it imports.
+
+    Comments, docstrings and layout do not count. Modules of other packages do not count either: a step names those that matter to it.
+    Raises ModuleNotFoundError when there is no such module.
+    """
+    package, found, waiting = module.rpartition(".")[0], {}, [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+            found[name] = tree
+            waiting += [other for other in _imports(tree, name) if other.startswith(f"{package}.") and _is_module(other)]
+    digest = hashlib.sha256()
+    for name, tree in sorted(found.items()):
+        digest.update(f"{name}\n{ast.dump(_without_docstrings(tree))}\n".encode())
+    return digest.hexdigest()
+
+
+def _source(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.has_location or spec.origin is None:
+        raise ModuleNotFoundError(f"found no source file of the module {module}, whose code decides what has to be made again")
+    return Path(spec.origin)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        # The name belongs to a module, which is no package.
+        return False
+
+
+def _imports(tree: ast.Module, module: str) -> list[str]:
+    """The modules that `module` imports anywhere; a name that it imports from a package may be one of them."""
+    package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            start = ".".join(part for part in (base, node.module) if part)
+            found += [start, *(f"{start}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A string that stands alone computes nothing.
+            node.body = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]  # type: ignore[attr-defined]
+    return tree

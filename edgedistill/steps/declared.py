@@ -1,0 +1,13 @@
+"""What several steps declare that they read: files of a run, and code that the converters of all formats share."""
+
+VAL_SAMPLES = "work/programs/val.npy"
+HOLDOUT_SAMPLES = "work/holdout/holdout.npy"
+MADE_WITH = ("torch", "timm", "transformers", "accelerate", "numpy")
+"""Packages whose versions the records of trained models keep. They do not count: an upgrade makes no trained weights wrong."""
+SHARED = ("edgedistill.export.worker", "edgedistill.quantize.grid", "edgedistill.quantize.graph")
+"""What converters of several formats use outside of their own packages."""
+
+
+def program_files(program: str) -> tuple[str, str]:
+    """The files of a saved program, by its path in the folder of the steps: itself and its signature."""
+    return f"work/{program}", f"work/{program.removesuffix('.pt2')}.signature.json"
