@@ -16,17 +16,21 @@ def code_hash(module: str) -> str:
     Comments, docstrings and layout do not count. Modules of other packages do not count either: a step names those that matter to it.
     Raises ModuleNotFoundError when there is no such module.
     """
+    digest = hashlib.sha256()
+    for name, tree in sorted(trees(module).items()):
+        digest.update(f"{name}\n{ast.dump(_without_docstrings(tree))}\n".encode())
+    return digest.hexdigest()
+
+
+def trees(module: str) -> dict[str, ast.Module]:
+    """The syntax trees of a module and of those that it imports from its own package, by name."""
     package, found, waiting = module.rpartition(".")[0], {}, [module]
     while waiting:
         name = waiting.pop()
         if name not in found:
-            tree = ast.parse(_source(name).read_text(encoding="utf-8"))
-            found[name] = tree
-            waiting += [other for other in _imports(tree, name) if other.startswith(f"{package}.") and _is_module(other)]
-    digest = hashlib.sha256()
-    for name, tree in sorted(found.items()):
-        digest.update(f"{name}\n{ast.dump(_without_docstrings(tree))}\n".encode())
-    return digest.hexdigest()
+            found[name] = ast.parse(_source(name).read_text(encoding="utf-8"))
+            waiting += [other for other in imports(found[name], name) if other.startswith(f"{package}.") and _is_module(other)]
+    return found
 
 
 def _source(module: str) -> Path:
@@ -44,7 +48,7 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _imports(tree: ast.Module, module: str) -> list[str]:
+def imports(tree: ast.Module, module: str) -> list[str]:
     """The modules that `module` imports anywhere; a name that it imports from a package may be one of them."""
     package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
     found = []

@@ -85,7 +85,11 @@ class Run:
             return read_json(record)["result"]
         if done is None:
             begun = time.monotonic()
-            done = {"declared": declared, "versions": installed((*step.packages, *step.noted)), "result": to_jsonable_python(work(folder))}
+            done = {
+                "declared": declared,
+                "versions": installed(("edgedistill", *step.packages, *step.noted)),
+                "result": to_jsonable_python(work(folder)),
+            }
             done |= {"outputs": self._contents(step), "seconds": time.monotonic() - begun}
             write_json(record, done)
         processes.wait()

@@ -29,6 +29,12 @@ def artifacts(summary: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {a["name"]: a for a in summary["artifacts"]}
 
 
+def test_a_run_s_folder_holds_what_a_person_takes_from_it(tiny: Path) -> None:
+    run = tiny / "runs" / "tiny"
+    assert {path.name for path in run.iterdir()} == {"report.html", "summary.json", "recipe.json", "artifacts", "bundles", "logs", "work"}
+    assert {path.name for path in (run / "artifacts").iterdir()} == ARTIFACTS
+
+
 def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifacts: dict[str, dict[str, Any]]) -> None:
     assert set(artifacts) == ARTIFACTS
     assert {name: a["parity"] for name, a in artifacts.items() if a["ok"] is not True} == {}

@@ -30,9 +30,10 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    artifacts: records with name, path, format, precision, delegate, input, bytes, sha256, executed_by, ok, runtime, parity; `path` is in
-    the folder `run`. One that nothing could execute has the reason in the manifest, as `unavailable`, and no golden outputs.
-    model: name, classes, image_size, mean, std, versions, state_sha256, output_scale.
+    artifacts: records with name, path, format, precision, delegate, input, bytes, sha256, executed_by, ok, runtime, parity, and packages,
+    the versions that made it; `path` is in the folder `run`.
+    One that nothing could execute has the reason in the manifest, as `unavailable`, and no golden outputs.
+    model: name, classes, image_size, mean, std, state_sha256, output_scale, and versions, those of what made the artifacts.
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.
     """
@@ -54,7 +55,11 @@ def write_bundle(
         entry = {
             key: artifact[key] for key in ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime")
         }
-        entry |= {"input": _input(artifact["input"], size), "golden_inputs": golden_inputs[artifact["input"]]}
+        entry |= {
+            "packages": artifact.get("packages", {}),
+            "input": _input(artifact["input"], size),
+            "golden_inputs": golden_inputs[artifact["input"]],
+        }
         if artifact["ok"] is None:
             entry["unavailable"] = artifact["parity"]["unavailable"]
         if artifact["name"] in outputs:

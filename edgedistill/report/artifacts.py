@@ -31,6 +31,7 @@ def artifact(state: Run, lowered: dict[str, Any], images: ImageSet) -> dict[str,
         "delegate": delegate,
         "path": f"artifacts/{name}",
         "export_seconds": lowered["seconds"],
+        "packages": lowered.get("packages", {}),
         "accuracy": accuracy_of(state, name, images),
         **delegation.judged(state, name),
     }

@@ -51,7 +51,7 @@ def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -
         images, outputs = golden(run, chosen, GOLDEN)
         count = np.load(run.work("programs", "student.npy"), mmap_mode="r").shape[1]
         model = {
-            "name": summary["ladder"][-1]["model"], "versions": summary["environment"]["packages"],
+            "name": summary["ladder"][-1]["model"], "versions": _made_with(run, chosen),
             # Outputs that no folder of images names have their numbers.
             "classes": summary["data"]["classes"] or [str(number) for number in range(count)],
             **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
@@ -60,6 +60,17 @@ def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -
         write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=run.folder, model=model, images=images, outputs=outputs)
         written[target.name] = str(folder)
     return written
+
+
+def _made_with(run: Run, artifacts: list[dict[str, Any]]) -> dict[str, str]:
+    """Versions of the packages that trained the student, quantized it and made `artifacts`; others may be installed now."""
+    from edgedistill.records import ArtifactSpec
+
+    programs = [ArtifactSpec.model_validate(artifact).program.partition("/")[0] for artifact in artifacts]
+    found: dict[str, str] = {}
+    for step in dict.fromkeys(["student", "qat", "programs", *programs, *(f"export-{artifact['format']}" for artifact in artifacts)]):
+        found |= run.versions(step)
+    return found
 
 
 def _versions() -> dict[str, str]:
