@@ -72,7 +72,7 @@ def lowered(module: nn.Module, kind: str, precision: str, folder: Path, *, float
     spec = ArtifactSpec(kind, precision, input=backend(kind).inputs[0 if floats else 1])
     save_program(module, PORTS, folder / "program.pt2")
     importlib.import_module(backend(kind).lower).lower(
-        torch.export.load(folder / "program.pt2"), folder / spec.name, spec, {"model": "pixels"}
+        torch.export.load(folder / "program.pt2"), PORTS, folder / spec.name, spec, {"model": "pixels"}
     )
     return folder / spec.name
 

@@ -72,8 +72,9 @@ def files(state: QuantizedState, tmp_path_factory: pytest.TempPathFactory) -> di
     for kind in KINDS:
         spec = ArtifactSpec(kind, "int16x8")
         save_program(state.unfolded if kind == "litert" else state.converted, signature(SIZE, 10), folder / spec.program)
-        importlib.import_module(backend(kind).lower).lower(torch.export.load(folder / spec.program), folder / spec.name, spec, {})
-        found[kind] = folder / spec.name
+        program, path = torch.export.load(folder / spec.program), folder / spec.name
+        importlib.import_module(backend(kind).lower).lower(program, signature(SIZE, 10), path, spec, {})
+        found[kind] = path
     return found
 
 

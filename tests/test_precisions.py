@@ -154,7 +154,7 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     expected = answers(DynamicReference(graph, tensors=kind == "onnx") if dynamic else graph, images)
     path = tmp_path / f"student{backend(kind).suffix}"
     importlib.import_module(backend(kind).lower).lower(
-        torch.export.load(tmp_path / "student.pt2"), path, ArtifactSpec(kind, precision), {"model": "net"}
+        torch.export.load(tmp_path / "student.pt2"), signature(SIZE, 10), path, ArtifactSpec(kind, precision), {"model": "net"}
     )
     found = run(kind, path, images, tmp_path)
     limit = DYNAMIC_LIMIT if dynamic else FLOAT_LIMITS[backend(kind).twin]

@@ -70,7 +70,7 @@ class Backend:
     suffix: str
     """Suffix of a file, or of a package folder."""
     lower: str
-    """Module with `lower(program, path, spec, metadata)`: writes an exported program as a file."""
+    """Module with `lower(program, signature, path, spec, metadata)`: writes an exported program as a file."""
     inspect: str
     """Module with `read(path)`: the content of a file, in the shape of `edgedistill.backends.inspect`."""
     matches: Callable[[Path, bytes], bool]
@@ -115,6 +115,14 @@ class Backend:
     """Oldest operating systems that run a file, by system."""
     unfolded_weights: bool = False
     """Whether `lower` takes the quantized program with its weights unfolded."""
+    varying_shapes: bool = False
+    """Whether a file can have dimensions that vary; otherwise it takes one size."""
+    stored_types: Mapping[str, str] = field(default_factory=dict)
+    """The type that a file holds in the place of one that the format has not, by numpy's names."""
+    refused_types: Mapping[str, str] = field(default_factory=dict)
+    """Why a type of an input or output is refused, and what to take instead."""
+    refused_operators: Mapping[str, str] = field(default_factory=dict)
+    """Why an operator is refused, and what to take instead, by its plain name, such as conv3d."""
     budgeted: bool = False
     """Whether the delegate can leave operators to slower kernels, which the budgets of a target limit."""
     integer_kernels: bool = True

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import read_json, sha256_tree, tree_bytes, write_json
 from edgedistill.records import Artifact, ArtifactSpec, Lowered
 
@@ -14,7 +14,8 @@ _TIMEOUT_S = 1800
 def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Lowered:
     """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
-    Raises DeviceFailed with the log's last line when the converter fails.
+    Raises UserError where the format cannot hold a program, before that is lowered, and DeviceFailed with the log's last line when the
+    converter fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     job, result = folder / ".job.json", folder / ".result.json"
@@ -39,9 +40,11 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
     done = read_json(result)
     job.unlink()
     result.unlink()
+    if "refused" in done:
+        raise UserError(done["refused"])
     artifacts = []
     for spec, item in zip(specs, done["lowered"], strict=True):
         path = folder / spec.name
-        facts = {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"]}
+        facts = {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"], "signature": item["signature"]}
         artifacts.append(Artifact(**spec.model_dump(exclude={"name"}), **facts))
     return Lowered(artifacts=artifacts, peak_rss_mb=done["peak_rss_mb"])

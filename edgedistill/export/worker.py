@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 
 from edgedistill.backends import backend
+from edgedistill.errors import UserError
+from edgedistill.export.fitting import check, of_file
+from edgedistill.export.programs import load_signature
 from edgedistill.files import read_json, write_json
 from edgedistill.records import ArtifactSpec
 
@@ -35,9 +38,16 @@ def main(job_path: str) -> None:
     done = []
     for item in job["lower"]:
         started = time.monotonic()
-        program = torch.export.load(item["program"])
-        lowering.lower(program, Path(item["path"]), ArtifactSpec.model_validate(item["spec"]), item["metadata"])
-        done.append({"path": item["path"], "seconds": time.monotonic() - started})
+        program, signature = torch.export.load(item["program"]), load_signature(Path(item["program"]))
+        spec = ArtifactSpec.model_validate(item["spec"])
+        try:
+            check(program, signature, spec)
+        except UserError as refused:
+            write_json(Path(job["result"]), {"refused": str(refused)})
+            return
+        lowering.lower(program, signature, Path(item["path"]), spec, item["metadata"])
+        made = of_file(signature, spec).model_dump(mode="json")
+        done.append({"path": item["path"], "seconds": time.monotonic() - started, "signature": made})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 
 

@@ -55,6 +55,12 @@ COREML = Backend(
     packages=("coremltools", "torch"),
     minimum_os={"ios": "17"},
     integer_kernels=False,
+    stored_types={"int64": "int32", "int16": "int32", "int8": "int32", "uint8": "int32"},
+    refused_types={
+        "float64": "Core ML takes float16, float32 and int32; let the module take float32",
+        "bool": "Core ML takes float16, float32 and int32; let the module take and give int32",
+        "uint16": "Core ML takes float16, float32 and int32; let the module take int32",
+    },
     ranges="edgedistill.backends.coreml.ranges",
     doctor="edgedistill.backends.coreml.doctor",
 )

@@ -11,14 +11,16 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from edgedistill.backends.coreml.weights import pack
+from edgedistill.export.fitting import of_file
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature
 
 UNSOUND_PASS = "common::int_op_canonicalization"
 """It turns dequantize, reshape, quantize into a reshape of integers without comparing the two scales."""
 
 
-def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` as the package `path`.
 
     A float program computes in float16, whatever its weights are packed in. An int8 program computes in float32 around its int8
@@ -29,10 +31,10 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(
-        program.run_decompositions({}),
+        program.run_decompositions(_recurrent()),
         inputs=[_image(ct, program)] if spec.input == "image" else None,
         # Without the type a float16 program would answer in float16.
-        outputs=[ct.TensorType(name="logits", dtype=np.float32)],
+        outputs=[ct.TensorType(name=tensor.name, dtype=_numpy(tensor.dtype)) for tensor in of_file(signature, spec).outputs],
         minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
         pass_pipeline=passes,
         compute_precision=ct.precision.FLOAT32 if is_static(spec.precision) else ct.precision.FLOAT16,
@@ -46,6 +48,19 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
     # A package is a folder: it is moved into place whole, so that none is ever half written under its own name.
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
+
+
+def _recurrent() -> dict:  # type: ignore[type-arg]
+    """Decompositions of the recurrent layers, which coremltools takes from eager modules only: their steps are written out."""
+    import torch
+    from torch._decomp import get_decompositions
+
+    aten = torch.ops.aten
+    return dict(get_decompositions([aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input]))
+
+
+def _numpy(dtype: str) -> type:
+    return {"float16": np.float16, "int32": np.int32}.get(dtype, np.float32)
 
 
 def _image(ct: ModuleType, program: ExportedProgram):  # type: ignore[no-untyped-def]

@@ -95,6 +95,7 @@ EXECUTORCH = Backend(
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     default_delegate="xnnpack",
     budgeted=True,
+    refused_operators={"conv3d": "ExecuTorch has kernels of 1D and 2D convolutions only; take onnx or coreml"},
     reasons={
         "_softmax": "XNNPACK takes a softmax over the last dimension only",
         "_to_dim_order_copy": "XNNPACK does not convert between types, such as bytes, or an integer constant, to float",

@@ -8,9 +8,10 @@ from torch.export import ExportedProgram, export
 from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature
 
 
-def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` (float, or quantized with folded weights) as `path`; the precision is in the program itself.
 
     Dynamic precisions start from a float program whose weights lie on their grid.

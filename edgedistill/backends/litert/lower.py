@@ -14,9 +14,10 @@ from edgedistill.quantize.graph import WEIGHTED
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_integer, is_wide
 from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature
 
 
-def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
+def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` (batch 1; for int8 and int16x8 with unfolded weights) as the file `path`."""
     import litert_torch
     from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config

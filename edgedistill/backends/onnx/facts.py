@@ -45,6 +45,7 @@ ONNX = Backend(
     packages=("onnx", "onnxscript", "onnxruntime", "torch"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     dynamic_by_tensor=True,
+    varying_shapes=True,
     reasons={
         **dict.fromkeys(("ReduceMean", "Div", "LayerNormalization", "HardSigmoid", "Gelu", "Erf", "Tanh", "Pow"), _NO_INTEGER),
         **dict.fromkeys(("Conv", "Gemm", "MatMul", "Add", "Mul", "Softmax", "Sigmoid"), _NOT_FUSED),

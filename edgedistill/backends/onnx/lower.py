@@ -11,14 +11,16 @@ from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_static, is_wide
 from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature
 
 _OPSET = 18
+_IMAGE_RANK = 4
 # The first with weights of 4 bits in blocks, and with activations of 16.
 _NEW_OPSET = 21
 
 
-def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
-    """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits and for 16), input `image`, output `logits`."""
+def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
+    """Write `program` as the ONNX file `path`, operator set 18 (21 for blocks of 4 bits and for 16)."""
     import onnx
     import torch
 
@@ -26,14 +28,17 @@ def lower(program: ExportedProgram, path: Path, spec: ArtifactSpec, metadata: di
 
     opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
     exported = torch.onnx.export(
-        program, dynamo=True, opset_version=opset, input_names=["image"], output_names=["logits"], external_data=False, verbose=False
-    )
+        program, dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
+        output_names=[spec.name for spec in signature.outputs], external_data=False, verbose=False,
+    )  # fmt: skip
     if exported is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = exported.model_proto
+    ranks = _ranks(model)
     _strip(model)
+    _name_dimensions(model, signature)
     if is_static(spec.precision):
-        pool_globally(model)
+        pool_globally(model, ranks)
         quantize_biases(model)
         shift_activations(model)
         drop_clips(model)
@@ -57,6 +62,21 @@ def _strip(model) -> None:  # type: ignore[no-untyped-def]
     for item in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph):
         del item.metadata_props[:]
     del graph.value_info[:]
+
+
+def _ranks(model) -> dict[str, int]:  # type: ignore[no-untyped-def]
+    """How many dimensions each value has, by name."""
+    graph = model.graph
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in (*graph.input, *graph.value_info, *graph.output)}
+
+
+def _name_dimensions(model, signature: Signature) -> None:  # type: ignore[no-untyped-def]
+    """Give the dimensions that vary their names."""
+    ports = [*zip(model.graph.input, signature.inputs, strict=True), *zip(model.graph.output, signature.outputs, strict=True)]
+    for port, spec in ports:
+        for dimension, size in zip(port.type.tensor_type.shape.dim, spec.shape, strict=True):
+            if isinstance(size, str):
+                dimension.dim_param = size
 
 
 def _array(initializers, name: str):  # type: ignore[no-untyped-def]
@@ -121,8 +141,8 @@ def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
     replace_nodes(graph, list(graph.node))
 
 
-def pool_globally(model) -> int:  # type: ignore[no-untyped-def]
-    """Make each mean over height and width a GlobalAveragePool, in place; returns how many.
+def pool_globally(model, ranks: dict[str, int]) -> int:  # type: ignore[no-untyped-def]
+    """Make each mean over height and width a GlobalAveragePool, in place; returns how many. ranks: dimensions of values, by name.
 
     They are the same, and ONNX Runtime has an integer kernel for the one (QLinearGlobalAveragePool) and none for ReduceMean.
     """
@@ -132,7 +152,7 @@ def pool_globally(model) -> int:  # type: ignore[no-untyped-def]
         if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in initializers:
             continue
         keeps = all(a.i for a in node.attribute if a.name == "keepdims")
-        if keeps and sorted(_array(initializers, node.input[1]).tolist()) in ([-2, -1], [2, 3]):
+        if keeps and ranks.get(node.input[0]) == _IMAGE_RANK and sorted(_array(initializers, node.input[1]).tolist()) in ([-2, -1], [2, 3]):
             node.op_type = "GlobalAveragePool"
             del node.input[1:], node.attribute[:]
             count += 1

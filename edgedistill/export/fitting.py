@@ -1,0 +1,57 @@
+"""What a file of a format can take and compute: refusals before lowering, and the inputs and outputs of the file that is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgedistill.backends import backend
+from edgedistill.errors import UserError
+from edgedistill.recipe.inputs import takes_bytes
+from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+def check(program: ExportedProgram, signature: Signature, spec: ArtifactSpec) -> None:
+    """UserError where a file of `spec` cannot hold `program`: a dimension that varies, a type, or an operator, with its layer."""
+    from edgedistill.quantize.graph import layer_of
+
+    facts = backend(spec.format)
+    for tensor in (*signature.inputs, *signature.outputs):
+        if tensor.dynamic and not facts.varying_shapes:
+            fixed = tensor.with_sizes(dict.fromkeys(tensor.dynamic, 100))
+            raise UserError(
+                f"{spec.name}: {tensor} has a dimension that varies, and {facts.title} takes one fixed length per file; "
+                f"give the input a size, for example {fixed}, and export one file for each size that you need"
+            )
+        if tensor.dtype in facts.refused_types:
+            raise UserError(f"{spec.name}: {tensor} cannot be held by {facts.title}: {facts.refused_types[tensor.dtype]}")
+    for node in program.graph.nodes:
+        name = str(node.target).removeprefix("aten.").partition(".")[0]
+        if node.op == "call_function" and name in facts.refused_operators:
+            raise UserError(f"{spec.name}: the layer {layer_of(node)} is a {name}: {facts.refused_operators[name]}")
+
+
+def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
+    """The inputs and outputs of the file that a program of `signature` becomes.
+
+    A type that the format has not becomes the one that stands for it. An image of bytes is uint8, rows of pixels.
+    """
+    facts = backend(spec.format)
+
+    def held(tensor: TensorSpec) -> TensorSpec:
+        return tensor.model_copy(update={"dtype": facts.stored_types.get(tensor.dtype, tensor.dtype)})
+
+    inputs = [held(tensor) for tensor in signature.inputs]
+    if takes_bytes(spec.input):
+        inputs = [_of_bytes(tensor, spec) for tensor in inputs]
+    return Signature.of(inputs, [held(tensor) for tensor in signature.outputs])
+
+
+def _of_bytes(image: TensorSpec, spec: ArtifactSpec) -> TensorSpec:
+    if image.layout != "NCHW" or len(image.shape) != 4:
+        raise UserError(f"{spec.name}: found the input {image}, expected an image NCHW for the input {spec.input}; take float32-nchw")
+    batch, channels, height, width = image.shape
+    return image.model_copy(update={"dtype": "uint8", "shape": (batch, height, width, channels), "layout": "NHWC", "range": (0.0, 255.0)})
