@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
 STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
-.PHONY: demo test test-devices lint clean
+.PHONY: demo test test-modules test-devices lint clean
 
 demo: $(STAMP)
 	$(BIN)/edgedistill run recipes/quickstart.yaml
@@ -16,6 +16,9 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-modules: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 
 test-devices: $(STAMP)
 	$(BIN)/python -m pytest -rs device_tests/rigs device_tests/test_kit.py device_tests/test_own_runner.py

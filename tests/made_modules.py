@@ -207,7 +207,7 @@ CASES = {
     "two_outputs": Case(TwoOutputs, ("image=float32[1,3,32,32]",), ("output_0", "output_1")),
     "dict_output": Case(DictOutput, ("image=float32[1,3,32,32]",), ("scores", "maps_0", "maps_1")),
     "audio": Case(Audio, ("features=float32[1,80,50]",), ("output",)),
-    "recurrent": Case(Recurrent, ("features=float32[1,20,16]",), ("output",)),
+    "recurrent": Case(Recurrent, ("features=float32[1,6,16]",), ("output",)),
     "image_to_image": Case(ImageToImage, ("image=float32[1,3,32,48]",), ("output",)),
     "volume": Case(Volume, ("clip=float32[1,1,8,16,16]",), ("output",)),
     "lookup": Case(Lookup, ("tokens=int64[1,12]",), ("output",), highest=50),

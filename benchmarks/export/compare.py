@@ -25,10 +25,8 @@ from edgedistill.export.programs import load_signature
 from edgedistill.files import read_json, tree_bytes, write_json
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
-from edgedistill.measure.inputs import method_of
 from edgedistill.measure.runner.facts import machine
 from edgedistill.measure.statistics import latency_ms, unavailable
-from edgedistill.recipe.inputs import DEFAULT
 from edgedistill.records import ArtifactSpec
 from edgedistill.report.twins import compare
 from edgedistill.tasks.image_classification import imageset
@@ -166,7 +164,7 @@ def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.n
         adapter(row),
         Path(row["path"]),
         run / "work" / "programs" / "val.npy",
-        signature=method_of(load_signature(run / "work" / "programs" / "student-float.pt2"), DEFAULT),
+        signature=load_signature(run / "work" / "programs" / "student-float.pt2").forward,
         outputs=folder / "val" / f"{name}.npy",
         threads=1,
         bench=None,
@@ -185,7 +183,7 @@ def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[st
         adapter(row),
         Path(row["path"]),
         run / "work" / "programs" / "val.npy",
-        signature=method_of(load_signature(run / "work" / "programs" / "student-float.pt2"), DEFAULT),
+        signature=load_signature(run / "work" / "programs" / "student-float.pt2").forward,
         outputs=None,
         threads=1,
         bench=BENCH,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
 from edgedistill.measure import benchfile
-from edgedistill.measure.inputs import method_of, taken
+from edgedistill.measure.inputs import taken
 from edgedistill.measure.job import by_name, described_method
 from edgedistill.progress import log, track
 
@@ -118,6 +118,7 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
     import numpy as np
 
     from edgedistill.backends import backend
+    from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
     from edgedistill.files import sha256_tree, tree_bytes
     from edgedistill.recipe.precisions import is_static
@@ -131,7 +132,7 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
             path, outputs = run.path(artifact.path), run.work(f"val-{artifact.name}", "outputs.npy")
             if not backend(artifact.format).measured_here or artifact.delegate or not outputs.exists():
                 continue
-            method = method_of(load_signature(run.work(artifact.program)), artifact.input)
+            method = of_file(load_signature(run.work(artifact.program)), artifact).forward
             inputs = by_name(method.inputs, Path(folder, f"{artifact.name}.npy"))
             with taken(few, artifact.input) as images:
                 (file,) = inputs.values()

@@ -9,21 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.recipe.inputs import DEFAULT, takes_bytes
-from edgedistill.signature import MethodSignature, Signature, TensorSpec
-
-
-def method_of(signature: Signature, kind: str) -> MethodSignature:
-    """What a file takes and gives that was lowered from a program with `signature` for the input `kind`: images may be bytes."""
-    method = signature.forward
-    if not takes_bytes(kind):
-        return method
-    inputs = [_as_bytes(spec) if spec.meaning == "image" else spec for spec in method.inputs]
-    return method.model_copy(update={"inputs": tuple(inputs)})
-
-
-def _as_bytes(spec: TensorSpec) -> TensorSpec:
-    batch, channels, height, width = spec.shape
-    return spec.model_copy(update={"dtype": "uint8", "shape": (batch, height, width, channels), "layout": "NHWC", "range": (0, 255)})
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from edgedistill.backends import backend, formats
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import remove
 from edgedistill.measure.adapters import executor_of, not_here, sampling
-from edgedistill.measure.inputs import method_of, taken
+from edgedistill.measure.inputs import taken
 from edgedistill.packages import installed
 from edgedistill.progress import log, track
 from edgedistill.records import Lowered
@@ -149,6 +149,7 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
 def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
     import numpy as np
 
+    from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
 
@@ -162,7 +163,7 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
                 executor_of(spec).module,
                 path,
                 inputs,
-                signature=method_of(load_signature(run.work(spec.program)), spec.input),
+                signature=of_file(load_signature(run.work(spec.program)), spec).forward,
                 outputs=None if kind == "bench" else folder / "outputs.npy",
                 threads=measured.threads,
                 bench=sampling(measured) if kind == "bench" else None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of
-from edgedistill.measure.inputs import method_of, taken
+from edgedistill.measure.inputs import taken
 from edgedistill.progress import log
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import VAL_SAMPLES, program_files
@@ -85,6 +85,7 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, 
     """What the runtime of `spec` answers for a prefix, float32 [N, features]."""
     import numpy as np
 
+    from edgedistill.export.fitting import of_file
     from edgedistill.export.lower import lower
     from edgedistill.export.programs import load_signature, save_program
     from edgedistill.measure import local
@@ -92,7 +93,7 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, 
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
     save_program(program, load_signature(run.work(spec.program)), folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
-    method = method_of(load_signature(run.work(spec.program)), spec.input)
+    method = of_file(load_signature(run.work(spec.program)), spec).forward
     # A prefix ends elsewhere, and its only output is made flat.
     (output,) = method.outputs
     method = method.model_copy(update={"outputs": (output.model_copy(update={"shape": (1, "features")}),)})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import executor, not_here
-from edgedistill.measure.inputs import fits, kind_of, method_of, taken
+from edgedistill.measure.inputs import fits, kind_of, taken
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
@@ -111,13 +111,16 @@ def _execute(run: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: 
     import numpy as np
 
     from edgedistill.backends.inspect import delegate_of
+    from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
+    from edgedistill.records import ArtifactSpec
 
     adapter = executor(facts["format"], delegate_of(facts), float16=has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.work("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
-        method = method_of(load_signature(run.work("programs", "student-float.pt2")), kind)
+        spec = ArtifactSpec(facts["format"], "fp32", input=kind)
+        method = of_file(load_signature(run.work("programs", "student-float.pt2")), spec).forward
         done = local.execute(
             adapter.module, path, inputs, signature=method, outputs=outputs, threads=recipe.measure.threads, bench=None,
             log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
