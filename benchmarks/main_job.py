@@ -64,7 +64,7 @@ def main() -> None:
     print(f"{summary['created'][:10]}: {machine['cpu']}, {machine['cores']} cores ({flags}), Python {machine['python']}.\n")
     print("## Time\n\n| what | promised | median | largest | n |\n| --- | --- | --- | --- | --- |")
     print(row("`edgedistill --help`", helps, "0.15 s"))
-    print(row("a recipe with three mistakes, told", mistakes, "1.5 s"))
+    print(row("a recipe with three mistakes, reported", mistakes, "1.5 s"))
     print(row("`edgedistill run recipes/quickstart.yaml`", [whole], "300 s"))
     parts = ", ".join(f"{key} {value:.0f} s" for key, value in summary["seconds"].items())
     print(f"\nThe quickstart's steps, of which export, verify and holdout run two at a time: {parts}.\n")
