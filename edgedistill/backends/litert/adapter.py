@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from edgedistill.measure.runner.naming import Signature, in_order, matched
 from edgedistill.measure.runner.samples import Arrays, Forward
 
@@ -33,8 +35,11 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
     interpreter.allocate_tensors()
     ports, results = _ports(interpreter)
     inputs = {name: ports[own] for name, own in matched(list(ports), signature, "inputs").items()}
-    outputs = {name: results[own]["index"] for name, own in matched(list(results), signature, "outputs").items()}
+    outputs = {name: results[own] for name, own in matched(list(results), signature, "outputs").items()}
     places = {name: port["index"] for name, port in inputs.items()}
+    found = {name: port["index"] for name, port in outputs.items()}
+    # The converter has made int32 of int64.
+    shorter, longer = _shortened(inputs, signature, "inputs"), _shortened(outputs, signature, "outputs")
     varying = {name: tuple(port["shape"]) for name, port in inputs.items() if -1 in port.get("shape_signature", ())}
 
     def forward(arrays: Arrays) -> Arrays:
@@ -44,12 +49,19 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
                 interpreter.resize_tensor_input(places[name], shape)
             interpreter.allocate_tensors()
         for name, place in places.items():
-            interpreter.set_tensor(place, arrays[name])
+            interpreter.set_tensor(place, arrays[name].astype(np.int32) if name in shorter else arrays[name])
         interpreter.invoke()
         # get_tensor copies, so that the next call cannot change what this one returned.
-        return {name: interpreter.get_tensor(place) for name, place in outputs.items()}
+        results = {name: interpreter.get_tensor(place) for name, place in found.items()}
+        return results | {name: results[name].astype(np.int64) for name in longer} if longer else results
 
     return forward
+
+
+def _shortened(ports: dict[str, Any], signature: Signature | None, kind: str) -> set[str]:
+    """Names of tensors that are int64 in the signature and int32 in the file."""
+    wide = {spec["name"] for spec in (signature or {kind: []})[kind] if spec.get("dtype") == "int64"}
+    return {name for name in wide if ports[name]["dtype"] == np.int32}
 
 
 def _ports(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
