@@ -103,12 +103,14 @@ class ArtifactSpec(Record):
 class Artifact(ArtifactSpec):
     """A file that was made: its spec, bytes, SHA-256, seconds of lowering, inputs and outputs, and versions of what made it."""
 
-    left_out = ("signature",)
+    left_out = ("signature", "mixed")
 
     bytes: int
     sha256: str
     seconds: float
     signature: Signature | None = None
+    mixed: list[str] | None = None
+    """Layers with weights that compute in floating point although the precision is an integer one; None where there are none."""
     packages: dict[str, str] = {}
 
 

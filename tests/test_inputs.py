@@ -15,7 +15,7 @@ from edgedistill.backends.delegation import delegation
 from edgedistill.backends.inspect import inspect
 from edgedistill.bundle.write import write_bundle
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.export.programs import save_program
+from edgedistill.export.programs import load_signature, save_program
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.quantize.mixed import leave_float
@@ -224,7 +224,8 @@ def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_p
     spec = ArtifactSpec("onnx", "int8", input="uint8-nhwc")
     path = tmp_path / "elsewhere.onnx"
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
-    onnx.lower(torch.export.load(run / spec.program), path, spec, {})
+    program = run / "work" / spec.program
+    onnx.lower(torch.export.load(program), load_signature(program), path, spec, {})
     found = flow.verify_file(path, run)
     assert (found["ok"], found["precision"], found["parity"]["reference"]) == (True, "int8", "integer")
     own = json.loads((run / "summary.json").read_text())["artifacts"]

@@ -200,8 +200,9 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
 
     graph = load_converted(source)
     grid.put_on_grid(graph, "int4-weights")
-    save_program(graph, signature(SIZE, 10), tmp_path / "student.pt2")
-    backend.lower(torch.export.load(tmp_path / "student.pt2"), tmp_path / "student.onnx", ArtifactSpec("onnx", "int4-weights"), {})
+    ports, path = signature(SIZE, 10), tmp_path / "student.onnx"
+    save_program(graph, ports, tmp_path / "student.pt2")
+    backend.lower(torch.export.load(tmp_path / "student.pt2"), ports, path, ArtifactSpec("onnx", "int4-weights"), {})
     packed = [i for i in onnx.load(tmp_path / "student.onnx").graph.initializer if i.name.endswith("_steps")]
     held = [onnx.numpy_helper.to_array(i) for i in packed]
     halves = [len(i.raw_data) * 2 for i in packed if i.data_type == onnx.TensorProto.INT4]

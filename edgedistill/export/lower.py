@@ -45,6 +45,12 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
     artifacts = []
     for spec, item in zip(specs, done["lowered"], strict=True):
         path = folder / spec.name
-        facts = {"bytes": tree_bytes(path), "sha256": sha256_tree(path), "seconds": item["seconds"], "signature": item["signature"]}
+        facts = {
+            "bytes": tree_bytes(path),
+            "sha256": sha256_tree(path),
+            "seconds": item["seconds"],
+            "signature": item["signature"],
+            "mixed": item["mixed"],
+        }
         artifacts.append(Artifact(**spec.model_dump(exclude={"name"}), **facts))
     return Lowered(artifacts=artifacts, peak_rss_mb=done["peak_rss_mb"])

@@ -16,6 +16,7 @@ from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
 from edgedistill.export.programs import load_signature
 from edgedistill.files import read_json, write_json
+from edgedistill.recipe.precisions import is_integer
 from edgedistill.records import ArtifactSpec
 
 
@@ -34,6 +35,8 @@ def main(job_path: str) -> None:
     NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     # Graphs are cycles that live to the end: collecting them is a tenth of the time, and frees nothing in a process of a minute.
     gc.disable()
+    from edgedistill.quantize.graph import float_layers
+
     lowering = importlib.import_module(backend(job["format"]).lower)
     done = []
     for item in job["lower"]:
@@ -47,7 +50,9 @@ def main(job_path: str) -> None:
             return
         lowering.lower(program, signature, Path(item["path"]), spec, item["metadata"])
         made = of_file(signature, spec).model_dump(mode="json")
-        done.append({"path": item["path"], "seconds": time.monotonic() - started, "signature": made})
+        seconds = time.monotonic() - started
+        left = float_layers(program.graph_module) if is_integer(spec.precision) else []
+        done.append({"path": item["path"], "seconds": seconds, "signature": made, "mixed": left or None})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 
 

@@ -18,6 +18,12 @@ TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input)
 """Their weights are [in, out / groups, ...], with the scales along the second axis."""
 WEIGHTED = (*CONVOLUTIONS, *TRANSPOSED, _ATEN.linear.default)
 
+_UNQUANTIZED = (
+    _ATEN.conv3d.default, _ATEN.conv_transpose3d.input, _ATEN.embedding.default, _ATEN.gru.input, _ATEN.lstm.input, _ATEN.rnn_tanh.input,
+    _ATEN.rnn_relu.input,
+)  # fmt: skip
+"""Operators with weights that the quantizer leaves in floating point."""
+
 
 def operators(graph: GraphModule, targets: Sequence[object]) -> list[Node]:
     """The call nodes of `graph` whose target is one of `targets`, in execution order."""
@@ -65,6 +71,16 @@ def layer_of(node: Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()))[0] if stack else ""
     return str(path).removeprefix("L['self'].").removeprefix("model.") or node.name
+
+
+def float_layers(graph: GraphModule) -> list[str]:
+    """Layers with weights of a quantized graph that compute in floating point; see `layer_of`."""
+
+    def quantized(node: Node) -> bool:
+        return all(isinstance(argument, Node) and "dequantize" in str(argument.target) for argument in node.args[:2])
+
+    stored = operators(graph, (*WEIGHTED, *_UNQUANTIZED))
+    return [layer_of(node) for node in stored if node.target in _UNQUANTIZED or not quantized(node)]
 
 
 def operator_of(node: Node) -> str:
