@@ -1,5 +1,6 @@
 # make demo: environment, install, the main job, and where its report is.
 # make test: environment, install, lint, types, tests.
+# make test-slow: the tests that take minutes, such as every module in every format, and examples/.
 # make test-devices: the harness on a phone and a board that stand in for real ones (root, and the packages that .ci/run installs).
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
 STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
-.PHONY: demo test test-modules test-devices lint clean
+.PHONY: demo test test-slow test-devices lint clean
 
 demo: $(STAMP)
 	$(BIN)/edgedistill run recipes/quickstart.yaml
@@ -17,7 +18,7 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest
 
-test-modules: $(STAMP)
+test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 test-devices: $(STAMP)
