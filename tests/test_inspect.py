@@ -24,7 +24,7 @@ from edgedistill.errors import UserError
 
 FIELDS = {
     "format", "path", "bytes", "sha256", "version", "producer", "inputs", "outputs", "operators", "weights", "activations", "layers",
-    "macs", "metadata", "warnings",
+    "macs", "metadata", "signature", "warnings",
 }  # fmt: skip
 LAYER = {"name", "operator", "type", "output_shape", "weight_bytes", "macs"}
 FOLDERS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}

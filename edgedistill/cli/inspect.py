@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.cli.output import finish
+from edgedistill.signature import Signature
 
 _MAX_LAYERS = 30
 _NAME_WIDTH = 44
@@ -41,6 +42,7 @@ def _show(document: dict[str, Any]) -> None:
     for kind in ("inputs", "outputs"):
         for index, port in enumerate(document[kind]):
             line(f"{kind[:-1]} {index}: {_port(port)}")
+    line(f"signature: {_signature(document['signature'])}")
     line(f"operators: {_pairs(document['operators'])}")
     weights = [f"{name} {_size(of['bytes'])} in {of['count']}" for name, of in document["weights"].items()]
     line(f"weights: {', '.join(weights) or 'none'}")
@@ -112,6 +114,14 @@ def _pairs(values: dict[str, Any]) -> str:
 
 def _is_group(value: Any) -> bool:
     return isinstance(value, dict) and "unavailable" not in value
+
+
+def _signature(signature: dict[str, Any]) -> str:
+    """Inputs and outputs by the names by which commands take them; a name in a shape is a size that varies."""
+    if "unavailable" in signature:
+        return _value(signature)
+    method = Signature.model_validate(signature).forward
+    return f"{', '.join(map(str, method.inputs))} -> {', '.join(map(str, method.outputs))}"
 
 
 def _port(port: dict[str, Any]) -> str:

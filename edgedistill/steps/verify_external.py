@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import executor, not_here
-from edgedistill.measure.inputs import fits, kind_of, taken
+from edgedistill.measure.inputs import taken
 from edgedistill.run import Run
+from edgedistill.signature import MethodSignature, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +43,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     )
     images = imageset.load(run.work("data"))
     reference, student = (_logits(run, name) for name in (rung, "student"))
-    kind = _checked_ports(path, facts, run.folder, recipe.data.image_size, student.shape[1])
+    kind, method = _checked_ports(path, facts, run)
     document = {"file": str(path), **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")}, "precision": precision}
     document |= {"run": str(run.folder), "executed_by": "own_runtime", "runtime": {}}
     labels = images.labels[images.indices["val"]] if images.classes else None
@@ -50,7 +53,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
             missing = {"value": None, "unavailable": why}
             unproven = {"executed_by": "unavailable", "ok": None, "status": "ok", "parity": missing}
             return document | unproven | {"accuracy": {"file": missing} | accuracy}
-        logits, versions, executed_by = _execute(run, recipe, path, facts, kind)
+        logits, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
     except DeviceFailed as error:
         missing = {"value": None, "unavailable": str(error)}
         failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
@@ -79,48 +82,59 @@ def _logits(run: Run, rung: str) -> np.ndarray:
     return np.load(path)
 
 
-def _checked_ports(path: Path, facts: dict[str, Any], run: Path, size: int, classes: int) -> str:
-    """Which input the file has; UserError unless it takes one image of a run's kinds and gives one row of logits, as far as it says."""
-    kind = None
-    for ports, shape in (("inputs", (1, 3, size, size)), ("outputs", (1, classes))):
-        expected = f"float32 {_dimensions(shape)}"
-        if len(facts[ports]) != 1:
-            raise UserError(f"{path} has {len(facts[ports])} {ports}, expected one, {expected}, as the programs of {run} have")
-        port = facts[ports][0]
-        dtype, found = port["type"], port["shape"]
-        if ports == "inputs":
-            expected += f", or its bytes, uint8 {_dimensions((1, size, size, 3))}, or an RGB image of {size} x {size}"
-            right = (kind := kind_of(port, size)) is not None
-        else:
-            right = dtype == "float32" or not isinstance(dtype, str)
-            right &= not isinstance(found, list) or fits(found, shape)
-        if not right:
-            said = " ".join(part for part in (dtype, _dimensions(found)) if isinstance(part, str))
-            verb = "takes" if ports == "inputs" else "gives"
-            todo = "Name the run that it belongs to, or export it with these inputs and outputs"
-            raise UserError(f"{path} {verb} {said}, and the programs of {run} {verb[:-1]} {expected}. {todo}")
-    return str(kind)
+def _checked_ports(path: Path, facts: dict[str, Any], run: Run) -> tuple[str, MethodSignature]:
+    """The kind of input of the file, and its inputs and outputs; UserError unless they are those of the run's programs."""
+    from edgedistill.backends import backend
+    from edgedistill.export.fitting import of_file
+    from edgedistill.export.programs import load_signature
+    from edgedistill.records import ArtifactSpec
+    from edgedistill.signature import Signature
+
+    signature, wanted = load_signature(run.work("programs", "student-float.pt2")), dict[str, MethodSignature]()
+    for name in backend(facts["format"]).inputs:
+        # Only images can be bytes.
+        with suppress(UserError):
+            wanted[name] = of_file(signature, ArtifactSpec(facts["format"], "fp32", input=name)).forward
+    if "unavailable" in facts["signature"]:
+        return next(iter(wanted.items()))
+    found = Signature.model_validate(facts["signature"]).forward
+    todo = "Name the run that it belongs to, or export it with these inputs and outputs"
+    kind = next((name for name, method in wanted.items() if _fit(found.inputs, method.inputs)), None)
+    if kind is None:
+        expected = ", or ".join(_text(method.inputs) for method in wanted.values())
+        raise UserError(f"{path} takes {_text(found.inputs)}, and the programs of {run.folder} take {expected}. {todo}")
+    method = wanted[kind]
+    if not _fit(found.outputs, method.outputs):
+        raise UserError(f"{path} gives {_text(found.outputs)}, and the programs of {run.folder} give {_text(method.outputs)}. {todo}")
+    return kind, method
 
 
-def _dimensions(shape: Any) -> str | None:
-    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]" if isinstance(shape, list | tuple) else None
+def _fit(found: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> bool:
+    """Whether a file's tensors may be those that are wanted, one by one; a size that varies fits any."""
+    return len(found) == len(wanted) and all(
+        a.dtype == b.dtype
+        and len(a.shape) == len(b.shape)
+        and all(x == y or isinstance(x, str) or isinstance(y, str) for x, y in zip(a.shape, b.shape, strict=True))
+        for a, b in zip(found, wanted, strict=True)
+    )
 
 
-def _execute(run: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str) -> tuple[np.ndarray, dict[str, str], str]:
+def _text(specs: Sequence[TensorSpec]) -> str:
+    return " and ".join(f"{spec.dtype} [{', '.join(map(str, spec.shape))}]" for spec in specs)
+
+
+def _execute(
+    run: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str, method: MethodSignature
+) -> tuple[np.ndarray, dict[str, str], str]:
     """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
 
     from edgedistill.backends.inspect import delegate_of
-    from edgedistill.export.fitting import of_file
-    from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
-    from edgedistill.records import ArtifactSpec
 
     adapter = executor(facts["format"], delegate_of(facts), float16=has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.work("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
-        spec = ArtifactSpec(facts["format"], "fp32", input=kind)
-        method = of_file(load_signature(run.work("programs", "student-float.pt2")), spec).forward
         done = local.execute(
             adapter.module, path, inputs, signature=method, outputs=outputs, threads=recipe.measure.threads, bench=None,
             log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
