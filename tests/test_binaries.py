@@ -270,7 +270,7 @@ def test_a_program_is_driven_and_judged_like_a_runtime(tool, bench):
     assert found["artifact"]["sha256"] == hashlib.sha256(b"a model").hexdigest()
     assert found["validity"] in ("valid", "noisy", "throttled", "invalid")
     assert found["sensors"]
-    assert "nothing proves" in found["outputs"]["unavailable"]
+    assert "cannot be verified" in found["outputs"]["unavailable"]
     assert found["intervals_ms"]["value"] is None
     assert found["command"][0] == str(binary)
     assert (binary.parent / "arguments").read_text().splitlines() == found["command"][1:]

@@ -124,7 +124,7 @@ def test_the_elf_reader_refuses_what_it_cannot_read():
     assert elf.read(_elf(["a.so", "b.so"], "$ORIGIN:/x")) == elf.Elf("aarch64", ("a.so", "b.so"), ("$ORIGIN", "/x"), 65536)
     with pytest.raises(ValueError, match="64-bit little-endian"):
         elf.read(b"\x7fELF\x01\x01" + bytes(60))
-    with pytest.raises(ValueError, match="is cut"):
+    with pytest.raises(ValueError, match="is truncated"):
         elf.read(_elf(["a.so"])[:100])
 
 

@@ -1,4 +1,4 @@
-"""Two files compared on a device, in turns."""
+"""Compares two files on a device, interleaved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgedistill.measure.harness import Protocol, Subject
 if TYPE_CHECKING:
     from edgedistill.measure.places import Place
 
-# Rounds are new processes: on a board that takes seconds for each, and fewer than eight rounds give a wide interval.
+# Each round starts new processes, which takes seconds on a board. Fewer than eight rounds give a wide interval.
 _COMPARE: dict[str, dict[str, Any]] = {
     "quick": {"block_s": 0.05, "pairs": 4, "warmup_s": 0.3, "relative_width": 0.02, "max_s": 60.0, "min_rounds": 6},
     "standard": {"block_s": 0.05, "pairs": 6, "warmup_s": 1.0, "relative_width": 0.005, "max_s": 300.0, "min_rounds": 10},
@@ -22,9 +22,9 @@ _TIMEOUT_S = 3600.0
 
 
 def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
-    """Compare the model files `a` and `b` on the device `spec`: how many times as long B takes as A, with its interval and a verdict.
+    """Compare the model files `a` and `b` on the device `spec`: B's duration relative to A's, with its interval and a verdict.
 
-    An int8 file is compared with the fp32 twin that lies beside it, too. Raises UserError and DeviceFailed as `harness.bench` does.
+    An int8 file is also compared with the fp32 twin in the same folder. Raises UserError and DeviceFailed as `harness.bench` does.
     """
     from edgedistill.measure.devices import open_device
     from edgedistill.measure.places import place
@@ -35,13 +35,13 @@ def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
     with ExitStack() as stack:
         one, other = (stack.enter_context(harness.of_file(path, run=False)) for path in (a, b))
         where = stack.enter_context(place(spec, python=protocol.python, mirror=protocol.mirror))
-        found, twins = _interleaved(where, one[0], other[0], protocol), []
+        result, twins = _interleaved(where, one[0], other[0], protocol), []
         for (subject,) in (one, other):
             twin = subject.path.with_name(subject.path.name.replace("int8", "fp32"))
             if subject.precision == "int8" and twin.exists() and twin not in (subject.path, a, b):
                 plain = stack.enter_context(harness.of_file(twin, run=False))[0]
                 twins.append(_interleaved(where, plain, subject, protocol))
-    return found | {"status": "ok", "twins": twins}
+    return result | {"status": "ok", "twins": twins}
 
 
 def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> di
         log=harness.log_path(spec),
         timeout_s=_TIMEOUT_S,
         records=kept,
-        reduce=lambda found: found,
+        reduce=list,
     )
     asked = {"preset": protocol.preset, **_COMPARE[protocol.preset]}
     begun = document.base("compare", where.facts, b.artifact, **where.told(b.format), threads=protocol.threads, protocol=asked)
     judged = document.judged(where.facts["emulated"], records)
-    told = comparison.compare(records)
-    sides_told = {name: told[name] | {"artifact": one.artifact} for name, one in (("a", a), ("b", b))}
-    return harness.stored(begun | judged | told | sides_told | document.sensed(records), kept, None)
+    figures = comparison.compare(records)
+    sides_figures = {name: figures[name] | {"artifact": subject.artifact} for name, subject in (("a", a), ("b", b))}
+    return harness.stored(begun | judged | figures | sides_figures | document.sensed(records), kept, None)

@@ -1,4 +1,4 @@
-"""Files measured on devices under the protocol: their outputs compared with this machine's, then timed, judged and stored."""
+"""Measures files on devices under the protocol: compares their outputs with this machine's, times, judges and stores them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure, as the command line takes it; see docs/devices.md."""
+    """The options of a measurement; see docs/devices.md."""
 
     preset: str = "standard"
     seconds: float | None = None
@@ -52,15 +52,15 @@ class Protocol:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The preset's figures, and what was asked for beyond them: with `seconds` the sampling lasts at least so long."""
+        """The settings of the preset, changed by `seconds`, the minimum time of sampling."""
         from edgedistill.measure.presets import PRESETS
 
-        found = {"preset": self.preset, **PRESETS[self.preset]}
-        return found if self.seconds is None else found | {"min_s": self.seconds, "max_s": max(self.seconds, found["max_s"])}
+        settings = {"preset": self.preset, **PRESETS[self.preset]}
+        return settings if self.seconds is None else settings | {"min_s": self.seconds, "max_s": max(self.seconds, settings["max_s"])}
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The `bench` of its jobs."""
+        """The settings `bench` of its jobs."""
         return {key: self.asked[key] for key in ("warmup_s", "min_s", "max_s", "min_samples", "relative_width")}
 
     @property
@@ -75,7 +75,7 @@ class Protocol:
                     | {"bus": int(entry["bus"], 0), "address": int(entry["address"], 0), "shunt_ohm": float(entry.get("shunt_ohm", 0))}
                 )
             except (KeyError, ValueError) as error:
-                raise UserError(f"--ina: found '{text}', expected it as chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board") from error
+                raise UserError(f"--ina: found '{text}', expected chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board") from error
         return {"ina": chips} if chips else {}
 
     @property
@@ -108,13 +108,13 @@ class Subject:
     @property
     def artifact(self) -> dict[str, Any]:
         """The `artifact` of its measurements."""
-        told = {key: getattr(self, key) for key in ("name", "format", "precision", "bytes", "sha256")}
-        return told | {"file": str(self.path)}
+        fields = {key: getattr(self, key) for key in ("name", "format", "precision", "bytes", "sha256")}
+        return fields | {"file": str(self.path)}
 
 
 @contextmanager
 def of_run(run: Run) -> Iterator[list[Subject]]:
-    """The artifacts of a run that a processor of a device can run, with the first images of val."""
+    """The artifacts of a run that a device's processor can run, with the first samples of val."""
     import numpy as np
 
     from edgedistill.backends import backend
@@ -148,7 +148,7 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
 
 @contextmanager
 def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
-    """One model file, with random samples; expected outputs are those of this machine's runtime, if it shall `run` it."""
+    """One model file, with random samples; expected outputs are those of this machine's runtime, if `run` is set."""
     from edgedistill.backends.inspect.precision import precision_of
 
     facts, method = benchfile.facts_of(path)
@@ -160,9 +160,9 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
 
 
 def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[dict[str, Any]]:
-    """Measure each subject on the device `spec`; the documents, in their order, are in the store of the project folder.
+    """Measure each subject on the device `spec`; returns the documents in the same order, which are also in the project's store.
 
-    Raises UserError for a device that is in use or none, DeviceFailed for one that can't be reached. What fails is told in its document.
+    Raises UserError for an unknown device or one in use, DeviceFailed if it can't be reached. A failed measurement has a document too.
     """
     from edgedistill.measure.places import place
 
@@ -210,12 +210,12 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
 
 
 def saved_as(name: str, whole: Mapping[str, Any]) -> str:
-    """What a measurement that is saved as `name` is called in the store."""
+    """The name in the store of a measurement that is saved as `name`."""
     return f"{name}/{whole['device']['spec']}/{whole['artifact']['name']}"
 
 
 def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
-    """A measurement with its `regression` from what was saved as `name` for the same device and file, or the reason why there is none."""
+    """A measurement with its `regression` from the baseline `name` for the same device and file, or why there is none."""
     from edgedistill.measure import regression, store
     from edgedistill.measure.statistics import unavailable
 
@@ -229,7 +229,7 @@ def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[str, Any]:
-    """The device's outputs held to this machine's; of several outputs each is under its name in `by_output`."""
+    """The device's outputs compared with this machine's; of several outputs each is under its name in `by_output`."""
     from edgedistill.measure.statistics import unavailable
 
     if subject.expected is None:
@@ -255,13 +255,13 @@ def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None) -> dic
     found, expected = (array.reshape(len(array), -1) for array in (found, expected))
     if lsb is not None:
         return parity.quantized_parity(found, expected, lsb)
-    # Kernels for other instruction sets sum in another order, and in float16 where a device has it.
+    # Kernels for other instruction sets sum in another order, and some devices compute in float16.
     limit = parity.FLOAT_LIMITS["fp16"]
     return parity.float_parity(found, expected, relative_limit=limit) | {"equal": bool(np.array_equal(found, expected))}
 
 
 def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any]:
-    """Put a measurement and its raw records into the project's store; the document has its `id` then."""
+    """Store a measurement and its raw records in the project; returns the document with its `id`."""
     from edgedistill.measure import store
 
     with store.opened() as measurements:
@@ -271,12 +271,12 @@ def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any
 
 
 def keep(run: Run, spec: str, documents: list[dict[str, Any]]) -> None:
-    """Leave the measurements of a device in the run, for its report; those of the same device before go."""
+    """Save the measurements of a device in the run for its report. They replace earlier ones of the same device."""
     write_json(run.work("devices", f"{_slug(spec)}.json"), documents)
 
 
 def records_path(spec: str, job: Mapping[str, Any]) -> Path:
-    """Where the records of a job lie until they are stored, and stay when it fails."""
+    """The path of a job's records until they are stored. If the job fails, they stay there."""
     return PROJECT / "records" / f"{_slug(spec)}-{job['nonce'][:8]}.jsonl"
 
 

@@ -1,4 +1,4 @@
-"""A model measured by a benchmark program of the user's (`--runner`), under the protocol of the other measurements."""
+"""Measures a model with a benchmark program of the user (`--runner`), under the same protocol as other measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ADAPTER = "edgedistill.measure.runner.program"
 _TIMEOUT_S = 3600.0
-_NO_OUTPUTS = "the program runs on inputs of its own and keeps no outputs, so nothing proves that what it timed is right"
+_NO_OUTPUTS = "the program runs on inputs of its own and keeps no outputs, so its results cannot be verified"
 
 
 def bench_with(
@@ -26,8 +26,8 @@ def bench_with(
     """Measure `model` on the device `spec` with the program `binary`: a file of this machine, or else a path on the device.
 
     Its shared libraries are sent with it if they lie beside it. The document is that of `bench`, with the latencies that the program
-    prints, and is stored. Raises UserError for a program of unknown kind, one for another machine, and a model that it does not take;
-    DeviceFailed for a device that can't be reached. What fails is told in the document.
+    prints, and is stored. Raises UserError for a program of unknown kind or for another machine, and for a model that it does not take;
+    DeviceFailed for a device that can't be reached. A failed measurement has a document too.
     """
     from edgedistill.backends import of_suffix
     from edgedistill.files import sha256_file
@@ -39,8 +39,8 @@ def bench_with(
     if not model.is_file():
         raise UserError(f"no such file: {model}")
     format_ = backend.format if (backend := of_suffix(model)) else model.suffix
-    told = {"name": model.name, "format": format_, "precision": None, "bytes": model.stat().st_size}
-    artifact = told | {"sha256": sha256_file(model), "file": str(model)}
+    fields = {"name": model.name, "format": format_, "precision": None, "bytes": model.stat().st_size}
+    artifact = fields | {"sha256": sha256_file(model), "file": str(model)}
     here = Path(binary).is_file()
     program = {"path": binary, "kind": kind, "sha256": sha256_file(Path(binary)) if here else None}
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
@@ -67,7 +67,7 @@ def _measure(
         program = {"binary": {"artifact": _sent(binary)}, "arguments": arguments, "libraries": _libraries(Path(binary))}
         job = new_job("program", adapter=_ADAPTER, artifact=model, program=program, conditions=protocol.conditions)
         kept = harness.records_path(spec, job)
-        records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=lambda found: found)
+        records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
         return _printed(records)["text"], (records, kept)
 
     figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=protocol.asked["min_s"], extra=extra)
@@ -94,24 +94,24 @@ def _printed(records: list[Record]) -> Record:
 
 
 def _sent(binary: str) -> Path | str:
-    """A path of this machine, which is sent, or the text of one on the device."""
+    """A path on this machine, to be sent, or the text of a path on the device."""
     return Path(binary) if Path(binary).is_file() else binary
 
 
 def _libraries(binary: Path) -> dict[str, dict[str, Path]]:
-    """The shared libraries beside `binary` that it needs, or that these need, by name."""
+    """The shared libraries in the folder of `binary` that it needs, directly or indirectly, by name."""
     from edgedistill.measure.kit import elf
 
-    found: dict[str, dict[str, Path]] = {}
+    libraries: dict[str, dict[str, Path]] = {}
     waiting = [binary] if binary.is_file() else []
     while waiting:
         data = waiting.pop().read_bytes()
         for name in elf.read(data).needed if elf.is_elf(data) and data[4] == elf.CLASS_64 else ():
             library = binary.parent / name
-            if name not in found and library.is_file():
-                found[name] = {"artifact": library}
+            if name not in libraries and library.is_file():
+                libraries[name] = {"artifact": library}
                 waiting.append(library)
-    return found
+    return libraries
 
 
 def _check_machine(binary: Path, where: Place) -> None:
@@ -121,5 +121,5 @@ def _check_machine(binary: Path, where: Place) -> None:
     if not elf.is_elf(data) or data[4] != elf.CLASS_64:
         # A script, or a 32-bit program, which a 64-bit system may run.
         return
-    if (found := elf.read(data).machine) != machine:
-        raise UserError(f"{binary} is a program for {found}, and {where.facts['spec']} is {machine}")
+    if (target := elf.read(data).machine) != machine:
+        raise UserError(f"{binary} is a program for {target}, and {where.facts['spec']} is {machine}")

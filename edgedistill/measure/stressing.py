@@ -1,4 +1,4 @@
-"""A device under load for minutes: what it keeps up, when it throttles, and what it takes."""
+"""Loads a device for minutes, and stores its sustained speed, throttling and consumption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stress:
 def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, seen: Seen | None = None) -> dict[str, Any]:
     """Put a file under `load` on the device `spec`, and return the document, which is stored.
 
-    seen: called with new records while it runs. Raises UserError for a device that is in use or none, DeviceFailed when the run failed.
+    seen: called with new records during the run. Raises UserError for an unknown device or one in use, DeviceFailed if the run failed.
     """
     from dataclasses import asdict
 
@@ -44,13 +44,11 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, see
             inputs=subject.inputs, threads=protocol.threads, stress=asdict(load), conditions=protocol.conditions,
         )  # fmt: skip
         kept = harness.records_path(spec, job)
-        records = where.run(
-            job, log=harness.log_path(spec), timeout_s=load.seconds + _SPARE_S, records=kept, seen=seen, reduce=lambda found: found
-        )
+        records = where.run(job, log=harness.log_path(spec), timeout_s=load.seconds + _SPARE_S, records=kept, seen=seen, reduce=list)
     asked = {"preset": protocol.preset, **asdict(load)}
     begun = document.base("stress", where.facts, subject.artifact, **where.told(subject.format), threads=protocol.threads, protocol=asked)
     figures = stress_figures(records)
-    found = figures.get("throttling", {})
-    slowed = [("throttled", found["text"])] if isinstance(found.get("time_s"), float) else []
+    throttling = figures.get("throttling", {})
+    slowed = [("throttled", throttling["text"])] if isinstance(throttling.get("time_s"), float) else []
     judged = document.judged(where.facts["emulated"], records, known=slowed)
     return harness.stored(begun | judged | {"stress": figures, **document.sensed(records)}, kept, None)

@@ -15,8 +15,7 @@ def fold_batchnorm(graph: GraphModule) -> int:
     QAT trains bn(conv(x, fq(w * s)) / s + b) with s = gamma / sqrt(var + eps) (Krishnamoorthi 2018, arXiv 1806.08342, section
     3.2.2). In evaluation that is conv(x, fq(w * s)) + (b - mean) * s + beta: the same fake-quantized weights and a bias.
 
-    torchao's convert_pt2e does it as well, by tracing 96 patterns (30 s on 2 cores, whatever the model); a graph without
-    batch norm spares it that.
+    torchao's convert_pt2e does it as well, by tracing 96 patterns (30 s on 2 cores for any model). A graph without batch norm avoids that.
     """
     count = 0
     for norm in operators(graph, (_ATEN.batch_norm.default,)):
@@ -42,10 +41,10 @@ def fold_batchnorm(graph: GraphModule) -> int:
 
 
 def fold_float(graph: GraphModule) -> int:
-    """Fold each batch norm right behind a convolution of a float graph into it, in place; returns how many.
+    """Fold each batch norm directly after a convolution of a float graph into it, in place; returns how many.
 
-    Converters do it as well, but then each would find another float32 weight, and the factor of a channel takes values off a table that
-    a whole tensor shares.
+    Converters do it as well, but then each would compute a different float32 weight, and the factor of a channel would move values off a
+    table that is shared by the whole tensor.
     """
     count = 0
     for norm in operators(graph, (_ATEN.batch_norm.default,)):
@@ -68,9 +67,9 @@ def fold_float(graph: GraphModule) -> int:
 
 
 def fold_layernorm(graph: GraphModule) -> int:
-    """Move weight and bias of each layer norm that only linear layers read into those, in place; returns how many.
+    """Move weight and bias of each layer norm into the linear layers after it, if only linear layers follow, in place; returns how many.
 
-    LiteRT's converter does so with the weight: the layers would leave the grid that they were put on (int8 steps up to 15 apart).
+    LiteRT's converter does so with the weight, and the layers would then leave their grid (by up to 15 int8 steps).
     """
     count = 0
     for norm in operators(graph, (_ATEN.layer_norm.default,)):
@@ -95,12 +94,12 @@ def fold_layernorm(graph: GraphModule) -> int:
 
 
 def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
-    """`values` [out] to be multiplied with a weight [out, ...]."""
+    """`values` [out], reshaped to multiply a weight [out, ...]."""
     return values.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _without_bias(node: object) -> tuple[Node | None, Node]:
-    """The bias that the pattern adds behind the convolution, if any, and the node that it is added to."""
+    """The bias that the pattern adds after the convolution, if any, and the node to which it is added."""
     assert isinstance(node, Node)
     if node.target == _ATEN.add.Tensor and isinstance(reshaped := node.args[1], Node) and reshaped.target == _ATEN.reshape.default:
         return reshaped.args[0], node.args[0]  # type: ignore[return-value]

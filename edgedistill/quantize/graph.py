@@ -1,4 +1,4 @@
-"""Reading an exported graph: its operators and its tensors."""
+"""Reads operators and tensors of an exported graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 _ATEN = torch.ops.aten
-# They give on each value as it is.
+# They pass on each value unchanged.
 PASSING = (
     _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
 )  # fmt: skip
@@ -41,18 +41,18 @@ def tensor_of(graph: GraphModule, argument: object) -> torch.Tensor:
 
 
 def outputs_of(graph: GraphModule) -> list[Node]:
-    """The nodes whose values the program gives, in their order."""
+    """The nodes of the outputs of the program, in order."""
     (given,) = next(n for n in graph.graph.nodes if n.op == "output").args
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def last_layers(graph: GraphModule) -> list[tuple[Node | None, list[Node]]]:
-    """For each output the layer that gives it and the quantize and dequantize nodes behind it, last first; see `_last_layer`."""
+    """For each output its layer and the quantize and dequantize nodes after the layer, last first; see `_last_layer`."""
     return [_last_layer(node) for node in outputs_of(graph)]
 
 
 def _last_layer(node: Node) -> tuple[Node | None, list[Node]]:
-    """The layer that gives `node`, and the steps between; (None, []) where more is computed."""
+    """The layer of `node`, and the steps in between; (None, []) if other operators lie in between."""
     ops = torch.ops.quantized_decomposed
     steps: list[Node] = []
     while node.target not in WEIGHTED:
@@ -67,7 +67,7 @@ def _last_layer(node: Node) -> tuple[Node | None, list[Node]]:
 
 
 def layer_of(node: Node) -> str:
-    """The path in the student of the module that a node came from, or else the node's name."""
+    """The path in the student of the module of a node, or else the node's name."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()))[0] if stack else ""
     return str(path).removeprefix("L['self'].").removeprefix("model.") or node.name
@@ -84,16 +84,16 @@ def float_layers(graph: GraphModule) -> list[str]:
 
 
 def operator_of(node: Node) -> str:
-    """The plain name of what a node computes: conv2d, relu; of an input its own name."""
+    """The plain name of the operator of a node, such as conv2d or relu; for an input its own name."""
     return node.name if node.op == "placeholder" else str(node.target).removeprefix("aten.").partition(".")[0]
 
 
 def replace(graph: GraphModule, node: object, value: torch.Tensor) -> None:
-    """Let the parameter or buffer that `node` reads be `value`."""
+    """Set the parameter or buffer that `node` reads to `value`."""
     owner, _, name = str(node.target).rpartition(".")  # type: ignore[attr-defined]
     setattr(graph.get_submodule(owner), name, nn.Parameter(value, requires_grad=False))
 
 
 def float32(value: Any) -> float:
-    """`value` as the float32 that every file stores it as, so that the state says what runtimes compute with."""
+    """`value` rounded to float32 as in every file, so that the state has the value that runtimes use."""
     return float(torch.tensor(value, dtype=torch.float32))

@@ -19,10 +19,10 @@ _QUANTILES = 65536
 
 @dataclass(frozen=True)
 class Steps:
-    """A weight as integers and what they stand for.
+    """A weight as integers with their scales.
 
     steps: int8, of the weight's shape. scale: float32, broadcast against `blocks` of them.
-    block: input channels that share a scale; None where all of an output channel do.
+    block: input channels that share a scale; None if all of an output channel share one.
     """
 
     steps: Tensor
@@ -43,7 +43,7 @@ def _blocks(weight: Tensor, block: int | None) -> Tensor:
 def int8_channels(weight: Tensor) -> Steps:
     """Symmetric int8 by output channel: scale = max |w| / 127 (Krishnamoorthi 2018, arXiv 1806.08342, section 3.1).
 
-    weight: [out, ...]. On values that lie on a grid already it finds the integers that they were made of.
+    weight: [out, ...]. If the values lie on a grid already, the result has its integers.
     """
     return _symmetric(weight, 127, None)
 
@@ -51,8 +51,9 @@ def int8_channels(weight: Tensor) -> Steps:
 def int4_blocks(weight: Tensor, block: int = BLOCK) -> Steps:
     """Symmetric int4 by output channel and block of input channels: scale = max |w| / 7, rounded to bfloat16.
 
-    weight: [out, in, ...] with a whole number of blocks. XNNPACK holds the scales of blocks in bfloat16; rounded here they are the same
-    everywhere, and each product with a step is exact in float16, which Core ML computes in. A kernel's positions share the scale.
+    weight: [out, in, ...] with a whole number of blocks. XNNPACK stores the scales of blocks in bfloat16. Rounding them here
+    makes them equal everywhere, and each product with a step is exact in float16, in which Core ML computes. The positions of a kernel
+    share the scale.
     """
     return _symmetric(weight, 7, block)
 
@@ -63,16 +64,16 @@ def _symmetric(weight: Tensor, largest: int, block: int | None) -> Steps:
     scale = parts.abs().amax(dim=tuple(range(kept, parts.ndim)), keepdim=True) / largest
     if block is not None:
         scale = scale.bfloat16().float()
-    # A channel of zeros has any scale.
+    # For a channel of zeros any scale is correct.
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     steps = torch.round(parts / scale).clamp(-largest, largest)
     return Steps(steps.to(torch.int8).reshape(weight.shape), scale, block)
 
 
 def palette(weight: Tensor) -> Tensor:
-    """`weight` with each value replaced by the nearest of 16, which k-means chose (Han et al. 2016, arXiv 1510.00149, section 3).
+    """`weight` with each value replaced by the nearest of 16 values from k-means (Han et al. 2016, arXiv 1510.00149, section 3).
 
-    The means are those of at most 65536 quantiles, which takes a second where all values of a large layer take a minute.
+    k-means runs on at most 65536 quantiles, which takes a second; all values of a large layer would take a minute.
     """
     import numpy as np
     from sklearn.cluster import KMeans
@@ -83,25 +84,25 @@ def palette(weight: Tensor) -> Tensor:
     ordered = np.sort(values, axis=None)
     few = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), _QUANTILES)).round().astype(int)]
     means = KMeans(ENTRIES, n_init=10, random_state=0).fit(few[:, None]).cluster_centers_
-    # A program in float16 holds the table in it.
+    # A float16 program stores the table in float16.
     table = np.unique(means.astype(np.float16).astype(np.float32))
     nearest = np.searchsorted((table[1:] + table[:-1]) / 2, values)
     return torch.from_numpy(table[nearest])
 
 
 def weighted(graph: GraphModule, precision: str) -> list[Node]:
-    """The operators whose weights `precision` stores in fewer bits: linear layers, and for all but dynamic ones convolutions too."""
+    """The operators whose weights `precision` stores in fewer bits: linear layers and, except for dynamic precisions, convolutions."""
     linear = torch.ops.aten.linear.default
     return operators(graph, (linear,) if precision.endswith("-dynamic") else (*CONVOLUTIONS, linear))
 
 
 def in_blocks(shape: tuple[int, ...]) -> bool:
-    """Whether a weight [out, in, ...] is a whole number of blocks; others, as those of depthwise convolutions, get int8 by channel."""
+    """Whether a weight [out, in, ...] has a whole number of blocks. Others, such as depthwise convolutions, get int8 by channel."""
     return shape[1] % BLOCK == 0
 
 
 def put_on_grid(graph: GraphModule, precision: str) -> dict[str, int]:
-    """Fold norms and replace each weight by what `precision` can store, in place; returns how many weights got which scheme.
+    """Fold norms and put each weight on the grid of `precision`, in place; returns the number of weights by scheme.
 
     graph: an exported float program in evaluation form.
     """
@@ -120,7 +121,7 @@ def put_on_grid(graph: GraphModule, precision: str) -> dict[str, int]:
 
 
 def _drop_unused(graph: GraphModule) -> None:
-    """Delete the parameters and buffers that folding left without a reader: they would be saved with the program."""
+    """Delete the parameters and buffers that are unused after folding, since they would be saved with the program."""
     used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     for name, _ in [*graph.named_parameters(), *graph.named_buffers()]:
         if name not in used:

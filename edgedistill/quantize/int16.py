@@ -1,4 +1,4 @@
-"""16x8: activations in 16 bits and weights in 8, for a student that loses too much in int8."""
+"""Quantizes activations to 16 bits and weights to 8 bits, for a student that loses too much accuracy in int8."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,7 +18,7 @@ LARGEST = 32767
 _ATEN = torch.ops.aten
 _RECTIFIERS = (_ATEN.relu.default, _ATEN.relu_.default)
 _BOUNDS = (_ATEN.hardtanh.default, _ATEN.hardtanh_.default)
-# The quantizer's own least scale, 2^-12, is eight steps of an activation that reaches 1.
+# The quantizer's own smallest scale, 2^-12, is eight steps of an activation with the maximum 1.
 _MIN_SCALE = 2.0**-30
 
 
@@ -27,7 +27,7 @@ def quantize(graph: GraphModule, signature: Signature, samples: Iterable[tuple[T
 
     samples: each holds the inputs of `signature` in their order, of batch 1.
 
-    Symmetric int16 by tensor, scale = max |x| / 32767 and zero point 0, so that kernels have no correction for it; symmetric int8 weights
+    Symmetric int16 by tensor, scale = max |x| / 32767 and zero point 0, so that kernels need no correction; symmetric int8 weights
     by output channel; biases at s_input * s_weight. LiteRT's scheme: https://ai.google.dev/edge/litert/models/quantization_spec.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -36,7 +36,7 @@ def quantize(graph: GraphModule, signature: Signature, samples: Iterable[tuple[T
     fold_float(graph)
     fold_layernorm(graph)
     pad_with_zeros(graph)
-    # The quantizer asks every node for its shape.
+    # The quantizer needs the shape of every node.
     graph = torch.export.export(graph, shown[0]).module()
     hidden = hide_relu6(graph)
     prepared = prepare_pt2e(graph, _quantizer())
@@ -63,9 +63,9 @@ def _quantizer() -> Any:
 
 
 def pad_with_zeros(graph: GraphModule) -> int:
-    """Move the padding of each maximum over values that are never negative in front of it, as zeros, in place; returns how many.
+    """Replace the padding of each maximum over non-negative values by explicit zeros before it, in place; returns how many.
 
-    A maximum ignores its padding, for which LiteRT's converter writes the least number, and an operator that int16 does not have.
+    A maximum ignores its padding. For that LiteRT's converter pads with the lowest number, by an operator that int16 lacks.
     """
     count = 0
     for node in operators(graph, (_ATEN.max_pool2d.default,)):

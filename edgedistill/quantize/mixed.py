@@ -14,10 +14,10 @@ from edgedistill.quantize.state import QuantizedState, state_of
 def leave_float(state: QuantizedState, layers: Collection[str]) -> QuantizedState:
     """A copy of `state` in which `layers` (names of nodes, keys of `state.trained`) compute in float32.
 
-    Such a layer has the weight and bias that were trained. It still reads int8 values, since an integer kernel gives them, and its result
-    is quantized for the one that reads it next; that of the last layer before an output is not, and the output is then floating point.
+    Such a layer has its trained weight and bias. It still reads int8 values from an integer kernel, and its result is quantized for the
+    next layer. The result of the last layer before an output is not quantized; the output is then floating point.
 
-    Raises ValueError for a name that is no quantized layer.
+    Raises ValueError for a name that is not a quantized layer.
     """
     if unknown := sorted(set(layers) - set(state.trained)):
         raise ValueError(f"found no quantized layers {', '.join(unknown)}, expected some of {', '.join(state.trained)}")

@@ -1,4 +1,4 @@
-"""Turns average pooling into a convolution, which integer runtimes agree on."""
+"""Replaces average pooling by a convolution, which all integer runtimes compute alike."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ _NAME = "pooling_"
 
 
 def pool_by_convolution(graph: GraphModule) -> int:
-    """Replace each average pooling whose windows are all of one size by a depthwise convolution; returns how many.
+    """Replace each average pooling with windows of equal size by a depthwise convolution; returns how many.
 
-    An integer average pooling has one scale for its input and its output, so that with 2x2 windows every fourth result lies
-    exactly between two steps: LiteRT rounds it away from zero, the others to even, and the program that is proven differs by
-    half an LSB on average. A convolution with weights 1/(kh*kw), which int8 holds exactly, has a scale of its own.
+    An integer average pooling has the same scale for its input and output, so that with 2x2 windows every fourth result lies exactly
+    between two steps. LiteRT rounds it away from zero, the other runtimes to even, and the results differ by half an LSB on average. A
+    convolution with weights 1/(kh*kw), which int8 stores exactly, has its own scale.
     """
     count = 0
     for node in operators(graph, (_ATEN.avg_pool2d.default,)):
@@ -31,7 +31,7 @@ def pool_by_convolution(graph: GraphModule) -> int:
             weight = graph.graph.get_attr(name)
             convolution = graph.graph.call_function(_ATEN.conv2d.default, (node.args[0], weight, None, stride, padding, [1, 1], channels))
         convolution.meta = dict(node.meta)
-        # The quantizer asks every node for its shape.
+        # The quantizer needs the shape of every node.
         weight.meta = {"val": node.meta["val"].fake_mode.from_tensor(weights)}
         node.replace_all_uses_with(convolution)
         graph.graph.erase_node(node)
@@ -41,12 +41,12 @@ def pool_by_convolution(graph: GraphModule) -> int:
 
 
 def is_pooling(weight: object) -> bool:
-    """Whether the node `weight` holds the weights of such a convolution."""
+    """Whether the node `weight` has the weights of such a convolution."""
     return isinstance(weight, Node) and str(weight.target).startswith(_NAME)
 
 
 def _window(node: Node) -> tuple[list[int], list[int], list[int], int] | None:
-    """Kernel, stride, padding and channels; None where the edge has smaller windows, or divides by another number."""
+    """Kernel, stride, padding and channels; None if windows at the edge are smaller or divide by another number."""
     defaults: list[Any] = [None, None, [], [0], False, True, None]
     arguments: list[Any] = [*node.args, *defaults[len(node.args) :]]
     source, kernel, stride, padding, ceil, count_padding, divisor = arguments

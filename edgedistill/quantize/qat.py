@@ -1,4 +1,4 @@
-"""Quantization-aware training with PT2E and the XNNPACK quantizer, as a module that a plain trainer can train."""
+"""Quantization-aware training with PT2E and the XNNPACK quantizer, as a module for an ordinary training loop."""
 
 import copy
 
@@ -16,12 +16,12 @@ _TRAINING_ARGUMENT = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropo
 
 
 class QATModule(nn.Module):
-    """A student with fake quantization whose `train` and `eval` do what they do for an eager module.
+    """A student with fake quantization whose `train` and `eval` work as for an eager module.
 
-    An exported graph has no modes: batch norm and dropout carry theirs as an argument. It is set here in place,
-    because torchao's `move_exported_model_to_eval` matches patterns for seconds and leaves the observers running.
+    An exported graph has no modes: batch norm and dropout have theirs as an argument. This class sets it in place, because torchao's
+    `move_exported_model_to_eval` matches patterns for seconds and leaves the observers running.
 
-    In `eval` the observers are off, so that looking at the model never changes its scales.
+    In `eval` the observers are off, so that evaluation never changes the scales.
     """
 
     def __init__(self, graph: GraphModule) -> None:
@@ -31,7 +31,7 @@ class QATModule(nn.Module):
         self.observers_frozen = False
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """What the model gives for its inputs, under fake quantization."""
+        """The outputs of the model with fake quantization."""
         return self.graph_module(*inputs)
 
     def train(self, mode: bool = True) -> "QATModule":
@@ -49,7 +49,7 @@ class QATModule(nn.Module):
         return self
 
     def freeze(self, *, batchnorm: bool, observers: bool) -> None:
-        """Stop updating the batch-norm statistics and, or, the ranges of the observers, from now on."""
+        """Stop updating the batch-norm statistics, the ranges of the observers, or both, from now on."""
         if (batchnorm, observers) != (self.batchnorm_frozen, self.observers_frozen):
             self.batchnorm_frozen, self.observers_frozen = batchnorm, observers
             self.train(self.training)
@@ -72,9 +72,9 @@ def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
 def _with_default_eps(model: nn.Module) -> nn.Module:
     """A copy of `model` that computes the same in evaluation, with batch norm's default eps everywhere.
 
-    torchao 0.18 fuses convolution and batch norm by patterns that hold the default eps and momentum, when it prepares
-    and again when it converts, and so replaces a model's own values without a word: EfficientNet's eps of 1e-3 becomes
-    1e-5, and another function. Moved into the running variance, the difference stays in the model.
+    torchao 0.18 fuses convolution and batch norm by patterns with the default eps and momentum, both in preparation and in conversion.
+    It silently replaces the model's own values: EfficientNet's eps of 1e-3 becomes 1e-5, which is another function. Adding the difference
+    to the running variance keeps the function.
     """
     model = copy.deepcopy(model)
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""Lets the quantizer take a ReLU6 as one with the convolution before it."""
+"""Lets the quantizer fuse a ReLU6 with the convolution before it."""
 
 import torch
 from torch.fx import GraphModule
@@ -12,11 +12,11 @@ Bounds = dict[str, tuple[object, tuple[object, ...]]]
 
 
 def hide_relu6(graph: GraphModule) -> Bounds:
-    """Make each hardtanh(0, x) a ReLU, in place; returns what `show_relu6` puts back, by the node's name.
+    """Replace each hardtanh(0, x) by a ReLU, in place; returns the bounds for `show_relu6`, by node name.
 
-    The XNNPACK quantizer of ExecuTorch 1.5 knows ReLU behind a convolution and not ReLU6: it would quantize the convolution's output before
-    the activation as well, negative values included. That halves the resolution of what follows, costs an operator, and ONNX Runtime
-    computes it in floating point.
+    The XNNPACK quantizer of ExecuTorch 1.5 fuses a convolution with ReLU but not with ReLU6. It would also quantize the output of the
+    convolution before the activation, including negative values. That halves the resolution, costs an operator, and ONNX Runtime computes
+    it in floating point.
     """
     hidden: Bounds = {}
     for node in operators(graph, tuple(_PLAIN)):
@@ -28,7 +28,7 @@ def hide_relu6(graph: GraphModule) -> Bounds:
 
 
 def show_relu6(graph: GraphModule, hidden: Bounds) -> None:
-    """Put back the bounds that `hide_relu6` took, in place; ValueError where a node is gone."""
+    """Restore the bounds that `hide_relu6` removed, in place. Raises ValueError if a node is missing."""
     nodes = {node.name: node for node in graph.graph.nodes}
     if missing := sorted(set(hidden) - set(nodes)):
         raise ValueError(f"the activations {', '.join(missing)} are gone from the prepared program")

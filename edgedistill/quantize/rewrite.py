@@ -1,4 +1,4 @@
-"""Rewrites a float model into the form that every converter takes."""
+"""Rewrites a float model into a form that every converter accepts."""
 
 import copy
 

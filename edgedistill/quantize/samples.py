@@ -1,4 +1,4 @@
-"""Arrays of samples by the names of a signature, as the tensors that a module takes, and what it gives for them."""
+"""Converts arrays of samples, by the names of a signature, to inputs of a module, and runs it on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def batches(signature: Signature, arrays: Mapping[str, np.ndarray], size: int = 
 
 
 def answers(signature: Signature, module: Callable[..., Any], arrays: Mapping[str, np.ndarray], size: int = 1) -> dict[str, np.ndarray]:
-    """What `module` gives for each sample, by the names of the outputs: rows are samples. Arguments as of `batches`."""
+    """The outputs of `module` for each sample, by name: rows are samples. Arguments as for `batches`."""
     parts: dict[str, list[np.ndarray]] = {spec.name: [] for spec in signature.outputs}
     with torch.no_grad():
         for batch in batches(signature, arrays, size):
@@ -34,12 +34,12 @@ def answers(signature: Signature, module: Callable[..., Any], arrays: Mapping[st
 
 
 def batched(spec: TensorSpec) -> bool:
-    """Whether rows of samples are the first dimension of the tensor itself, which is then 1 for one sample."""
+    """Whether the samples are the first dimension of the tensor itself, which is then 1 for one sample."""
     return bool(spec.shape) and spec.shape[0] == 1
 
 
 def _rows(spec: TensorSpec, array: np.ndarray, start: int, size: int) -> Tensor:
     if not batched(spec) and size != 1:
         raise ValueError(f"{spec} does not begin with the batch, expected samples one at a time")
-    # A copy: arrays may be maps of a file that must not be written to.
+    # Copy, since the array may be a read-only map of a file.
     return torch.from_numpy(np.array(array[start : start + size] if batched(spec) else array[start]))

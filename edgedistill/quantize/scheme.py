@@ -1,4 +1,4 @@
-"""What training and calibrating start from: the student as an exported graph, and the quantizer that says where fake quantization goes."""
+"""The common start of training and calibration: the student as an exported graph, and the quantizer that places fake quantization."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def exported(model: nn.Module, signature: Signature, *, any_batch: bool = True) -> GraphModule:
     """`model` (plain batch norm; see `rewrite.plain_batchnorm`) as a graph, by default for batches of any size."""
-    # Exported in evaluation form: in training form every batch norm would drag its batch counter into the graph.
+    # Export in evaluation mode: in training mode every batch norm would add its batch counter to the graph.
     graph = trace(model.eval(), signature, any_batch=any_batch).module()
     pool_by_convolution(graph)
     return graph
@@ -26,7 +26,7 @@ def exported(model: nn.Module, signature: Signature, *, any_batch: bool = True) 
 def xnnpack_quantizer(*, is_qat: bool) -> XNNPACKQuantizer:
     """int8 per-channel symmetric weights, int8 per-tensor asymmetric activations.
 
-    The scheme that XNNPACK, LiteRT, ONNX Runtime and Core ML all execute: Jacob et al. 2018 (arXiv 1712.05877).
+    XNNPACK, LiteRT, ONNX Runtime and Core ML all execute this scheme: Jacob et al. 2018 (arXiv 1712.05877).
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 

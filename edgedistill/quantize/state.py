@@ -17,7 +17,7 @@ from edgedistill.signature import Signature
 
 @dataclass(frozen=True)
 class Trained:
-    """Weight and bias of a layer as they were trained, batch norm and temperature in them, before they were put on their grids."""
+    """Trained weight and bias of a layer, including batch norm and temperature, before they were put on their grids."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -25,15 +25,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class QuantizedState:
-    """One quantized program in the two forms that converters take.
+    """One quantized program in the two forms that converters need.
 
-    converted: int8 weights are folded constants. It takes and gives what the float module does.
-    unfolded:  the same program with float weights on the int8 grid behind quantize and dequantize, which LiteRT needs.
+    converted: int8 weights are folded constants. Its inputs and outputs are those of the float module.
+    unfolded:  the same program with float weights on the int8 grid, followed by quantize and dequantize, for LiteRT.
     output_scale: the LSB of each quantized output, in its own units, by name; the one that an output had where its last layer was left in
     floating point (`mixed`).
     sha256: hash over every weight, scale, zero point and bias, in execution order.
-    temperature: what the logits were divided by; 1 where it could not be folded into the last layer.
-    trained: the layers that were quantized, but for average pooling, by the names of their nodes in both forms.
+    temperature: the divisor of the logits; 1 if it could not be folded into the last layer.
+    trained: the quantized layers, except average pooling, by the names of their nodes in both forms.
     """
 
     converted: GraphModule
@@ -45,9 +45,9 @@ class QuantizedState:
 
 
 def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.0) -> QuantizedState:
-    """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); it is left as it was.
+    """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); `graph` is not changed.
 
-    temperature: the state's logits are those of the graph divided by it, where its last layer can take it in; see `temperature`.
+    temperature: the logits of the state are those of the graph divided by it, if it can be folded into the last layer; see `temperature`.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
@@ -62,9 +62,9 @@ def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.
 
 
 def settle(unfolded: GraphModule, signature: Signature, temperature: float, trained: dict[str, Trained]) -> QuantizedState:
-    """The state of a converted program with float weights, which are put on their grids, in place, with the biases."""
+    """The state of a converted program with float weights. Puts weights and biases on their grids, in place."""
     round_weights(unfolded)
-    # Before the weights are folded, so that biases are rounded once for both forms.
+    # Before folding the weights, so that biases are rounded once for both forms.
     round_biases(unfolded)
     names = (spec.name for spec in signature.outputs)
     scales = {
@@ -74,11 +74,11 @@ def settle(unfolded: GraphModule, signature: Signature, temperature: float, trai
 
 
 def state_of(unfolded: GraphModule, output_scale: dict[str, float], temperature: float, trained: dict[str, Trained]) -> QuantizedState:
-    """The state of a program whose weights and biases are settled; see `QuantizedState`."""
+    """The state of a program whose weights and biases are on their grids; see `QuantizedState`."""
     from torchao.quantization.pt2e.constant_fold import constant_fold
     from torchao.quantization.pt2e.quantize_pt2e import _quant_node_constraint
 
-    # Folding is the last pass of convert_pt2e: running it on a copy spares a second conversion.
+    # Folding is the last pass of convert_pt2e. Running it on a copy avoids a second conversion.
     converted = copy.deepcopy(unfolded)
     constant_fold(converted, _quant_node_constraint)
     return QuantizedState(converted, unfolded, output_scale, digest(state_tensors(converted)), temperature, trained)
@@ -100,7 +100,7 @@ def _dequantize() -> tuple[tuple[object, ...], tuple[object, ...]]:
 
 
 def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero point of a dequantize node; a clear error where the operator is not quantized."""
+    """Scale and zero point of a dequantize node. Raises an error if the operator is not quantized."""
     per_tensor, per_channel = _dequantize()
     if not isinstance(node, Node) or node.target not in per_tensor + per_channel:
         raise ValueError(f"expected a dequantize before a quantized operator, found {node}")
@@ -108,7 +108,7 @@ def _qparams(graph: GraphModule, node: object) -> tuple[torch.Tensor, torch.Tens
 
 
 def _dequantizes(node: Node) -> bool:
-    """Whether `node` gives what one scale makes of integers."""
+    """Whether `node` dequantizes integers with a single scale."""
     return node.target in _dequantize()[0]
 
 
@@ -119,10 +119,10 @@ def _is_quantized(node: Node) -> bool:
 
 
 def round_weights(graph: GraphModule) -> int:
-    """Put each float weight on its int8 grid, in place; returns how many weights there are.
+    """Put each float weight on its int8 grid, in place; returns the number of weights.
 
-    LiteRT's converter quantizes the float weights itself, and divides by the scale another way: a weight that lies in the
-    middle between two steps would become another integer there.
+    LiteRT's converter quantizes the float weights itself, with another division by the scale: a weight in the middle between two steps
+    could become a different integer.
     """
     ops = torch.ops.quantized_decomposed
     nodes = operators(graph, (ops.quantize_per_channel.default,))
@@ -136,8 +136,8 @@ def round_weights(graph: GraphModule) -> int:
 def round_biases(graph: GraphModule) -> int:
     """Round each bias to int32 at scale s_input * s_weight, in place; returns how many were rounded.
 
-    Integer kernels hold the bias so (Jacob et al. 2018, arXiv 1712.05877, section 2.4). The simulation in floating
-    point would keep it unrounded, and PyTorch and the runtimes would compute two different models.
+    Integer kernels store the bias like this (Jacob et al. 2018, arXiv 1712.05877, section 2.4). Without
+    rounding, the simulation in floating point and the runtimes would compute two different models.
     """
     count = 0
     for node in operators(graph, WEIGHTED):
@@ -161,7 +161,7 @@ def _bias_scale(graph: GraphModule, node: Node, channels: int) -> torch.Tensor:
 
 
 def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
-    """Everything that defines the quantized program, by operator in execution order.
+    """All tensors that define the quantized program, by operator in execution order.
 
     For operator i: `i.input_scale`, `i.input_zero_point`, `i.weight` (int8), `i.weight_scale`, `i.bias` (int32), or where it computes in
     floating point `i.weight` and `i.bias` (float32); for the output, unless it is not quantized: `output.scale`, `output.zero_point`,

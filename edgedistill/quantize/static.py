@@ -12,11 +12,11 @@ from edgedistill.signature import Signature
 
 
 def calibrate(model: nn.Module, signature: Signature, batches: Iterable[tuple[Tensor, ...]], *, any_batch: bool = True) -> GraphModule:
-    """`model` (float, plain batch norm; see `rewrite.plain_batchnorm`) with observers that have seen `batches`, for `state.convert`.
+    """`model` (float, plain batch norm; see `rewrite.plain_batchnorm`) with observers that saw `batches`, for `state.convert`.
 
     batches: each holds the inputs of `signature` in their order. any_batch: as of `scheme.exported`.
 
-    The scheme is that of `scheme.xnnpack_quantizer`. Ranges of activations are those of a histogram with the least squared error after
+    The scheme is that of `scheme.xnnpack_quantizer`. The range of an activation minimises the squared error of a histogram after
     rounding, which cuts off rare extremes (Nagel et al. 2021, arXiv 2106.08295, section 3.2). Batch norms behind convolutions are folded
     into them.
     """

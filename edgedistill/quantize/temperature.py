@@ -1,4 +1,4 @@
-"""Folds a temperature into the last layer: the logits are divided by it, and the program stays what it was."""
+"""Folds a temperature into the last layer, which divides the logits by it without a change of the program's structure."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from edgedistill.quantize.graph import float32, last_layers, tensor_of
 
 
 def divide_classifier(model: nn.Module, temperature: float) -> bool:
-    """Divide weight and bias of a timm model's classifier in place; False, with the model as it was, where it has no such layer."""
+    """Divide weight and bias of a timm model's classifier in place. Returns False, without a change, if it has no such layer."""
     classifier = model.get_classifier()  # type: ignore[operator]
     if not isinstance(classifier, (nn.Linear, nn.Conv2d)):
         return False
@@ -19,10 +19,10 @@ def divide_classifier(model: nn.Module, temperature: float) -> bool:
 
 
 def divide_logits(graph: GraphModule, temperature: float) -> bool:
-    """Divide the logits of a converted graph with float weights, in place; False, with the graph as it was, where it cannot be folded.
+    """Divide the logits of a converted graph with float weights, in place. Returns False, without a change, if it cannot be folded.
 
-    The scales of the last weights and of the logits are divided, and with them the float weights and bias: every integer and
-    every multiplier between scales stays, so the int8 program is the same, and only the meaning of its output's steps changes.
+    It divides the scales of the last weights and of the logits, and the float weights and bias. All integers and all multipliers between
+    scales stay the same. So the int8 program does not change, only the size of a step of its output.
     """
     ops = torch.ops.quantized_decomposed
     (node, steps), *others = last_layers(graph)
@@ -33,7 +33,7 @@ def divide_logits(graph: GraphModule, temperature: float) -> bool:
     assert isinstance(quantize, Node)
     for step in steps:
         step.args = (step.args[0], float32(step.args[1] / temperature), *step.args[2:])  # type: ignore[operator]
-    # By name: quantize and dequantize may read one scale through two nodes.
+    # By name, since quantize and dequantize may read the same scale through two nodes.
     constants = {str(c.target): c for c in (dequantize.args[1], *quantize.args[:2], *node.args[2:3]) if isinstance(c, Node)}
     for constant in constants.values():
         tensor_of(graph, constant).div_(temperature)

@@ -1,4 +1,4 @@
-"""Keeps the sums of a quantized program away from the middle between two steps."""
+"""Prevents sums of a quantized program that lie exactly between two steps."""
 
 import math
 
@@ -13,10 +13,10 @@ _WIDENING = 2.0**-10
 def break_ties(graph: GraphModule) -> int:
     """Widen the output scale of each addition by 2^-10 of itself, in place; returns how many scales were changed.
 
-    The range of a sum is observed on sums of quantized values, so its scale is a whole combination of the scales of its two
-    inputs, and a sum falls often on exactly the middle between two steps. There each runtime rounds its own way, to even, away from
-    zero, or wherever its float32 multiplier falls, and residual networks carry the difference on. A scale that is no such
-    combination has no exact middles; the range, wider by a thousandth, clips nothing that it did not clip before.
+    The range of a sum is observed on sums of quantized values, so its scale is an integer combination of the scales of its two inputs, and
+    a sum often lies exactly between two steps. There each runtime rounds in its own way (to even, away from zero, or by its float32
+    multiplier), and residual networks propagate the difference. With another scale there are no exact middles. The range becomes wider
+    by a thousandth, so nothing more is clipped.
     """
     ops, aten = torch.ops.quantized_decomposed, torch.ops.aten
     quantize, dequantize = ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default
@@ -29,7 +29,7 @@ def break_ties(graph: GraphModule) -> int:
             source = source.args[0]
         if isinstance(source, Node) and source.target in sums:
             pairs.add(node.args[1:3])
-    # Operators that pass values on (flatten, pooling) share scale and zero point with the sum: they change together.
+    # Operators that pass values on (flatten, pooling) share scale and zero point with the sum, so change them too.
     for node in operators(graph, (quantize, dequantize)):
         if node.args[1:3] in pairs:
             node.args = (node.args[0], float32(node.args[1] * (1 + _WIDENING)), *node.args[2:])  # type: ignore[operator]
@@ -38,11 +38,11 @@ def break_ties(graph: GraphModule) -> int:
 
 
 def separate_means(graph: GraphModule) -> int:
-    """Give each global average over an even count a scale of its own, 2^-10 wider than that of its input, in place; returns how many.
+    """Give each global average over an even count its own scale, 2^-10 wider than that of its input, in place; returns how many.
 
-    The quantizer lets them share one scale, so that a mean over 4 x 4 lies on exactly the middle between two steps once in 16 times,
-    and ONNX Runtime, which computes it in floating point, rounds other ones up than integer kernels do. A mean over an odd count has no
-    such middle; one over a single value is dropped by LiteRT's converter, and with it a change of scale.
+    The quantizer makes them share a scale, so that a mean over 4 x 4 lies exactly between two steps in one of 16 cases. ONNX Runtime
+    computes it in floating point and rounds differently from integer kernels. A mean over an odd count has no such middle. LiteRT's
+    converter drops a mean over a single value, and with it a change of scale.
     """
     ops, aten = torch.ops.quantized_decomposed, torch.ops.aten
     quantize, dequantize = ops.quantize_per_tensor.default, ops.dequantize_per_tensor.default
@@ -62,11 +62,11 @@ def separate_means(graph: GraphModule) -> int:
 
 
 def _count(mean: Node) -> int:
-    """How many values each result of `mean` is made of."""
+    """The number of values in each result of `mean`."""
     before = mean.all_input_nodes[0]
     while "val" not in before.meta:
         before = before.all_input_nodes[0]
-    # Both are of the same, perhaps symbolic, batch.
+    # Both have the same, perhaps symbolic, batch size.
     shapes = (math.prod(int(size) for size in node.meta["val"].shape[1:]) for node in (before, mean))
     whole, results = shapes
     return whole // results

@@ -1,4 +1,4 @@
-"""Traces a module as its signature says: the shapes and types of its inputs, and the dimensions that vary."""
+"""Traces a module by its signature: the shapes and types of its inputs, and the dimensions that vary."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FEWEST, _MOST = 1, 4096
 
 
 def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, sizes: Mapping[str, int] | None = None) -> ExportedProgram:
-    """`module`, which takes the inputs of `signature` in their order, as a program.
+    """Export `module`, which takes the inputs of `signature` in order, as a program.
 
-    any_batch: for batches of any size; every input then has the batch as its first dimension. sizes: those that dimensions that vary have
-    while the module is traced; the program takes others as well.
+    any_batch: for batches of any size; every input then has the batch as its first dimension. sizes: of varying dimensions during
+    tracing; the program accepts other sizes as well.
     """
     inputs = signature.inputs
     return torch.export.export(
@@ -29,7 +29,7 @@ def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, s
 
 
 def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Mapping[str, int] | None = None) -> tuple[Tensor, ...]:
-    """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: those of dimensions that vary."""
+    """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: of the dimensions that vary."""
 
     def shape(spec: TensorSpec) -> list[int]:
         found = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
@@ -39,7 +39,7 @@ def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Map
 
 
 def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
-    """The dimensions that vary, by place, for each of `specs`; None where none does. A name is one size wherever it stands."""
+    """The varying dimensions, by index, for each of `specs`; None if there are none. A name has the same size everywhere."""
     dims = {name: Dim(name, min=_FEWEST, max=_MOST) for name in dict.fromkeys(name for spec in specs for name in spec.dynamic)}
     found = [{place: dims[size] for place, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs]
     if any_batch:

@@ -1,6 +1,6 @@
-"""A relocatable Python 3.13 with numpy and three runtimes, for devices that have none: built on any host, cached by its content.
+"""Builds the kit: a relocatable Python 3.13 with numpy and three runtimes, for devices without them. It is cached by its content.
 
-What is in it, where it comes from and under which licences: docs/kit.md.
+docs/kit.md describes its parts, their origin and licences.
 """
 
 import os
@@ -20,7 +20,7 @@ class Kit:
     """A packed kit.
 
     path: a .tar.gz; unpack it into a new folder and start `sh FOLDER/python`, with the code to run in the current folder.
-    id: SHA-256 over names, modes and bytes of all files in it, manifest.json aside; sha256: that of the archive.
+    id: SHA-256 over names, modes and bytes of all files in it, except manifest.json; sha256: of the archive.
     manifest: {"schema", "id", "arch", "python", "runtimes": {package: version}, "packages": [{name, version, file, sha256, from}],
     "libraries": [name], "warnings": [text], "sha256", "packed_bytes", "unpacked_bytes"}.
     """
@@ -32,11 +32,11 @@ class Kit:
 
 
 def build(arch: str, *, cache: Path | None = None, mirror: str | None = None) -> Kit:
-    """The kit for `arch` ("aarch64" or "x86_64"), from the cache, or built from pinned packages and put there.
+    """The kit for `arch` ("aarch64" or "x86_64"), from the cache, or built from pinned packages and then cached.
 
     cache: folder of kits, else $XDG_CACHE_HOME/edgedistill/kits, else ~/.cache/edgedistill/kits. mirror: URL of a Debian archive, else
-    $EDGEDISTILL_DEBIAN_MIRROR, else that of this machine's apt, else Debian's own. Wheels come by pip, with pip's own configuration.
-    Raises UserError when the architecture is unknown, a package cannot be had or is not the pinned one.
+    $EDGEDISTILL_DEBIAN_MIRROR, else that of this machine's apt, else Debian's own. Wheels come through pip, with pip's own configuration.
+    Raises UserError if the architecture is unknown, or a package is unavailable or not the pinned one.
     """
     pinned = lock.read(arch)
     folder = (cache or _default_cache()) / f"{arch}-{_key(pinned)[:16]}"
@@ -54,13 +54,13 @@ def _default_cache() -> Path:
 
 
 def _key(pinned: lock.Lock) -> str:
-    """What decides the content: the pinned packages, and this code."""
+    """Hash of all that determines the content: the pinned packages, and this code."""
     code = {path.name: files.sha256_file(path) for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".sh")}
     return files.canonical_hash([lock.as_json(pinned), code])
 
 
 def _open(folder: Path) -> Kit | None:
-    """The kit in `folder`, or None where there is none that is whole."""
+    """The complete kit in `folder`, or None."""
     path, about = folder / "kit.tar.gz", folder / "manifest.json"
     # The manifest is written last.
     if not about.is_file():

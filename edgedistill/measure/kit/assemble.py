@@ -1,4 +1,4 @@
-"""Which files of the packages make a kit, how they lie in it, and the archive."""
+"""Assembles a kit: chooses files of the packages, arranges them, and writes the archive."""
 
 import fnmatch
 import gzip
@@ -18,14 +18,14 @@ from edgedistill.measure.kit.packages import Tree
 
 PYTHON_PACKAGE = "python3.13-minimal"
 STDLIB, SITE, LIBRARIES = "lib/python3.13", "lib/python3/dist-packages", "lib"
-"""The paths that Debian's Python searches below its prefix, which it finds by them: no variable has to tell it."""
+"""The paths that Debian's Python searches below its prefix, so that it finds them without a variable."""
 
 _MARKER = "manifest.json"
 _MIN_ALIGNMENT = {"aarch64": 16384}
-"""Kernels with pages of 16 KB (Raspberry Pi 5, some phones) load no file with finer segments."""
+"""Kernels with pages of 16 KB (Raspberry Pi 5, some phones) cannot load files with finer alignment."""
 
 _LEFT_OUT = (
-    # Of the standard library: what no runtime imports, and modules that alone need ncurses, readline, OpenSSL, SQLite, bzip2, xz, libuuid.
+    # Modules of the standard library that no runtime imports, and modules that need ncurses, readline, OpenSSL, SQLite, bzip2, xz, libuuid.
     *(
         f"{STDLIB}/{name}/*"
         for name in ("test", "idlelib", "turtledemo", "ensurepip", "pydoc_data", "tkinter", "curses", "dbm", "sqlite3", "venv")
@@ -41,7 +41,7 @@ _LEFT_OUT = (
         f"{SITE}/numpy/{name}"
         for name in ("f2py/*", "_pyinstaller/*", "_core/_simd.*.so", "conftest.py", "random/lib/*", "random/_examples/*")
     ),
-    # libonnxruntime.so is for C programs: the Python module holds all of it again.
+    # libonnxruntime.so is for C programs; the Python module contains the same code.
     *(f"{SITE}/onnxruntime/{name}" for name in ("ThirdPartyNotices.txt", "Privacy.md", "capi/libonnxruntime.so*")),
     *(f"{SITE}/onnxruntime/{name}" for name in ("transformers/*", "quantization/*", "tools/*", "datasets/*", "backend/*")),
     *(
@@ -55,7 +55,7 @@ _LICENCES = ("license*", "copying*", "notice*", "thirdparty*", "third-party-noti
 def assemble(lock: Lock, debs: Mapping[str, Tree], wheels: Sequence[Tree]) -> Tree:
     """The files of a kit from the opened packages.
 
-    Raises UserError that names every shared library that is asked for and not there, or is for another machine or page size.
+    Raises UserError, which names every shared library that is missing or is for another machine or page size.
     """
     tree: Tree = {}
     system: Tree = {}
@@ -81,17 +81,17 @@ def assemble(lock: Lock, debs: Mapping[str, Tree], wheels: Sequence[Tree]) -> Tr
 
 def _licences(wheel: Tree) -> Tree:
     name = next(path.split("-")[0] for path in wheel if path.endswith(".dist-info/METADATA"))
-    found = {}
+    licences = {}
     for path, data in wheel.items():
-        # Relative to the package or to its metadata, where licences lie.
+        # The path relative to the package or to its metadata, where licences are.
         inside = path.split("/", 1)[-1]
         if any(fnmatch.fnmatch(inside.lower(), pattern) for pattern in _LICENCES) and not path.endswith(".py"):
-            found[f"licences/{name}/{inside.removeprefix('licenses/')}"] = data
-    return found
+            licences[f"licences/{name}/{inside.removeprefix('licenses/')}"] = data
+    return licences
 
 
 def _add_libraries(tree: Tree, system: Tree, arch: str) -> None:
-    """Copy the system libraries that files of `tree` ask for, and those that these ask for."""
+    """Copy the system libraries that files of `tree` need, directly or indirectly."""
     missing, wrong = set[str](), list[str]()
     waiting = [path for path, data in tree.items() if elf.is_elf(data)]
     while waiting:
@@ -115,7 +115,7 @@ def _add_libraries(tree: Tree, system: Tree, arch: str) -> None:
 
 
 def libraries(tree: Iterable[str]) -> list[str]:
-    """The names of the system libraries in a kit, its loader included."""
+    """The names of the system libraries in a kit, including its loader."""
     return sorted(path.removeprefix(f"{LIBRARIES}/") for path in tree if posixpath.dirname(path) == LIBRARIES)
 
 
@@ -126,7 +126,7 @@ def tree_hash(tree: Tree) -> str:
 
 
 def write_archive(tree: Tree, manifest: Mapping[str, Any], path: Path) -> int:
-    """Write `tree` and its manifest as .tar.gz with no trace of when and where; returns the bytes of the files."""
+    """Write `tree` and its manifest as .tar.gz without times and owners; returns the total size of the files in bytes."""
     files = {**tree, _MARKER: json.dumps(manifest, indent=2).encode() + b"\n"}
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, data in sorted(files.items()):

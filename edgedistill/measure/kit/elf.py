@@ -1,4 +1,4 @@
-"""What a 64-bit little-endian ELF file says about how it is to be loaded: read here, since a host may have no readelf.
+"""Reads the load information of a 64-bit little-endian ELF file, since a host may have no readelf.
 
 Source: Tool Interface Standard (TIS) ELF Specification 1.2; System V ABI, chapters 4 and 5.
 """
@@ -17,7 +17,7 @@ _MACHINES = {62: "x86_64", 183: "aarch64"}
 
 @dataclass(frozen=True)
 class Elf:
-    """machine: x86_64, aarch64 or a number; needed: libraries it asks for; search: its own folders; alignment: least of its segments."""
+    """machine: x86_64, aarch64 or a number. needed: libraries. search: its folders for them. alignment: the smallest of its segments."""
 
     machine: str
     needed: tuple[str, ...]
@@ -31,13 +31,13 @@ def is_elf(data: bytes) -> bool:
 
 
 def read(data: bytes) -> Elf:
-    """Raises ValueError for what is no 64-bit little-endian ELF file, or is cut."""
+    """Read a file. Raises ValueError if it is not a 64-bit little-endian ELF file, or is truncated."""
     if data[:6] != _MAGIC_64_LITTLE:
         raise ValueError(f"expected a 64-bit little-endian ELF file, found one that begins with {data[:6]!r}")
     try:
         return _read(data)
     except struct.error as error:
-        raise ValueError(f"the ELF file of {len(data)} bytes is cut") from error
+        raise ValueError(f"the ELF file of {len(data)} bytes is truncated") from error
 
 
 def _read(data: bytes) -> Elf:

@@ -1,4 +1,4 @@
-"""Bytes of a URL, tried again when the network fails, with the one failure apart that a mirror may have: the file is gone."""
+"""Reads URLs, and retries if the network fails. A missing file is a separate error, since a mirror may have removed it."""
 
 import http.client
 import time
@@ -11,11 +11,11 @@ _TRIES, _PAUSE_S, _TIMEOUT_S = 3, 2.0, 60.0
 
 
 class GoneError(Exception):
-    """The mirror answers and has no such file."""
+    """The mirror answers, but has no such file."""
 
 
 def read(url: str) -> bytes:
-    """Raises GoneError when there is no such file, UserError when the mirror cannot be reached."""
+    """The bytes of a URL. Raises GoneError if there is no such file, UserError if the mirror cannot be reached."""
     for left in reversed(range(_TRIES)):
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:

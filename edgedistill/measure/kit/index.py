@@ -1,4 +1,4 @@
-"""The signed index of a Debian suite: which version of a package the mirror has now, proven by Debian's own keys.
+"""Reads the signed index of a Debian suite, which has the current versions of packages, and verifies it with Debian's keys.
 
 Source: Debian wiki, DebianRepository/Format; gpgv(1) and GnuPG's doc/DETAILS for the status lines.
 """
@@ -22,7 +22,7 @@ KEYRINGS = [Path("/usr/share/keyrings", f"debian-archive-keyring.{suffix}") for 
 def packages(mirror: str, suite: str, debian: str, names: Collection[str]) -> dict[str, Deb]:
     """`names` as the archive at `mirror` has them now for the architecture `debian`.
 
-    Raises UserError when the index cannot be had, its signature cannot be checked or is not Debian's, or a package is not in it.
+    Raises UserError if the index is unavailable, its signature cannot be verified or is not Debian's, or a package is not in it.
     """
     name = f"main/binary-{debian}/Packages.xz"
     digest = _digest(_release(f"{mirror}/dists/{suite}/InRelease", suite), name)
@@ -53,7 +53,7 @@ def _release(url: str, suite: str) -> str:
     if gpgv is None or keyring is None:
         missing = "gpgv" if gpgv is None else f"Debian's keyring, {KEYRINGS[-1]}"
         raise UserError(
-            f"the mirror no longer has a pinned package, and newer ones cannot be proven to be Debian's without {missing}: install the "
+            f"the mirror no longer has a pinned package, and newer ones cannot be verified as Debian's without {missing}: install the "
             "packages gpgv and debian-archive-keyring, or name a mirror that keeps old versions with --mirror"
         )
     with tempfile.TemporaryDirectory(prefix="edgedistill-release-") as folder:
@@ -61,7 +61,7 @@ def _release(url: str, suite: str) -> str:
         signed.write_bytes(_fetch(url))
         command = [gpgv, "--status-fd", "1", "--keyring", str(keyring), "--output", str(text), str(signed)]
         status = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
-        # The exit code is no help: it is bad as soon as one of several signatures is of a key that this keyring has not yet.
+        # Ignore the exit code: it is an error if this keyring lacks the key of any of several signatures.
         if not re.search(r"^\[GNUPG:\] VALIDSIG ", status, re.MULTILINE) or re.search(r"^\[GNUPG:\] BADSIG ", status, re.MULTILINE):
             raise UserError(f"{url} is not signed by a key of {keyring}: name another mirror with --mirror")
         release = text.read_text()

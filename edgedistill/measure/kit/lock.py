@@ -1,4 +1,4 @@
-"""The pinned packages of each architecture, as lock.json has them."""
+"""The pinned packages of each architecture, from lock.json."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Lock:
-    """What a kit for `arch` is made of. `debian` is Debian's name of the architecture, `suite` the release, `loader` the dynamic loader."""
+    """The parts of a kit for `arch`. `debian` is Debian's name of the architecture, `suite` the release, `loader` the dynamic loader."""
 
     arch: str
     debian: str
@@ -43,7 +43,7 @@ class Lock:
 
 
 def read(arch: str, path: Path = PATH) -> Lock:
-    """The lock of `arch`. Raises UserError for an architecture that has none."""
+    """The lock of `arch`. Raises UserError for an architecture without a lock."""
     document = read_json(path)
     if arch not in document["architectures"]:
         raise UserError(f"no kit for the architecture {arch!r}: expected one of {', '.join(document['architectures'])}")

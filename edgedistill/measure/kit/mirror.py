@@ -1,4 +1,4 @@
-"""Debian packages from a mirror: the pinned ones, or, where a point release has removed them, those of its signed index."""
+"""Fetches Debian packages from a mirror: the pinned ones or, if a point release has removed them, those of its signed index."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,7 @@ VARIABLE = "EDGEDISTILL_DEBIAN_MIRROR"
 def choose(url: str | None) -> str:
     """`url`, else $EDGEDISTILL_DEBIAN_MIRROR, else the mirror that this machine's apt uses for Debian itself.
 
-    Raises UserError where none of them names one.
+    Raises UserError if none of them is known.
     """
     found = url or os.environ.get(VARIABLE) or _of_apt()
     if found is None:
@@ -39,7 +39,7 @@ def _of_apt() -> str | None:
 def fetch(lock: Lock, mirror: str) -> tuple[list[tuple[Deb, bytes]], list[str]]:
     """The packages of `lock` with their bytes, and warnings that name those of another version.
 
-    Raises UserError when a file is not what its hash says, or is neither pinned nor in the signed index.
+    Raises UserError if a file has another hash, or is neither pinned nor in the signed index.
     """
     found: dict[str, bytes] = {}
     with progress.track("fetching Debian packages", len(lock.debs)) as tracker:

@@ -1,4 +1,4 @@
-"""Debian packages and wheels opened without dpkg and pip install: into {path: bytes}, so that nothing needs root or a Linux file system."""
+"""Unpacks Debian packages and wheels into {path: bytes} without dpkg or pip install, root or a Linux file system."""
 
 import io
 import lzma
@@ -24,7 +24,7 @@ _PYTHON = "3.13"
 def unpack_deb(data: bytes) -> Tree:
     """The files of a .deb; a link inside the package becomes a copy of its target, any other link is left out.
 
-    Format: deb(5), an ar archive whose member data.tar.xz is the file system. Raises ValueError for what is no such file.
+    Format: deb(5), an ar archive whose member data.tar.xz is the file system. Raises ValueError for other files.
     """
     name, body = next(((name, body) for name, body in _ar_members(data) if name.startswith("data.tar")), ("", b""))
     if name != "data.tar.xz":
@@ -56,7 +56,7 @@ def _ar_members(data: bytes):  # type: ignore[no-untyped-def]
 
 
 def unpack_wheel(path: Path) -> Tree:
-    """The files of a wheel as pip would lay them into site-packages; scripts and headers are left out.
+    """The files of a wheel as pip would install them into site-packages, without scripts and headers.
 
     Format: Python packaging specifications, binary distribution format 1.0.
     """
@@ -74,9 +74,9 @@ def unpack_wheel(path: Path) -> Tree:
 
 
 def download(wheels: Sequence[Wheel], folder: Path) -> list[Path]:
-    """Fetch `wheels` into `folder` with this Python's pip, which knows the machine's index and proxy; each is checked against its hash.
+    """Fetch `wheels` into `folder` with this Python's pip, which uses the machine's index and proxy, and check their hashes.
 
-    Raises UserError when pip is missing or fails, with its last lines.
+    Raises UserError with the last lines of pip if pip is missing or fails.
     """
     requirements = folder / "requirements.txt"
     requirements.write_text("".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels))
