@@ -22,7 +22,7 @@ _PREFIX = "torch:"
 
 @dataclass(frozen=True)
 class UserModel:
-    """A trained model, and the images that calibrate and prove it; see `Recipe` for the fields."""
+    """A trained model, and the images that calibrate and verify it; see `Recipe` for the fields."""
 
     model: str
     """`torch:package.module:function`."""
@@ -36,7 +36,7 @@ class UserModel:
 
 
 def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
-    """A recipe that distils nothing: half of the images calibrate, the other half prove.
+    """A recipe that distils nothing: half of the images calibrate, the other half verify.
 
     Raises RecipeError with every wrong option at once.
     """

@@ -96,7 +96,7 @@ class Target(Config):
 
     @model_validator(mode="after")
     def _checked(self) -> "Target":
-        # A limit that nothing checks would be a promise without proof.
+        # Do not accept a limit that nothing checks.
         if self.budgets.model_dump(exclude_none=True) and not self.budgeted:
             found = ", ".join(f"{a.format} {a.precision}" for a in self.artifacts)
             delegating = [own.format for own in backends().values() if own.budgeted]

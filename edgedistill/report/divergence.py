@@ -1,11 +1,11 @@
-"""Which artifacts failed their proof, and at which layer they leave their reference."""
+"""Lists artifacts that failed verification, and the layer at which they leave their reference."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 
 def failed(artifacts: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each artifact that failed its proof in one line, with the first diverging layer where one was looked for."""
+    """Each artifact that failed verification in one line, with the first diverging layer where one was looked for."""
     return [_line(artifact) for artifact in artifacts if artifact.get("ok") is False]
 
 

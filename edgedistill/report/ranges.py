@@ -104,6 +104,6 @@ def _int8_row(layer: Mapping[str, Any]) -> list[Cell]:
         show(layer.get("clipped"), percent),
         show(layer.get("largest"), figures),
         Cell("–") if layer.get("sample") is None else show(layer.get("sample"), integer),
-        # No proof fails by it.
+        # Verification does not fail because of it.
         Cell(str(problem)) if problem else Cell("✓ ok", "ok"),
     ]

@@ -1,4 +1,4 @@
-"""Where an int8 artifact that fails its proof leaves its reference: found by lowering and running shorter and shorter programs."""
+"""Finds where an int8 artifact that fails verification leaves its reference, by lowering and running shorter programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse
 
 
 def locate(run: Run, specs: list[ArtifactSpec]) -> None:
-    """Name the first diverging layer of every int8 artifact that ran and failed its proof, in a step `divergence-NAME`."""
+    """Name the first diverging layer of every int8 artifact that ran and failed verification, in a step `divergence-NAME`."""
     from edgedistill.report.artifacts import proof
 
     for spec in specs:

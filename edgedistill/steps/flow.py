@@ -86,7 +86,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
         wanted = artifacts.wanted(recipe, targets)
-        # With what earlier targets asked for, which stays in the run and stays proven.
+        # Together with the artifacts of earlier targets, which stay in the run and stay verified.
         specs = list(dict.fromkeys([*artifacts.exported(run), *wanted]))
         artifacts.export(run, recipe, specs, again=fresh)
         artifacts.execute(run, recipe, specs, "val")

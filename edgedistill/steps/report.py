@@ -31,7 +31,7 @@ def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
-    """Write the bundle of each target whose artifacts are all proven, but for those that nothing on this machine can execute."""
+    """Write the bundle of each target whose artifacts are all verified, except those that nothing on this machine can execute."""
     import numpy as np
 
     from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
@@ -44,7 +44,7 @@ def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -
         wanted = [a.spec.name for a in target.artifacts]
         folder = out / target.name
         if missing := [name for name in wanted if name not in ready]:
-            log(f"no bundle for {target.name}: not proven are {', '.join(missing)}")
+            log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
             remove_bundle(folder)
             continue
         chosen = [ready[name] for name in wanted]

@@ -1,1 +1,1 @@
-"""Proves every artifact against the quantized state: executes it, compares its answers, and scores the ladder."""
+"""Verifies every artifact against the quantized state: executes it, compares its outputs, and scores the ladder."""

@@ -1,7 +1,7 @@
 """The first layer at which a file leaves its reference, by bisection over prefixes of the quantized program.
 
 A prefix ends behind one of the program's quantize nodes and answers what that node passes on. Each is lowered and executed like the whole
-program. A runtime may fuse a prefix otherwise than the whole, so the layer that is found is where to look first, and no proof.
+program. A runtime may fuse a prefix otherwise than the whole, so the layer is a hint where to look first, and no evidence.
 """
 
 import copy

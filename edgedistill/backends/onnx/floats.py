@@ -8,7 +8,7 @@ def keep_floats(model) -> int:  # type: ignore[no-untyped-def]
 
     ONNX Runtime 1.32 gives int8 weights with a single scale to such a layer behind a DequantizeLinear with one scale (its optimizer
     WeightBiasQuantization, core/optimizer/qdq_transformer), and so undoes what was left in floating point. It leaves one with several
-    scales. The values are the same. Of one channel there is but one scale: such a layer is not kept, which the proof of the file shows.
+    scales. The values are the same. A layer with one channel has only one scale and is not kept, which verification detects.
     """
     from onnx import helper, numpy_helper
 

@@ -1,6 +1,6 @@
 """Executes a Core ML program on any machine: a runner adapter that runs MIL operator by operator in float64.
 
-It proves structure and weights: what the file says is computed exactly. It does not model float16 arithmetic, which
+It verifies structure and weights: it computes exactly what the file describes. It does not model float16 arithmetic, which
 `mil_float16` does, nor the Neural Engine.
 Operators: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html.
 """
