@@ -118,6 +118,4 @@ def _warn_where_outputs_are_constant(logits: Path, output_scale: float) -> None:
 
     steps = float(np.load(logits).std(axis=0).max()) / output_scale
     if steps < _FEW_STEPS:
-        log(
-            f"warning: the logits move by {steps:.1f} int8 steps between images: an untrained model? Verification then says little"
-        )
+        log(f"warning: the logits move by {steps:.1f} int8 steps between images: an untrained model? Verification then says little")
