@@ -95,8 +95,13 @@ def export(
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file with the weights of --model.")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", help="Images to quantize and verify --model with: a folder, class folders in a folder, or an .npz."),
+        typer.Option(
+            "--calibration", help="Images to quantize and verify --model with: a folder, class folders, or an .npz; or named arrays, .npz."
+        ),
     ] = None,
+    given: Annotated[
+        list[str], typer.Option("--input", metavar="NAME=TYPE[SIZES]", help="An input of --model, as features=float32[1,80,T]; repeatable.")
+    ] = NOTHING,
     image_size: Annotated[int, typer.Option("--image-size", help="Side of the images that --model takes, in pixels.")] = 224,
     mean: Annotated[str, typer.Option("--mean", help="Subtracted from RGB in 0..1, for example 0.485,0.456,0.406.")] = "0,0,0",
     std: Annotated[str, typer.Option("--std", help="Each channel is then divided by it, for example 0.229,0.224,0.225.")] = "1,1,1",
@@ -112,7 +117,7 @@ def export(
         artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
     else:
         facts = {"checkpoint": checkpoint, "calibration": calibration, "image_size": image_size, "mean": mean, "std": std, "name": name}
-        artifacts.export_model(run_folder, model, facts, target, out, runs_dir, fresh=fresh, as_json=as_json)
+        artifacts.export_model(run_folder, model, facts, given, target, out, runs_dir, fresh=fresh, as_json=as_json)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
+from edgedistill.cli.tensors import show_tensors
 from edgedistill.errors import UserError
 
 
@@ -40,10 +41,13 @@ def check_no_model(options: dict[str, Any], *, as_json: bool) -> None:
 
 
 def export_model(
-    run_folder: Path | None, model: str, facts: dict[str, Any], targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool,
-    as_json: bool,
+    run_folder: Path | None, model: str, facts: dict[str, Any], inputs: list[str], targets: list[str], out: Path | None, runs_dir: Path, *,
+    fresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Quantize, lower, verify and bundle the user's own model; facts: the other fields of `UserModel`, from the options."""
+    """Quantize, lower, verify and bundle the user's own model.
+
+    facts: the other fields of `UserModel`, from the options. inputs: what `--input` said.
+    """
 
     def work() -> dict[str, Any]:
         from edgedistill.recipe.model import UserModel, recipe_of
@@ -52,13 +56,20 @@ def export_model(
             raise UserError(f"found a run, {run_folder}, and --model {model}; expected one of them")
         if facts["calibration"] is None:
             raise UserError(f"found --model {model} without --calibration; expected a folder of images to quantize and verify it with")
+        from edgedistill.tasks.tensors.samples import is_named
+
+        if inputs or is_named(facts["calibration"]):
+            from edgedistill.steps import tensors
+
+            chosen = {key: facts[key] for key in ("checkpoint", "name")}
+            return tensors.export_model(model, inputs, facts["calibration"], targets, runs_dir, **chosen, fresh=fresh)
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
         loaded = recipe_of(UserModel(model, **facts | channels), targets)
         from edgedistill.steps import flow
 
         return flow.export_model(loaded, runs_dir, targets, out, fresh=fresh)
 
-    finish(as_json, work, show_artifacts)
+    finish(as_json, work, lambda document: (show_tensors if "samples" in document else show_artifacts)(document))
 
 
 def _channels(option: str, text: str) -> tuple[float, ...]:
