@@ -1,13 +1,18 @@
 """Atomic writes and content hashes. After a crash a file is absent, old or complete, but never partial."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CHUNK = 1 << 20
 
@@ -81,3 +86,20 @@ def remove(path: Path) -> None:
 def canonical_hash(value: Any) -> str:
     """SHA-256 of the JSON form of `value` with sorted keys, so that equal data have equal hashes."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write each array as `NAME.npy` into `folder`."""
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, values in arrays.items():
+        with replacing(folder / f"{name}.npy") as temporary:
+            np.save(temporary, values)
+
+
+def read_arrays(folder: Path, *, mapped: bool = False) -> dict[str, np.ndarray]:
+    """The arrays that `write_arrays` wrote into `folder`, by name; `mapped`: read from the disk as they are used."""
+    import numpy as np
+
+    return {path.stem: np.load(path, mmap_mode="r" if mapped else None) for path in sorted(folder.glob("*.npy"))}

@@ -11,10 +11,14 @@ PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
 ROOT = {"", "child", "errors", "files", "packages", "processes", "progress", "provenance", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
+INTERFACE = {"base", "code", "data", "intervals", "modules", "pixels", "sections"}
+"""The modules of `tasks` that belong to no task."""
 EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
-    "recipe": {"recipe", "backends.facts"} | ROOT,
-    "tasks": {"tasks", "recipe", "backends", "backends.facts"} | ROOT,
+    "recipe": {"recipe", "tasks", "backends.facts"} | ROOT,
+    # The interface of tasks, and the tasks themselves, which only their registry knows.
+    "tasks": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
+    "task": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
     # Torch-free data that everybody reads.
     "backends.facts": {"backends.facts", "errors"},
     "backends": {"backends", "backends.facts", "adapters", "measure.runner", "recipe", "quantize", "export"} | ROOT,
@@ -34,6 +38,9 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
+# Parts that still ask image classification itself.
+for part in ("verify", "report", "steps"):
+    ALLOWED[part].add("task")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},
     "adapters": {
@@ -57,6 +64,8 @@ def part_of(module: str) -> str:
         return "adapters"
     if names[:1] == ["backends"] and (names[1:] in ([], ["base"]) or names[2:] == ["facts"]):
         return "backends.facts"
+    if names[:1] == ["tasks"] and len(names) > 1 and names[1] not in INTERFACE:
+        return "task"
     return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")
 
 

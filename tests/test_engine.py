@@ -16,17 +16,19 @@ from edgedistill.distill import trainer
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
-from edgedistill.recipe.data import Augment
-from edgedistill.recipe.losses import Losses
+from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.views import Views
+from edgedistill.tasks.image_classification.models import signature
+from edgedistill.tasks.image_classification.recipe.data import Augment
+from edgedistill.tasks.image_classification.recipe.losses import ClassificationLosses
+from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
 
 
 def lesson(batch_size: int = 8) -> Lesson:
     images = np.random.default_rng(0).integers(0, 255, (40, 3, 32, 32), dtype=np.uint8)
     indices = {"train": np.arange(32), "val": np.arange(32, 40), "holdout": np.arange(0)}
     data = ImageSet("test", ["a", "b"], images, np.arange(40) % 2, indices, "d", {})
-    return Lesson(data, Views(images, Augment(), 0), 2, batch_size, 0)
+    return Lesson(IMAGE_CLASSIFICATION, signature(32, 2), ImageDataset(data, Augment(), 0), 2, batch_size, 0)
 
 
 class Plain(torch.nn.Module):
@@ -41,7 +43,7 @@ class Plain(torch.nn.Module):
         return self.net(images)
 
 
-LABELS = [Stage("finetune", 2, 1e-2, Losses.model_validate({"ce": {}}))]
+LABELS = [Stage("finetune", 2, 1e-2, ClassificationLosses.model_validate({"ce": {}}))]
 
 
 def test_a_batch_in_parts_learns_what_a_whole_one_does(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_the_mean_of_the_weights_is_kept_and_goes_on_after_an_interruption(tmp_p
 
 
 def test_a_stage_ends_early_with_the_weights_of_its_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = [Stage(name, 6, 1e-2, Losses.model_validate({"ce": {}})) for name in ("align", "finetune")]
+    stages = [Stage(name, 6, 1e-2, ClassificationLosses.model_validate({"ce": {}})) for name in ("align", "finetune")]
     told = [0.5, 0.9, 0.7, 0.9, 0.2, 0.3, 0.3, 0.3]
     weights: list[torch.Tensor] = []
 

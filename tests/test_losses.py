@@ -1,10 +1,12 @@
 """Each loss against a reference in numpy that shares no code with it."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 
-from edgedistill.distill.criterion import Criterion, student_signals
+from edgedistill.distill.criterion import Criterion
 from edgedistill.distill.features import attention_transfer, contrastive_distillation, hint, relational_distillation
 from edgedistill.distill.lesson import Stage, learning_rate
 from edgedistill.distill.losses import (
@@ -15,6 +17,8 @@ from edgedistill.distill.losses import (
     distillation,
 )
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses, Ramp
+from edgedistill.tasks.data import Batch
+from edgedistill.tasks.image_classification.recipe.losses import ClassificationLosses
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.normal(size=(7, 5)) * 3, RNG.normal(size=(7, 5)) * 4
@@ -126,31 +130,70 @@ SIGNALS = {"logits": torch.tensor(STUDENT)}
 TAUGHT = {"logits": torch.tensor(TEACHER)}
 
 
-def total(losses: Losses, fraction: float = 0.0, labels: np.ndarray = LABELS) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return Criterion([losses], {}, {}, samples=100)(losses, SIGNALS, torch.tensor(labels), TAUGHT, fraction)
+def batch(labels: np.ndarray) -> Batch:
+    return Batch({}, {"logits": torch.tensor(labels)})
+
+
+def total(losses: ClassificationLosses, fraction: float = 0.0, labels: np.ndarray = LABELS) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    return Criterion([losses], {}, {}, samples=100)(losses, SIGNALS, batch(labels), TAUGHT, fraction)
 
 
 def test_total_is_the_weighted_sum_and_tells_each_loss() -> None:
-    found, values = total(Losses(ce=CrossEntropy(weight=0.3), kd=Distillation(weight=0.7, temperature=2.0)))
+    found, values = total(ClassificationLosses(ce=CrossEntropy(weight=0.3), kd=Distillation(weight=0.7, temperature=2.0)))
     assert float(found) == pytest.approx(0.3 * reference_ce() + 0.7 * reference_kd(2.0))
     assert {name: float(value) for name, value in values.items()} == pytest.approx({"ce": reference_ce(), "kd": reference_kd(2.0)})
 
 
 def test_weights_and_temperatures_ramp_over_a_stage() -> None:
-    losses = Losses(ce=CrossEntropy(weight=Ramp(start=0.0, end=1.0)), kd=Distillation(temperature=Ramp(start=8.0, end=2.0)))
+    losses = ClassificationLosses(ce=CrossEntropy(weight=Ramp(start=0.0, end=1.0)), kd=Distillation(temperature=Ramp(start=8.0, end=2.0)))
     for fraction, weight, temperature in ((0.0, 0.0, 8.0), (0.5, 0.5, 5.0), (1.0, 1.0, 2.0)):
         found, _ = total(losses, fraction)
         assert float(found) == pytest.approx(weight * reference_ce() + reference_kd(temperature))
 
 
 def test_samples_without_a_label_are_taught_by_the_teacher_alone() -> None:
-    losses = Losses(ce=CrossEntropy(), kd=Distillation(temperature=2.0))
+    losses = ClassificationLosses(ce=CrossEntropy(), kd=Distillation(temperature=2.0))
     labels = np.where(np.arange(7) < 3, LABELS, -1)
     _, values = total(losses, labels=labels)
     expected = np.mean([-np.log(probabilities(STUDENT)[i, LABELS[i]]) for i in range(3)])
     assert {name: float(value) for name, value in values.items()} == pytest.approx({"ce": expected, "kd": reference_kd(2.0)})
     _, values = total(losses, labels=np.full(7, -1))
     assert float(values["ce"]) == 0
+
+
+class TagLoss(CrossEntropy):
+    """Cross-entropy of another output than `logits`."""
+
+    signal: ClassVar[str] = "tags"
+
+
+class TagDistillation(Distillation):
+    signal: ClassVar[str] = "tags"
+
+
+class TagLosses(Losses):
+    ce: TagLoss | None = None
+    kd: TagDistillation | None = None
+
+
+def test_positions_that_do_not_count_and_those_without_a_target_are_left_out() -> None:
+    student, teacher = RNG.normal(size=(3, 4, 5)), RNG.normal(size=(3, 4, 5))
+    tags, mask = RNG.integers(0, 5, (3, 4)), RNG.random((3, 4)) < 0.7
+    tags[0, :2] = -1
+    shown = Batch({}, {"tags": torch.tensor(tags)}, {"tags": torch.tensor(mask)})
+    losses = TagLosses(ce=TagLoss(), kd=TagDistillation(temperature=2.0))
+    signals = [{"tags": torch.tensor(values), "embedding": torch.zeros(3, 2)} for values in (student, teacher)]
+    _, values = Criterion([losses], {}, {}, samples=100)(losses, signals[0], shown, signals[1])
+    known = mask & (tags >= 0)
+    assert 0 < known.sum() < mask.sum() < mask.size
+    p = probabilities(student[known])
+    assert float(values["ce"]) == pytest.approx(-np.log(p[np.arange(len(p)), tags[known]]).mean())
+    assert float(values["kd"]) == pytest.approx(float(distillation(*(torch.tensor(x[mask]) for x in (student, teacher)), 2.0)))
+    whole = Batch({}, {"tags": torch.tensor(np.full((3, 4), -1))})
+    _, values = Criterion([losses], {}, {}, samples=100)(losses, signals[0], whole, signals[1])
+    assert float(values["ce"]) == 0
+    flat = [torch.tensor(x.reshape(12, 5)) for x in (student, teacher)]
+    assert float(values["kd"]) == pytest.approx(float(distillation(*flat, 2.0)))
 
 
 def features(seed: int, channels: int, side: int) -> np.ndarray:
@@ -215,20 +258,20 @@ def test_contrastive_distillation() -> None:
 def test_every_loss_of_a_recipe_is_computed_and_has_a_gradient() -> None:
     maps = {"features": torch.tensor(features(1, 3, 4)), "embedding": torch.tensor(features(2, 6, 1)[:, :, 0, 0])}
     theirs = {"features": torch.tensor(features(3, 5, 2)), "embedding": torch.tensor(features(4, 8, 1)[:, :, 0, 0])} | TAUGHT
-    for name in Losses.model_fields:
-        losses = Losses.model_validate({"ce": {}, name: {}})
+    for name in ClassificationLosses.model_fields:
+        losses = ClassificationLosses.model_validate({"ce": {}, name: {}})
         student = {key: value.clone().requires_grad_() for key, value in (SIGNALS | maps).items()}
         criterion = Criterion([losses], student, theirs, samples=100)
-        loss, values = criterion(losses, student, torch.tensor(LABELS), theirs)
+        loss, values = criterion(losses, student, batch(LABELS), theirs)
         loss.backward()
         assert set(values) == {"ce", name}
-        for signal in student_signals(losses) | {"logits"}:
+        for signal in losses.watches | {"logits"}:
             assert student[signal].grad.abs().sum() > 0, (name, signal)
         assert all(p.grad.abs().sum() > 0 for p in criterion.parameters()), name
 
 
 def test_learning_rate_rises_and_falls_to_zero() -> None:
-    stage = Stage("align", 1, 0.1, Losses(ce=CrossEntropy()), warmup=0.2)
+    stage = Stage("align", 1, 0.1, ClassificationLosses(ce=CrossEntropy()), warmup=0.2)
     assert learning_rate(stage, 0.1) == pytest.approx(0.05)
     assert learning_rate(stage, 0.2) == pytest.approx(0.1)
     assert learning_rate(stage, 0.6) == pytest.approx(0.05)

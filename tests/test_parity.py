@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.intervals import paired_difference, wilson
-from edgedistill.verify.calibration_error import calibration_error
 from edgedistill.verify.intervals import verdict
 from edgedistill.verify.parity import float_parity, pairs, quantized_parity
 

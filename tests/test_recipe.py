@@ -36,7 +36,7 @@ def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
 
 def test_a_name_is_enough_and_the_effective_recipe_is_a_recipe(tmp_path: Path) -> None:
     loaded = load_recipe(write(tmp_path, "name: x\n"))
-    assert loaded.recipe == Recipe(name="x")
+    assert loaded.recipe == Recipe.model_validate({"name": "x"})
     assert [stage.name for stage in loaded.recipe.distill.stages] == ["align", "finetune", "qat"]
     assert Recipe.model_validate(loaded.effective()) == loaded.recipe
 
@@ -74,8 +74,8 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
     assert mistakes(
         tmp_path, "name: x\ndata:\n  imagesize: 32\n  batch_size: many\nteacher: {model: resnet18}\ntargets: [ios, andriod]\n"
     ) == [
-        "r.yaml:3: data.imagesize: found an unknown field, expected one of source, unlabelled, image_size, split, augment, views,"
-        " batch_size, mean, std (did you mean 'image_size'?)",
+        "r.yaml:3: data.imagesize: found an unknown field, expected one of split, views, batch_size, source, unlabelled,"
+        " image_size, augment, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
         " android-gpu, ios, ios-camera, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff (did you mean 'android'?)",
@@ -94,7 +94,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         ("name: x\ndata: {std: [0.5, 0, 0.5]}", "data.std.1: found 0, expected a number above 0"),
         ("name: x\ndata: {augment: {hflip: yes}}", 'data.augment.hflip: found "yes", expected true or false'),
         ("name: x\ndata: {split: {val: 0.6, holdout: 0.4}}", "data.split: found val 0.6 and holdout 0.4, expected a sum below 1"),
-        ("name: x\ndata: [1]", "r.yaml:2: data: found [1], expected a mapping of source"),
+        ("name: x\ndata: [1]", "r.yaml:2: data: found [1], expected a mapping of split, views, batch_size, source"),
         ("name: x y", 'name: found "x y", expected text that matches'),
         ("name: x\nteacher: {train: null}", "teacher: found none of them, expected train, checkpoint or pretrained"),
         ("name: x\nstudent: {checkpoint: a.pt}", "student.checkpoint: found \"a.pt\", expected a .safetensors file"),
@@ -216,7 +216,7 @@ def test_a_tag_in_yaml_never_constructs_an_object(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_read_without_its_data() -> None:
-    effective = Recipe(name="x").model_dump(mode="json")
+    effective = Recipe.model_validate({"name": "x"}).model_dump(mode="json")
     effective["data"]["source"] = {"imagefolder": "gone"}
     assert Recipe.model_validate(effective).model_dump(mode="json")["data"]["source"] == {"imagefolder": "gone"}
 

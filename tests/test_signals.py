@@ -1,7 +1,7 @@
 """The signal cache: computed once, kept in little room, refused or repaired when it is not what it says."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from edgedistill.errors import UserError
-from edgedistill.recipe.data import Augment
 from edgedistill.recipe.stages import Cache
+from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.views import Views
+from edgedistill.tasks.image_classification.recipe.data import Augment
 from edgedistill.teach import cache as cache_module
 from edgedistill.teach.cache import CachedSignals, cache_folder, compute
 from edgedistill.teach.encoding import Plain, TopK
@@ -40,7 +40,8 @@ class Asked:
         self.made += 1
         return self
 
-    def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        images = inputs["image"]
         self.images += len(images)
         flat = images.flatten(1)
         return {"logits": self.value(flat[:, :3] * 8), "embedding": flat[:, 3:9]}
@@ -48,9 +49,10 @@ class Asked:
 
 def ask(teacher: Asked, data: ImageSet, folder: Path, *, views: int = 2, facts: Any = FACTS, **options: Any) -> CachedSignals:
     signals = options.pop("signals", frozenset({"logits"}))
-    shown = Views(data.images, Augment(shift=0, rotate=0, scale=0), 0)
+    shown = ImageDataset(data, Augment(shift=0, rotate=0, scale=0), 0)
+    outputs = frozenset({"logits"})
     return compute(
-        teacher.make, facts, data, shown, signals=signals, count=views, folder=folder, options=Cache(**options), batch_size=64
+        teacher.make, facts, shown, signals=signals, outputs=outputs, count=views, folder=folder, options=Cache(**options), batch_size=64
     )  # fmt: skip
 
 
@@ -114,10 +116,10 @@ def test_top_k_is_used_where_there_are_more_classes(data: ImageSet, tmp_path: Pa
 
 def test_an_interrupted_cache_goes_on(data: ImageSet, tmp_path: Path) -> None:
     class Tired(Asked):
-        def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        def __call__(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             if self.images > 700:
                 raise KeyboardInterrupt
-            return super().__call__(images)
+            return super().__call__(inputs)
 
     with pytest.raises(KeyboardInterrupt):
         ask(Tired(), data, tmp_path, views=1)

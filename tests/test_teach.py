@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from edgedistill.errors import UserError
-from edgedistill.recipe.data import Augment
 from edgedistill.tasks.image_classification import hub, imageset, shards, sources
 from edgedistill.tasks.image_classification import views as views_module
+from edgedistill.tasks.image_classification.recipe.data import Augment
 from edgedistill.tasks.image_classification.views import Views
 
 FRACTIONS = (0.2, 0.2)

@@ -8,12 +8,20 @@ import torch
 
 from edgedistill.errors import UserError
 from edgedistill.recipe import RecipeError, load_recipe
-from edgedistill.recipe.data import Data
-from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, Route, TimmTeacher, TorchTeacher, Weights
 from edgedistill.tasks.image_classification import huggingface
+from edgedistill.tasks.image_classification.build import build_module
 from edgedistill.tasks.image_classification.merge import Merger, check_known, disagreement, learned_weights, merged
+from edgedistill.tasks.image_classification.recipe.data import Data
+from edgedistill.tasks.image_classification.recipe.teachers import (
+    FileTeacher,
+    HuggingFaceTeacher,
+    Route,
+    TimmTeacher,
+    TorchTeacher,
+    Weights,
+)
 from edgedistill.tasks.image_classification.taps import Taps
-from edgedistill.teach.teachers import FileRunner, ModuleTeacher, Outputs, build_module
+from edgedistill.tasks.image_classification.teachers import FileRunner, ModuleTeacher, Outputs
 
 CLASSES = ["a", "b", "c"]
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -40,7 +48,7 @@ def test_a_hugging_face_teacher_answers_what_transformers_says_matched_by_name(v
     config = HuggingFaceTeacher(hf=str(vit))
     module = build_module(config, Data(), CLASSES, 0)
     teacher = ModuleTeacher(module, ["logits", "embedding"], Outputs("vit", huggingface.names(config, CLASSES), CLASSES))
-    found = teacher(IMAGES)
+    found = teacher({"image": IMAGES})
     shown = (IMAGES - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
     with torch.no_grad():
         expected = ViTForImageClassification.from_pretrained(vit).eval()(shown).logits[:, [2, 3, 0]]
@@ -49,7 +57,7 @@ def test_a_hugging_face_teacher_answers_what_transformers_says_matched_by_name(v
 
 
 def test_a_hugging_face_teacher_that_is_trained_gets_a_classifier_of_the_datas_classes(vit: Path) -> None:
-    from edgedistill.recipe.teachers import Train
+    from edgedistill.tasks.image_classification.recipe.teachers import Train
 
     module = build_module(HuggingFaceTeacher(hf=str(vit), train=Train()), Data(), CLASSES, 0)
     assert module(IMAGES).shape == (4, 3)
@@ -63,7 +71,7 @@ def test_a_missing_hugging_face_model_is_one_error(tmp_path: Path) -> None:
 def test_the_signals_of_a_timm_teacher() -> None:
     module = build_module(TimmTeacher(model="test_vit"), Data(image_size=160), CLASSES, 0)
     large = torch.rand(2, 3, 160, 160)
-    found = Taps(module, ["embedding", "features", "features:blocks.0"])(large)
+    found = Taps(module, ["embedding", "features", "features:blocks.0"])({"image": large})
     tokens = module.model.forward_features(module.normalize(large))
     assert torch.equal(found["logits"], module(large))
     assert torch.equal(module.model.get_classifier()(found["embedding"]), found["logits"])
@@ -78,7 +86,7 @@ def test_a_module_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.chdir(tmp_path)
     module = build_module(TorchTeacher(torch="mine:net"), Data(), CLASSES, 0)
-    found = ModuleTeacher(module, ["logits", "embedding"], Outputs("mine", None, CLASSES))(IMAGES)
+    found = ModuleTeacher(module, ["logits", "embedding"], Outputs("mine", None, CLASSES))({"image": IMAGES})
     assert found["embedding"].shape == (4, 3072)
     with pytest.raises(UserError, match=r"mine:number gave int, expected a torch\.nn\.Module"):
         build_module(TorchTeacher(torch="mine:number"), Data(), CLASSES, 0)
@@ -115,10 +123,10 @@ def test_a_model_file_teaches_by_its_logits(onnx_file: tuple[Path, np.ndarray]) 
     path, weights = onnx_file
     config = FileTeacher(file=path, layout="nhwc", input_size=16, mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])
     constant = torch.full((2, 3, 32, 32), 0.75)
-    found = FileRunner(config, Outputs("file", None, CLASSES))(constant)["logits"]
+    found = FileRunner(config, Outputs("file", None, CLASSES))({"image": constant})["logits"]
     assert found.numpy() == pytest.approx(np.tile(weights.sum(axis=1), (2, 1)), rel=1e-3, abs=1e-3)
     with pytest.raises(UserError, match="expected one float32 image of batch 1"):
-        FileRunner(FileTeacher(file=path), Outputs("file", None, CLASSES))(constant)
+        FileRunner(FileTeacher(file=path), Outputs("file", None, CLASSES))({"image": constant})
 
 
 def test_files_of_all_runtimes_teach_alike(tiny: Path) -> None:
@@ -126,7 +134,7 @@ def test_files_of_all_runtimes_teach_alike(tiny: Path) -> None:
     images = torch.rand(3, 3, 32, 32)
     digits = [str(number) for number in range(10)]
     first, *others = [
-        FileRunner(FileTeacher(file=path), Outputs("file", None, digits))(images)["logits"]
+        FileRunner(FileTeacher(file=path), Outputs("file", None, digits))({"image": images})["logits"]
         for path in (tiny / "runs/tiny" / file for file in files)
     ]
     assert first.std() > 0.1
@@ -138,7 +146,7 @@ def test_a_file_that_is_no_model_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(UserError, match=r"broken\.onnx: it can't be loaded"):
-        FileRunner(FileTeacher(file=path), Outputs("file", None, CLASSES))(IMAGES)
+        FileRunner(FileTeacher(file=path), Outputs("file", None, CLASSES))({"image": IMAGES})
 
 
 def test_outputs_are_matched_by_name_added_where_they_mean_the_same_and_refused_where_they_do_not_fit() -> None:
@@ -168,20 +176,24 @@ def merger(how: object, known: np.ndarray = EVERYONE, fields: dict | None = None
     return Merger(how, ["one", "two"], known, fields or {})  # type: ignore[arg-type]
 
 
+def answers(*logits: np.ndarray) -> list[dict[str, np.ndarray]]:
+    return [{"logits": values} for values in logits]
+
+
 def test_mean_and_weights_average_probabilities() -> None:
-    assert np.exp(merger("mean")([A, B], INDICES)) == pytest.approx((p(A) + p(B)) / 2, rel=1e-5)
+    assert np.exp(merger("mean")(answers(A, B), INDICES)["logits"]) == pytest.approx((p(A) + p(B)) / 2, rel=1e-5)
     weighted = merger(Weights(weights={"one": 3.0, "two": 1.0}))
-    assert np.exp(weighted([A, B], INDICES)) == pytest.approx(0.75 * p(A) + 0.25 * p(B), rel=1e-5)
+    assert np.exp(weighted(answers(A, B), INDICES)["logits"]) == pytest.approx(0.75 * p(A) + 0.25 * p(B), rel=1e-5)
 
 
 def test_confidence_takes_the_surest_and_a_field_the_one_that_it_names() -> None:
     surest = np.where((p(A).max(axis=1) > p(B).max(axis=1))[:, None], p(A), p(B))
-    assert np.exp(merger("confidence")([A, B], INDICES)) == pytest.approx(surest, rel=1e-5)
+    assert np.exp(merger("confidence")(answers(A, B), INDICES)["logits"]) == pytest.approx(surest, rel=1e-5)
     place = np.array(["in", "out", "in", "in", "out", "sea"])
     routed = merger(Route(field="place", to={"in": "one", "out": "two"}, otherwise="two"), fields={"place": place})
     expected = np.where((place == "in")[:, None], p(A), p(B))
     chosen = INDICES[::-1]
-    assert np.exp(routed([A[chosen], B[chosen]], chosen)) == pytest.approx(expected[chosen], rel=1e-5)
+    assert np.exp(routed(answers(A[chosen], B[chosen]), chosen)["logits"]) == pytest.approx(expected[chosen], rel=1e-5)
     with pytest.raises(UserError, match="no teacher for place sea"):
         merger(Route(field="place", to={"in": "one", "out": "two"}), fields={"place": place})
     with pytest.raises(UserError, match=r"the data has no field 'plaze', expected one of place"):
@@ -242,13 +254,13 @@ def test_disagreement_of_each_pair() -> None:
         ("teacher: {members: [{name: a, modle: x}, {name: b}]}", "(did you mean 'model'?)"),
         (
             "teacher: {members: [{name: a}, {name: b}]}\ndistill: {stages: [{name: hints, losses: {hint: {}}}, {name: qat}]}",
-            "found the loss hint in stage hints, which needs the teacher's features, expected losses of logits alone",
+            "found the loss hint in stage hints, which needs the teacher's features, expected losses of what it gives",
         ),
-        ("distill: {stages: [{name: align}, {name: qat, losses: {rkd: {}}}]}", "found rkd in qat, expected losses of logits"),
+        ("distill: {stages: [{name: align}, {name: qat, losses: {rkd: {}}}]}", "found rkd in qat, expected losses of outputs"),
         ("distill: {stages: [{name: align, mixup: true, losses: {kd: {}}}, {name: qat}]}", "expected online: true beside mixup"),
         (
             "distill: {stages: [{name: align, mixup: true, online: true, losses: {ce: {}, kd: {}}}, {name: qat}]}",
-            "found mixup: true with ce, expected losses that need no labels",
+            "found mixup: true with ce, expected losses that need no targets",
         ),
     ],
 )  # fmt: skip

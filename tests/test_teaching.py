@@ -14,15 +14,16 @@ from sklearn.datasets import load_digits
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
-from edgedistill.recipe.data import Augment
-from edgedistill.recipe.losses import Losses
 from edgedistill.recipe.schema import Recipe
 from edgedistill.steps.teach import train_teachers
+from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.models import build_model
-from edgedistill.tasks.image_classification.views import Views
+from edgedistill.tasks.image_classification.models import build_model, signature
+from edgedistill.tasks.image_classification.recipe.data import Augment
+from edgedistill.tasks.image_classification.recipe.losses import ClassificationLosses
+from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
+from edgedistill.tasks.image_classification.teachers import ModuleTeacher, Outputs
 from edgedistill.teach.signals import TeacherSignals
-from edgedistill.teach.teachers import ModuleTeacher, Outputs
 
 RECIPE = """# edgedistill distill two.yaml
 name: two
@@ -83,6 +84,9 @@ def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: P
     assert "How far the teachers disagree on val" in (folder / "runs/two/report.html").read_text()
 
 
+LAYERS = {"layer": "layer2", "teacher_layer": "blocks.2"}
+
+
 def lesson() -> Lesson:
     images = np.random.default_rng(0).integers(0, 255, (40, 3, 32, 32), dtype=np.uint8)
     indices = {"train": np.arange(32), "val": np.arange(32, 40), "holdout": np.arange(0)}
@@ -92,11 +96,14 @@ def lesson() -> Lesson:
         ["logits", "features", "features:blocks.2", "embedding"],
         Outputs("t", None, data.classes),
     )
-    return Lesson(data, Views(images, Augment(), 0), 2, 8, 0, TeacherSignals([], [teacher], None))
+    signals = TeacherSignals([], [teacher], None)
+    return Lesson(IMAGE_CLASSIFICATION, signature(32, 2), ImageDataset(data, Augment(), 0), 2, 8, 0, signals)
 
 
 def test_a_stage_of_features_goes_on_with_its_projectors_after_it_was_interrupted(tmp_path: Path) -> None:
-    losses = Losses.model_validate({"hint": {}, "crd": {}, "at": {"layer": "layer2", "teacher_layer": "blocks.2"}, "rkd": {}})
+    losses = ClassificationLosses.model_validate(
+        {"hint": {}, "crd": {}, "attention_transfer": {"layer": "layer2", "teacher_layer": "blocks.2"}, "rkd": {}}
+    )
     stages = [Stage("hints", 2, 1e-3, losses, online=True)]
 
     def train(path: Path, stop: float = 2.0) -> dict[str, torch.Tensor]:
@@ -135,17 +142,18 @@ def test_a_teacher_is_trained_anew_in_another_precision_and_one_that_is_given_is
 
 
 def test_attention_over_maps_of_one_place_is_refused(tmp_path: Path) -> None:
-    stages = [Stage("hints", 1, 1e-3, Losses.model_validate({"at": {}}), online=True)]
+    stages = [Stage("hints", 1, 1e-3, ClassificationLosses.model_validate({"attention_transfer": {}}), online=True)]
     with pytest.raises(UserError, match="found 1 x 1 of the student and 1 x 1 of the teacher, expected 2 x 2 or more"):
         fit(build_model("test_resnet", 2), lesson(), stages, name="student", path=tmp_path / "x.safetensors", options=Options())
 
 
 def test_the_control_sees_labelled_images_alone_in_as_many_steps() -> None:
     few = lesson()
-    labels = few.data.labels.copy()
+    images = few.data.images
+    labels = images.labels.copy()
     labels[4:32] = -1
-    few = replace(few, data=replace(few.data, labels=labels))
-    alone = replace(few, labelled_only=True)
+    few = replace(few, data=ImageDataset(replace(images, labels=labels), Augment(), 0))
+    alone = replace(few, with_targets_only=True)
     assert len(few.order(0)) == len(alone.order(0)) == 4
     assert set(np.concatenate(alone.order(0)).tolist()) == {0, 1, 2, 3}
     assert sorted(np.concatenate(few.order(0)).tolist()) == list(range(32))

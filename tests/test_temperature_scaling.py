@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from edgedistill.distill.temperature_scaling import Tempered, fit_temperature
-from edgedistill.verify.calibration_error import calibration_error
+from edgedistill.distill.temperature_scaling import Tempered
+from edgedistill.tasks.image_classification.calibration_error import calibration_error
+from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.normal(size=(4000, 5)) * 1.5

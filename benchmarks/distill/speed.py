@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,13 +38,15 @@ def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
     """Seconds of training by this package: the student `alone`, or taught, the cache included where `folder` has none yet."""
     from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
-    from edgedistill.recipe.data import Augment
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.image_classification.dataset import ImageDataset
     from edgedistill.tasks.image_classification.imageset import ImageSet
-    from edgedistill.tasks.image_classification.views import Views
+    from edgedistill.tasks.image_classification.models import signature
+    from edgedistill.tasks.image_classification.recipe.data import Augment
+    from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
+    from edgedistill.tasks.image_classification.teachers import ModuleTeacher, Outputs
     from edgedistill.teach.cache import compute
     from edgedistill.teach.signals import TeacherSignals
-    from edgedistill.teach.teachers import ModuleTeacher, Outputs
 
     recipe = Recipe.model_validate({
         "name": "speed", "data": {"image_size": 32, "views": 1, "augment": {}},
@@ -56,15 +59,16 @@ def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
     images = ImageSet(
         "speed", classes, arrays["images"], arrays["labels"], {"train": train, "val": train[:64], "holdout": train[:0]}, "", {}
     )
-    lesson = Lesson(images, Views(images.images, Augment(), 0), 1, 64, 0)
-    teacher = stages.teacher_of(recipe.teacher, recipe, classes, folder)
+    task, data = IMAGE_CLASSIFICATION, ImageDataset(images, Augment(), 0)
+    lesson = Lesson(task, signature(32, len(classes)), data, 1, 64, 0)
+    teacher = task.build(recipe.teacher, recipe, data.facts, stages.trained(folder))
     started = time.perf_counter()
     if way != "alone":
         logits = frozenset({"logits"})
         online = ModuleTeacher(teacher, logits, Outputs("t", None, classes))
-        options: dict[str, Any] = {"signals": logits, "count": 1, "options": recipe.distill.cache, "batch_size": 64}
-        cached = compute(lambda _: online, {}, images, lesson.views, folder=folder / "signals", **options)
-        lesson = Lesson(images, lesson.views, 1, 64, 0, TeacherSignals([cached], [], None))
+        options: dict[str, Any] = {"signals": logits, "outputs": logits, "count": 1, "options": recipe.distill.cache, "batch_size": 64}
+        cached = compute(lambda _: online, {}, data, folder=folder / "signals", **options)
+        lesson = replace(lesson, signals=TeacherSignals([cached], [], None))
     with tempfile.TemporaryDirectory() as out:
         stages.train_float(recipe, lesson, Path(out), distilled=way != "alone")
     return time.perf_counter() - started

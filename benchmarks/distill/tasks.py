@@ -68,10 +68,12 @@ class Bench:
         from edgedistill.distill import stages
         from edgedistill.distill.lesson import Lesson
         from edgedistill.tasks.image_classification import imageset, listing
-        from edgedistill.tasks.image_classification.views import Views
+        from edgedistill.tasks.image_classification.dataset import ImageDataset
+        from edgedistill.tasks.image_classification.models import signature
+        from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
+        from edgedistill.tasks.image_classification.teachers import ModuleTeacher, Outputs
         from edgedistill.teach.cache import compute
         from edgedistill.teach.signals import TeacherSignals
-        from edgedistill.teach.teachers import ModuleTeacher, Outputs
 
         self.task, self.seed, self.run = task, seed, Run(folder)
         recipe = self.recipe(KD)
@@ -80,10 +82,14 @@ class Bench:
         self.images = imageset.load(self.run.work("data"))
         train = np.random.default_rng(seed).permutation(self.images.indices["train"])
         every = self.images.indices["train"]
-        views = Views(self.images.images, recipe.data.augment, seed)
-        whole = Lesson(self.images, views, recipe.data.views, recipe.data.batch_size, seed)
+        ports, shown = (
+            signature(self.images.images.shape[-1], len(self.images.classes)),
+            ImageDataset(self.images, recipe.data.augment, seed),
+        )
+        whole = Lesson(IMAGE_CLASSIFICATION, ports, shown, recipe.data.views, recipe.data.batch_size, seed)
         self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
-        model = stages.teacher_of(recipe.teacher, recipe, self.images.classes, self.run.work("teacher"))
+        model = IMAGE_CLASSIFICATION.build(recipe.teacher, recipe, shown.facts, stages.trained(self.run.work("teacher")))
+        self.facts = shown.facts
         self.parameters = sum(p.numel() for p in model.parameters())
         outputs = Outputs("teacher", None, self.images.classes)
         online = ModuleTeacher(model, SIGNALS, outputs)
@@ -92,22 +98,26 @@ class Bench:
         if task.labelled is not None:
             labels[train[task.labelled :]] = -1
         chosen = np.sort(train[: task.images]) if task.images else every
-        data = replace(self.images, labels=labels, indices=self.images.indices | {"train": chosen})
-        self.lesson = replace(whole, data=data, labelled_only=True)
+        images = replace(self.images, labels=labels, indices=self.images.indices | {"train": chosen})
+        data = ImageDataset(images, recipe.data.augment, seed)
+        self.lesson = replace(whole, data=data, with_targets_only=True)
 
         def answer(to: Path, signals: frozenset[str]) -> Any:
-            options = {"signals": signals, "count": recipe.data.views, "folder": to, "options": recipe.distill.cache, "batch_size": 64}
-            return compute(lambda _: online, {"teacher": self.teacher["sha256"]}, data, views, **options)
+            options = {"signals": signals, "outputs": frozenset({"logits"}), "count": recipe.data.views, "folder": to}
+            options |= {"options": recipe.distill.cache, "batch_size": 64}
+            return compute(lambda _: online, {"teacher": self.teacher["sha256"]}, data, **options)
 
         # The cost of the logits alone is what the default losses pay; features are for the losses that need them.
         self.teaching_s = self.run.step(
             Step("logits", [recipe.model_dump(mode="json")]), lambda f: seconds_of(lambda: answer(f, frozenset({"logits"})))
         )
         cached = answer(self.run.work("signals"), SIGNALS)
-        self.taught = replace(self.lesson, labelled_only=False, signals=TeacherSignals([cached], [online], None))
+        self.taught = replace(self.lesson, with_targets_only=False, signals=TeacherSignals([cached], [online], None))
         predicted = labels.copy()
         predicted[chosen] = cached.batch(chosen, 0)["logits"].argmax(axis=1)
-        self.predicted = replace(self.lesson, data=replace(data, labels=predicted), labelled_only=False)
+        self.predicted = replace(
+            self.lesson, data=ImageDataset(replace(images, labels=predicted), recipe.data.augment, seed), with_targets_only=False
+        )
 
     def recipe(self, losses: dict[str, Any] | list[dict[str, Any]], epochs: int | None = None) -> Recipe:
         """The recipe of one student: stages of losses, or a single one."""
@@ -136,18 +146,15 @@ class Bench:
         from scipy.special import softmax
 
         from edgedistill.distill import stages
-        from edgedistill.distill.temperature_scaling import fit_temperature
+        from edgedistill.tasks.image_classification.calibration_error import calibration_error
         from edgedistill.tasks.image_classification.models import predict
-        from edgedistill.verify.calibration_error import calibration_error
+        from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
+        from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
 
         def work(folder: Path) -> dict[str, Any]:
             seconds = seconds_of(lambda: train(folder))
-            classes = self.images.classes
-            model = (
-                stages.teacher_of(recipe.teacher, recipe, classes, folder)
-                if step == "teacher"
-                else stages.student_of(recipe, len(classes), folder)
-            )
+            config = recipe.teacher if step == "teacher" else recipe.student
+            model = IMAGE_CLASSIFICATION.build(config, recipe, self.facts, stages.trained(folder))
             split = {name: self.images.indices[name] for name in ("val", "holdout")}
             logits = {name: predict(model, self.images.images[chosen]) for name, chosen in split.items()}
             labels = {name: self.images.labels[chosen] for name, chosen in split.items()}

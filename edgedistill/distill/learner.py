@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from edgedistill.distill.criterion import Criterion, student_signals
-from edgedistill.distill.lesson import Batch, Lesson, Stage
+from edgedistill.distill.criterion import Criterion
+from edgedistill.distill.lesson import Lesson, Stage, Taught
 from edgedistill.recipe.losses import Losses
-from edgedistill.tasks.image_classification.taps import Taps
 
 
 class Learner(nn.Module):
@@ -18,8 +17,8 @@ class Learner(nn.Module):
     def __init__(self, model: nn.Module, lesson: Lesson, stages: list[Stage], *, exact: bool) -> None:
         super().__init__()
         self.model, self.exact = model, exact
-        wanted = frozenset().union(*(student_signals(stage.losses) for stage in stages))
-        self.taps = Taps(model, wanted)
+        wanted = frozenset().union(*(stage.losses.watches for stage in stages))
+        self.taps = lesson.task.taps(model, lesson.signature, wanted)
         torch.manual_seed(lesson.seed)
         student: dict[str, Tensor] = {}
         teacher: dict[str, Tensor] = {}
@@ -28,15 +27,16 @@ class Learner(nn.Module):
             indices = lesson.data.indices["train"][:2]
             model.eval()
             with torch.no_grad():
-                student = self.taps(lesson.views.batch(indices, 0))
+                student = self.taps(lesson.data.batch(indices, 0).inputs)
             for stage in stages:
                 teacher |= lesson.batch(stage, 0, indices).teacher
         self.criterion = Criterion([stage.losses for stage in stages], student, teacher, len(lesson.data.indices["train"]))
 
-    def forward(self, batch: Batch, losses: Losses, fraction: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, taught: Taught, losses: Losses, fraction: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of `losses`, and each of them; see `Criterion`. The losses themselves are float32 always."""
-        device = batch.images.device.type
+        device = next(iter(taught.batch.inputs.values())).device.type
         with torch.autocast(device, enabled=torch.is_autocast_enabled(device) and not self.exact):
-            signals = self.taps(batch.images)
+            signals = self.taps(taught.batch.inputs)
         with torch.autocast(device, enabled=False):
-            return self.criterion(losses, {name: value.float() for name, value in signals.items()}, batch.labels, batch.teacher, fraction)
+            floats = {name: value.float() for name, value in signals.items()}
+            return self.criterion(losses, floats, taught.batch, taught.teacher, fraction)

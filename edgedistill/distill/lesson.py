@@ -1,14 +1,17 @@
-"""What is taught, and in which order: stages, images, views, and what the teachers say of them."""
+"""What is taught, and in which order: stages, samples, views, and what the teachers say of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgedistill.recipe.losses import Losses
-from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.views import Views
+from edgedistill.signature import Signature
+from edgedistill.tasks.base import Task
+from edgedistill.tasks.data import Batch, Dataset
+from edgedistill.tasks.modules import batches, predict
 from edgedistill.teach.signals import TeacherSignals
 
 
@@ -34,30 +37,30 @@ def learning_rate(stage: Stage, fraction: float) -> float:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """images: float32 [B, 3, S, S] in 0..1; labels: int64 [B], -1 for none; teacher: its signals, empty where no loss needs them."""
+class Taught:
+    """A batch with what the teachers say of it: their signals [B, ...] by name, empty where no loss needs them."""
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    batch: Batch
     teacher: dict[str, torch.Tensor]
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> "Taught":
         """The same on `device`."""
-        return Batch(self.images.to(device), self.labels.to(device), {name: value.to(device) for name, value in self.teacher.items()})
+        return Taught(self.batch.to(device), {name: value.to(device) for name, value in self.teacher.items()})
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught, in which order: images and their views, and what the teachers say where a loss needs them."""
+    """What is taught, in which order: the samples of a task and their views, and what the teachers say where a loss needs them."""
 
-    data: ImageSet
-    views: Views
+    task: Task
+    signature: Signature
+    data: Dataset
     view_count: int
     batch_size: int
     seed: int
     signals: TeacherSignals | None = None
-    labelled_only: bool = False
-    """Leave out images without a label, in as many steps as with them."""
+    with_targets_only: bool = False
+    """Leave out samples without a target, in as many steps as with them."""
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Sample indices of each step of `epoch`, shuffled by the seed.
@@ -65,7 +68,7 @@ class Lesson:
         The last, smaller batch is left out unless it is the only one: batch norm needs more than a few samples.
         """
         train = self.data.indices["train"]
-        pool = train[self.data.labels[train] >= 0] if self.labelled_only else train
+        pool = train[self.data.has_target[train]] if self.with_targets_only else train
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(pool)
         while len(order) < len(train):
@@ -77,23 +80,34 @@ class Lesson:
         """Steps of an epoch."""
         return max(1, len(self.data.indices["train"]) // self.batch_size)
 
-    def batch(self, stage: Stage, epoch: int, indices: np.ndarray) -> Batch:
+    def batch(self, stage: Stage, epoch: int, indices: np.ndarray) -> Taught:
         """The samples `indices` [B] as `epoch` of the run shows them, with what the teachers say of them."""
         view = epoch if stage.online else epoch % self.view_count
-        images = self.views.batch(indices, view, keep=not stage.online)
+        batch = self.data.batch(indices, view, keep=not stage.online)
         if stage.mixup:
-            images = _blended(images)
-        return Batch(images, torch.from_numpy(self.data.labels[indices]), self._taught(stage, indices, view, images))
+            batch = _blended(batch)
+        return Taught(batch, self._answers(stage, indices, view, batch))
 
-    def _taught(self, stage: Stage, indices: np.ndarray, view: int, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _answers(self, stage: Stage, indices: np.ndarray, view: int, batch: Batch) -> dict[str, torch.Tensor]:
         if not stage.losses.needs:
             return {}
         if self.signals is None:
             raise ValueError(f"stage {stage.name} compares with a teacher, found none")
-        return self.signals.asked(images, indices) if stage.online else self.signals.replayed(indices, view)
+        return self.signals.asked(batch.inputs, indices) if stage.online else self.signals.replayed(indices, view)
+
+    def score(self, module: nn.Module, split: str) -> float:
+        """The primary metric of `module` on a split."""
+        indices = self.data.indices[split]
+        outputs = predict(module, batches(self.data, indices), self.signature.forward)
+        return float(self.task.score(outputs, self.data.targets(indices)).mean())
 
 
-def _blended(images: torch.Tensor) -> torch.Tensor:
-    """Each image mixed with another of the batch by a share that is uniform in 0..1. Beyer et al. 2022 (arXiv 2106.05237)."""
-    share = torch.rand(len(images), 1, 1, 1)
-    return share * images + (1 - share) * images[torch.randperm(len(images))]
+def _blended(batch: Batch) -> Batch:
+    """Each sample mixed with another of the batch by a share that is uniform in 0..1. Beyer et al. 2022 (arXiv 2106.05237)."""
+    share, other = torch.rand(len(batch)), None
+    inputs = {}
+    for name, values in batch.inputs.items():
+        part = share.reshape(-1, *[1] * (values.ndim - 1))
+        other = torch.randperm(len(batch)) if other is None else other
+        inputs[name] = part * values + (1 - part) * values[other]
+    return replace(batch, inputs=inputs)

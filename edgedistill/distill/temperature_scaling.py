@@ -1,37 +1,16 @@
-"""Temperature scaling after training: one number that makes a model's confidence mean what it says, and changes no prediction."""
+"""A model whose outputs are divided by a temperature: its confidence changes, and none of its decisions."""
 
-import numpy as np
+import torch
 from torch import nn
-
-_BOUNDS = (0.1, 10.0)
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The T that minimises the negative log-likelihood of softmax(logits / T).
-
-    logits: [N, classes] and labels: int64 [N] of images that trained nothing (val). Guo et al. 2017 (arXiv 1706.04599), section 4.2.
-    It is 1 where every prediction is right: the likelihood then grows without end as T goes to 0, and tells nothing.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
-
-    if (logits.argmax(axis=1) == labels).all():
-        return 1.0
-    logits = logits.astype(np.float64)
-
-    def loss(log_t: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log(_BOUNDS), method="bounded").x))
 
 
 class Tempered(nn.Module):
-    """A model whose logits are divided by a temperature."""
+    """A model whose one output is divided by a temperature."""
 
     def __init__(self, model: nn.Module, temperature: float) -> None:
         super().__init__()
         self.model, self.temperature = model, temperature
 
-    def forward(self, image):  # type: ignore[no-untyped-def]
-        """Logits [N, classes] of float32 images [N, 3, H, W]."""
-        return self.model(image) / self.temperature
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The output of the model, divided."""
+        return self.model(*inputs) / self.temperature

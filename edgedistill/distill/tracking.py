@@ -31,7 +31,7 @@ class Tracking:
             write_text(self.folder / "curve.jsonl", "".join(json.dumps(record) + "\n" for record in curve))
         if self.trackers:
             last = curve[-1]
-            values = {key: last[key] for key in ("loss", "val_accuracy", "lr", "seconds")}
+            values = {key: value for key, value in last.items() if key in ("loss", "lr", "seconds") or key.startswith("val_")}
             self.accelerator.log(values | {f"losses/{key}": value for key, value in last["losses"].items()}, step=last["epoch"])
 
     def end(self) -> None:

@@ -36,7 +36,7 @@ class Options:
     ema: decay of an exponential mean of the weights, which is scored and kept instead of the last weights.
     accumulate: parts that a process computes its share of a batch in; losses that are means over samples do not change by it.
     precision: fp32, or that of matrix products and convolutions: bf16 or fp16. exact: fp32 all the same.
-    patience: epochs without a better accuracy on val after which a stage ends, with the weights of its best one; None for never.
+    patience: epochs without a better score on val after which a stage ends, with the weights of its best one; None for never.
     trackers: beside JSON lines, tensorboard, mlflow or wandb.
     """
 
@@ -61,7 +61,8 @@ def fit(
     at: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `module` in place; returns a curve with one record an epoch: stage, epoch, loss (the weighted sum), losses (each by name,
-    unweighted), val_accuracy, lr, seconds.
+    unweighted), `val_` and the name of
+    the metric, lr, seconds.
 
     path: the checkpoint, written after each epoch; when it exists, training goes on from it. The curve is beside it as JSON lines.
     first_epoch: epochs that came before in this run, so that order and views go on instead of starting over.
@@ -70,7 +71,7 @@ def fit(
     Raises UserError when the loss is NaN or infinite; the checkpoint of the last good epoch stays.
     """
     accelerator = _accelerator(options, lesson, path.parent)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(module)
     # Copied before the taps are set, which would be copied too. Its warm-up keeps the first weights from staying in a short training.
     averaged = None if options.ema is None else ModelEmaV3(module, decay=options.ema, use_warmup=True).to(accelerator.device)
     scored: nn.Module = module if averaged is None else averaged.module
@@ -83,6 +84,7 @@ def fit(
     # Fused: one pass over the parameters instead of a dozen small operators for each, a sixth of a step on a small CPU.
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=options.weight_decay, fused=True)
     curve: list[dict[str, Any]] = []
+    scored_as = f"val_{lesson.task.metric.name}"
     if path.exists():
         curve = checkpoint.restore(path, parts, optimizer)["curve"]
     placed, stepper = accelerator.prepare(learner, optimizer)
@@ -90,7 +92,7 @@ def fit(
     plan = [(stage, epoch) for stage in stages for epoch in range(stage.epochs)]
     with track(name, len(plan) * lesson.steps) as progress:
         for position, (stage, epoch) in enumerate(plan):
-            passed = [record["val_accuracy"] for record in curve if record["stage"] == stage.name]
+            passed = [record[scored_as] for record in curve if record["stage"] == stage.name]
             if epoch < len(passed) or _exhausted(passed, options.patience):
                 progress.advance(lesson.steps)
                 continue
@@ -117,17 +119,17 @@ def fit(
             if not math.isfinite(loss):
                 raise UserError(
                     f"{name}: the loss became {loss} in stage {stage.name}, epoch {epoch + 1}. "
-                    f"Lower its lr ({stage.lr:g}) or check the images; the epochs before it are kept."
+                    f"Lower its lr ({stage.lr:g}) or check the samples; the epochs before it are kept."
                 )
             # The main process decides: statistics of batch norm differ a little between processes.
-            accuracy = broadcast_object_list([_accuracy(scored.eval(), lesson)])[0]
+            score = broadcast_object_list([lesson.score(scored.eval(), "val")])[0]
             if best is not None:
-                if not passed or accuracy > max(passed):
+                if not passed or score > max(passed):
                     best.load_state_dict(scored.state_dict())
-                if epoch + 1 == stage.epochs or _exhausted([*passed, accuracy], options.patience):
+                if epoch + 1 == stage.epochs or _exhausted([*passed, score], options.patience):
                     for part in (module, scored):
                         part.load_state_dict(best.state_dict())
-            record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, "val_accuracy": accuracy}
+            record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, scored_as: score}
             record |= {"lr": stepper.param_groups[0]["lr"], "seconds": time.monotonic() - started}
             curve.append(record)
             tracking.write(curve)
@@ -157,19 +159,19 @@ def _accelerator(options: Options, lesson: Lesson, folder: Path) -> Accelerator:
     if smallest < 2 and accelerator.num_processes * options.accumulate > 1:
         raise UserError(
             f"found batches of {lesson.batch_size} for {accelerator.num_processes} processes in {options.accumulate} parts, "
-            "expected 2 images or more in a part; raise data.batch_size or lower distill.accumulate"
+            "expected 2 samples or more in a part; raise data.batch_size or lower distill.accumulate"
         )
     return accelerator
 
 
-def _exhausted(accuracies: list[float], patience: int | None) -> bool:
+def _exhausted(scores: list[float], patience: int | None) -> bool:
     """Whether none of the last `patience` epochs of a stage was better than the best one before them."""
-    return patience is not None and len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])
+    return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training images, `number` of the run.
+    """One pass over the training samples, `number` of the run.
 
     before_step: sets what is scheduled, and tells the share of the stage that is done. after_step: called with the step's number.
     """
@@ -206,8 +208,13 @@ def _epoch(accelerator: Accelerator, learner: nn.Module, optimizer: Any, lesson:
     return {name: float(accelerator.reduce(value, "sum")) / lesson.steps for name, value in summed.items()}
 
 
-def _accuracy(module: nn.Module, lesson: Lesson) -> float:
-    from edgedistill.tasks.image_classification.models import predict
+def channels_last(module: nn.Module) -> None:
+    """Lay out the weights of two-dimensional convolutions with their channels last, in place: they compute faster so."""
+    for part in module.modules():
+        # The layout is one of four dimensions; those of Conv3d have five.
+        if not any(value.ndim == 5 for value in part.parameters(recurse=False)):
+            part._apply(_as_channels_last, recurse=False)
 
-    val = lesson.data.indices["val"]
-    return float((predict(module, lesson.data.images[val]).argmax(axis=1) == lesson.data.labels[val]).mean())
+
+def _as_channels_last(value: torch.Tensor) -> torch.Tensor:
+    return value.to(memory_format=torch.channels_last) if value.ndim == 4 else value

@@ -14,7 +14,7 @@ from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.overrides import apply_overrides, override_of
 from edgedistill.recipe.packaged import packaged
 from edgedistill.recipe.reading import Lines, Location, dotted, line_of, read_yaml
-from edgedistill.recipe.schema import Recipe
+from edgedistill.recipe.schema import Recipe, recipe_model, task_of
 
 _FOLDER = packaged("recipes")
 
@@ -129,7 +129,7 @@ def _validated(
 ) -> Recipe:
     """The recipe of a file's or program's `value`; `place` says where a field stands."""
     origins, errors = apply_overrides(value, list(overrides))
-    recipe, mistakes = find_mistakes(Recipe, value, trust_code=trust_code)
+    recipe, mistakes = find_mistakes(recipe_model(task_of(value)), value, trust_code=trust_code)
     for location, said in sorted(mistakes, key=lambda item: line_of(lines, item[0])):
         override = override_of(origins, location)
         where = place(location) if override is None else f"--set {override}"

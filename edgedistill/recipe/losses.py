@@ -1,6 +1,6 @@
 """The losses of a stage as a recipe writes them; `distill.losses` computes them, docs/losses.md says when to use which."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -48,22 +48,37 @@ _SOFTEN = "Both models' logits are divided by it; the loss is multiplied by its 
 
 
 class Loss(Config):
-    """What every loss has."""
+    """What every loss has. A package adds one by a subclass, which is a field of its task's `Losses`."""
 
-    needs_labels: ClassVar[bool] = False
+    formula: ClassVar[str]
+    """`module:function` that computes it, see `distill.formulas`."""
+    prepares: ClassVar[str | None] = None
+    """`module:function` that gives what the loss itself learns and checks shapes; see `distill.formulas`."""
+    signal: ClassVar[str] = "logits"
+    """The output that it compares, with the teacher's of the same name or with its targets."""
+    needs_targets: ClassVar[bool] = False
+    alone: ClassVar[bool] = True
+    """Whether a model learns by it without another loss."""
 
     weight: Weight = Field(1.0, description=_WEIGHT)
 
     @property
     def needs(self) -> frozenset[str]:
-        """The signals that it compares with the teacher's: logits, embedding, features, or `features:LAYER` of a named layer."""
-        return frozenset({"logits"})
+        """The signals of the teacher that it compares with: outputs, embedding, features, or `features:LAYER` of a named layer."""
+        return frozenset({self.signal})
+
+    @property
+    def watches(self) -> frozenset[str]:
+        """The signals of the student that it compares beside its outputs."""
+        return frozenset()
 
 
 class CrossEntropy(Loss):
     """Cross-entropy with the labels."""
 
-    needs_labels: ClassVar[bool] = True
+    formula: ClassVar[str] = "edgedistill.distill.formulas:cross_entropy"
+
+    needs_targets: ClassVar[bool] = True
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes (arXiv:1512.00567).")
 
@@ -76,6 +91,8 @@ class CrossEntropy(Loss):
 class Distillation(Loss):
     """Kullback-Leibler divergence from the teacher's softened answers (arXiv:1503.02531)."""
 
+    formula: ClassVar[str] = "edgedistill.distill.formulas:distillation"
+
     temperature: Temperature = Field(4.0, description=_SOFTEN)
     standardize: bool = Field(
         False, description="Standardise each sample's logits first, so that only their shape is matched (arXiv:2403.01427)."
@@ -85,7 +102,9 @@ class Distillation(Loss):
 class DecoupledDistillation(Loss):
     """The divergence in two parts, target class against the rest and among the rest (arXiv:2203.08679)."""
 
-    needs_labels: ClassVar[bool] = True
+    formula: ClassVar[str] = "edgedistill.distill.formulas:decoupled_distillation"
+
+    needs_targets: ClassVar[bool] = True
 
     temperature: Temperature = Field(4.0, description=_SOFTEN)
     alpha: float = Field(1.0, ge=0, description="Factor of the part on the target class.")
@@ -95,6 +114,8 @@ class DecoupledDistillation(Loss):
 class CorrelationDistillation(Loss):
     """DIST: correlation with the teacher's answers, within each sample and within each class (arXiv:2205.10536)."""
 
+    formula: ClassVar[str] = "edgedistill.distill.formulas:correlation_distillation"
+
     temperature: Temperature = Field(1.0, description=_SOFTEN)
     inter: float = Field(1.0, ge=0, description="Factor of the correlation over the classes of a sample.")
     intra: float = Field(1.0, ge=0, description="Factor of the correlation over the samples of a class.")
@@ -103,7 +124,10 @@ class CorrelationDistillation(Loss):
 class ClassCalibration(Loss):
     """MDCA: mean confidence of each class against its frequency in the batch (arXiv:2203.13834)."""
 
-    needs_labels: ClassVar[bool] = True
+    formula: ClassVar[str] = "edgedistill.distill.formulas:class_calibration"
+    alone: ClassVar[bool] = False
+
+    needs_targets: ClassVar[bool] = True
 
     @property
     def needs(self) -> frozenset[str]:
@@ -120,19 +144,32 @@ class _FeatureLoss(Loss):
         """The teacher's feature map."""
         return frozenset({signal_of(self.teacher_layer)})
 
+    @property
+    def watches(self) -> frozenset[str]:
+        """The student's feature map."""
+        return frozenset({signal_of(self.layer)})
+
 
 class Hint(_FeatureLoss):
     """FitNets: half the mean square of what a learned projector of the student's feature map misses of the teacher's (arXiv:1412.6550)."""
 
+    formula: ClassVar[str] = "edgedistill.distill.formulas:hint"
+    prepares: ClassVar[str] = "edgedistill.distill.formulas:hint_projectors"
+
 
 class AttentionTransfer(_FeatureLoss):
     """Squared distance of the normalised maps of where both models look (arXiv:1612.03928)."""
+
+    formula: ClassVar[str] = "edgedistill.distill.formulas:attention_transfer"
+    prepares: ClassVar[str] = "edgedistill.distill.formulas:check_places"
 
     weight: Weight = Field(10.0, description=_WEIGHT)
 
 
 class RelationalDistillation(Loss):
     """Distances and angles among the samples of a batch (arXiv:1904.05068)."""
+
+    formula: ClassVar[str] = "edgedistill.distill.formulas:relational_distillation"
 
     distance: float = Field(25.0, ge=0, description="Factor of the part on distances of pairs.")
     angle: float = Field(50.0, ge=0, description="Factor of the part on angles of triplets.")
@@ -142,11 +179,19 @@ class RelationalDistillation(Loss):
         """What the teacher's classifier is given."""
         return frozenset({"embedding"})
 
+    @property
+    def watches(self) -> frozenset[str]:
+        """The student's embedding."""
+        return frozenset({"embedding"})
+
 
 class ContrastiveDistillation(Loss):
     """Tell the teacher's embedding of the same image from those of other classes in the batch (arXiv:1910.10699)."""
 
-    needs_labels: ClassVar[bool] = True
+    formula: ClassVar[str] = "edgedistill.distill.formulas:contrastive_distillation"
+    prepares: ClassVar[str] = "edgedistill.distill.formulas:contrastive_projectors"
+
+    needs_targets: ClassVar[bool] = True
 
     weight: Weight = Field(0.8, description=_WEIGHT)
     temperature: float = Field(0.1, gt=0, le=10, description="Cosines are divided by it.")
@@ -157,6 +202,11 @@ class ContrastiveDistillation(Loss):
         """What the teacher's classifier is given."""
         return frozenset({"embedding"})
 
+    @property
+    def watches(self) -> frozenset[str]:
+        """The student's embedding."""
+        return frozenset({"embedding"})
+
 
 def signal_of(layer: str | None) -> str:
     """The name of the feature map of `layer`."""
@@ -164,23 +214,22 @@ def signal_of(layer: str | None) -> str:
 
 
 class Losses(Config):
-    """The losses of a stage, summed with their weights; null or absent means that a loss isn't used."""
-
-    ce: CrossEntropy | None = Field(None, description="Cross-entropy with the labels.")
-    kd: Distillation | None = Field(None, description="Divergence from the teacher's answers.")
-    dkd: DecoupledDistillation | None = Field(None, description="Decoupled divergence from the teacher's answers.")
-    dist: CorrelationDistillation | None = Field(None, description="Correlation with the teacher's answers.")
-    hint: Hint | None = Field(None, description="The teacher's feature map, through a learned projector.")
-    attention_transfer: AttentionTransfer | None = Field(None, description="The teacher's attention map.")
-    rkd: RelationalDistillation | None = Field(None, description="The teacher's relations among the samples of a batch.")
-    crd: ContrastiveDistillation | None = Field(None, description="The teacher's embedding, told from those of other classes.")
-    mdca: ClassCalibration | None = Field(None, description="Calibration of the mean confidence of each class; beside another loss.")
+    """The losses of a stage, summed with their weights. A task names those that it can use as fields of a subclass, each `X | None`."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "Losses":
-        if not any(max(_ends(loss.weight)) > 0 for name, loss in self.used().items() if name != "mdca"):
-            raise mistake("at least one of ce, kd, dkd, dist, hint, attention_transfer, rkd and crd with a weight above 0")
+        if not any(max(_ends(loss.weight)) > 0 for loss in self.used().values() if loss.alone):
+            *first, last = self._alone()
+            names = f"{', '.join(first)} and {last}" if first else last
+            raise mistake(f"at least one of {names} with a weight above 0")
         return self
+
+    @classmethod
+    def _alone(cls) -> list[str]:
+        """The losses that a model learns by without another."""
+        return [
+            name for name, field in cls.model_fields.items() if any(getattr(kind, "alone", False) for kind in get_args(field.annotation))
+        ]
 
     def used(self) -> dict[str, Loss]:
         """The losses that the stage uses, by name."""
@@ -190,3 +239,8 @@ class Losses(Config):
     def needs(self) -> frozenset[str]:
         """The signals of the teacher that the stage's losses compare with; empty where none does."""
         return frozenset().union(*(loss.needs for loss in self.used().values()))
+
+    @property
+    def watches(self) -> frozenset[str]:
+        """What the student has to give for these losses, beside its outputs."""
+        return frozenset().union(*(loss.watches for loss in self.used().values()))

@@ -11,7 +11,7 @@ from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import LoadedRecipe
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.reading import dotted
-from edgedistill.recipe.schema import Recipe
+from edgedistill.recipe.schema import recipe_model, task_of
 
 _OPTIONS = {
     "name": "--name", "student": "--model", "student.checkpoint": "--checkpoint", "data.source": "--calibration",
@@ -58,7 +58,7 @@ def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
         **({"targets": targets} if targets else {}),
     }
     # Who types the name of code on the command line wants it to run.
-    recipe, mistakes = find_mistakes(Recipe, value, trust_code=True)
+    recipe, mistakes = find_mistakes(recipe_model(task_of(value)), value, trust_code=True)
     if recipe is None:
         raise RecipeError("the options", sorted(f"{_option(dotted(location))}: {said}" for location, said in mistakes))
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

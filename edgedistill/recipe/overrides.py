@@ -1,14 +1,12 @@
 """`--set FIELD=VALUE`: changes to a recipe's plain data before it is validated."""
 
 import copy
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.data import SOURCE_KINDS
 from edgedistill.recipe.reading import Location, dotted, read_yaml
-from edgedistill.recipe.schema import Recipe
-
-_SOURCE: Location = ("data", "source")
+from edgedistill.recipe.schema import recipe_model, task_of
 
 
 def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[Location, str], list[str]]:
@@ -17,7 +15,9 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
     Returns:
         The override text for each location that was set, and a sentence for each override that couldn't be applied.
     """
-    defaults = Recipe(name="defaults").model_dump(mode="json")
+    model = recipe_model(task_of(value))
+    defaults = model(name="defaults").model_dump(mode="json")  # type: ignore[call-arg]
+    kinds = model.model_fields["data"].annotation.kinds  # type: ignore[union-attr]
     origins: dict[Location, str] = {}
     errors: list[str] = []
     for override in overrides:
@@ -28,7 +28,7 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
             continue
         try:
             new, _ = read_yaml(text, "")
-            location = _put(value, defaults, parts, new)
+            location = _put(value, defaults, kinds, parts, new)
         except RecipeError as error:
             errors.append(f"--set {override}: {error.errors[0].split(': ', 1)[1]}")
         except IndexError as error:
@@ -39,13 +39,13 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
     return origins, errors
 
 
-def _put(value: dict[str, Any], defaults: Any, parts: list[str], new: Any) -> Location:
-    """Set the value at `parts`, filling in lists from the defaults on the way; give its location."""
-    if tuple(parts[:2]) == _SOURCE and len(parts) > 2:
-        # A source has one kind: naming another kind replaces it.
-        current = value.get("data", {}).get("source") if isinstance(value.get("data"), dict) else None
-        if not isinstance(current, dict) or (parts[2] in SOURCE_KINDS and parts[2] not in current):
-            _put(value, defaults, list(parts[:2]), {})
+def _put(value: dict[str, Any], defaults: Any, kinds: Mapping[str, Collection[str]], parts: list[str], new: Any) -> Location:
+    """Set the value at `parts`, filling in lists from the defaults on the way; give its location. kinds: see `DataConfig`."""
+    if parts[0] == "data" and len(parts) > 2 and parts[1] in kinds:
+        # Such a field has one kind: naming another kind replaces it.
+        current = value.get("data", {}).get(parts[1]) if isinstance(value.get("data"), dict) else None
+        if not isinstance(current, dict) or (parts[2] in kinds[parts[1]] and parts[2] not in current):
+            _put(value, defaults, kinds, list(parts[:2]), {})
     node: Any = value
     location: Location = ()
     for position, part in enumerate(parts):

@@ -1,16 +1,20 @@
 """The strict schema of a recipe. Importing it never imports torch; each field has a default, except the recipe's name."""
 
-from typing import Annotated, Any, Literal
+import functools
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, TypeAdapter, ValidationInfo, create_model, model_validator
+from pydantic.json_schema import models_json_schema
 
-from edgedistill.recipe.base import Config, RecipeError, checks_paths, complaint, mistake
-from edgedistill.recipe.data import Data, Images
+from edgedistill import tasks
+from edgedistill.recipe.base import Config, RecipeError, checks_paths, complaint, mistake, one_of
+from edgedistill.recipe.data import DataConfig
+from edgedistill.recipe.models import StudentConfig
 from edgedistill.recipe.quantize import Quantize
-from edgedistill.recipe.stages import Distill
-from edgedistill.recipe.student import AnyStudent, Student, TorchStudent
+from edgedistill.recipe.stages import Distill, distill_of
 from edgedistill.recipe.targets import load_target
-from edgedistill.recipe.teachers import Teacher, TimmTeacher
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Measure(Config):
@@ -38,21 +42,28 @@ def _each_once(names: list[str]) -> list[str]:
     return names
 
 
+def _known_task(name: str) -> str:
+    if name not in tasks.tasks():
+        raise mistake(one_of(name, tasks.tasks()))
+    return name
+
+
 class Recipe(Config):
-    """What a run does: a teacher, a student, data and targets."""
+    """What a run does: a teacher, a student, data and targets. `recipe_model` adds what a task knows of them.
+
+    Validated as `Recipe`, a value becomes the recipe of its task.
+    """
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="Name of the runs: letters, digits, dots, hyphens and underscores, 64 at most.",
     )
-    task: Literal["image-classification"] = Field("image-classification", description="What the models do.")
+    task: Annotated[str, AfterValidator(_known_task)] = Field(tasks.DEFAULT, description="What the models do.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of splits, initial weights, order and augmentation.")
-    data: Data = Field(Data(), description="Samples, and what happens to them before a model sees them.")
-    teacher: Teacher | None = Field(
-        TimmTeacher(), description="The model to learn from, or several that are merged; null beside distill: null."
-    )
-    student: AnyStudent = Field(Student(), description="The model that is shipped.")
-    distill: Distill | None = Field(Distill(), description="How the student learns; null quantizes a trained one after its training.")
+    data: DataConfig = Field(description="Samples, and what happens to them before a model sees them.")
+    teacher: Any = Field(description="The model to learn from, or several that are merged; null beside distill: null.")
+    student: StudentConfig = Field(description="The model that is shipped.")
+    distill: Distill | None = Field(description="How the student learns; null quantizes a trained one after its training.")
     quantize: Quantize = Field(Quantize(), description="How the student becomes int8.")
     targets: Annotated[list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1), AfterValidator(_each_once)] = Field(
         ["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files."
@@ -76,18 +87,19 @@ class Recipe(Config):
             raise ValueError(f"{self.name} distils nothing")
         return self.distill
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_task(cls, value: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo) -> Any:
+        if cls is Recipe and not isinstance(value, Recipe):
+            return recipe_model(task_of(value)).model_validate(value, context=info.context)
+        return handler(value)
+
     @model_validator(mode="after")
     def _distils_or_not(self) -> "Recipe":
         if (self.teacher is None) != (self.distill is None):
             both = "teacher: null and distill: null together, since a student without a teacher is quantized as it is"
             raise mistake(both, "found " + ("teacher: null" if self.teacher is None else "distill: null"))
-        if isinstance(self.student, TorchStudent):
-            if self.distill is not None:
-                raise mistake("teacher: null and distill: null, since only timm models are trained", "found student.torch")
-        elif self.distill is None and self.student.checkpoint is None and not self.student.pretrained:
-            raise mistake("student.checkpoint or student.pretrained: true, since nothing is trained", "found neither beside distill: null")
-        if isinstance(self.data.source, Images) and not isinstance(self.student, TorchStudent):
-            raise mistake("student.torch beside data.source.images, since a timm model needs to know its classes", "found a timm model")
+        tasks.task(self.task).check(self)
         return self
 
     @model_validator(mode="after")
@@ -99,11 +111,41 @@ class Recipe(Config):
                 if missing := sorted({signal.split(":")[0] for signal in loss.needs} - self.teacher.gives):
                     found = f"found the loss {name} in stage {stage.name}, which needs the teacher's {' and '.join(missing)}"
                     raise mistake(
-                        f"losses of logits alone: the teacher {self.teacher.label} gives {', '.join(sorted(self.teacher.gives))}", found
+                        f"losses of what it gives: the teacher {self.teacher.label} gives {', '.join(sorted(self.teacher.gives))}", found
                     )
         return self
 
 
+def task_of(value: Any) -> str:
+    """The task that a recipe names, as YAML or JSON says it; the default where it names none, or one that is not known."""
+    name = value.get("task", tasks.DEFAULT) if isinstance(value, dict) else tasks.DEFAULT
+    return name if isinstance(name, str) and name in tasks.tasks() else tasks.DEFAULT
+
+
+@functools.cache
+def recipe_model(task: str) -> type[Recipe]:
+    """The model of the recipes of a task: the parts of every recipe, with what the task says of data, teacher, student and losses."""
+    parts = tasks.task(task).parts()
+    distill = distill_of(parts.losses, parts.defaults["stages"])
+    kinds = {"data": parts.data, "teacher": parts.teacher | None, "student": parts.student, "distill": distill | None}
+    made = {
+        "data": parts.defaults.get("data", {}),
+        "teacher": parts.defaults["teacher"],
+        "student": parts.defaults["student"],
+        "distill": {},
+    }
+    fields: dict[str, Any] = {
+        name: (kind, Field(TypeAdapter(kind).validate_python(made[name]), description=Recipe.model_fields[name].description))
+        for name, kind in kinds.items()
+    }
+    fields["task"] = (Recipe.__annotations__["task"], Field(task, description=Recipe.model_fields["task"].description))
+    return create_model("Recipe", __base__=Recipe, __doc__="What a run does: a teacher, a student, data and targets.", **fields)
+
+
 def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors that complete and check YAML."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+    found = [recipe_model(name) for name in tasks.tasks()]
+    if len(found) == 1:
+        return {"$schema": _DIALECT, **found[0].model_json_schema()}
+    references, shared = models_json_schema([(model, "validation") for model in found])
+    return {"$schema": _DIALECT, "anyOf": list(references.values()), **shared}

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
 
 from edgedistill.recipe.base import Config, mistake, nearest
-from edgedistill.recipe.losses import CrossEntropy, Distillation, Losses
+from edgedistill.recipe.losses import Losses
 
 STAGES = ("hints", "align", "finetune", "qat")
 
@@ -19,7 +19,7 @@ def _stage_name(value: Any) -> Any:
 _Epochs = Annotated[int, Field(ge=1, le=100_000)]
 _LearningRate = Annotated[float, Field(gt=0, le=10)]
 _Fraction = Annotated[float, Field(gt=0, le=1)]
-_EPOCHS = "Passes over the training images."
+_EPOCHS = "Passes over the training samples."
 _LR = "Highest learning rate of the stage; it falls to 0 along a cosine."
 
 
@@ -31,20 +31,21 @@ class TrainStage(Config):
     )
     epochs: _Epochs = Field(4, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-3, description=_LR)
-    losses: Losses = Field(Losses(ce=CrossEntropy(weight=0.5), kd=Distillation(weight=0.5)), description="What the stage minimises.")
+    losses: Losses = Field(description="What the stage minimises.")
     online: bool = Field(
-        False, description="Ask the teacher at each step instead of caching its answers: a new view of each image in each epoch, and mixup."
+        False,
+        description="Ask the teacher at each step instead of caching its answers: a new view of each sample in each epoch, and mixup.",
     )
     mixup: bool = Field(
-        False, description="Blend pairs of images by a random share, as function matching does (arXiv:2106.05237); needs online: true."
+        False, description="Blend pairs of samples by a random share, as function matching does (arXiv:2106.05237); needs online: true."
     )
 
     @model_validator(mode="after")
-    def _blended_images_have_no_label(self) -> "TrainStage":
+    def _blended_samples_have_no_target(self) -> "TrainStage":
         if self.mixup and not self.online:
-            raise mistake("online: true beside mixup: true, since blended images are in no cache", "found online: false")
-        if self.mixup and (labelled := [name for name, loss in self.losses.used().items() if loss.needs_labels]):
-            raise mistake("losses that need no labels, since blended images have none", f"found mixup: true with {', '.join(labelled)}")
+            raise mistake("online: true beside mixup: true, since blended samples are in no cache", "found online: false")
+        if self.mixup and (targeted := [name for name, loss in self.losses.used().items() if loss.needs_targets]):
+            raise mistake("losses that need no targets, since blended samples have none", f"found mixup: true with {', '.join(targeted)}")
         return self
 
 
@@ -54,7 +55,7 @@ class QatStage(Config):
     name: Literal["qat"] = Field(description="Quantization-aware training; needed once, as the last stage.")
     epochs: _Epochs = Field(3, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-4, description=_LR)
-    losses: Losses = Field(Losses(ce=CrossEntropy(weight=0.5), kd=Distillation(weight=0.5)), description="What the stage minimises.")
+    losses: Losses = Field(description="What the stage minimises.")
     freeze_batchnorm: _Fraction = Field(0.34, description="Fraction of the stage's steps after which BatchNorm statistics are frozen.")
     freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
 
@@ -63,8 +64,8 @@ class QatStage(Config):
         if self.freeze_batchnorm > self.freeze_observers:
             found = f"found freeze_batchnorm {self.freeze_batchnorm} above freeze_observers {self.freeze_observers}"
             raise mistake("freeze_batchnorm at most freeze_observers, since ranges follow the statistics", found)
-        if features := [name for name, loss in self.losses.used().items() if loss.needs - {"logits"}]:
-            raise mistake("losses of logits, since a quantized program gives nothing else", f"found {', '.join(features)} in qat")
+        if features := [name for name, loss in self.losses.used().items() if loss.watches]:
+            raise mistake("losses of outputs, since a quantized program gives nothing else", f"found {', '.join(features)} in qat")
         return self
 
 
@@ -87,13 +88,6 @@ def _in_order(stages: list[Stage]) -> list[Stage]:
     return stages
 
 
-_DEFAULT_STAGES: list[Stage] = [
-    TrainStage(name="align", lr=2.0e-3, losses=Losses(kd=Distillation())),
-    TrainStage(name="finetune"),
-    QatStage(name="qat"),
-]
-
-
 class Cache(Config):
     """How the teacher's answers are kept on disk."""
 
@@ -108,7 +102,7 @@ class Distill(Config):
 
     control: bool = Field(
         True,
-        description="Also train the same student without the teacher, for as many steps and images: what tells if distillation helped.",
+        description="Also train the same student without the teacher, for as many steps and samples: what tells if distillation helped.",
     )
     weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
     ema: float | None = Field(
@@ -124,15 +118,33 @@ class Distill(Config):
     patience: int | None = Field(
         None,
         ge=1,
-        description="Epochs without a better accuracy on val after which a floating-point stage ends, with the weights of its best epoch.",
+        description="Epochs without a better score on val after which a floating-point stage ends, with the weights of its best epoch.",
     )
     trackers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
         [], description="Where the curves go beside curve.jsonl; each needs its package."
     )
     calibrate: bool = Field(
-        True, description="Divide the student's logits by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
+        True, description="Divide the student's outputs by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
     )
     cache: Cache = Field(Cache(), description="How the teacher's answers are kept on disk.")
-    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(
-        _DEFAULT_STAGES, description="One or more of hints, align and finetune, and then qat."
-    )
+    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(description="One or more of hints, align and finetune, and then qat.")
+
+
+def distill_of(losses: type[Losses], stages: list[dict[str, Any]]) -> type[Distill]:
+    """The distill part for a task: its stages name the losses of `losses`.
+
+    stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them.
+    """
+    usual = losses.model_validate(stages[-1]["losses"])
+    described = TrainStage.model_fields["losses"].description
+    # The names stay, since errors name the members of a union by them.
+    kinds: list[Any] = [
+        create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, losses=(losses, Field(usual, description=described)))
+        for kind in (TrainStage, QatStage)
+    ]
+    tagged: list[Any] = [Annotated[kind, Tag(f"union:{kind.__name__}")] for kind in kinds]
+    stage: Any = Annotated[tagged[0] | tagged[1], Discriminator(_stage_kind)]
+    plan = Annotated[list[stage], AfterValidator(_in_order)]
+    default = TypeAdapter(list[stage]).validate_python(stages)
+    described = Distill.model_fields["stages"].description
+    return create_model("Distill", __base__=Distill, __doc__=Distill.__doc__, stages=(plan, Field(default, description=described)))

@@ -5,13 +5,13 @@ from typing import Any
 
 from edgedistill.recipe.precisions import needs_program, program_of
 from edgedistill.recipe.schema import Recipe
-from edgedistill.recipe.teachers import FileTeacher
 from edgedistill.report.artifacts import reference
 from edgedistill.report.records import accuracy_of, correct, labels_of, outputs_of, probabilities
 from edgedistill.run import Run
+from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.image_classification.recipe.teachers import FileTeacher
 from edgedistill.verify import intervals
-from edgedistill.verify.calibration_error import calibration_error
 
 _RUNGS = ("teacher", "control", "student", "fake_quant", "converted", "integer")
 

@@ -15,9 +15,10 @@ from edgedistill.report.ladder import ladder_of, verdict_of
 from edgedistill.report.records import NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
 from edgedistill.report.twins import add_twins, warnings
 from edgedistill.run import Run
+from edgedistill.tasks.data import spread
 from edgedistill.tasks.image_classification import imageset
+from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.verify.calibration_error import calibration_error
 
 SCHEMA = "edgedistill/summary/1"
 
@@ -147,6 +148,6 @@ def _lowering(state: Run) -> dict[str, Any]:
 def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """At most `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
     images = np.load(state.work("programs", "val.npy"), mmap_mode="r")
-    places = imageset.spread(len(images), count)
+    places = spread(len(images), count)
     found = {a["name"]: outputs_of(state, a["name"], "val") for a in artifacts}
     return np.array(images[places]), {name: logits[places] for name, logits in found.items() if logits is not None}

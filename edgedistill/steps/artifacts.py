@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill import tasks
 from edgedistill.backends import backend, formats
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import remove
@@ -31,13 +32,12 @@ _TIMEOUT_S = 900.0
 
 
 def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
-    """The artifacts of `targets`, each once, and a teacher of timm as the file that it is measured by."""
+    """The artifacts of `targets`, each once, and a teacher that is lowered as the file that it is measured by."""
     from edgedistill.recipe.targets import load_target
-    from edgedistill.recipe.teachers import TimmTeacher
     from edgedistill.records import ArtifactSpec
 
     specs = [a.spec for name in targets for a in load_target(name).artifacts]
-    teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if isinstance(recipe.teacher, TimmTeacher) else []
+    teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if getattr(recipe.teacher, "lowered", False) else []
     return list(dict.fromkeys([*specs, *teacher]))
 
 
@@ -182,22 +182,26 @@ def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
     import numpy as np
 
+    from edgedistill.export.programs import load_signature
     from edgedistill.steps.teach import faculty_of
-    from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify.rungs import load_converted, references, score
 
-    images = imageset.load(run.work("data"))
-    if not len(images.indices["holdout"]) or not images.classes:
+    task = tasks.task(recipe.task)
+    data = task.dataset(recipe, run.work("data"))
+    holdout = data.indices["holdout"]
+    if not len(holdout) or not data.targets(holdout):
         return
 
     def work(folder: Path) -> None:
-        log(f"scoring the holdout of {len(images.indices['holdout'])} images")
-        rungs = shipped_rungs(run, recipe, len(images.classes))
-        score(rungs | references(load_converted(run.work("programs", "student-reference.pt2"))), images, "holdout", folder)
+        log(f"scoring the holdout of {len(holdout)} {task.words.samples}")
+        rungs = shipped_rungs(run, recipe, data.facts)
+        program = run.work("programs", "student-reference.pt2")
+        signature = load_signature(program)
+        score(rungs | references(load_converted(program)), data, signature, "holdout", folder)
         if recipe.distill is None:
             return
-        faculty = faculty_of(run, recipe, images)
-        np.save(folder / "teacher.npy", faculty.merged(faculty.logits(images, "holdout"), images.indices["holdout"]))
+        faculty = faculty_of(run, recipe, data)
+        np.save(folder / "teacher.npy", faculty.merged(faculty.outputs("holdout"), holdout)[signature.outputs[0].name])
 
     trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
     step = Step(

@@ -50,7 +50,7 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
     import numpy as np
 
-    from edgedistill.tasks.image_classification import imageset
+    from edgedistill.tasks.data import spread
     from edgedistill.verify import divergence
     from edgedistill.verify.rungs import load_converted
 
@@ -58,7 +58,7 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     program, whole = load_converted(run.work(spec.program)), load_converted(programs / "student-reference.pt2")
     images = folder / "images.npy"
     val = np.load(programs / "val.npy", mmap_mode="r")
-    np.save(images, val[imageset.spread(len(val), _IMAGES)])
+    np.save(images, val[spread(len(val), _IMAGES)])
     cuts = divergence.cuts(whole)
     found: dict[int, dict[str, Any]] = {}
 

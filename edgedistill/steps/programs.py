@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.state import QuantizedState
-    from edgedistill.tasks.image_classification.imageset import ImageSet
-    from edgedistill.tasks.image_classification.preprocessed import Preprocessed
+    from edgedistill.signature import Signature
+    from edgedistill.tasks.data import Dataset
 
 
 def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Path], dict[str, Any]]) -> None:
@@ -36,6 +36,7 @@ def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Pa
             "edgedistill.quantize.temperature",
             "edgedistill.verify.mixed_precision",
             "edgedistill.verify.rungs",
+            "edgedistill.tasks.modules",
         ),
         packages=("torch", "torchao"),
     )
@@ -44,9 +45,10 @@ def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Pa
 
 def save(
     quantized: QuantizedState,
-    rungs: Mapping[str, Preprocessed],
+    rungs: Mapping[str, nn.Module],
     simulated: Mapping[str, nn.Module],
-    images: ImageSet,
+    data: Dataset,
+    signature: Signature,
     folder: Path,
     *,
     mixed: str,
@@ -59,20 +61,20 @@ def save(
 
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
-    from edgedistill.tasks.image_classification.models import signature
     from edgedistill.verify.mixed_precision import examine
     from edgedistill.verify.rungs import references, score
 
-    val = images.indices["val"]
-    score({**rungs, **simulated, **references(quantized.converted)}, images, "val", folder)
-    labels = images.labels[val] if images.classes else None
+    val = data.indices["val"]
+    score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder)
+    targets = data.targets(val)
+    labels = targets[signature.outputs[0].name] if targets else None
     student, integer = (np.load(folder / f"{name}.npy") for name in ("student", "integer"))
-    quantized, sensitivity = examine(quantized, images.images[val], labels, student, integer, apply=mixed == "auto")
+    samples = np.load(folder / "val.npy", mmap_mode="r")
+    quantized, sensitivity = examine(quantized, samples, labels, student, integer, apply=mixed == "auto")
     if sensitivity["applied"]:
-        score(references(quantized.converted), images, "val", folder)
-    ports = signature(images.images.shape[-1], student.shape[1])
-    save_program(plain_batchnorm(rungs["student"]), ports, folder / "student-float.pt2")
-    save_program(quantized.converted, ports, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, ports, folder / "student-unfolded.pt2")
-    save_program(quantized.converted, ports, folder / "student-reference.pt2", any_batch=True)
+        score(references(quantized.converted), data, signature, "val", folder)
+    save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2")
+    save_program(quantized.converted, signature, folder / "student-converted.pt2")
+    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2")
+    save_program(quantized.converted, signature, folder / "student-reference.pt2", any_batch=True)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "sensitivity": sensitivity}

@@ -52,7 +52,7 @@ def _sample(run: Run, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Places in val, at most `count`, and their images, float32 [n, 3, S, S]."""
     import numpy as np
 
-    from edgedistill.tasks.image_classification.imageset import spread
+    from edgedistill.tasks.data import spread
 
     images = np.load(run.work("programs", "val.npy"), mmap_mode="r")
     places = spread(len(images), count)

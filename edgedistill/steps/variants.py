@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill import tasks
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
 from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
 from edgedistill.run import Run, Step
-from edgedistill.steps.declared import VAL_SAMPLES, program_files
+from edgedistill.steps.declared import program_files
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
         step = Step(
             f"program-{precision}",
             [precision, recipe.quantize.calibration if is_integer(precision) else None],
-            reads=(*program_files("programs/student-float.pt2"), VAL_SAMPLES, *(("work/data",) if is_integer(precision) else ())),
+            reads=(*program_files("programs/student-float.pt2"), "work/data"),
             code=(
                 "edgedistill.steps.variants",
                 "edgedistill.export.programs",
@@ -43,6 +44,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
                 "edgedistill.quantize.static",
                 "edgedistill.verify.dynamic",
                 "edgedistill.verify.rungs",
+                "edgedistill.tasks.modules",
             ),
             packages=("torch", "torchao"),
         )
@@ -52,23 +54,31 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
 
 
 def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
-    import numpy as np
-
     from edgedistill.export.programs import load_signature, save_program
     from edgedistill.quantize.grid import put_on_grid
-    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import load_converted
 
     log(f"putting the weights of the student on the grid of {precision}")
     source = run.work("programs", "student-float.pt2")
     graph = load_converted(source)
     weights = put_on_grid(graph, precision)
-    images = np.load(run.work("programs", "val.npy"), mmap_mode="r")
-    save_program(graph, load_signature(source), folder / "student-float.pt2")
+    signature = load_signature(source)
+    save_program(graph, signature, folder / "student-float.pt2")
     for name, rung in _rungs(graph, precision).items():
         # The program has the batch that it is lowered for.
-        np.save(folder / f"{name}.npy", predict(rung, images, batch_size=1))
+        _score(rung, run, recipe, signature, folder / f"{name}.npy", batch=1)
     return {"sha256": sha256_file(folder / "student-float.pt2"), "weights": weights}
+
+
+def _score(rung: nn.Module, run: Run, recipe: Recipe, signature: Signature, path: Path, *, batch: int) -> None:
+    """Save the output of `rung` on val."""
+    import numpy as np
+
+    from edgedistill.tasks.modules import batches, predict
+
+    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
+    (output,) = predict(rung, batches(data, data.indices["val"], batch), signature.forward).values()
+    np.save(path, output)
 
 
 def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
@@ -81,24 +91,20 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
 
 
 def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
-    import numpy as np
-    import torch
-
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
-    from edgedistill.steps.quantize import calibration_images
-    from edgedistill.tasks.image_classification import imageset
-    from edgedistill.tasks.image_classification.models import predict
+    from edgedistill.steps.quantize import calibration_samples
+    from edgedistill.tasks.modules import batches
     from edgedistill.verify.rungs import load_converted
 
-    images = imageset.load(run.work("data"))
-    shown = calibration_images(recipe, images)
-    samples = ((torch.from_numpy(image[None]).float().div_(255),) for image in shown)
+    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     source = run.work("programs", "student-float.pt2")
-    quantized = int16.quantize(load_converted(source), load_signature(source), samples)
-    _save(quantized, load_signature(source), folder)
-    val = np.load(run.work("programs", "val.npy"), mmap_mode="r")
-    np.save(folder / f"{precision}.npy", predict(quantized.converted, val, batch_size=1))
+    signature = load_signature(source)
+    shown = batches(data, calibration_samples(recipe, data), 1)
+    samples = (tuple(inputs[spec.name] for spec in signature.inputs) for inputs in shown)
+    quantized = int16.quantize(load_converted(source), signature, samples)
+    _save(quantized, signature, folder)
+    _score(quantized.converted, run, recipe, signature, folder / f"{precision}.npy", batch=1)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
 
 
@@ -110,21 +116,16 @@ def _save(quantized: QuantizedState, signature: Signature, folder: Path) -> None
 
 
 def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
-    import numpy as np
-
     from edgedistill.export.programs import load_signature
     from edgedistill.steps.distill import shipped_rungs
     from edgedistill.steps.quantize import calibrated
-    from edgedistill.tasks.image_classification import imageset
-    from edgedistill.tasks.image_classification.models import predict
     from edgedistill.verify.rungs import references
 
-    images = imageset.load(run.work("data"))
+    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     signature = load_signature(run.work("programs", "student-float.pt2"))
-    student = shipped_rungs(run, recipe, len(images.classes))["student"]
-    quantized = calibrated(student, recipe, images, int(signature.outputs[0].shape[-1]))
+    student = shipped_rungs(run, recipe, data.facts)["student"]
+    quantized = calibrated(student, recipe, data, signature)
     _save(quantized, signature, folder)
-    val = images.images[images.indices["val"]]
     for name, rung in references(quantized.converted).items():
-        np.save(folder / f"{precision}-{name}.npy", predict(rung, val))
+        _score(rung, run, recipe, signature, folder / f"{precision}-{name}.npy", batch=64)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}

@@ -44,7 +44,9 @@ def task(name: str) -> Task:
 
 
 def _own() -> list[tuple[str, object]]:
-    return []
+    from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
+
+    return [("edgedistill", IMAGE_CLASSIFICATION)]
 
 
 def _registered() -> list[tuple[str, object]]:

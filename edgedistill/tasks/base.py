@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,11 +67,13 @@ class RecipeParts:
     student: Any
     """A `recipe.models.StudentConfig`."""
     teacher: Any
-    """A `recipe.models.TeacherConfig`."""
+    """A `recipe.models.TeacherConfig`, or what has its properties."""
     losses: Any
     """A `recipe.losses.Losses`, whose fields are the losses that stages can name."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values of data, student, teacher and stages (of `distill`) that a recipe leaves out, as YAML would say them."""
+    """Values of student, teacher and stages (of `distill`) that a recipe leaves out, as YAML would say them."""
+    prepared: frozenset[str] = frozenset({"split"})
+    """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
 
 
 class Preprocessing(BaseModel):
@@ -174,11 +177,15 @@ class Task(ABC):
         same weights. Raises UserError when there is no such model, or when weights do not fit it.
         """
 
+    def examined(self, module: nn.Module, recipe: Recipe, facts: DataFacts) -> Signature:
+        """The signature of a student that comes trained; UserError where the module does not fit the data."""
+        return self.signature(recipe, facts)
+
     def core(self, module: nn.Module) -> nn.Module:
         """The part of a module that `build` made whose weights are saved, without what the task puts around it."""
         return module
 
-    def start(self, recipe: Recipe) -> str | None:
+    def start(self, recipe: Recipe, module: nn.Module) -> str | None:
         """What a user should know of the student before it is trained, such as layers that int8 runtimes compute slowly."""
         return None
 
@@ -188,6 +195,27 @@ class Task(ABC):
 
         module = self.build(config, recipe, dataset.facts, weights)
         return ModuleTeacher(self.taps(module, self.signature(recipe, dataset.facts), signals), module, signals)
+
+    def seen(self, config: Config, recipe: Recipe, facts: DataFacts) -> dict[str, JsonValue]:
+        """What of a recipe determines a teacher's answers, beside its weights and the samples: another of it asks the teacher anew."""
+        return {"teacher": config.model_dump(mode="json"), "data": recipe.data.model_dump(mode="json", exclude=set(self.parts().prepared))}
+
+    def disagreement(self, answers: Mapping[str, Arrays]) -> list[dict[str, JsonValue]]:
+        """For each pair of teachers, `a` and `b`: `n` samples of val and the `share` on which they decide differently.
+
+        answers: the outputs on val, by the name of the teacher.
+        """
+        found: list[dict[str, JsonValue]] = []
+        for a, b in combinations(answers, 2):
+            ours, theirs = self.decide(answers[a]), self.decide(answers[b])
+            if ours is not None and theirs is not None:
+                differ = (ours != theirs).reshape(len(ours), -1).any(axis=1)
+                found.append({"a": a, "b": b, "n": len(ours), "share": float(differ.mean())})
+        return found
+
+    def teaching_set(self, answers: Arrays, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
+        """What a report says of the teacher's answers to the training samples, view 0; lists of samples go into `folder`."""
+        return {}
 
     def merger(self, recipe: Recipe, dataset: Dataset) -> Merger | None:
         """What makes one answer of those of all teachers; None where the recipe has one. UserError when they do not fit each other."""

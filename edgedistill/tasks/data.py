@@ -64,9 +64,13 @@ class Source(Protocol):
 class Dataset(Protocol):
     """The samples of a run, numbered from 0. It reads from the folder that `Source.prepare` wrote, and holds little in memory."""
 
-    facts: DataFacts
-    indices: Mapping[str, np.ndarray]
-    """Numbers of the samples of each split, int64 [n]."""
+    @property
+    def facts(self) -> DataFacts:
+        """What the step `data` found out."""
+
+    @property
+    def indices(self) -> Mapping[str, np.ndarray]:
+        """Numbers of the samples of each split, int64 [n]."""
 
     def __len__(self) -> int:
         """Number of samples N in all splits."""
@@ -90,3 +94,8 @@ class Dataset(Protocol):
 
     def targets(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """What metrics compare outputs with, [B, ...] by name of the output; empty where the data has no targets."""
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Places of at most `most` of `count` samples, at even distances: files of folders come sorted."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)

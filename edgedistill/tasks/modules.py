@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.signature import MethodSignature, Signature
+from edgedistill.tasks.data import Dataset
 
 
 def named(outputs: Any, method: MethodSignature) -> dict[str, Tensor]:
@@ -46,6 +47,12 @@ def predict(module: nn.Module, batches: Iterator[Mapping[str, Tensor]], method: 
         for inputs in batches:
             parts.append(forward(module, {name: value.to(device) for name, value in inputs.items()}, method))
     return {spec.name: torch.cat([part[spec.name] for part in parts]).cpu().numpy() for spec in method.outputs}
+
+
+def batches(data: Dataset, indices: np.ndarray, size: int = 64) -> Iterator[Mapping[str, Tensor]]:
+    """The inputs of the samples `indices` as they are, `size` at a time."""
+    for start in range(0, len(indices), size):
+        yield data.batch(indices[start : start + size], None).inputs
 
 
 class ModuleTaps:

@@ -1,4 +1,4 @@
-"""The signal cache of one teacher: what it said of every training image and view, on disk, checked and repaired."""
+"""The signal cache of one teacher: what it said of every training sample and view, on disk, checked and repaired."""
 
 import hashlib
 import os
@@ -15,10 +15,9 @@ from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.progress import log, track
 from edgedistill.recipe.stages import Cache
-from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.views import Views
+from edgedistill.tasks.base import Teacher
+from edgedistill.tasks.data import Dataset
 from edgedistill.teach.encoding import Encoding, encoding_of
-from edgedistill.teach.teachers import Teacher
 
 _SCHEMA = "edgedistill/signals/1"
 _CHUNK_ROWS = 512
@@ -50,18 +49,18 @@ def cache_folder(root: Path, facts: dict[str, Any]) -> Path:
 def compute(
     make_teacher: Callable[[list[str]], Teacher],
     facts: dict[str, Any],
-    data: ImageSet,
-    views: Views,
+    data: Dataset,
     *,
     signals: frozenset[str],
+    outputs: frozenset[str],
     count: int,
     folder: Path,
     options: Cache,
     batch_size: int,
 ) -> CachedSignals:
-    """The signals of `count` views of the training images; what is on disk and whole is kept, the rest is asked of the teacher.
+    """The signals of `count` views of the training samples; what is on disk and whole is kept, the rest is asked of the teacher.
 
-    make_teacher: called with the signals that are missing, and only where some are.
+    outputs: names of the signals that are outputs. make_teacher: called with the signals that are missing, and only where some are.
 
     Raises UserError when the cache in `folder` is another teacher's, when the disk is too small, when the teacher answers NaN.
     """
@@ -74,12 +73,12 @@ def compute(
     train = data.indices["train"]
     unknown = sorted(signals - known["shapes"].keys())
     if unknown:
-        # Two images tell the shapes.
+        # Two samples tell the shapes.
         teacher = make_teacher(sorted(signals))
-        probe = teacher(views.batch(train[:2], 0))
+        probe = teacher(data.batch(train[:2], 0).inputs)
         known["shapes"] |= {name: list(probe[name].shape[1:]) for name in unknown}
         write_json(mark, known)
-    encodings = {name: encoding_of(name, known["shapes"][name], options) for name in sorted(signals)}
+    encodings = {name: encoding_of(known["shapes"][name], options, scores=name in outputs) for name in sorted(signals)}
     names = [(signal, view) for view in range(count) for signal in encodings]
     paths = {name: folder / f"view-{name[1]}.{name[0].replace(':', '-')}.{encodings[name[0]].tag}" for name in names}
     _check_disk(paths, {name: len(train) * encodings[name[0]].dtype.itemsize for name in names}, folder)
@@ -92,7 +91,7 @@ def compute(
             with track("teacher signals", len(work)) as progress:
                 for view, chunk in work:
                     rows = train[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS]
-                    answers = _answers(teacher, views, rows, view, batch_size)
+                    answers = _answers(teacher, data, rows, view, batch_size)
                     _check_numbers(answers, view)
                     for signal, encoding in encodings.items():
                         arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
@@ -103,13 +102,14 @@ def compute(
                         saved = time.monotonic()
         finally:
             _save(arrays)
-    position = np.full(len(data.labels), -1)
+    position = np.full(len(data), -1)
     position[train] = np.arange(len(train))
     return CachedSignals({name: rows.array for name, rows in arrays.items()}, encodings, position)
 
 
-def _answers(teacher: Teacher, views: Views, indices: np.ndarray, view: int, batch_size: int) -> dict[str, np.ndarray]:
-    parts = [teacher(views.batch(indices[start : start + batch_size], view)) for start in range(0, len(indices), batch_size)]
+def _answers(teacher: Teacher, data: Dataset, indices: np.ndarray, view: int, batch_size: int) -> dict[str, np.ndarray]:
+    starts = range(0, len(indices), batch_size)
+    parts = [teacher(data.batch(indices[start : start + batch_size], view).inputs) for start in starts]
     return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
 
 

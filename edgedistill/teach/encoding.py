@@ -30,9 +30,9 @@ class Encoding(Protocol):
         """Signals float32 [B, ...]."""
 
 
-def encoding_of(signal: str, shape: list[int], options: Cache) -> Encoding:
-    """The encoding of a signal of `shape` (without the batch) that the recipe asks for."""
-    if signal == "logits" and options.top_k is not None and options.top_k < shape[0]:
+def encoding_of(shape: list[int], options: Cache, *, scores: bool) -> Encoding:
+    """The encoding of a signal of `shape` (without the batch) that the recipe asks for. scores: it is an output, so that top_k is of it."""
+    if scores and len(shape) == 1 and options.top_k is not None and options.top_k < shape[0]:
         return TopK(options.top_k, shape[0])
     return Plain(options.dtype, tuple(shape))
 

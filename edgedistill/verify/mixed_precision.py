@@ -7,7 +7,7 @@ import numpy as np
 from edgedistill.progress import log
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState
-from edgedistill.tasks.image_classification.imageset import spread
+from edgedistill.tasks.data import spread
 from edgedistill.tasks.image_classification.models import predict
 from edgedistill.tasks.intervals import paired_difference
 from edgedistill.verify.integer import IntegerReference

@@ -7,21 +7,24 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from edgedistill.tasks.image_classification.imageset import ImageSet
-from edgedistill.tasks.image_classification.models import predict
+from edgedistill.signature import Signature
+from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.modules import batches, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
 
 
-def score(rungs: dict[str, nn.Module], data: ImageSet, split: str, folder: Path) -> None:
-    """Save the images of `split` as the runtimes get them, `SPLIT.npy`, and each rung's logits, `RUNG.npy`.
+def score(rungs: dict[str, nn.Module], data: Dataset, signature: Signature, split: str, folder: Path) -> None:
+    """Save the samples of `split` as the runtimes get them, `SPLIT.npy`, and each rung's output, `RUNG.npy`.
 
-    Images: float32 [N, 3, S, S] in 0..1. Logits: float32 [N, classes].
+    Samples: the input [N, ...]. Output: [N, ...].
     """
-    chosen = data.images[data.indices[split]]
-    np.save(folder / f"{split}.npy", chosen.astype(np.float32) / np.float32(255))
+    indices = data.indices[split]
+    (sample,) = data.inputs(indices).values()
+    np.save(folder / f"{split}.npy", sample)
     for name, rung in rungs.items():
-        np.save(folder / f"{name}.npy", predict(rung, chosen))
+        (output,) = predict(rung, batches(data, indices), signature.forward).values()
+        np.save(folder / f"{name}.npy", output)
 
 
 def references(converted: GraphModule) -> dict[str, nn.Module]:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
-from edgedistill.recipe.data import Data
-from edgedistill.recipe.teachers import HuggingFaceTeacher
 from edgedistill.tasks.image_classification.preprocessed import resized
+from edgedistill.tasks.image_classification.recipe.data import Data
+from edgedistill.tasks.image_classification.recipe.teachers import HuggingFaceTeacher
 
 
 class ImageClassifier(nn.Module):

@@ -29,11 +29,6 @@ class ImageSet:
     fields: dict[str, np.ndarray]
 
 
-def spread(count: int, most: int) -> np.ndarray:
-    """Places of at most `most` of `count` images, at even distances: images of folders come sorted by their class."""
-    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
-
-
 def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int) -> ImageSet:
     """Decode every image of `listing` into `folder`; all unreadable ones are named in one UserError.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.files import canonical_hash, sha256_file
-from edgedistill.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
 from edgedistill.tasks.image_classification import hub, imageset, shards, sources
+from edgedistill.tasks.image_classification.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
 from edgedistill.tasks.image_classification.sources import Listing
 
 

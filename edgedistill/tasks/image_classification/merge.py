@@ -1,13 +1,19 @@
 """One answer from several teachers, and how far they disagree."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from pydantic import JsonValue
 
 from edgedistill.errors import UserError
-from edgedistill.recipe.teachers import Merge, Route, Weights
+from edgedistill.recipe.schema import Recipe
+from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.image_classification.recipe.teachers import Merge, Route, SeveralTeachers, Weights
+from edgedistill.tasks.image_classification.teachers import outputs_of
 
 _FLOOR = 10.0
+_WEIGHTS = "weights.npy"
 
 
 def merged(logits: list[np.ndarray], weights: np.ndarray | None) -> np.ndarray:
@@ -66,7 +72,7 @@ class Merger:
     names: of the members; known: bool [members, C], whether each knows a class; fields: of the data, by name, [N].
     """
 
-    def __init__(self, how: Merge, names: list[str], known: np.ndarray, fields: dict[str, np.ndarray]) -> None:
+    def __init__(self, how: Merge, names: list[str], known: np.ndarray, fields: Mapping[str, np.ndarray]) -> None:
         self.how, self.names = how, names
         if how == "learned" and not known.all():
             raise UserError("merge: learned needs teachers that know every class; use mean, confidence or a field for specialists")
@@ -75,13 +81,16 @@ class Merger:
             self.weights = np.array([how.weights[name] for name in names])
         self.routes = _routes(how, names, fields) if isinstance(how, Route) else None
 
-    def learn(self, logits: list[np.ndarray], labels: np.ndarray) -> None:
+    def learn(self, answers: list[dict[str, np.ndarray]], targets: Mapping[str, np.ndarray]) -> None:
         """Fit the weights on val where the recipe says so."""
         if self.how == "learned":
-            self.weights = learned_weights(logits, labels)
+            self.weights = learned_weights([answer["logits"] for answer in answers], targets["logits"])
 
-    def __call__(self, logits: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
-        """One answer [B, C] of the members' [B, C] to the samples `indices` [B]."""
+    def __call__(self, answers: list[dict[str, np.ndarray]], indices: np.ndarray) -> dict[str, np.ndarray]:
+        """One answer of the members' logits [B, C] to the samples `indices` [B]."""
+        return {"logits": self._merged([answer["logits"] for answer in answers], indices)}
+
+    def _merged(self, logits: list[np.ndarray], indices: np.ndarray) -> np.ndarray:
         if self.how == "confidence":
             return merged(logits, None)
         weights = np.repeat(self.weights[:, None], len(indices), axis=1)
@@ -89,14 +98,31 @@ class Merger:
             weights = (np.arange(len(self.names))[:, None] == self.routes[indices]).astype(float)
         return merged(logits, weights)
 
-    def facts(self) -> dict[str, Any]:
+    def save(self, folder: Path) -> None:
+        """Write the weights."""
+        np.save(folder / _WEIGHTS, self.weights)
+
+    def load(self, folder: Path) -> None:
+        """Read the weights."""
+        self.weights = np.load(folder / _WEIGHTS)
+
+    def facts(self) -> dict[str, JsonValue]:
         """What a report says of it."""
         if self.how == "confidence" or self.routes is not None:
             return {"weights": None}
         return {"weights": dict(zip(self.names, (self.weights / self.weights.sum()).tolist(), strict=True))}
 
 
-def _routes(how: Route, names: list[str], fields: dict[str, np.ndarray]) -> np.ndarray:
+def merger_of(recipe: Recipe, dataset: Dataset, classes: list[str]) -> Merger | None:
+    """The merger of a recipe with several teachers, or None; UserError for a class that no teacher knows."""
+    known = np.stack([outputs_of(member, classes).known for member in recipe.members])
+    check_known(known, classes)
+    if not isinstance(recipe.teacher, SeveralTeachers):
+        return None
+    return Merger(recipe.teacher.merge, [member.name for member in recipe.members], known, dataset.fields)
+
+
+def _routes(how: Route, names: list[str], fields: Mapping[str, np.ndarray]) -> np.ndarray:
     """The member's number for each sample, int [N]."""
     if how.field not in fields:
         raise UserError(
@@ -108,7 +134,7 @@ def _routes(how: Route, names: list[str], fields: dict[str, np.ndarray]) -> np.n
     return np.array([names.index(how.to.get(value, how.otherwise or "")) for value in values])
 
 
-def disagreement(logits: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def disagreement(logits: dict[str, np.ndarray]) -> list[dict[str, JsonValue]]:
     """For each pair of members: how many samples, the share on which they choose different classes, and how far apart they are.
 
     logits: [N, C] by member. divergence: Jensen-Shannon's, in nats, averaged, over the classes that both know; 0 to log 2.
@@ -118,7 +144,7 @@ def disagreement(logits: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     found = []
     for a, b in combinations(logits, 2):
         both = np.isfinite(logits[a]).all(axis=0) & np.isfinite(logits[b]).all(axis=0)
-        record: dict[str, Any] = {"a": a, "b": b, "classes": int(both.sum()), "n": len(logits[a])}
+        record: dict[str, JsonValue] = {"a": a, "b": b, "classes": int(both.sum()), "n": len(logits[a])}
         if both.sum() < 2:
             found.append(record | {"share": {"value": None, "unavailable": "they have fewer than two classes in common"}})
             continue

@@ -80,6 +80,23 @@ def signature(image_size: int, classes: int) -> Signature:
     return Signature.of([image], [TensorSpec(name="logits", shape=(1, classes), meaning="logits")])
 
 
+def outputs_of(module: nn.Module, label: str, size: int, classes: int) -> int:
+    """How many logits a module gives; UserError unless it gives one for each of the `classes`, 0 for any number."""
+    shape = f"[2, 3, {size}, {size}]"
+    try:
+        with torch.no_grad():
+            answer = module(torch.zeros(2, 3, size, size))
+    except Exception as error:
+        raise UserError(f"{label} failed on images {shape} ({type(error).__name__}: {error}); is the image size right?") from error
+    if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
+        found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise UserError(f"{label} gave {found} for images {shape}, expected one tensor of logits [2, classes]")
+    if classes and answer.shape[1] != classes:
+        todo = "Name the folders of images after the classes, one for each output, or put the images into one folder without labels"
+        raise UserError(f"{label} gives {answer.shape[1]} logits, and the images are of {classes} classes. {todo}")
+    return answer.shape[1]
+
+
 def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
     """Logits float32 [N, classes] of float32 or uint8 images [N, 3, H, W]; uint8 is scaled to 0..1."""
     parameter = next(model.parameters(), None)

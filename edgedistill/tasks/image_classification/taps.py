@@ -1,7 +1,7 @@
 """What a model computes on the way to its logits: the classifier's input, and feature maps of its modules."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,10 +26,10 @@ class Taps:
             elif signal != "logits":
                 self._handles.append(_module(model, signal.partition(":")[2]).register_forward_hook(self._taker(signal)))
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The signals of a batch."""
         self._taken.clear()
-        return {"logits": self.model(images), **self._taken}
+        return {"logits": self.model(inputs["image"]), **self._taken}
 
     def remove(self) -> None:
         """Leave the model as it was."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgedistill.recipe.data import Augment
+from edgedistill.tasks.image_classification.recipe.data import Augment
 
 
 def build_transform(config: Augment) -> Any:

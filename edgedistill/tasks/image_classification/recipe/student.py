@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from edgedistill.recipe.base import mistake
-from edgedistill.recipe.teachers import Pretrained, TorchModule
+from edgedistill.recipe.models import StudentConfig
+from edgedistill.tasks.image_classification.recipe.teachers import Pretrained, TorchClassifier
 
 Argument = bool | int | float | str
 
 
-class Student(Pretrained):
+class Student(Pretrained, StudentConfig):
     """A timm model."""
 
     model: str = Field(
@@ -32,7 +33,7 @@ class Student(Pretrained):
         return self.model
 
 
-class TorchStudent(TorchModule):
+class TorchStudent(TorchClassifier, StudentConfig):
     """A trained module of your own, which is quantized as it is."""
 
 

@@ -1,14 +1,11 @@
-"""Teachers as sources of signals: whatever they are made of, they answer a batch of images with named tensors."""
+"""Teachers of images: modules and model files, whose outputs are brought to the classes of the data."""
 
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,76 +14,10 @@ from torch import Tensor, nn
 from edgedistill import processes
 from edgedistill.backends import of_suffix
 from edgedistill.errors import UserError
-from edgedistill.files import sha256_file
-from edgedistill.recipe.data import Data
-from edgedistill.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchModule, TorchTeacher
-from edgedistill.tasks.image_classification.models import build_model, load_checkpoint
+from edgedistill.recipe.base import Config
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed, resized
+from edgedistill.tasks.image_classification.recipe.teachers import FileTeacher, HuggingFaceTeacher, TimmTeacher, TorchTeacher
 from edgedistill.tasks.image_classification.taps import Taps
-
-
-class Teacher(Protocol):
-    """Answers float32 images [B, 3, S, S] in 0..1 with the signals that are wanted, by name; see `tasks.image_classification.taps`."""
-
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """The signals of a batch, logits [B, classes of the data] among them."""
-
-
-def build_module(config: TimmTeacher | HuggingFaceTeacher | TorchTeacher, data: Data, classes: list[str], seed: int) -> nn.Module:
-    """The module of a teacher with the weights that its recipe names, in evaluation mode: images in 0..1 to its own logits."""
-    if isinstance(config, TimmTeacher):
-        count = len(config.classes or classes)
-        path = None if config.checkpoint is None else str(config.checkpoint)
-        model = build_model(config.model, count, checkpoint=path, pretrained=config.pretrained, seed=seed)
-        return Preprocessed(model, tuple(data.mean), tuple(data.std)).eval()
-    if isinstance(config, HuggingFaceTeacher):
-        from edgedistill.tasks.image_classification.huggingface import load
-
-        return load(config, data, classes, seed).eval()
-    return torch_module(config).eval()
-
-
-def torch_module(config: TorchModule, field: str = "teacher") -> nn.Module:
-    """The module that a function of the user's makes, with its checkpoint; UserError where it can't be had."""
-    module = _made_by(config.torch, field)
-    if config.checkpoint is not None:
-        load_checkpoint(module, config.checkpoint, config.torch)
-    return module
-
-
-@contextmanager
-def _own_folder() -> Iterator[None]:
-    """Let Python find modules in the current folder, which is not on the path of an installed script."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _made_by(reference: str, field: str) -> nn.Module:
-    name, _, function = reference.partition(":")
-    with _own_folder():
-        try:
-            made = getattr(importlib.import_module(name), function)()
-        except (ImportError, AttributeError) as error:
-            expected = "expected a function in a module that Python finds"
-            raise UserError(f"{field}.torch: {reference} can't be loaded ({error}); {expected}") from error
-    if not isinstance(made, nn.Module):
-        raise UserError(f"{field}.torch: {reference} gave {type(made).__name__}, expected a torch.nn.Module")
-    return made
-
-
-def code_hash(config: TorchModule) -> str | None:
-    """Hash of the file whose code makes the module: its weights alone do not tell what it computes. None where there is no such file."""
-    with _own_folder():
-        try:
-            spec = find_spec(config.torch.partition(":")[0])
-        except ImportError:
-            return None
-    path = None if spec is None or spec.origin is None else Path(spec.origin)
-    return sha256_file(path) if path is not None and path.is_file() else None
 
 
 class ModuleTeacher:
@@ -99,10 +30,10 @@ class ModuleTeacher:
         self.taps, self.outputs = Taps(module.eval().to(self.device, memory_format=self.order), signals), outputs  # type: ignore[call-overload]
         self.signals = sorted(signals)
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The signals of a batch, on the device of the module."""
         with torch.no_grad():
-            found = self.taps(images.to(self.device, memory_format=self.order))
+            found = self.taps({"image": inputs["image"].to(self.device, memory_format=self.order)})  # type: ignore[call-overload]
         found["logits"] = self.outputs(found["logits"])
         return {name: found[name] for name in self.signals}
 
@@ -117,14 +48,14 @@ class FileRunner:
         self.config, self.outputs = config, outputs
         self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_open_file, initargs=(str(config.file),))
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The logits of a batch."""
         from concurrent.futures.process import BrokenProcessPool
 
         from edgedistill.errors import DeviceFailed
 
         try:
-            logits = self.pool.submit(_run_file, self._input(images)).result()
+            logits = self.pool.submit(_run_file, self._input(inputs["image"])).result()
         except BrokenProcessPool as error:
             raise DeviceFailed(f"the runtime of {self.config.file} crashed while it answered; try the file with its own tools") from error
         except Exception as error:
@@ -196,3 +127,14 @@ class Outputs:
         columns = [[i for i, name in enumerate(self.names) if name == wanted] for wanted in self.classes]
         none = logits.new_full((len(logits),), float("-inf"))
         return torch.stack([logits[:, c].logsumexp(dim=1) if c else none for c in columns], dim=1).float()
+
+
+def outputs_of(config: Config, classes: list[str]) -> Outputs:
+    """What brings the outputs of a teacher of the recipe to `classes`."""
+    from edgedistill.tasks.image_classification import huggingface
+
+    assert isinstance(config, (TimmTeacher, HuggingFaceTeacher, TorchTeacher, FileTeacher))
+    names = config.classes
+    if names is None and isinstance(config, HuggingFaceTeacher):
+        names = huggingface.names(config, classes)
+    return Outputs(config.name, names, classes)

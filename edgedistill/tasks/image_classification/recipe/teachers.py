@@ -3,10 +3,12 @@
 import os
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import CheckpointPath, Config, FilePath, mistake, nearest
-from edgedistill.recipe.data import Channels, Deviations
+from edgedistill.recipe.models import CodeReference, TeacherConfig, TorchModule
+from edgedistill.recipe.models import Train as BaseTrain
+from edgedistill.tasks.image_classification.recipe.data import Channels, Deviations
 
 MODELS = frozenset({"logits", "embedding", "features"})
 """What a model in PyTorch can tell: its logits, what its classifier is given, and a feature map."""
@@ -17,13 +19,9 @@ _CLASSES = (
 )
 
 
-class Train(Config):
+class Train(BaseTrain):
     """Training of the teacher on the labels, before it teaches."""
 
-    epochs: int = Field(8, ge=1, le=100_000, description="Passes over the training images.")
-    lr: float = Field(1.0e-3, gt=0, le=10, description="Highest learning rate; it falls to 0 along a cosine.")
-    weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
-    warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the learning rate rises from 0.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the target that is spread over all classes.")
     allow_label_smoothing: bool = Field(
         False, description="Needed for label_smoothing, which makes a teacher more accurate and a worse teacher (arXiv:1906.02629)."
@@ -37,16 +35,10 @@ class Train(Config):
         return self
 
 
-class _Teacher(Config):
+class _Teacher(TeacherConfig):
     gives: ClassVar[frozenset[str]] = MODELS
 
-    name: str = Field("teacher", pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,31}$", description="Its name among several teachers.")
     classes: Annotated[list[str], Field(min_length=1)] | None = Field(None, description=_CLASSES)
-
-    @property
-    def members(self) -> list[Any]:
-        """The teachers that answer: here this one."""
-        return [self]
 
 
 class Pretrained(Config):
@@ -64,6 +56,8 @@ class Pretrained(Config):
 
 class TimmTeacher(_Teacher, Pretrained):
     """A timm model."""
+
+    lowered: ClassVar[bool] = True
 
     model: str = Field("resnet18", min_length=1, description="timm name of the teacher.")
     train: Train | None = Field(Train(), description="Train the teacher first; null uses it as given by checkpoint or pretrained.")
@@ -96,29 +90,17 @@ class HuggingFaceTeacher(_Teacher):
         return os.path.basename(self.hf.rstrip("/"))
 
 
-def _trusted(value: str, info: ValidationInfo) -> str:
-    if info.context and info.context.get("check_paths") and not info.context.get("trust_code"):
-        raise mistake("--trust-code on the command line, since this names code to run")
-    return value
-
-
-class TorchModule(Config):
+class TorchClassifier(TorchModule):
     """A PyTorch module that a function of yours makes."""
 
-    torch: Annotated[str, AfterValidator(_trusted)] = Field(
+    torch: CodeReference = Field(
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="`package.module:function`, called without arguments; the module that it returns takes RGB images in 0..1, [N,3,S,S], "
         "and gives logits. Needs --trust-code.",
     )
-    checkpoint: CheckpointPath | None = Field(None, description="safetensors file that is loaded into the module.")
-
-    @property
-    def label(self) -> str:
-        """What to call it in a report."""
-        return self.torch
 
 
-class TorchTeacher(TorchModule, _Teacher):
+class TorchTeacher(TorchClassifier, _Teacher):
     """A PyTorch module that a function of yours makes."""
 
 
@@ -126,6 +108,7 @@ class FileTeacher(_Teacher):
     """A model file that is run as it is, in a process of its own, and tells its logits only."""
 
     gives: ClassVar[frozenset[str]] = frozenset({"logits"})
+    is_file: ClassVar[bool] = True
 
     file: FilePath = Field(description="A .onnx, .tflite or .pte file with one float32 image in, batch 1, and logits out.")
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="Order of the input's axes.")

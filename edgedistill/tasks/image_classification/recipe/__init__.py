@@ -1,0 +1,1 @@
+"""The part of a recipe that image classification adds: data, students, teachers and losses. Free of torch."""
