@@ -38,8 +38,8 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
-# Parts that still ask image classification itself.
-for part in ("verify", "report", "steps"):
+# Parts that still ask one task itself.
+for part in ("verify", "report", "steps", "cli"):
     ALLOWED[part].add("task")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},
