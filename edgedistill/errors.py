@@ -23,3 +23,7 @@ class DeviceFailed(EdgeDistillError):
     """A device or a third-party runtime crashed, hung, or gave an invalid answer."""
 
     exit_code = 4
+
+
+STATUS_CODES = {"ok": 0, "check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFailed.exit_code}
+"""The exit status of a command by the `status` of its document."""

@@ -36,15 +36,16 @@ def main(runs: Path) -> bool:
     verified = edgedistill.verify(run)  # again, as after a copy
     measured = edgedistill.bench(run)
 
-    for artifact in measured["artifacts"]:
-        low, high = artifact["val"]["interval"]
+    for artifact in measured.model_dump()["artifacts"]:
+        low, high = artifact["accuracy"]["val"]["interval"]
         print(
             f"{artifact['name']:22} {artifact['bytes'] / 1024:6.0f} KiB, {artifact['latency_ms']['p50']:.3f} ms, "
-            f"accuracy {artifact['val']['value']:.3f} [{low:.3f}, {high:.3f}], {'verified' if artifact['ok'] else 'NOT VERIFIED'}"
+            f"accuracy {artifact['accuracy']['val']['value']:.3f} [{low:.3f}, {high:.3f}], "
+            f"{'verified' if artifact['ok'] else 'NOT VERIFIED'}"
         )
-    print("bundle:", exported["bundles"]["android"])
+    print("bundle:", exported.bundles["android"])
     print("report:", edgedistill.report(run))
-    return bool(verified["status"] == "ok")
+    return bool(verified.status == "ok")
 
 
 if __name__ == "__main__":

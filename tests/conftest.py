@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgedistill.signature import MethodSignature, TensorSpec
@@ -56,3 +57,8 @@ def classifier(images):
 def plain(forward):
     """What a file loaded with NAMES computes, from its only input to its only output."""
     return lambda array: forward({"x": array})["y"]
+
+
+def flips(a: np.ndarray, b: np.ndarray) -> int:
+    """Samples of logits [N, classes] for which `a` and `b` name another class."""
+    return int((a.argmax(axis=1) != b.argmax(axis=1)).sum())

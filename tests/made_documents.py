@@ -1,9 +1,12 @@
-"""Measurement documents as the devices of a project would give them."""
+"""Measurement documents as the devices of a project would give them, and results of artifacts."""
+
+from typing import Any
 
 import numpy as np
 from made_load import made
 
 from edgedistill.measure.stress import stress_figures
+from edgedistill.records import ArtifactResult, Unavailable
 
 DEVICES = {
     "adb:0A1B2C": {"model": "Pixel 8", "soc": "Tensor G3", "os": "Android 15", "abi": "arm64-v8a", "kernel": "5.15.137", "cores": 9},
@@ -58,3 +61,11 @@ def stress(spec, name, seconds=300, onset=140, **more):
         rss_mb=lambda t: 80 + 3 * (1 - np.exp(-t / 20)), **more,
     )  # fmt: skip
     return document("stress", spec, name, stress=stress_figures(records))
+
+
+def made_result(format_: str, precision: str, **fields: Any) -> ArtifactResult:
+    """What is known of an int8 or other artifact of the student that was executed and nothing else; `fields` are known as well."""
+    none = Unavailable(unavailable="not asked for")
+    figures = dict.fromkeys(("delegation", "parity", "load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb"), none)
+    known = {"bytes": 1, "sha256": "", "export_seconds": 0.0, "accuracy": {"val": none, "holdout": none}, "budgets": []}
+    return ArtifactResult(format_, precision, **figures | known | {"executed_by": "own_runtime", "ok": True, "runtime": {}} | fields)

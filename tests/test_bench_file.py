@@ -38,7 +38,7 @@ def test_a_file_is_measured_without_a_run(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_fails_is_reported_with_its_words(tmp_path: Path) -> None:
-    document = flow.bench_file(save(tmp_path / "model.onnx", operator="Unheard"))
+    document = flow.bench_file(save(tmp_path / "model.onnx", operator="Unheard")).model_dump(mode="json")
     assert document["status"] == "runtime_failed"
     assert "Unheard" in document["latency_ms"]["unavailable"]
     assert "The log is" not in document["latency_ms"]["unavailable"]

@@ -25,15 +25,16 @@ from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import not_here
 from edgedistill.recipe.precisions import refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
-from edgedistill.records import ArtifactSpec
+from edgedistill.records import Artifact, ArtifactSpec
+from edgedistill.records.documents import Benched
 from edgedistill.report.artifacts import artifact
-from edgedistill.report.summary import status_of
-from edgedistill.report.twins import add_twins
+from edgedistill.report.twins import with_twins
 from edgedistill.run import Step, open_run
 from edgedistill.steps import flow
 from edgedistill.tasks.image_classification import imageset
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
+from edgedistill.verify import judge
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
 
 NEEDS = backend("executorch").delegates["vulkan"].needs
@@ -119,8 +120,8 @@ def test_the_program_in_a_core_ml_delegate_is_the_student(run: Path, files: dict
     forward = plain(mil_delegate.load(str(files["coreml"]), 1, NAMES))
     found = np.concatenate([forward(image[None]) for image in images])
     parity = float_parity(found, expected, relative_limit=FLOAT_LIMITS["fp16"])
-    assert parity["ok"], parity
-    assert 0 < parity["max_abs"], "rounded to float16"
+    assert parity.ok, parity
+    assert 0 < parity.max_abs, "rounded to float16"
     # The last layer's weights with another sign are another program.
     held = torch.export.load(run / CORE_ML.program).state_dict["model.head.weight"].detach().numpy().astype(np.float16)
     data, wrong = files["coreml"].read_bytes(), tmp_path / "wrong.pte"
@@ -128,7 +129,7 @@ def test_the_program_in_a_core_ml_delegate_is_the_student(run: Path, files: dict
     wrong.write_bytes(data.replace(held.tobytes(), (-held).tobytes()))
     other = plain(mil_delegate.load(str(wrong), 1, NAMES))
     changed = np.concatenate([other(image[None]) for image in images])
-    assert not float_parity(changed, expected, relative_limit=FLOAT_LIMITS["fp16"])["ok"]
+    assert not float_parity(changed, expected, relative_limit=FLOAT_LIMITS["fp16"]).ok
 
 
 def test_inspect_names_the_delegate_its_bytes_and_what_is_in_it(files: dict[str, Path]) -> None:
@@ -214,27 +215,26 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
 ) -> None:
     copied = tmp_path / "tiny"
     shutil.copytree(tiny / "runs" / "tiny", copied)
-    lowered = {"name": VULKAN.name, "role": "student", "format": "executorch", "precision": "int8", "delegate": "vulkan"}
-    lowered |= {"bytes": 1, "sha256": "0", "seconds": 1.0}
+    lowered = Artifact(**VULKAN.model_dump(), bytes=1, sha256="0", seconds=1.0)
     with open_run(copied) as state:
         images = imageset.load(state.work("data"))
-        assert artifact(state, lowered, images)["parity"]["unavailable"].startswith("not verified")
+        assert artifact(state, lowered, images).parity.unavailable.startswith("not verified")
         state.step(Step(f"val-{VULKAN.name}"), lambda _: {"unavailable": not_here("executorch", "vulkan", files["vulkan"])})
         record = artifact(state, lowered, images)
-    assert (record["executed_by"], record["ok"], record["parity"]["value"]) == ("unavailable", None, None)
-    for found in (record["parity"], record["accuracy"]["val"], record["latency_ms"]):
-        assert found["unavailable"] == NEEDS
-    assert status_of([record], []) == "ok"
-    other = {**record, "name": "student-fp32.pte", "precision": "fp32", "delegate": None}
-    add_twins([record, other], lambda _: None, None)
-    assert record["quantization"]["twin"] == "student", "a file for XNNPACK is no twin of one for Vulkan"
-    show_artifacts({"run": "r", "artifacts": [record]})
+    assert (record.executed_by, record.ok, record.parity.value) == ("unavailable", None, None)
+    for found in (record.parity, record.accuracy.val, record.latency_ms):
+        assert found.unavailable == NEEDS
+    assert judge.status_of([record]) == "ok"
+    other = record.model_copy(update={"precision": "fp32", "delegate": None})
+    record, _ = with_twins([record, other], lambda _: None, None)
+    assert record.quantization.twin == "student", "a file for XNNPACK is no twin of one for Vulkan"
+    show_artifacts(Benched(run="r", status="ok", artifacts=[record], environment={}))
     said = " ".join(capsys.readouterr().out.split())
     assert "not run" in said
     assert f"{VULKAN.name} was lowered and not executed: {NEEDS}" in said
-    shutil.copy(files["vulkan"], copied / record["name"])
+    shutil.copy(files["vulkan"], copied / record.path)
     write_bundle(
-        tmp_path / "bundle", target={"name": "t", "description": "d", "minimum_os": "m"}, artifacts=[record | {"path": record["name"]}],
+        tmp_path / "bundle", target={"name": "t", "description": "d", "minimum_os": "m"}, artifacts=[record],
         run=copied, images=np.zeros((1, 3, 32, 32), np.float32), outputs={},
         model={"name": "n", "classes": ["a"], "image_size": 32, "mean": [0], "std": [1], "versions": {},
                "state_sha256": "", "output_scale": 1},
@@ -255,10 +255,10 @@ def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyP
 
 def test_a_file_alone_is_verified_or_reported_to_be_unavailable(tiny: Path, files: dict[str, Path]) -> None:
     measured = flow.bench_file(files["vulkan"])
-    assert (measured["status"], measured["latency_ms"]["unavailable"]) == ("ok", NEEDS)
+    assert (measured.status, measured.latency_ms.unavailable) == ("ok", NEEDS)
     document = flow.verify_file(files["vulkan"], tiny / "runs" / "tiny")
-    assert (document["ok"], document["status"], document["executed_by"], document["precision"]) == (None, "ok", "unavailable", "int8")
+    assert (document.ok, document.status, document.executed_by, document.precision) == (None, "ok", "unavailable", "int8")
     # It is executed, and is not the student of that run.
     document = flow.verify_file(files["coreml"], tiny / "runs" / "tiny")
-    assert (document["ok"], document["status"], document["precision"]) == (False, "check_failed", "fp16"), document
-    assert document["executed_by"] == "mil_float16"
+    assert (document.ok, document.status, document.precision) == (False, "check_failed", "fp16"), document
+    assert document.executed_by == "mil_float16"

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the operators of the converted program
 from conftest import edgedistill
+from made_documents import made_result
 from onnx import TensorProto, helper
 
 from edgedistill.backends.delegation import delegation
@@ -23,11 +24,15 @@ from edgedistill.cli.tables import show_artifacts
 from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.targets import list_targets, load_target
-from edgedistill.report import delegation as judge
+from edgedistill.records import ArtifactResult
+from edgedistill.records.documents import Exported
+from edgedistill.report import delegation as shown
 from edgedistill.report import layers, render
-from edgedistill.report.summary import status_of
+from edgedistill.report.artifacts import delegation_of
 from edgedistill.run import Run, Step
 from edgedistill.steps import flow
+from edgedistill.verify import judge
+from edgedistill.verify.failures import failures
 
 TARGET = """name: board
 description: A board.
@@ -37,7 +42,7 @@ budgets: {partitions: 1, fallbacks: 0}
 """
 PADDING = [("PADV2", "model.maxpool", "pads with zero")]
 NOTHING = {"macs": 0, "bytes": 0, "activation_bytes": 0}
-LEFT = {"partitions": 2, "outside": {"PADV2": 1}}
+LEFT = {"partitions": 2, "outside": {"PADV2": 1}, "operators": {}, "fallbacks": [], "transposes": {}, "layers": [], "macs": 0, "bytes": 0}
 
 
 def test_an_operator_on_a_constant_and_a_float_computes_in_float(tmp_path: Path) -> None:
@@ -166,7 +171,7 @@ def test_layers_of_litert_have_the_names_of_modules(tensor: str, name: str) -> N
     assert layer(tensor) == name
 
 
-def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]) -> dict[str, Any]:
+def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]) -> ArtifactResult:
     """The judgement on an artifact x of a run that has these two steps."""
     state = Run(tmp_path)
     for name, result in (
@@ -175,31 +180,32 @@ def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]
     ):
         if result is not None:
             state.step(Step(name), lambda _, result=result: result)
-    return {"name": "x", "ok": True, "executed_by": "own_runtime", **judge.judged(state, "x")}
+    found, limits = delegation_of(state, "x")
+    return made_result("litert", "int8", delegation=found, budgets=limits)
 
 
 def test_a_budget_is_kept_up_to_its_limit(tmp_path: Path) -> None:
     artifact = judged(tmp_path, LEFT, {"a": {"partitions": 2, "fallbacks": 0}, "b": {"partitions": 2}, "c": {"partitions": 1}})
-    assert artifact["budgets"] == [
+    assert [budget.model_dump() for budget in artifact.budgets] == [
         {"budget": "partitions", "limit": 2, "found": 2, "ok": True, "targets": ["a", "b"]},
         {"budget": "fallbacks", "limit": 0, "found": 1, "ok": False, "targets": ["a"]},
         {"budget": "partitions", "limit": 1, "found": 2, "ok": False, "targets": ["c"]},
     ]
-    assert judge.broken([artifact]) == [
-        "x: budget fallbacks of a is at most 0, found 1 (1 PADV2)",
-        "x: budget partitions of c is at most 1, found 2",
+    assert failures([artifact]) == [
+        "student-int8.tflite: budget fallbacks of a is at most 0, found 1 (1 PADV2)",
+        "student-int8.tflite: budget partitions of c is at most 1, found 2",
     ]
-    assert status_of([artifact], []) == "check_failed"
-    assert status_of([artifact | {"budgets": artifact["budgets"][:1]}], []) == "ok"
+    assert judge.status_of([artifact]) == "check_failed"
+    assert judge.status_of([artifact.model_copy(update={"budgets": artifact.budgets[:1]})]) == "ok"
 
 
 @pytest.mark.parametrize(("found", "why"), [(None, "not examined"), ({"error": "x: litert does not open it"}, "litert does not open it")])
 def test_a_budget_that_could_not_be_checked_is_not_broken(found: dict[str, Any] | None, why: str, tmp_path: Path) -> None:
     artifact = judged(tmp_path, found, {"a": {"partitions": 1}})
-    (budget,) = artifact["budgets"]
-    assert budget["ok"] is None
-    assert why in budget["found"]["unavailable"]
-    assert status_of([artifact], []) == "ok"
+    (budget,) = artifact.budgets
+    assert budget.ok is None
+    assert why in budget.found.unavailable
+    assert judge.status_of([artifact]) == "ok"
 
 
 def test_a_broken_budget_ends_an_export_with_3_and_leaves_other_targets_alone(
@@ -222,14 +228,14 @@ def test_a_broken_budget_ends_an_export_with_3_and_leaves_other_targets_alone(
     summary = json.loads((tmp_path / "runs/tiny/summary.json").read_text())
     assert line in summary["failed"]
     assert line in (tmp_path / "runs/tiny/report.html").read_text()
-    show_artifacts(document)
+    show_artifacts(Exported.model_validate(document))
     shown = capsys.readouterr().out
     assert f"CHECK FAILED: {line}\n" in shown
     assert "student-int8.tflite: 2 partitions, left 1 PADV2; 4,105,664 MACs\n" in shown
 
     # The budget of board is not what android asked for, though it stays broken in the run.
     document = flow.export(tmp_path / "runs/tiny", ["android"])
-    assert all(a["budgets"] == [] for a in document["artifacts"])
+    assert all(a.budgets == [] for a in document.artifacts)
     assert line in json.loads((tmp_path / "runs/tiny/summary.json").read_text())["failed"]
 
 
@@ -246,7 +252,7 @@ def test_a_run_keeps_the_budgets_of_the_packages_targets(tiny: Path) -> None:
 
 def test_the_report_has_a_table_of_delegation(tiny: Path) -> None:
     summary = json.loads((tiny / "result.json").read_text())
-    table = judge.table(summary)
+    table = shown.table(summary)
     assert {sum(cell.span for cell in row) for row in table.rows} == {len(table.headers)}
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert rows["student-int8.pte"] == ["1", "XnnpackBackend 31", "nothing", "2", "4,105,664", "✓ ok"]

@@ -1,20 +1,20 @@
 """The layer at which a file leaves its reference is found by bisection."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from made_documents import made_result
 
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.records import ArtifactSpec
-from edgedistill.report.divergence import failed
 from edgedistill.run import Run
 from edgedistill.steps import divergence as step
 from edgedistill.tasks.image_classification.models import predict
 from edgedistill.verify import divergence
+from edgedistill.verify.failures import failures
 from edgedistill.verify.rungs import load_converted, references
 
 
@@ -75,9 +75,10 @@ def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monke
     (run / "divergence").mkdir()
     found = step._located(Run(run), ArtifactSpec("onnx", "int8"), run / "divergence")
     behind = next(divergence._layer(n) for n in divergence._ends(faulty) if convolution in _before(n))
-    assert (found["layer"], found["operator"]) == behind
-    assert found["lowered"] <= np.ceil(np.log2(len(cuts))) + 1
-    line = failed([{"name": "student-int8.onnx", "ok": False, "divergence": json.loads(json.dumps(found))}])[0]
+    assert (found.layer, found.operator) == behind
+    assert found.lowered <= np.ceil(np.log2(len(cuts))) + 1
+    failing = made_result("onnx", "int8", ok=False, divergence=found.model_dump(mode="json"))
+    (line,) = failures([failing])
     assert behind[0] in line
     assert "fuse" in line
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSIFIER, NAMES, classifier, plain
+from made_documents import made_result
 from torch import nn
 
 from edgedistill.backends import backend, backends
@@ -198,10 +199,9 @@ def test_a_target_may_want_both_inputs_and_none_twice() -> None:
 def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
     records = []
     for kind in ("float32-nchw", "uint8-nhwc"):
-        spec = ArtifactSpec("onnx", "fp32", input=kind)
-        (tmp_path / spec.name).write_bytes(b"file")
-        facts = {"path": spec.name, "bytes": 4, "sha256": "", "executed_by": "own_runtime", "ok": True, "runtime": {}}
-        records.append(spec.model_dump() | facts)
+        records.append(made_result("onnx", "fp32", input=kind))
+        (tmp_path / records[-1].path).parent.mkdir(exist_ok=True)
+        (tmp_path / records[-1].path).write_bytes(b"file")
     target = {"name": "t", "description": "d", "minimum_os": "any"}
     model = dict.fromkeys(("name", "versions", "state_sha256", "output_scale", "mean", "std")) | {"classes": ["a"], "image_size": SIZE}
     folder = write_bundle(tmp_path / "both", target=target, artifacts=records, run=tmp_path, model=model, images=IMAGE, outputs={})
@@ -226,11 +226,11 @@ def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_p
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
     program = run / "work" / spec.program
     onnx.lower(torch.export.load(program), load_signature(program), path, spec, {})
-    found = flow.verify_file(path, run)
+    found = flow.verify_file(path, run).model_dump(mode="json")
     assert (found["ok"], found["precision"], found["parity"]["reference"]) == (True, "int8", "integer")
     own = json.loads((run / "summary.json").read_text())["artifacts"]
     assert found["accuracy"]["file"] == next(a for a in own if a["name"] == "student-int8.onnx")["accuracy"]["val"]
-    measured = flow.bench_file(path)
+    measured = flow.bench_file(path).model_dump(mode="json")
     assert (measured["status"], measured["inputs"][0]["dtype"], measured["inputs"][0]["shape"]) == ("ok", "uint8", [1, 32, 32, 3])
     with pytest.raises(UserError, match=r"takes uint8 \[1, 16, 16, 3\].*uint8 \[1, 32, 32, 3\]"):
         flow.verify_file(lowered(Pixels(), "onnx", "fp32", tmp_path), run)

@@ -94,7 +94,7 @@ def test_activations_are_symmetric_and_cost_next_to_nothing(source: Path, state:
     image = next(step for step in steps if step.args[0].op == "placeholder")
     assert image.args[1] == pytest.approx(images.max() / 32767, rel=1e-6)
     parity = float_parity(answers(state.converted, images), answers(load_converted(source), images), relative_limit=0.05)
-    assert parity["ok"], parity
+    assert parity.ok, parity
     assert torch.equal(torch.from_numpy(answers(state.unfolded, images)), torch.from_numpy(answers(state.converted, images)))
 
 
@@ -107,12 +107,12 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     forward = plain(adapter.load(str(files[kind]), 1, NAMES))
     found = np.concatenate([forward(image[None]) for image in images])
     assert found.dtype == np.float32
-    assert float_parity(found, answers(state.converted, images), relative_limit=INT16_LIMIT)["ok"]
+    assert float_parity(found, answers(state.converted, images), relative_limit=INT16_LIMIT).ok
     wrong = copy.deepcopy(state.converted)
     step = operators(wrong, (OPS.dequantize_per_tensor.default,))[3]
     step.args = (step.args[0], step.args[1] * 1.02, *step.args[2:])
     wrong.recompile()
-    assert not float_parity(found, answers(wrong, images), relative_limit=INT16_LIMIT)["ok"], "one scale, by 2%"
+    assert not float_parity(found, answers(wrong, images), relative_limit=INT16_LIMIT).ok, "one scale, by 2%"
 
 
 def test_both_files_hold_the_scales_and_integers_of_the_program(files: dict[str, Path], state: QuantizedState) -> None:

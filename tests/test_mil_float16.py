@@ -152,9 +152,10 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
 
     state.step(Step("programs"), programs)
     state.step(Step("export-coreml", outputs=(spec.path,)), exported)
-    monkeypatch.setattr(ranges, "_levels", lambda *_: {"layers": []})
+    monkeypatch.setattr(ranges, "_levels", lambda *_: {"error": "not asked for"})
     ranges.scan(state, [spec])
-    summary = {"ranges": report.recorded(state, [{"name": spec.name, "format": "coreml", "precision": "fp16"}])}
+    recorded = report.recorded(state, [spec])
+    summary = {"ranges": recorded.model_dump()}
     found = summary["ranges"]["float16"][spec.name]
     assert found["images"] == 64
     (layer,) = found["layers"]
@@ -162,4 +163,5 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
     assert (layer["name"], layer["operator"], layer["largest"], layer["sample"]) == ("beyond", "mul", 78750.0, 2 * BRIGHT)
     (row,) = report.float16(summary).rows
     assert [cell.text for cell in row] == [spec.name, "beyond", "mul", "78,750", "120.22%", "4", "✗ overflows"]
-    assert report._float16_line(found).startswith("1 layer past a quarter of float16's range: beyond; the largest value, 78,750")
+    line = report._float16_line(recorded.float16[spec.name])
+    assert line.startswith("1 layer past a quarter of float16's range: beyond; the largest value, 78,750")

@@ -1,15 +1,19 @@
 """The parity rules at their boundaries, the intervals against published figures, and the calibration error."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.intervals import paired_difference, wilson
+from edgedistill.verify import judge
 from edgedistill.verify.intervals import verdict
-from edgedistill.verify.parity import float_parity, pairs, quantized_parity
+from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, INT16_LIMIT, float_parity, quantized_parity
 
 LSB = 0.25
 
@@ -29,49 +33,57 @@ def _shifted(logits: np.ndarray, outputs: int, steps: float) -> np.ndarray:
     return moved
 
 
+def largest(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    return outputs["scores"].argmax(axis=1)
+
+
+def flips(a: np.ndarray, b: np.ndarray) -> int | None:
+    return judge.flips({"scores": a}, {"scores": b}, largest)
+
+
 def test_equal_outputs_are_exact() -> None:
     a = _logits(50)
-    parity = quantized_parity(a, a.copy(), LSB)
-    assert parity["ok"]
-    assert (parity["max_lsb"], parity["mean_lsb"], parity["exact"], parity["within_2_lsb"], parity["flips"]) == (0, 0, 1, 1, 0)
-    assert parity["n"] == 50
+    parity = quantized_parity(a, a.copy(), LSB, flips(a, a.copy()))
+    assert parity.ok
+    assert (parity.max_lsb, parity.mean_lsb, parity.exact, parity.within_2_lsb, parity.flips) == (0, 0, 1, 1, 0)
+    assert parity.n == 50
 
 
 @pytest.mark.parametrize(("outputs", "ok"), [(5, True), (6, False)])
 def test_at_most_half_a_percent_of_the_outputs_may_be_beyond_2_lsb(outputs: int, ok: bool) -> None:
     a = _logits(100)
     parity = quantized_parity(_shifted(a, outputs, 3), a, LSB)
-    assert parity["ok"] is ok, parity
-    assert parity["max_lsb"] == pytest.approx(3)
-    assert parity["within_2_lsb"] == pytest.approx(1 - outputs / 1000)
+    assert parity.ok is ok, parity
+    assert parity.max_lsb == pytest.approx(3)
+    assert parity.within_2_lsb == pytest.approx(1 - outputs / 1000)
 
 
 def test_two_lsb_are_within_and_three_are_not() -> None:
     a = _logits(100)
-    assert quantized_parity(_shifted(a, 100, 2), a, LSB)["within_2_lsb"] == 1
-    assert quantized_parity(_shifted(a, 100, 3), a, LSB)["within_2_lsb"] == pytest.approx(0.9)
+    assert quantized_parity(_shifted(a, 100, 2), a, LSB).within_2_lsb == 1
+    assert quantized_parity(_shifted(a, 100, 3), a, LSB).within_2_lsb == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(("outputs", "ok"), [(290, True), (310, False)])
 def test_the_mean_is_at_most_0_3_lsb(outputs: int, ok: bool) -> None:
     a = _logits(100)
     parity = quantized_parity(_shifted(a, outputs, 1), a, LSB)
-    assert parity["ok"] is ok, parity
-    assert parity["mean_lsb"] == pytest.approx(outputs / 1000)
-    assert parity["exact"] == pytest.approx(1 - outputs / 1000)
+    assert parity.ok is ok, parity
+    assert parity.mean_lsb == pytest.approx(outputs / 1000)
+    assert parity.exact == pytest.approx(1 - outputs / 1000)
 
 
-@pytest.mark.parametrize(("samples", "flips", "ok"), [(100, 2, True), (100, 3, False), (1000, 3, True), (1000, 4, False)])
-def test_flips_are_at_most_two_or_0_3_percent(samples: int, flips: int, ok: bool) -> None:
+@pytest.mark.parametrize(("samples", "flipped", "ok"), [(100, 2, True), (100, 3, False), (1000, 3, True), (1000, 4, False)])
+def test_flips_are_at_most_two_or_0_3_percent(samples: int, flipped: int, ok: bool) -> None:
     a = _logits(samples)
-    a[:flips] = -LSB * 10
+    a[:flipped] = -LSB * 10
     b = a.copy()
     # One step decides which class wins: no other rule sees it.
-    a[:flips, 0] += LSB
-    b[:flips, 1] += LSB
-    parity = quantized_parity(a, b, LSB)
-    assert parity["flips"] == flips
-    assert parity["ok"] is ok, parity
+    a[:flipped, 0] += LSB
+    b[:flipped, 1] += LSB
+    parity = quantized_parity(a, b, LSB, flips(a, b))
+    assert parity.flips == flipped
+    assert parity.ok is ok, parity
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -81,18 +93,18 @@ def test_a_broken_output_on_either_side_is_a_reason(value: float, swap: bool) ->
     a[3, 4] = value
     left, right = (b, a) if swap else (a, b)
     for parity in (quantized_parity(left, right, LSB), float_parity(left, right, relative_limit=1e-4)):
-        assert parity["ok"] is False
-        assert "1 of 100" in parity["reason"]
-        assert "max_lsb" not in parity
-        assert "max_abs" not in parity
+        assert parity.ok is False
+        assert "1 of 100" in parity.reason
+        assert parity.max_lsb is None
+        assert parity.max_abs is None
 
 
 def test_other_shapes_are_a_reason() -> None:
     parity = quantized_parity(_logits(10), _logits(9), LSB)
-    assert parity["ok"] is False
-    assert "(10, 10)" in parity["reason"]
-    assert "(9, 10)" in parity["reason"]
-    assert float_parity(_logits(10), _logits(10, 9), relative_limit=1)["ok"] is False
+    assert parity.ok is False
+    assert "(10, 10)" in parity.reason
+    assert "(9, 10)" in parity.reason
+    assert float_parity(_logits(10), _logits(10, 9), relative_limit=1).ok is False
 
 
 @pytest.mark.parametrize(("relative", "ok"), [(0.9e-4, True), (1.1e-4, False)])
@@ -100,33 +112,72 @@ def test_float_outputs_may_differ_by_a_share_of_the_largest_logit(relative: floa
     reference = np.array([[1.0, -8.0, 2.0], [3.0, 0.0, 1.0]])
     outputs = reference.copy()
     outputs[1, 1] += 8 * relative
-    parity = float_parity(outputs, reference, relative_limit=1e-4)
-    assert parity["ok"] is ok, parity
-    assert parity["relative"] == pytest.approx(relative)
-    assert parity["max_abs"] == pytest.approx(8 * relative)
-    assert (parity["flips"], parity["n"]) == (0, 2)
+    parity = float_parity(outputs, reference, relative_limit=1e-4, flips=flips(outputs, reference))
+    assert parity.ok is ok, parity
+    assert parity.relative == pytest.approx(relative)
+    assert parity.max_abs == pytest.approx(8 * relative)
+    assert (parity.flips, parity.n) == (0, 2)
 
 
 def test_float_flips_of_near_ties_are_reported_and_not_judged() -> None:
     reference = np.tile([[1.0, 1.0 - 1e-6, 0.0]], (3, 1))
     outputs = np.tile([[1.0 - 1e-6, 1.0, 0.0]], (3, 1))
-    parity = float_parity(outputs, reference, relative_limit=1e-4)
-    assert parity["flips"] == 3
-    assert parity["ok"]
+    parity = float_parity(outputs, reference, relative_limit=1e-4, flips=flips(outputs, reference))
+    assert parity.flips == 3
+    assert parity.ok
 
 
 def test_a_reference_of_zeros_has_no_relative_difference() -> None:
     zeros = np.zeros((2, 3))
-    assert float_parity(zeros, zeros, relative_limit=1e-4)["ok"]
+    assert float_parity(zeros, zeros, relative_limit=1e-4).ok
     parity = float_parity(zeros + 1e-9, zeros, relative_limit=1e-4)
-    assert not parity["ok"]
-    assert parity["relative"] is None
+    assert not parity.ok
+    assert parity.relative is None
 
 
 def test_every_pair_is_compared_once() -> None:
     a = _logits(100)
-    rows = pairs({"x": a, "y": a.copy(), "z": _shifted(a, 310, 1)}, LSB)
-    assert [(row["a"], row["b"], row["ok"]) for row in rows] == [("x", "y", True), ("x", "z", False), ("y", "z", False)]
+    outputs = {name: {"scores": values} for name, values in {"x": a, "y": a.copy(), "z": _shifted(a, 310, 1)}.items()}
+    found = judge.pairs(outputs, {"scores": LSB}, largest)
+    assert [(a, b, one.ok) for (a, b), one in found.items()] == [("x", "y", True), ("x", "z", False), ("y", "z", False)]
+
+
+def test_of_several_outputs_all_are_judged_and_the_worst_is_named() -> None:
+    scores, boxes = _logits(100), _logits(100, 4)
+    expected = {"scores": scores, "boxes": boxes}
+    spec, scales = ArtifactSpec("onnx", "int8"), {"scores": LSB, "boxes": LSB}
+    fine = judge.verdict(spec, dict(expected), expected, scales=scales, decide=largest)
+    assert (fine.ok, fine.reference, sorted(fine.outputs)) == (True, "integer", ["boxes", "scores"])
+    wrong = judge.verdict(spec, {"scores": scores, "boxes": boxes + 3 * LSB}, expected, scales=scales, decide=largest)
+    assert (wrong.ok, wrong.output, wrong.max_lsb) == (False, "boxes", 3)
+    assert wrong.outputs["scores"].ok
+    # A decision that flips fails the artifact, whichever output it comes from.
+    moved = scores.copy()
+    moved[:3] = np.roll(moved[:3], 1, axis=1)
+    assert judge.flips({"scores": moved, "boxes": boxes}, expected, largest) == 3
+    missing = judge.verdict(spec, {"scores": scores}, expected, scales=scales, decide=largest)
+    assert (missing.ok, missing.output) == (False, "boxes")
+    assert "found the outputs scores, expected boxes" in missing.reason
+    assert judge.verdict(spec, None, expected, scales=scales).unavailable == "no outputs of integer to compare with"
+
+
+@pytest.mark.parametrize(
+    ("spec", "rung", "limit"),
+    [
+        (ArtifactSpec("executorch", "int8"), "integer", None),
+        (ArtifactSpec("coreml", "int8"), "converted", None),
+        (ArtifactSpec("executorch", "int8", delegate="coreml"), "converted", None),
+        (ArtifactSpec("executorch", "int8", delegate="vulkan"), "integer", None),
+        (ArtifactSpec("onnx", "int8-static"), "int8-static-integer", None),
+        (ArtifactSpec("ort", "int8-dynamic"), "int8-dynamic-tensors", DYNAMIC_LIMIT),
+        (ArtifactSpec("litert", "int8-dynamic"), "int8-dynamic", DYNAMIC_LIMIT),
+        (ArtifactSpec("litert", "int16x8"), "int16x8", INT16_LIMIT),
+        (ArtifactSpec("coreml", "int8-weights"), "int8-weights", FLOAT_LIMITS["fp16"]),
+        (ArtifactSpec("onnx", "fp32", "teacher"), "teacher", FLOAT_LIMITS["fp32"]),
+    ],
+)
+def test_the_reference_and_the_limit_follow_from_the_backend(spec: ArtifactSpec, rung: str, limit: float | None) -> None:
+    assert (judge.reference(spec), judge.limit(spec)) == (rung, limit)
 
 
 @pytest.mark.parametrize(("correct", "n", "low", "high"), [(0, 20, 0.0, 0.1611), (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)])

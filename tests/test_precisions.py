@@ -21,7 +21,7 @@ from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.precisions import is_dynamic, needs_program, refusal
 from edgedistill.recipe.targets import TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
-from edgedistill.report.artifacts import proof
+from edgedistill.report.artifacts import judged
 from edgedistill.run import Run
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify.dynamic import DynamicReference
@@ -159,17 +159,17 @@ def test_a_file_computes_what_its_program_does_and_a_wrong_scale_is_seen(
     found = run(kind, path, images, tmp_path)
     limit = DYNAMIC_LIMIT if dynamic else FLOAT_LIMITS[backend(kind).twin]
     parity = float_parity(found, expected, relative_limit=limit)
-    assert parity["ok"], parity
+    assert parity.ok, parity
     if "int8" not in precision:
         # The float student is not what the file computes.
-        assert not float_parity(found, answers(load_converted(source), images), relative_limit=limit)["ok"]
+        assert not float_parity(found, answers(load_converted(source), images), relative_limit=limit).ok
     if dynamic:
         other = answers(DynamicReference(graph, tensors=kind != "onnx"), images)
         assert np.abs(found - expected).mean() < 0.3 * np.abs(found - other).mean(), "activations rounded the way of this runtime"
     wrong = copy.deepcopy(graph)
     tensor_of(wrong, grid.weighted(wrong, precision)[-1].args[1])[3] *= 1.3
     shifted = answers(DynamicReference(wrong, tensors=kind == "onnx") if dynamic else wrong, images)
-    assert not float_parity(found, shifted, relative_limit=limit)["ok"], "one channel's scale"
+    assert not float_parity(found, shifted, relative_limit=limit).ok, "one channel's scale"
 
 
 def run(kind: str, path: Path, images: np.ndarray, folder: Path) -> np.ndarray:
@@ -236,7 +236,7 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     outputs = state.work("val-student-int8-static.onnx", "outputs.npy")
     np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"]["logits"])
     # Counted in steps of its own scale, which is not that of the state that was trained.
-    assert proof(state, by_precision["int8-static"])["mean_lsb"] == pytest.approx(5, abs=0.1)
+    assert judged(state, state.artifact("student-int8-static.onnx")).parity.mean_lsb == pytest.approx(5, abs=0.1)
     cost = by_precision["int8-weights"]["quantization"]
     assert cost["twin"] == "student-fp32.onnx"
     assert cost["bytes_ratio"] < 1

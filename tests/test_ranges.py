@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,8 @@ import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the quan
 from torch import nn
 
 from edgedistill.cli.tables import show_artifacts
+from edgedistill.records import ArtifactSpec
+from edgedistill.records.documents import Exported
 from edgedistill.report import ranges
 from edgedistill.run import Run, Step
 from edgedistill.verify.levels import int8_levels
@@ -100,7 +101,7 @@ def test_a_run_scans_its_state_and_its_float16_packages(tiny: Path, capsys: pyte
     text = (tiny / "runs/tiny/report.html").read_text()
     assert "Levels of int8 in use, on 256 images of val" in text
     assert "What could leave float16&#39;s range, on 64 images of val" in text
-    show_artifacts(summary | {"bundles": {}})
+    show_artifacts(Exported.model_validate(summary))
     shown = capsys.readouterr().out
     assert " of 28 activations waste levels or clip" in shown
     assert f"student-fp16.mlpackage: the largest value, {float16['largest']['largest']:.1f} in {float16['largest']['name']}" in shown
@@ -108,13 +109,13 @@ def test_a_run_scans_its_state_and_its_float16_packages(tiny: Path, capsys: pyte
 
 def test_what_was_not_scanned_says_why(tmp_path: Path) -> None:
     state = Run(tmp_path)
-    state.step(Step("ranges-x"), lambda _: {"error": "x: its ranges could not be scanned: boom"})
-    lowered: list[dict[str, Any]] = [{"name": "x", "format": "coreml", "precision": "fp16"}]
-    found = ranges.recorded(state, lowered)
-    assert ranges.told(found) == [
+    spec = ArtifactSpec("coreml", "fp16")
+    state.step(Step(f"ranges-{spec.name}"), lambda _: {"error": "x: its ranges could not be scanned: boom"})
+    found = ranges.recorded(state, [spec])
+    assert ranges.lines(found) == [
         "int8 ranges: unavailable: not scanned; run `edgedistill verify`",
-        "x: ranges unavailable: x: its ranges could not be scanned: boom",
+        "student-fp16.mlpackage: ranges unavailable: x: its ranges could not be scanned: boom",
     ]
-    assert ranges.int8({"ranges": found}).rows == []
-    (row,) = ranges.float16({"ranges": found}).rows
-    assert [cell.text for cell in row] == ["x", "unavailable: x: its ranges could not be scanned: boom"]
+    assert ranges.int8({"ranges": found.model_dump()}).rows == []
+    (row,) = ranges.float16({"ranges": found.model_dump()}).rows
+    assert [cell.text for cell in row] == [spec.name, "unavailable: x: its ranges could not be scanned: boom"]

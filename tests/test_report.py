@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from edgedistill.errors import UserError
+from edgedistill.records.summary import Summary
 from edgedistill.report import render, write_report
 from edgedistill.report.sensitivity import priced
+from edgedistill.verify.failures import failures
 
 SUMMARY = Path(__file__).parent / "data" / "summary.json"
 MEASURED, LADDER, PARITY, PAIRS = (
@@ -88,6 +90,26 @@ def changed(summary):
 
 def artifact(summary, name):
     return next(a for a in summary["artifacts"] if a["name"] == name)
+
+
+def completed(document):
+    """The record of a document that lacks what an older version did not write."""
+    none = {"value": None, "unavailable": "not recorded"}
+    whole = {"warnings": [], "ranges": {"int8": none, "float16": {}}, "lowering": {}, "devices": []} | {"sensitivity": none} | document
+    whole["teacher"] = {"members": {"list": [], "disagreement": [], "teaching_set": None}} | document["teacher"]
+    whole["state"] = document["state"] | {"output_scale": {"logits": document["state"]["output_scale"]}}
+    whole["curves"] = {name: [{"losses": {}} | epoch for epoch in epochs] for name, epochs in document["curves"].items()}
+    whole["pairs"] = [{"rule": "R", "difference": none, "interval": none} | pair for pair in document["pairs"]]
+    compared = dict.fromkeys(("flips", "difference", "interval", "bytes_ratio"), none) | {"advice": None}
+    whole["artifacts"] = [
+        {"export_seconds": 1.0, "delegation": none, "budgets": []}
+        | a
+        | {"parity": a["parity"] if "unavailable" in a["parity"] else {"ok": a["ok"]} | a["parity"]}
+        | {"latency_ms": a["latency_ms"] if "unavailable" in a["latency_ms"] else {"p99": none} | a["latency_ms"]}
+        | ({"quantization": compared | a["quantization"]} if "quantization" in a else {})
+        for a in document["artifacts"]
+    ]
+    return Summary.model_validate(whole)
 
 
 def test_ladder_has_every_rung_with_counts_interval_drop_and_executor(page, summary):
@@ -214,10 +236,13 @@ def test_names_from_data_and_recipe_are_text_everywhere(changed):
 def test_failures_are_named_and_a_comparison_that_could_not_be_made_says_why(changed):
     changed["status"] = "check_failed"
     why = "17 of 3600 outputs are NaN or infinite"
-    artifact(changed, "student-int8.tflite").update(ok=False, parity={"reference": "converted", "ok": False, "reason": why, "rule": "R"})
+    incomparable = {"reference": "converted", "ok": False, "reason": why, "rule": "R", "n": 360}
+    artifact(changed, "student-int8.tflite").update(ok=False, parity=incomparable)
     error = artifact(changed, "student-fp32.onnx")
     error |= {"ok": None, "executed_by": "unavailable", "parity": {"value": None, "unavailable": "no runtime"}}
     changed["pairs"][1] |= {"ok": False}
+    whole = completed(changed)
+    changed["failed"] = failures(whole.artifacts, whole.pairs)
     page = Page(render(changed))
     assert "check failed: student-int8.tflite; student-int8.pte and student-int8.tflite" in page.text
     row = page.tables[PARITY]["student-int8.tflite"]
@@ -266,7 +291,7 @@ def test_another_schema_is_refused_and_writing_leaves_one_file(summary, tmp_path
     with pytest.raises(UserError, match="edgedistill/summary/2"):
         render(summary | {"schema": "edgedistill/summary/2"})
     path = tmp_path / "run" / "report.html"
-    assert write_report(summary, path) == path
+    assert write_report(completed(summary), path) == path
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
     assert path.stat().st_size < 400_000
 
@@ -381,7 +406,7 @@ def scanned(**fields):
 def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_takes(changed):
     int8 = artifact(changed, "student-int8.pte")
     int8["quantization"] = {"twin": "student-fp32.pte", "speedup": 2.0, "n": 0}
-    changed["sensitivity"] = priced(scanned(), changed["artifacts"])
+    changed["sensitivity"] = priced(scanned(), completed(changed).artifacts)
     file = next(f for f in changed["sensitivity"]["files"] if f["name"] == "student-int8.pte")
     assert (file["bytes"], file["added_bytes"]) == (int8["bytes"], 1296)
     assert file["added_ms"] == pytest.approx(0.25 * int8["latency_ms"]["p50"]), "a quarter of what the twin takes longer"
@@ -394,11 +419,11 @@ def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_take
     assert "Proposed: quantize: {mixed: auto} leaves model.stem in float32, for 1,296 bytes and 25.00%" in page.text
 
     result = {"kl": 0.01, "flips": 2, "gap": None}
-    changed["sensitivity"] = priced(scanned(applied=True, result=result, stopped="gap"), changed["artifacts"])
+    changed["sensitivity"] = priced(scanned(applied=True, result=result, stopped="gap"), completed(changed).artifacts)
     assert "added_ms" not in changed["sensitivity"]["files"][0]
     page = Page(render(changed))
     assert "In float32: model.stem. That takes 1,296 bytes" in page.text
     assert "No further layer is proposed: on these images the accuracy can't be told from the student's." in page.text
-    changed["sensitivity"] = priced(None, changed["artifacts"])
+    changed["sensitivity"] = priced(None, completed(changed).artifacts)
     assert "not scanned" in changed["sensitivity"]["unavailable"]
     assert "Sensitivity" not in render(changed)

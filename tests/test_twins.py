@@ -1,11 +1,12 @@
 """What quantization cost beside the floating-point twin, and when a run warns of it."""
 
-from typing import Any
-
 import numpy as np
 import pytest
+from made_documents import made_result
 
-from edgedistill.report.twins import add_twins, warnings
+from edgedistill.records import ArtifactResult, Quantization, Unavailable
+from edgedistill.report.twins import with_twins
+from edgedistill.verify.failures import warnings
 
 LABELS = np.arange(1000) % 10
 
@@ -17,22 +18,22 @@ def answers(wrong: int) -> np.ndarray:
     return np.eye(10, dtype=np.float32)[chosen]
 
 
-def artifact(precision: str, size: int, p50: float) -> dict[str, Any]:
-    common = {"format": "litert", "role": "student", "precision": precision, "input": "float32-nchw"}
-    return common | {"name": f"student-{precision}.tflite", "bytes": size, "latency_ms": {"p50": p50}}
+def artifact(precision: str, size: int, p50: float) -> ArtifactResult:
+    missing = Unavailable(unavailable="too few samples")
+    return made_result("litert", precision, bytes=size, latency_ms={"p50": p50, "p95": missing, "p99": missing, "n": 1})
 
 
-def told(wrong: int, p50: float = 1.0, labels: np.ndarray | None = LABELS) -> tuple[dict[str, Any], list[str]]:
+def told(wrong: int, p50: float = 1.0, labels: np.ndarray | None = LABELS) -> tuple[Quantization, list[str]]:
     """The cost of an int8 file with `wrong` of 1,000 predictions, whose twin has 20 others, and the warnings."""
     artifacts = [artifact("int8", 25, p50), artifact("fp32", 100, 2.0)]
     outputs = {"student-int8.tflite": answers(wrong), "student-fp32.tflite": answers(20)}
-    add_twins(artifacts, outputs.get, labels)
-    return artifacts[0]["quantization"], warnings(artifacts)
+    artifacts = with_twins(artifacts, outputs.get, labels)
+    return artifacts[0].quantization, warnings(artifacts)
 
 
 def test_a_loss_beyond_doubt_is_a_warning_that_says_how_much_and_what_to_do() -> None:
     cost, (warning,) = told(120)
-    assert cost["difference"] == pytest.approx(-0.1)
+    assert cost.difference == pytest.approx(-0.1)
     assert warning.startswith("int8 loses 10.00 points of accuracy on val [")
     assert "against student-fp32.tflite, n = 1000" in warning
     assert "mixed: auto, or ship student-fp32.tflite" in warning
@@ -41,20 +42,20 @@ def test_a_loss_beyond_doubt_is_a_warning_that_says_how_much_and_what_to_do() ->
 @pytest.mark.parametrize("wrong", [20, 22, 26, 10])
 def test_a_gain_and_what_could_be_chance_are_none(wrong: int) -> None:
     cost, found = told(wrong)
-    assert cost["flips"] == abs(wrong - 20)
-    assert cost["interval"][1] >= -0.003
+    assert cost.flips == abs(wrong - 20)
+    assert cost.interval[1] >= -0.003
     assert found == []
 
 
 def test_without_labels_nothing_is_known_and_nothing_claimed() -> None:
     cost, found = told(500, labels=None)
-    assert cost["difference"]["unavailable"] == "the images have no labels"
+    assert cost.difference.unavailable == "the images have no labels"
     assert found == []
 
 
 def test_a_slower_file_is_advised_against_and_a_faster_one_not() -> None:
     slow, _ = told(20, p50=3.0)
     fast, _ = told(20, p50=1.0)
-    assert "ship student-fp32.tflite unless 0.25 times the bytes matter more" in slow["advice"]
-    assert slow["speedup"] == pytest.approx(2 / 3)
-    assert fast["advice"] is None
+    assert "ship student-fp32.tflite unless 0.25 times the bytes matter more" in slow.advice
+    assert slow.speedup == pytest.approx(2 / 3)
+    assert fast.advice is None

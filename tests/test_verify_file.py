@@ -45,7 +45,7 @@ def test_the_files_of_a_run_hold_under_any_name(
 ) -> None:
     source, path = own(run, kind, precision), tmp_path / f"elsewhere{FORMATS[kind]}"
     shutil.copytree(source, path) if source.is_dir() else shutil.copy(source, path)
-    found = flow.verify_file(path, run)
+    found = flow.verify_file(path, run).model_dump(mode="json")
     assert found.keys() >= FIELDS
     assert (found["ok"], found["status"], found["format"], found["precision"]) == (True, "ok", kind, precision), found["parity"]
     assert (found["parity"]["reference"], found["executed_by"]) == (reference, executor)
@@ -65,7 +65,7 @@ def test_ort_is_executed_as_onnx_is(run: Path, tmp_path: Path) -> None:
     options.optimized_model_filepath = str(tmp_path / "model.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
     onnxruntime.InferenceSession(str(own(run, "onnx", "int8")), options, providers=["CPUExecutionProvider"])
-    found = flow.verify_file(tmp_path / "model.ort", run)
+    found = flow.verify_file(tmp_path / "model.ort", run).model_dump(mode="json")
     assert (found["ok"], found["format"], found["precision"]) == (True, "ort", "int8"), found["parity"]
 
 

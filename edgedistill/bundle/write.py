@@ -1,6 +1,7 @@
 """Writes a bundle: the artifacts of one target, manifest.json, and golden inputs with their outputs."""
 
 import shutil
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,20 @@ from edgedistill.backends import backends
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file, write_json
 from edgedistill.recipe.inputs import DEFAULT, takes_bytes
+from edgedistill.records import ArtifactResult
 from edgedistill.tasks.pixels import as_taken
 
 GOLDEN = 16
 _MANIFEST = "manifest.json"
 SCHEMA = "edgedistill/manifest/1"
+_ENTRY = ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime")
 
 
 def write_bundle(
     folder: Path,
     *,
     target: dict[str, Any],
-    artifacts: list[dict[str, Any]],
+    artifacts: Sequence[ArtifactResult],
     run: Path,
     model: dict[str, Any],
     images: np.ndarray,
@@ -30,9 +33,8 @@ def write_bundle(
 ) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    artifacts: records with name, path, format, precision, delegate, input, bytes, sha256, executed_by, ok, runtime, parity, and packages,
-    the versions that made it; `path` is in the folder `run`.
-    One that nothing could execute has the reason in the manifest, as `unavailable`, and no golden outputs.
+    artifacts: their `path` is in the folder `run`. One that nothing could execute has the reason in the manifest, as `unavailable`, and no
+    golden outputs.
     model: name, classes, image_size, mean, std, state_sha256, output_scale, and versions, those of what made the artifacts.
     images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.
@@ -42,29 +44,26 @@ def write_bundle(
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "golden").mkdir(parents=True)
     size = model["image_size"]
-    golden_inputs = {a["input"]: _golden(temporary, images, a["input"]) for a in artifacts}
+    golden_inputs = {a.input: _golden(temporary, images, a.input) for a in artifacts}
     # What the bundle as a whole is said to take: float32 where a file of it does.
     first = min(golden_inputs, key=takes_bytes)
     entries = []
     for artifact in artifacts:
-        source, copy = run / artifact["path"], temporary / artifact["name"]
+        source, copy = run / artifact.path, temporary / artifact.name
         if source.is_dir():
             shutil.copytree(source, copy)
         else:
             shutil.copy2(source, copy)
         entry = {
-            key: artifact[key] for key in ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime")
+            key: getattr(artifact, key)
+            for key in ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime", "packages")
         }
-        entry |= {
-            "packages": artifact.get("packages", {}),
-            "input": _input(artifact["input"], size),
-            "golden_inputs": golden_inputs[artifact["input"]],
-        }
-        if artifact["ok"] is None:
-            entry["unavailable"] = artifact["parity"]["unavailable"]
-        if artifact["name"] in outputs:
-            golden = temporary / "golden" / f"{artifact['name']}.npy"
-            np.save(golden, outputs[artifact["name"]])
+        entry |= {"input": _input(artifact.input, size), "golden_inputs": golden_inputs[artifact.input]}
+        if artifact.ok is None:
+            entry["unavailable"] = artifact.parity.unavailable  # type: ignore[union-attr]
+        if artifact.name in outputs:
+            golden = temporary / "golden" / f"{artifact.name}.npy"
+            np.save(golden, outputs[artifact.name])
             entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
         entries.append(entry)
     builds = _companions(temporary, artifacts, run)
@@ -107,11 +106,11 @@ def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
     return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
 
 
-def _companions(folder: Path, artifacts: list[dict[str, Any]], run: Path) -> dict[str, Any]:
+def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) -> dict[str, Any]:
     """Copy what a format has beside its files, such as lists that a build of its runtime is made from; returns the manifest's part."""
     found: dict[str, Any] = {}
     for name, backend in backends().items():
-        files = [run / a["path"] for a in artifacts if a["format"] == name]
+        files = [run / a.path for a in artifacts if a.format == name]
         if files and backend.companions:
             found |= import_module(backend.companions).ship(files, folder)
     return found

@@ -1,13 +1,20 @@
 """The commands that take a finished run: export, verify, bench, report."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.cli.tensors import show_tensors
 from edgedistill.errors import UserError
+
+if TYPE_CHECKING:
+    from edgedistill.records import Score, Unavailable
+    from edgedistill.records.documents import Benched, BenchedFile, Exported, Port, Reported, Verified, VerifiedFile
 
 
 def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
@@ -19,7 +26,7 @@ def _folder(run_folder: Path | None, runs_dir: Path) -> Path:
 def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_dir: Path, *, fresh: bool, as_json: bool) -> None:
     """Lower, verify and bundle."""
 
-    def work() -> dict[str, Any]:
+    def work() -> Exported:
         from edgedistill.recipe.targets import load_target
         from edgedistill.steps import flow
 
@@ -30,26 +37,26 @@ def export(run_folder: Path | None, targets: list[str], out: Path | None, runs_d
     finish(as_json, work, show_artifacts)
 
 
-def check_no_model(options: dict[str, Any], *, as_json: bool) -> None:
+def check_no_model(options: Mapping[str, object], *, as_json: bool) -> None:
     """End with an error if options for the user's own model are given without --model."""
     if given := [option for option, value in options.items() if value is not None]:
 
-        def work() -> dict[str, Any]:
+        def work() -> Exported:
             raise UserError(f"found {' and '.join(given)} without --model, expected --model torch:MODULE:FUNCTION with it")
 
         finish(as_json, work, show_artifacts)
 
 
 def export_model(
-    run_folder: Path | None, model: str, facts: dict[str, Any], inputs: list[str], targets: list[str], out: Path | None, runs_dir: Path, *,
-    fresh: bool, as_json: bool,
+    run_folder: Path | None, model: str, facts: Mapping[str, Any], inputs: list[str], targets: list[str], out: Path | None,
+    runs_dir: Path, *, fresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Quantize, lower, verify and bundle the user's own model.
 
     facts: the other fields of `UserModel`, from the options. inputs: what `--input` said.
     """
 
-    def work() -> dict[str, Any]:
+    def work() -> Exported | dict[str, Any]:
         from edgedistill.recipe.model import UserModel, recipe_of
 
         if run_folder is not None:
@@ -64,12 +71,12 @@ def export_model(
             chosen = {key: facts[key] for key in ("checkpoint", "name")}
             return tensors.export_model(model, inputs, facts["calibration"], targets, runs_dir, **chosen, fresh=fresh)
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
-        loaded = recipe_of(UserModel(model, **facts | channels), targets)
+        loaded = recipe_of(UserModel(model, **{**facts, **channels}), targets)
         from edgedistill.steps import flow
 
         return flow.export_model(loaded, runs_dir, targets, out, fresh=fresh)
 
-    finish(as_json, work, lambda document: (show_tensors if "samples" in document else show_artifacts)(document))
+    finish(as_json, work, lambda document: (show_tensors if isinstance(document, dict) else show_artifacts)(document))
 
 
 def _channels(option: str, text: str) -> tuple[float, ...]:
@@ -82,7 +89,7 @@ def _channels(option: str, text: str) -> tuple[float, ...]:
 def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as_json: bool) -> None:
     """Verify a run again, or a file against the run `against`."""
 
-    def work() -> dict[str, Any]:
+    def work() -> Verified | VerifiedFile:
         if against is None and run_or_file is not None and _is_model(run_or_file):
             raise UserError(f"{run_or_file} names a model file and not a run; name the run to compare it with by --against RUN")
         from edgedistill.steps import flow
@@ -93,7 +100,15 @@ def verify(run_or_file: Path | None, against: Path | None, runs_dir: Path, *, as
             raise UserError(f"found --against {against} and no file; expected `edgedistill verify FILE --against RUN`")
         return flow.verify_file(run_or_file, against)
 
-    finish(as_json, work, show_artifacts if against is None else _show_file)
+    def show(document: Verified | VerifiedFile) -> None:
+        from edgedistill.records.documents import VerifiedFile
+
+        if isinstance(document, VerifiedFile):
+            _show_file(document)
+        else:
+            show_artifacts(document)
+
+    finish(as_json, work, show)
 
 
 def _is_model(path: Path) -> bool:
@@ -103,76 +118,85 @@ def _is_model(path: Path) -> bool:
     return path.is_file() or of_suffix(path) is not None
 
 
-def _show_file(document: dict[str, Any]) -> None:
-    parity, accuracy = document["parity"], document["accuracy"]
-    for warning in document["warnings"]:
+def _show_file(document: VerifiedFile) -> None:
+    from edgedistill.records import Unavailable
+
+    parity, accuracy = document.parity, document.accuracy
+    for warning in document.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    what = f"{document['format']}, {document['precision']}, {document['bytes'] / 1024:.0f} KiB"
-    print(f"{document['file']}: {what}, SHA-256 {document['sha256']}")
-    if "unavailable" in parity:
-        print(f"{'not executed' if document['ok'] is None else 'FAILED: it did not run'}: {parity['unavailable']}")
+    what = f"{document.format}, {document.precision}, {document.bytes / 1024:.0f} KiB"
+    print(f"{document.file}: {what}, SHA-256 {document.sha256}")
+    if isinstance(parity, Unavailable):
+        print(f"{'not executed' if document.ok is None else 'FAILED: it did not run'}: {parity.unavailable}")
         return
-    print(f"accuracy on val: {_accuracy(accuracy['file'])}; the run's student, fp32: {_accuracy(accuracy['student'])}")
-    if "reason" in parity:
-        distance = parity["reason"]
+    print(f"accuracy on val: {_accuracy(accuracy.file)}; the run's student, fp32: {_accuracy(accuracy.student)}")
+    if parity.reason is not None:
+        distance = parity.reason
     else:
-        distance = (
-            f"at most {parity['max_abs']:.2g} apart"
-            if "max_abs" in parity
-            else (f"{100 * parity['exact']:.2f}% exact, mean {parity['mean_lsb']:.2f} LSB, at most {parity['max_lsb']:.3g} LSB")
-        )
-        distance += f", {parity['flips']} of {parity['n']} predictions flipped"
-    print(f"against {parity['reference']} of {document['run']}: {distance}")
-    print(f"{'ok' if document['ok'] else 'CHECK FAILED'}: the rule is {parity['rule']}")
+        if parity.max_abs is not None:
+            distance = f"at most {parity.max_abs:.2g} apart"
+        else:
+            distance = f"{100 * (parity.exact or 0):.2f}% exact, mean {parity.mean_lsb:.2f} LSB, at most {parity.max_lsb:.3g} LSB"
+        distance += f", {parity.flips} of {parity.n} predictions flipped"
+    print(f"against {parity.reference} of {document.run}: {distance}")
+    print(f"{'ok' if document.ok else 'CHECK FAILED'}: the rule is {parity.rule}")
 
 
-def _accuracy(score: dict[str, Any]) -> str:
-    if score["value"] is None:
-        return f"unavailable ({score['unavailable']})"
-    low, high = score["interval"]
-    return f"{100 * score['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+def _accuracy(score: Score | Unavailable) -> str:
+    if score.value is None:
+        return f"unavailable ({score.unavailable})"
+    low, high = score.interval
+    return f"{100 * score.value:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def bench(run_or_file: Path | None, runs_dir: Path, *, as_json: bool) -> NoReturn:
     """Measure a run again, or a file."""
     file = run_or_file if run_or_file is not None and _is_model(run_or_file) else None
 
-    def work() -> dict[str, Any]:
+    def work() -> Benched | BenchedFile:
         from edgedistill.steps import flow
 
         return flow.bench_file(file) if file is not None else flow.bench(_folder(run_or_file, runs_dir))
 
-    finish(as_json, work, show_artifacts if file is None else _show_measured)
+    def show(document: Benched | BenchedFile) -> None:
+        from edgedistill.records.documents import BenchedFile
+
+        if isinstance(document, BenchedFile):
+            _show_measured(document)
+        else:
+            show_artifacts(document)
+
+    finish(as_json, work, show)
 
 
-def _show_measured(document: dict[str, Any]) -> None:
-    latency = document["latency_ms"]
-    for warning in document["warnings"]:
+def _show_measured(document: BenchedFile) -> None:
+    from edgedistill.records import Load, Unavailable
+
+    latency, load, peak = document.latency_ms, document.load_ms, document.peak_rss_mb
+    for warning in document.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{document['file']}: {document['format']}, {document['bytes'] / 1024:.0f} KiB, {_ports(document['inputs'])}")
-    if "unavailable" in latency:
-        print(f"{'not measured' if document['status'] == 'ok' else 'FAILED'}: {latency['unavailable']}")
+    print(f"{document.file}: {document.format}, {document.bytes / 1024:.0f} KiB, {_ports(document.inputs)}")
+    if isinstance(latency, Unavailable) or not isinstance(load, Load):
+        print(f"{'not measured' if document.status == 'ok' else 'FAILED'}: {getattr(latency, 'unavailable', '')}")
         return
-    low, high = document["median_interval_ms"]
-    p95 = latency["p95"]
-    tail = f"p95 {p95:.3f} ms" if isinstance(p95, float) else f"p95 unavailable ({p95['unavailable']})"
-    steady = "" if document["steady"] else ", not steady after the warm-up"
-    print(f"p50 {latency['p50']:.3f} ms [{low:.3f}, {high:.3f}], {tail}, {latency['n']} samples, {document['threads']} thread(s){steady}")
-    peak = document["peak_rss_mb"]
-    memory = f"{peak:.1f} MiB" if isinstance(peak, float) else f"unavailable ({peak['unavailable']})"
-    load = document["load_ms"]
-    print(f"load {load['cold']:.1f} ms cold, {load['warm']:.1f} ms warm; first inference {document['first_inference_ms']:.1f} ms")
+    low, high = document.median_interval_ms
+    tail = f"p95 {latency.p95:.3f} ms" if isinstance(latency.p95, float) else f"p95 unavailable ({latency.p95.unavailable})"
+    steady = "" if document.steady else ", not steady after the warm-up"
+    print(f"p50 {latency.p50:.3f} ms [{low:.3f}, {high:.3f}], {tail}, {latency.n} samples, {document.threads} thread(s){steady}")
+    memory = f"{peak:.1f} MiB" if isinstance(peak, float) else f"unavailable ({peak.unavailable})"
+    print(f"load {load.cold:.1f} ms cold, {load.warm:.1f} ms warm; first inference {document.first_inference_ms:.1f} ms")
     print(f"peak memory {memory}")
 
 
-def _ports(ports: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{port['name']} {port['dtype']} {port['shape']}" for port in ports)
+def _ports(ports: list[Port]) -> str:
+    return ", ".join(f"{port.name} {port.dtype} {port.shape}" for port in ports)
 
 
 def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: bool) -> None:
     """Write the report again."""
 
-    def work() -> dict[str, Any]:
+    def work() -> Reported:
+        from edgedistill.records.documents import Reported
         from edgedistill.steps import flow
 
         path = flow.report(_folder(run_folder, runs_dir))
@@ -180,6 +204,6 @@ def report(run_folder: Path | None, runs_dir: Path, *, open_it: bool, as_json: b
             import webbrowser
 
             webbrowser.open(path.resolve().as_uri())
-        return {"report": str(path)}
+        return Reported(report=str(path))
 
-    finish(as_json, work, lambda document: print(document["report"]))
+    finish(as_json, work, lambda document: print(document.report))

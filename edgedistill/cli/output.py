@@ -9,24 +9,23 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from edgedistill import processes
-from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError, UserError
-
-_EXIT_CODES = {"check_failed": CheckFailed.exit_code, "runtime_failed": DeviceFailed.exit_code}
+from edgedistill.errors import STATUS_CODES, EdgeDistillError, UserError
 
 
-def finish(as_json: bool, work: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> NoReturn:
-    """Do `work`, print its document (as JSON, or by `show`), and exit.
+def finish(as_json: bool, work: Callable[[], Any], show: Callable[[Any], None]) -> NoReturn:
+    """Do `work`, print its document (a record or plain JSON, by `show` or as JSON), and exit; None prints nothing.
 
     The exit code is 0, 3 if a check failed, 4 if a runtime failed, or that of the error.
     """
     try:
         with _stdout_for_result() as result:
             document = work()
-        if not processes.is_main():
+        if document is None or not processes.is_main():
             sys.exit(0)
-        code = _EXIT_CODES.get(str(document.get("status")), 0)
+        plain = document if isinstance(document, dict) else document.model_dump(mode="json")
+        code = STATUS_CODES.get(str(plain.get("status")), 0)
         if as_json:
-            print(json.dumps(document, indent=2, allow_nan=False), file=result)
+            print(json.dumps(plain, indent=2, allow_nan=False), file=result)
         else:
             show(document)
         sys.exit(code)

@@ -1,37 +1,44 @@
 """Summaries as tables for people."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgedistill.records import Accuracy, ArtifactResult
+    from edgedistill.records.documents import Benched, Exported, Verified
+    from edgedistill.records.summary import Summary
 
 _PLAIN_WIDTH = 132
 
 
-def _accuracy(record: dict[str, Any]) -> str:
-    val = record["val"]
-    if val.get("value") is None:
+def _accuracy(accuracy: Accuracy) -> str:
+    val = accuracy.val
+    if val.value is None:
         return "unavailable"
-    low, high = val["interval"]
-    return f"{100 * val['value']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+    low, high = val.interval
+    return f"{100 * val.value:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _number(value: Any, form: str = "{:.2f}") -> str:
+def _number(value: object, form: str = "{:.2f}") -> str:
     return form.format(value) if isinstance(value, int | float) else "-"
 
 
-def _not_run(a: dict[str, Any]) -> str | None:
+def _not_run(a: ArtifactResult) -> str | None:
     """Why nothing on this machine executes a file that was lowered for a delegate."""
-    return a["parity"].get("unavailable") if a["ok"] is None and a.get("delegate") else None
+    return getattr(a.parity, "unavailable", None) if a.ok is None and a.delegate else None
 
 
-def _artifact_cells(a: dict[str, Any]) -> list[str]:
-    latency = a["latency_ms"]
-    parity = a["parity"]
-    distance = f"{parity['mean_lsb']:.2f} LSB" if "mean_lsb" in parity else f"{parity['max_abs']:.1e}" if "max_abs" in parity else "-"
-    verdict = {True: "ok", False: "FAILED", None: "not run" if _not_run(a) else "-"}[a["ok"]]
+def _artifact_cells(a: ArtifactResult) -> list[str]:
+    mean_lsb, max_abs = getattr(a.parity, "mean_lsb", None), getattr(a.parity, "max_abs", None)
+    distance = f"{mean_lsb:.2f} LSB" if mean_lsb is not None else f"{max_abs:.1e}" if max_abs is not None else "-"
+    verdict = {True: "ok", False: "FAILED", None: "not run" if _not_run(a) else "-"}[a.ok]
     return [
-        f"{a['bytes'] / 1024:.0f} KiB",
-        _number(latency.get("p50")),
-        _number(latency.get("p95")),
-        _number(a["peak_rss_mb"]),
+        f"{a.bytes / 1024:.0f} KiB",
+        _number(getattr(a.latency_ms, "p50", None)),
+        _number(getattr(a.latency_ms, "p95", None)),
+        _number(a.peak_rss_mb),
         distance,
         verdict,
     ]
@@ -57,60 +64,56 @@ def console() -> Any:
     return console if console.is_terminal else Console(width=_PLAIN_WIDTH)
 
 
-def show_summary(summary: dict[str, Any]) -> None:
+def show_summary(summary: Summary) -> None:
     """The table of a run, its verdict, and where the report is."""
     screen = console()
-    by_name = {a["name"]: a for a in summary["artifacts"]}
-    table = _table(f"{summary['name']}: {summary['data']['source']}, {summary['data']['splits']['val']} validation images")
-    for row in summary["ladder"]:
-        artifact = by_name.get(row["rung"])
+    by_name = {a.name: a for a in summary.artifacts}
+    table = _table(f"{summary.name}: {summary.data['source']}, {summary.data['splits']['val']} validation images")  # type: ignore[index,call-overload]
+    for row in summary.ladder:
+        artifact = by_name.get(row.rung)
         cells = _artifact_cells(artifact) if artifact else ["-"] * 6
-        table.add_row(row["rung"], row["precision"], _accuracy(row["accuracy"]), *cells)
+        table.add_row(row.rung, row.precision, _accuracy(row.accuracy), *cells)
     screen.print(table)
     teacher = by_name.get("teacher-fp32.onnx")
-    if teacher is not None:
+    if teacher is not None and summary.teacher is not None:
         size, p50, p95, peak, *_ = _artifact_cells(teacher)
-        screen.print(f"Teacher {summary['teacher']['model']} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
-    for pair in summary["teacher"]["members"]["disagreement"] if summary["teacher"] else ():
-        if isinstance(pair["share"], float):
-            screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {pair['share']:.1%} of val.")
-    for line in _unproven(summary["artifacts"]):
+        screen.print(f"Teacher {summary.teacher.model} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
+    for pair in summary.teacher.members.disagreement if summary.teacher else ():
+        if isinstance(share := pair["share"], float):
+            screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {share:.1%} of val.")
+    for line in _not_verified(summary.artifacts):
         screen.print(line, soft_wrap=True)
-    screen.print(summary["verdict"]["text"])
-    for warning in summary["warnings"]:
+    screen.print(summary.verdict.text)
+    for warning in summary.warnings:
         screen.print(f"WARNING: {warning}", markup=False)
-    for name in summary["failed"]:
+    for name in summary.failed:
         screen.print(f"CHECK FAILED: {name}")
-    screen.print(f"Report: {summary['report']}", soft_wrap=True)
+    screen.print(f"Report: {summary.report}", soft_wrap=True)
 
 
-def _unproven(artifacts: list[dict[str, Any]]) -> list[str]:
+def _not_verified(artifacts: Iterable[ArtifactResult]) -> list[str]:
     """Each file that nothing on this machine executes, with the reason."""
-    return [f"{a['name']} was lowered and not executed: {why}" for a in artifacts if (why := _not_run(a))]
+    return [f"{a.name} was lowered and not executed: {why}" for a in artifacts if (why := _not_run(a))]
 
 
-def show_artifacts(document: dict[str, Any]) -> None:
+def show_artifacts(document: Exported | Verified | Benched) -> None:
     """The table of some artifacts, their delegation and ranges, their broken budgets, and where the bundles are."""
-    from edgedistill.report import ranges
-    from edgedistill.report.delegation import broken, told
-    from edgedistill.report.divergence import failed
-    from edgedistill.report.twins import warnings
+    from edgedistill.report import delegation, ranges
+    from edgedistill.verify.failures import failures, warnings
 
     screen = console()
-    table = _table(document["run"])
-    for a in document["artifacts"]:
-        table.add_row(a["name"], a["precision"], _accuracy(a["accuracy"]), *_artifact_cells(a))
+    table = _table(document.run)
+    for a in document.artifacts:
+        table.add_row(a.name, a.precision, _accuracy(a.accuracy), *_artifact_cells(a))
     screen.print(table)
-    for a in document["artifacts"]:
-        screen.print(told(a), soft_wrap=True)
+    lines = [delegation.line(a) for a in document.artifacts]
     # A bench has none.
-    for line in ranges.told(document["ranges"]) if "ranges" in document else []:
+    lines += ranges.lines(document.ranges) if hasattr(document, "ranges") else []
+    for line in [*lines, *_not_verified(document.artifacts)]:
         screen.print(line, soft_wrap=True)
-    for line in _unproven(document["artifacts"]):
-        screen.print(line, soft_wrap=True)
-    for line in warnings(document["artifacts"]):
+    for line in warnings(document.artifacts):
         screen.print(f"WARNING: {line}", soft_wrap=True, markup=False)
-    for line in failed(document["artifacts"]) + broken(document["artifacts"]):
+    for line in failures(document.artifacts):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
-    for target, path in document.get("bundles", {}).items():
+    for target, path in getattr(document, "bundles", {}).items():
         screen.print(f"{target}: {path}", soft_wrap=True)

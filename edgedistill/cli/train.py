@@ -1,15 +1,21 @@
 """The commands run and distill."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_summary
+
+if TYPE_CHECKING:
+    from edgedistill.records.summary import Summary
 
 
 def train(recipe: str, overrides: list[str], runs_dir: Path, *, whole: bool, fresh: bool, trust_code: bool, as_json: bool) -> None:
     """Do the flow of `recipe`: the whole of it, or up to the quantized state."""
 
-    def work() -> dict:
+    def work() -> Summary | None:
         from edgedistill.recipe.loading import load_recipe
 
         # Report every mistake of the recipe before importing the steps, which import torch.

@@ -15,11 +15,13 @@ from edgedistill.signature import MethodSignature, Signature
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgedistill.records.documents import BenchedFile
+
 _TIMEOUT_S = 900.0
 _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
 
 
-def bench(path: Path) -> dict[str, Any]:
+def bench(path: Path) -> BenchedFile:
     """Measure the model `path` with a random sample, as `bench` of a run measures an artifact; see docs/cli.md for the document.
 
     Raises UserError when `path` is no whole model file, is for a runtime that this machine lacks, or does not say
@@ -30,6 +32,8 @@ def bench(path: Path) -> dict[str, Any]:
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
     from edgedistill.recipe.schema import Measure
+    from edgedistill.records import Unavailable
+    from edgedistill.records.documents import BenchedFile
 
     facts, method = facts_of(path)
     measure = Measure()
@@ -37,11 +41,8 @@ def bench(path: Path) -> dict[str, Any]:
     document |= described_method(method)
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
     if delegate := delegate_of(facts):
-        return (
-            document
-            | {"status": "ok"}
-            | {key: {"value": None, "unavailable": backend(facts["format"]).delegates[delegate].needs} for key in _FIGURES}
-        )
+        missing = Unavailable(unavailable=backend(facts["format"]).delegates[delegate].needs)
+        return BenchedFile.model_validate(document | {"status": "ok"} | dict.fromkeys(_FIGURES, missing))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "inputs"), Path(folder, "bench.log")
         write_random_samples(inputs, method, 1)
@@ -52,9 +53,9 @@ def bench(path: Path) -> dict[str, Any]:
             )  # fmt: skip
         except DeviceFailed as error:
             # The log goes with the folder; its last line is in the message.
-            missing = {"value": None, "unavailable": str(error).removesuffix(f". The log is {log}")}
-            return document | {"status": "runtime_failed"} | dict.fromkeys(_FIGURES, missing)
-    return document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES}
+            missing = Unavailable(unavailable=str(error).removesuffix(f". The log is {log}"))
+            return BenchedFile.model_validate(document | {"status": "runtime_failed"} | dict.fromkeys(_FIGURES, missing))
+    return BenchedFile.model_validate(document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES})
 
 
 def facts_of(path: Path) -> tuple[dict[str, Any], MethodSignature]:

@@ -254,10 +254,15 @@ def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None) -> dic
         return {"ok": equal, "equal": equal, "rule": "equal integers"}
     found, expected = (array.reshape(len(array), -1) for array in (found, expected))
     if lsb is not None:
-        return parity.quantized_parity(found, expected, lsb)
+        return parity.quantized_parity(found, expected, lsb, _flips(found, expected)).model_dump()
     # Kernels for other instruction sets sum in another order, and some devices compute in float16.
     limit = parity.FLOAT_LIMITS["fp16"]
-    return parity.float_parity(found, expected, relative_limit=limit) | {"equal": bool(np.array_equal(found, expected))}
+    compared = parity.float_parity(found, expected, relative_limit=limit, flips=_flips(found, expected))
+    return compared.model_dump() | {"equal": bool(np.array_equal(found, expected))}
+
+
+def _flips(a: np.ndarray, b: np.ndarray) -> int | None:
+    return int((a.argmax(axis=1) != b.argmax(axis=1)).sum()) if a.shape == b.shape else None
 
 
 def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
-from edgedistill.report import charts, costs, curves, delegation, devices, divergence, layers, ranges, sensitivity, tables
+from edgedistill.records.summary import SUMMARY, Summary
+from edgedistill.report import charts, costs, curves, delegation, devices, layers, ranges, sensitivity, tables
 from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import (
     LEVEL,
@@ -27,23 +28,21 @@ from edgedistill.report.values import (
     words,
 )
 
-SCHEMA = "edgedistill/summary/1"
 
-
-def write_report(summary: Mapping[str, Any], path: Path) -> Path:
-    """Write the report of `summary` to `path`, atomically, and return `path`. Raises UserError as `render` does."""
-    files.write_text(path, render(summary))
+def write_report(summary: Summary, path: Path) -> Path:
+    """Write the report of `summary` to `path`, atomically, and return `path`."""
+    files.write_text(path, render(summary.model_dump(mode="json")))
     return path
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """The report of `summary` (schema edgedistill/summary/1) as one self-contained HTML document.
+    """The report of a summary's document (schema edgedistill/summary/1) as one self-contained HTML document.
 
-    Parts that the summary lacks are shown as unavailable with the reason. Raises UserError for another schema.
+    Parts that the document lacks are shown as unavailable with the reason. Raises UserError for another schema.
     """
-    if summary.get("schema") != SCHEMA:
+    if summary.get("schema") != SUMMARY:
         found = summary.get("schema")
-        raise UserError(f"summary: schema is {found!r}, but this version reads {SCHEMA!r}; write it again with `edgedistill run`")
+        raise UserError(f"summary: schema is {found!r}, but this version reads {SUMMARY!r}; write it again with `edgedistill run`")
     notes: list[str] = []
     return (
         environment()
@@ -59,7 +58,7 @@ def render(summary: Mapping[str, Any]) -> str:
             labelled=_labelled(summary),
             shown=lambda cell: shown(cell, notes),
             notes=notes,
-            failures=_failures(summary),
+            failures=summary.get("failed") or [],
             warnings=summary.get("warnings") or [],
             judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
             headline=_headline(summary),
@@ -85,13 +84,6 @@ def _labelled(summary: Mapping[str, Any]) -> bool:
     """Whether any accuracy is known."""
     scores = [get(rung, "accuracy", "val", "value") for rung in summary.get("ladder") or []]
     return not scores or any(number(score) is not None for score in scores)
-
-
-def _failures(summary: Mapping[str, Any]) -> list[str]:
-    """What did not keep its rule, by name."""
-    pairs = [f"{p.get('a')} and {p.get('b')}" for p in summary.get("pairs") or [] if p.get("ok") is False]
-    broken = delegation.broken(summary.get("artifacts") or [])
-    return divergence.failed(summary.get("artifacts") or []) + pairs + broken
 
 
 def _headline(summary: Mapping[str, Any]) -> str | None:

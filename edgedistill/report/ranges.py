@@ -1,9 +1,11 @@
 """The ranges of activations on val: the record in the summary, the report's tables, and lines for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgedistill.backends import backend
+from edgedistill.records import ArtifactSpec, Unavailable
+from edgedistill.records.summary import Float16Ranges, Ranges
 from edgedistill.report.tables import Summary, Table
 from edgedistill.report.values import Cell, figures, integer, number, percent, reason, show
 from edgedistill.run import Run
@@ -11,40 +13,40 @@ from edgedistill.run import Run
 _NOT_SCANNED = "not scanned; run `edgedistill verify`"
 
 
-def recorded(state: Run, lowered: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The field `ranges` of the summary of a run with the artifacts `lowered`: `int8`, and `float16` by package."""
-    packages = [a["name"] for a in lowered if a["precision"] == "fp16" and not a.get("delegate") and backend(a["format"]).ranges]
-    return {"int8": _found(state, "int8"), "float16": {name: _found(state, name) for name in packages}}
+def recorded(run: Run, artifacts: Iterable[ArtifactSpec]) -> Ranges:
+    """What the scans of a run found: of the quantized state, and of each package that computes in float16."""
+    packages = [a.name for a in artifacts if a.precision == "fp16" and not a.delegate and backend(a.format).ranges]
+    return Ranges.model_validate({"int8": _record(run, "int8"), "float16": {name: _record(run, name) for name in packages}})
 
 
-def _found(state: Run, name: str) -> dict[str, Any]:
-    # The module brings numpy, which drawing a report does without.
-    from edgedistill.measure.statistics import unavailable
+def _record(run: Run, name: str) -> object:
+    record = run.result(f"ranges-{name}")
+    if record is None or "error" in record:
+        return {"unavailable": _NOT_SCANNED if record is None else record["error"]}
+    return record
 
-    found = state.result(f"ranges-{name}")
-    return unavailable(_NOT_SCANNED) if found is None else unavailable(found["error"]) if "error" in found else found
 
-
-def told(ranges: Mapping[str, Any]) -> list[str]:
+def lines(ranges: Ranges) -> list[str]:
     """A line on int8, and one on each float16 package."""
-    lines = []
-    found = ranges["int8"]
-    if "unavailable" in found:
-        lines.append(f"int8 ranges: unavailable: {reason(found)}")
+    found = []
+    int8_ = ranges.int8
+    if isinstance(int8_, Unavailable):
+        found.append(f"int8 ranges: unavailable: {int8_.unavailable}")
     else:
-        names = [f"{layer['name']} ({layer['problem']})" for layer in found["layers"]]
-        count = f"{len(names)} of {found['activations']} activations waste levels or clip" + (f": {', '.join(names)}" if names else "")
-        lines.append(f"int8 ranges: {count}; on {found['images']} images")
-    for name, scanned in ranges["float16"].items():
-        lines.append(f"{name}: " + (f"ranges unavailable: {reason(scanned)}" if "unavailable" in scanned else _float16_line(scanned)))
-    return lines
+        names = [f"{layer.name} ({layer.problem})" for layer in int8_.layers]
+        count = f"{len(names)} of {int8_.activations} activations waste levels or clip" + (f": {', '.join(names)}" if names else "")
+        found.append(f"int8 ranges: {count}; on {int8_.images} images")
+    for name, scanned in ranges.float16.items():
+        line = f"ranges unavailable: {scanned.unavailable}" if isinstance(scanned, Unavailable) else _float16_line(scanned)
+        found.append(f"{name}: {line}")
+    return found
 
 
-def _float16_line(found: Mapping[str, Any]) -> str:
-    layers, largest = [layer["name"] for layer in found["layers"]], found["largest"]
+def _float16_line(found: Float16Ranges) -> str:
+    layers, largest = [str(layer.name) for layer in found.layers], found.largest
     danger = f"{len(layers)} layer{'s' * (len(layers) != 1)} past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
-    value, share = show(largest.get("largest"), figures).text, show(largest.get("share"), percent).text
-    return f"{danger}the largest value, {value} in {largest.get('name')}, is at {share} of float16's range; on {found['images']} images"
+    value, share = show(largest.largest, figures).text, show(largest.share, percent).text
+    return f"{danger}the largest value, {value} in {largest.name}, is at {share} of float16's range; on {found.images} images"
 
 
 def float16(summary: Summary) -> Table:

@@ -1,12 +1,13 @@
 """Reads the records of a run: its artifacts, what each rung answered, and how often that was right."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from pydantic import JsonValue
 
 from edgedistill.files import read_json
-from edgedistill.measure.statistics import unavailable
-from edgedistill.recipe.precisions import program_of
+from edgedistill.recipe.precisions import needs_program, program_of
+from edgedistill.records import Accuracy, ArtifactResult, ArtifactSpec, Execution, Score, Unavailable
 from edgedistill.run import Run
 from edgedistill.tasks import intervals
 from edgedistill.tasks.image_classification.imageset import ImageSet
@@ -14,19 +15,14 @@ from edgedistill.tasks.image_classification.imageset import ImageSet
 NO_LABELS = "the images have no labels"
 
 
-def lowered_artifacts(state: Run) -> list[dict[str, Any]]:
-    """The records of every artifact that was lowered."""
-    return [a.model_dump() for a in state.artifacts()]
-
-
-def outputs_of(state: Run, rung: str, split: str) -> np.ndarray | None:
+def outputs_of(run: Run, rung: str, split: str) -> np.ndarray | None:
     """Logits float32 [N, classes] of a rung or artifact on a split, or None where it did not run there."""
     step = f"{split}-{rung}"
     # Programs of post-training precisions are scored on val only; their artifacts on both.
     program = f"program-{program_of(rung)}"
-    path = state.work("holdout" if split == "holdout" else program if state.result(program) else "programs", f"{rung}.npy")
-    if state.result(step) is not None:
-        path = state.work(step, "outputs.npy")
+    path = run.work("holdout" if split == "holdout" else program if run.result(program) else "programs", f"{rung}.npy")
+    if run.result(step) is not None:
+        path = run.work(step, "outputs.npy")
     return np.load(path) if path.exists() else None
 
 
@@ -35,28 +31,42 @@ def labels_of(images: ImageSet, split: str) -> np.ndarray | None:
     return images.labels[images.indices[split]] if images.classes else None
 
 
-def accuracy_of(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
+def accuracy_of(run: Run, rung: str, images: ImageSet) -> Accuracy:
     """Accuracy of a rung or artifact on val and on the holdout, each with its 95% interval, or why there is none."""
-    found = {}
-    for split in ("val", "holdout"):
-        logits = outputs_of(state, rung, split)
-        if logits is None:
-            ran = state.result(f"{split}-{rung}") or {}
-            why = (
-                "the data has no holdout"
-                if split == "holdout" and not len(images.indices["holdout"])
-                else f"{rung} was not scored on {split}"
-            )
-            found[split] = unavailable(ran.get("error") or ran.get("unavailable") or why)
-            continue
-        labels = labels_of(images, split)
-        if labels is None:
-            found[split] = unavailable(NO_LABELS)
-            continue
-        right = correct(logits, labels)
-        low, high = intervals.wilson(int(right.sum()), len(right))
-        found[split] = {"value": float(right.mean()), "correct": int(right.sum()), "n": len(right), "interval": [low, high]}
-    return found
+    return Accuracy(**{split: _score(run, rung, split, images) for split in ("val", "holdout")})
+
+
+def _score(run: Run, rung: str, split: str, images: ImageSet) -> Score | Unavailable:
+    logits = outputs_of(run, rung, split)
+    if logits is None:
+        ran = Execution.model_validate(run.result(f"{split}-{rung}") or {})
+        none = split == "holdout" and not len(images.indices["holdout"])
+        why = "the data has no holdout" if none else f"{rung} was not scored on {split}"
+        return Unavailable(unavailable=ran.error or ran.unavailable or why)
+    labels = labels_of(images, split)
+    if labels is None:
+        return Unavailable(unavailable=NO_LABELS)
+    right = correct(logits, labels)
+    interval = intervals.wilson(int(right.sum()), len(right))
+    return Score(value=float(right.mean()), correct=int(right.sum()), n=len(right), interval=interval)
+
+
+def arrays_of(run: Run, rung: str, split: str) -> dict[str, np.ndarray] | None:
+    """All outputs of a rung or artifact on a split, [N, ...] by name, or None where it did not run there."""
+    found = outputs_of(run, rung, split)
+    return None if found is None else dict.fromkeys(run.result("programs")["output_scale"], found)
+
+
+def scales_of(run: Run, spec: ArtifactSpec) -> dict[str, float]:
+    """The size of a step of each output of the program that an artifact was lowered from; empty where it has none."""
+    made = run.result(f"program-{spec.precision}" if needs_program(spec.precision) else "programs")
+    return (made or {}).get("output_scale", {})
+
+
+def decide(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The class that each sample is given to, int64 [N]."""
+    (logits,) = outputs.values()
+    return logits.argmax(axis=1)
 
 
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -71,8 +81,8 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return special.softmax(logits.astype(np.float64), axis=1)
 
 
-def measured(state: Run, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def measured(run: Run, artifacts: Iterable[ArtifactResult]) -> list[dict[str, JsonValue]]:
     """What `bench --device` measured of these files (by their hash, so that none stands for another), by device."""
-    hashes = {artifact["sha256"] for artifact in artifacts}
-    found = [one for path in sorted(state.work("devices").glob("*.json")) for one in read_json(path)]
+    hashes = {artifact.sha256 for artifact in artifacts}
+    found = [one for path in sorted(run.work("devices").glob("*.json")) for one in read_json(path)]
     return [one for one in found if one["artifact"]["sha256"] in hashes]

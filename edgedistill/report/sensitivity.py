@@ -1,40 +1,44 @@
 """What each layer's int8 weights cost, what leaving one in floating point takes, and the table and sentences of both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
+
+from edgedistill.records import ArtifactResult, Latency, Unavailable
 from edgedistill.report.tables import Summary, Table
-from edgedistill.report.values import Cell, figures, get, integer, interval, lost, number, percent, points, show
+from edgedistill.report.values import Cell, figures, integer, interval, lost, number, percent, points, show
 
 _NOT_SCANNED = "not scanned; the run is of an older version"
 _COSTLIEST = 12
 
 
-def priced(found: dict[str, Any] | None, artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+def priced(found: Mapping[str, Any] | None, artifacts: Iterable[ArtifactResult]) -> dict[str, JsonValue]:
     """The record of a scan (see verify/mixed_precision.py) with `files`: bytes and median latency of the int8 artifacts.
 
     Where layers were left in floating point these are those of the mixed files, as measured. Where one is only proposed, `added_bytes` and
     `added_ms` are estimates: the larger weights, and its share of the multiply-accumulates times what int8 saves against the twin.
     """
-    # The module brings numpy, which drawing a report does without.
-    from edgedistill.measure.statistics import unavailable
-
     if found is None:
-        return unavailable(_NOT_SCANNED)
-    files = []
-    for artifact in artifacts:
-        if artifact["precision"] != "int8" or artifact["role"] != "student":
-            continue
-        file: dict[str, Any] = {"name": artifact["name"], "bytes": artifact["bytes"], "p50_ms": get(artifact, "latency_ms", "p50")}
-        if found["chosen"] and not found["applied"]:
-            speedup = number(get(artifact, "quantization", "speedup"))
-            share = sum(layer["macs_share"] for layer in found["chosen"])
-            ours = number(file["p50_ms"])
-            file["added_bytes"] = sum(layer["bytes"] for layer in found["chosen"])
-            known = ours is not None and speedup is not None
-            file["added_ms"] = ours * (speedup - 1) * share if known else unavailable("not both this file and its twin were timed")  # type: ignore[operator]
-        files.append(file)
-    return {**found, "files": files}
+        return Unavailable(unavailable=_NOT_SCANNED).model_dump()
+    proposed = bool(found["chosen"]) and not found["applied"]
+    chosen = [a for a in artifacts if a.precision == "int8" and a.role == "student"]
+    return {**found, "files": [_priced(a, found["chosen"] if proposed else []) for a in chosen]}
+
+
+def _priced(artifact: ArtifactResult, proposed: Sequence[Mapping[str, Any]]) -> dict[str, JsonValue]:
+    latency, cost = artifact.latency_ms, artifact.quantization
+    ours = latency.p50 if isinstance(latency, Latency) else latency
+    file = {"name": artifact.name, "bytes": artifact.bytes, "p50_ms": to_jsonable_python(ours)}
+    if not proposed:
+        return file
+    speedup = cost.speedup if cost is not None else None
+    if isinstance(ours, float) and isinstance(speedup, float):
+        added = ours * (speedup - 1) * sum(layer["macs_share"] for layer in proposed)
+    else:
+        added = Unavailable(unavailable="not both this file and its twin were timed").model_dump()
+    return file | {"added_bytes": sum(layer["bytes"] for layer in proposed), "added_ms": added}
 
 
 def table(summary: Summary) -> Table:

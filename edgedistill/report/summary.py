@@ -1,117 +1,107 @@
 """The summary of a run: every figure of the report and of `--json`, read from the records of its steps."""
 
 import time
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from pydantic import JsonValue
 
 from edgedistill.backends import formats
 from edgedistill.files import read_json
-from edgedistill.measure.statistics import unavailable
 from edgedistill.recipe.schema import Recipe
-from edgedistill.report import delegation, divergence, ranges, sensitivity
+from edgedistill.records import ArtifactResult, Lowered, Unavailable
+from edgedistill.records.summary import Epoch, LoweringCost, Member, Members, Rung, Summary, TeacherResult
+from edgedistill.report import ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
 from edgedistill.report.ladder import ladder_of, verdict_of
-from edgedistill.report.records import NO_LABELS, labels_of, lowered_artifacts, measured, outputs_of, probabilities
-from edgedistill.report.twins import add_twins, warnings
+from edgedistill.report.records import NO_LABELS, labels_of, measured, outputs_of, probabilities
+from edgedistill.report.twins import with_twins
 from edgedistill.run import Run
 from edgedistill.tasks.data import spread
 from edgedistill.tasks.image_classification import imageset
 from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.verify import judge
+from edgedistill.verify.failures import failures, warnings
 
-SCHEMA = "edgedistill/summary/1"
 
-
-def summarize(state: Run, environment: dict[str, Any]) -> dict[str, Any]:
-    """The summary of what `state` has by now; see docs/cli.md for the document."""
-    recipe = read_json(state.path("recipe.json"))
+def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
+    """The summary of what `run` has by now; see docs/cli.md for the document."""
+    recipe = read_json(run.path("recipe.json"))
     valid = Recipe.model_validate(recipe["effective"])
-    images = imageset.load(state.work("data"))
-    artifacts = [artifact(state, a, images) for a in lowered_artifacts(state)]
-    labels = labels_of(images, "val")
-    add_twins(artifacts, lambda name: outputs_of(state, name, "val"), labels)
-    compared = pairs(state, artifacts, labels)
-    failed = divergence.failed(artifacts) + [f"{p['a']} and {p['b']}" for p in compared if not p["ok"]]
-    failed += delegation.broken(artifacts)
-    ladder = ladder_of(state, valid, artifacts, images)
-    programs = state.result("programs")
-    shipped = next((r["rung"] for r in ladder if r["precision"] == "int8" and r["rung"] != "fake_quant"), "student")
-    return {
-        "schema": SCHEMA,
-        "name": recipe["effective"]["name"],
-        "status": status_of(artifacts, compared),
-        "failed": failed,
-        "warnings": warnings(artifacts),
-        "run": str(state.folder),
-        "command": recipe["command"],
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": _seconds(state),
-        "environment": environment,
-        "recipe": {key: recipe[key] for key in ("path", "sha256", "effective_sha256", "effective")},
-        "data": state.result("data"),
-        "ladder": ladder,
-        "verdict": verdict_of(state, images),
-        "teacher": _teacher(state, valid, ladder, artifacts),
-        "artifacts": artifacts,
-        "pairs": compared,
-        "ranges": ranges.recorded(state, lowered_artifacts(state)),
-        "curves": _curves(state, valid),
-        "state": {key: value for key, value in programs.items() if key != "sensitivity"} if programs else None,
-        "sensitivity": sensitivity.priced((programs or {}).get("sensitivity"), artifacts),
-        "lowering": _lowering(state),
-        **_quality(state, shipped, images),
-        "devices": measured(state, artifacts),
-        "bundles": {},
-        "report": str(state.path("report.html")),
-    }
+    images = imageset.load(run.work("data"))
+    found = [artifact(run, made, images) for made in run.artifacts()]
+    artifacts = with_twins(found, lambda name: outputs_of(run, name, "val"), labels_of(images, "val"))
+    compared = pairs(run, artifacts, images)
+    ladder = ladder_of(run, valid, artifacts, images)
+    programs = run.result("programs") or {}
+    shipped = next((r.rung for r in ladder if r.precision == "int8" and r.rung != "fake_quant"), "student")
+    return Summary(
+        name=recipe["effective"]["name"],
+        status=judge.status_of(artifacts, compared),
+        failed=failures(artifacts, compared),
+        warnings=warnings(artifacts),
+        run=str(run.folder),
+        command=recipe["command"],
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        seconds=_seconds(run),
+        environment=environment,
+        recipe=recipe,
+        data=run.result("data"),
+        ladder=ladder,
+        verdict=verdict_of(run, images),
+        teacher=_teacher(run, valid, ladder, artifacts),
+        artifacts=artifacts,
+        pairs=compared,
+        ranges=ranges.recorded(run, artifacts),
+        curves=_curves(run, valid),
+        state={key: value for key, value in programs.items() if key != "sensitivity"} or None,
+        sensitivity=sensitivity.priced(programs.get("sensitivity"), artifacts),
+        lowering=_lowering(run),
+        **_quality(run, shipped, images),
+        devices=measured(run, artifacts),
+        bundles={},
+        report=str(run.path("report.html")),
+    )
 
 
-def status_of(artifacts: list[dict[str, Any]], compared: list[dict[str, Any]]) -> str:
-    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison or a budget did not hold."""
-    if any(a["ok"] is False and a["executed_by"] == "unavailable" for a in artifacts):
-        return "runtime_failed"
-    budgets = [budget for a in artifacts for budget in a["budgets"]]
-    return "check_failed" if any(item["ok"] is False for item in (*artifacts, *compared, *budgets)) else "ok"
-
-
-def _teacher(state: Run, recipe: Recipe, ladder: list[dict[str, Any]], artifacts: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterable[ArtifactResult]) -> TeacherResult | None:
     if recipe.teacher is None:
         return None
-    trained = [state.result(name) for name in recipe.teacher_steps]
-    rung = next((row["accuracy"] for row in ladder if row["rung"] == "teacher"), None)
-    measured = next((a for a in artifacts if a["role"] == "teacher"), {})
+    trained = [run.result(name) for name in recipe.teacher_steps]
     parameters = [one["parameters"] for one in trained]
-    own: dict[str, Any] = {
+    own = {
         "model": recipe.teacher.label,
-        "parameters": unavailable("a file does not say") if None in parameters else sum(parameters),
+        "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),
         "bytes": sum(one["bytes"] for one in trained),
-        "accuracy": rung,
+        "accuracy": next((row.accuracy for row in ladder if row.rung == "teacher"), None),
+        "members": _members(run, recipe),
     }
-    return {"name": "teacher", **measured, **own, "members": _members(state, recipe)}
+    file = next((a.model_dump() for a in artifacts if a.role == "teacher"), {})
+    return TeacherResult.model_validate({"name": "teacher"} | file | own)
 
 
-def _members(state: Run, recipe: Recipe) -> dict[str, Any]:
+def _members(run: Run, recipe: Recipe) -> Members:
     """What was found out about the teachers, and about the set that they teach."""
-    met = state.result("teaching")
+    met = run.result("teaching")
     labels = {member.name: member.label for member in recipe.members}
     weights = met.get("weights") or {}
     scores = met["val_accuracy"].items()
-    members = [{"name": name, "model": labels[name], "val_accuracy": value, "weight": weights.get(name)} for name, value in scores]
-    return {"list": members, "disagreement": met["disagreement"], "teaching_set": state.result("teaching-set")}
+    members = [Member(name=name, model=labels[name], val_accuracy=value, weight=weights.get(name)) for name, value in scores]
+    return Members(members=members, disagreement=met["disagreement"], teaching_set=run.result("teaching-set"))
 
 
-def _curves(state: Run, recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
+def _curves(run: Run, recipe: Recipe) -> dict[str, list[Epoch]]:
     names = [*recipe.teacher_steps, "control", "student", "qat"]
-    curves = {name: (state.result(name) or {"curve": []})["curve"] for name in names}
+    curves = {name: (run.result(name) or {"curve": []})["curve"] for name in names}
     curves["student"] = curves["student"] + curves.pop("qat")
     return {name: curve for name, curve in curves.items() if curve}
 
 
-def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
-    logits, labels, count = outputs_of(state, rung, "val"), labels_of(images, "val"), len(images.classes)
+def _quality(run: Run, rung: str, images: ImageSet) -> dict[str, dict[str, JsonValue]]:
+    logits, labels, count = outputs_of(run, rung, "val"), labels_of(images, "val"), len(images.classes)
     if logits is None or labels is None:
-        missing = unavailable(f"{rung} was not scored on val" if logits is None else NO_LABELS)
+        missing = Unavailable(unavailable=f"{rung} was not scored on val" if logits is None else NO_LABELS).model_dump()
         return {"confusion": missing, "reliability": missing}
     matrix = np.zeros((count, count), np.int64)
     np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
@@ -122,7 +112,7 @@ def _quality(state: Run, rung: str, images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _seconds(state: Run) -> dict[str, float]:
+def _seconds(run: Run) -> dict[str, float]:
     parts = {
         "teach": ("data", "teacher", "teaching"),
         "distill": ("control", "student", "qat"),
@@ -132,22 +122,23 @@ def _seconds(state: Run) -> dict[str, float]:
         "measure": ("bench-",),
         "holdout": ("holdout",),
     }
-    return {name: round(sum(state.seconds(prefix) for prefix in prefixes), 2) for name, prefixes in parts.items()}
+    return {name: round(sum(run.seconds(prefix) for prefix in prefixes), 2) for name, prefixes in parts.items()}
 
 
-def _lowering(state: Run) -> dict[str, Any]:
+def _lowering(run: Run) -> dict[str, LoweringCost]:
     """What the process of each format took, its imports included: seconds, peak memory, and each file with its own seconds."""
     found = {}
     for name in formats():
-        if (done := state.result(f"export-{name}")) is not None:
-            files = [f"{a['name']} {a['seconds']:.1f} s" for a in done["artifacts"]]
-            found[name] = {"seconds": state.seconds(f"export-{name}"), "peak_rss_mb": done["peak_rss_mb"], "files": files}
+        if (done := run.result(f"export-{name}")) is not None:
+            made = Lowered.model_validate(done)
+            files = [f"{a.name} {a.seconds:.1f} s" for a in made.artifacts]
+            found[name] = LoweringCost(seconds=run.seconds(f"export-{name}"), peak_rss_mb=made.peak_rss_mb, files=files)
     return found
 
 
-def golden(state: Run, artifacts: list[dict[str, Any]], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def golden(run: Run, artifacts: Iterable[ArtifactResult], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """At most `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
-    images = np.load(state.work("programs", "val.npy"), mmap_mode="r")
+    images = np.load(run.work("programs", "val.npy"), mmap_mode="r")
     places = spread(len(images), count)
-    found = {a["name"]: outputs_of(state, a["name"], "val") for a in artifacts}
+    found = {a.name: outputs_of(run, a.name, "val") for a in artifacts}
     return np.array(images[places]), {name: logits[places] for name, logits in found.items() if logits is not None}

@@ -17,7 +17,7 @@ from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import taken
 from edgedistill.packages import installed
 from edgedistill.progress import log, track
-from edgedistill.records import Lowered
+from edgedistill.records import Execution, Lowered
 from edgedistill.run import Run, Step
 from edgedistill.steps import variants
 from edgedistill.steps.declared import HOLDOUT_SAMPLES, SHARED, VAL_SAMPLES, program_files
@@ -146,7 +146,7 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
     )
 
 
-def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> dict[str, Any]:
+def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> Execution:
     import numpy as np
 
     from edgedistill.export.fitting import of_file
@@ -156,7 +156,7 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     measured, path = recipe.measure, run.path(spec.path)
     try:
         if why := not_here(spec.format, spec.delegate, path):
-            return {"unavailable": why}
+            return Execution(unavailable=why)
         images = run.path(HOLDOUT_SAMPLES if kind == "holdout" else VAL_SAMPLES)
         with taken(images, spec.input) as inputs:
             done = local.execute(
@@ -171,11 +171,11 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
                 timeout_s=_TIMEOUT_S,
             )
     except DeviceFailed as error:
-        return {"error": str(error)}
-    record = {k: v for k, v in asdict(done).items() if k not in ("outputs", "raw_durations_ns")} | {"threads": measured.threads}
+        return Execution(error=str(error))
     if kind == "bench":
         np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
-    return record
+    facts = {name: value for name, value in asdict(done).items() if name in Execution.model_fields}
+    return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 
 
 def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:

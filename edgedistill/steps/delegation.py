@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.backends import backend
@@ -10,7 +11,7 @@ from edgedistill.run import Run, Step
 from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
-    from edgedistill.records import ArtifactSpec
+    from edgedistill.records import ArtifactResult, ArtifactSpec
 
 
 def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
@@ -53,9 +54,9 @@ def _limits(target: str) -> dict[str, Any]:
     return {found.name: {"artifacts": names, "limits": found.budgets.model_dump(exclude_none=True)}}
 
 
-def of_targets(artifacts: list[dict[str, Any]], targets: list[str]) -> list[dict[str, Any]]:
+def of_targets(artifacts: Iterable[ArtifactResult], targets: list[str]) -> list[ArtifactResult]:
     """The same artifacts with the budgets of `targets` only: an export is judged by what it was asked for."""
     from edgedistill.recipe.targets import load_target
 
     names = {load_target(target).name for target in targets}
-    return [a | {"budgets": [b for b in a["budgets"] if names & set(b["targets"])]} for a in artifacts]
+    return [a.model_copy(update={"budgets": [b for b in a.budgets if names & set(b.targets)]}) for a in artifacts]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of
 from edgedistill.measure.inputs import taken
 from edgedistill.progress import log
+from edgedistill.records import Comparison, Divergence, Unavailable
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import VAL_SAMPLES, program_files
+from edgedistill.verify.judge import NOT_EXECUTED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +30,13 @@ _NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse
 
 def locate(run: Run, specs: list[ArtifactSpec]) -> None:
     """Name the first diverging layer of every int8 artifact that ran and failed verification, in a step `divergence-NAME`."""
-    from edgedistill.report.artifacts import proof
+    from edgedistill.report.artifacts import judged
 
     for spec in specs:
-        if spec.precision != "int8" or "error" in run.result(f"val-{spec.name}"):
+        if spec.precision != "int8":
             continue
-        lowered = run.artifact(spec.name)
-        if proof(run, lowered.model_dump())["ok"] is False:
+        judgement = judged(run, run.artifact(spec.name))
+        if judgement.ok is False and judgement.executed_by != NOT_EXECUTED:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
             one = backend(spec.format)
             step = Step(
@@ -46,7 +48,7 @@ def locate(run: Run, specs: list[ArtifactSpec]) -> None:
             run.step(step, partial(_located, run, spec))
 
 
-def _located(run: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
+def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
     import numpy as np
 
@@ -60,25 +62,26 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> dict[str, Any]:
     val = np.load(programs / "val.npy", mmap_mode="r")
     np.save(images, val[spread(len(val), _IMAGES)])
     cuts = divergence.cuts(whole)
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, Comparison | Unavailable] = {}
 
     def differs(position: int) -> bool:
         try:
             outputs = _executed(run, spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
         except DeviceFailed as error:
             # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
-            found[position] = {"unavailable": str(error)}
+            found[position] = Unavailable(unavailable=str(error))
             return False
-        found[position] = _compared(spec, divergence.prefix(whole, position), outputs, np.load(images), cuts[position].lsb)
-        return not found[position]["close"]
+        compared = _compared(spec, divergence.prefix(whole, position), outputs, np.load(images), cuts[position].lsb)
+        found[position] = compared
+        return not compared.close
 
     position = divergence.first(len(cuts), differs)
     facts = {"cuts": len(cuts), "lowered": len(found), "images": _IMAGES}
     if position is None:
         agrees = f"the last layer agrees on {_IMAGES} images: what differs is seen on more of them only"
-        last = found.get(len(cuts) - 1, {})
-        return facts | {"layer": None, "reason": last.get("unavailable", agrees)}
-    return facts | {**asdict(cuts[position]), "parity": found[position], "note": _NOTE}
+        last = found.get(len(cuts) - 1)
+        return Divergence(**facts, layer=None, reason=last.unavailable if isinstance(last, Unavailable) else agrees)
+    return Divergence(**facts, **asdict(cuts[position]), parity=found[position], note=_NOTE)
 
 
 def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
@@ -106,12 +109,10 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, 
     return np.load(done.outputs[method.outputs[0].name])
 
 
-def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> dict[str, Any]:
-    from edgedistill.backends import arithmetic
+def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> Comparison:
     from edgedistill.tasks.image_classification.models import predict
+    from edgedistill.verify import judge
     from edgedistill.verify.parity import quantized_parity
     from edgedistill.verify.rungs import references
 
-    rung = references(reference)["integer" if arithmetic(spec.format, spec.delegate).integer_kernels else "converted"]
-    compared = quantized_parity(outputs, predict(rung, images), lsb)
-    return {"close": False} | {key: compared[key] for key in ("close", "max_lsb", "mean_lsb", "exact", "n") if key in compared}
+    return quantized_parity(outputs, predict(references(reference)[judge.reference(spec)], images), lsb)

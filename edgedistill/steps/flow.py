@@ -25,6 +25,8 @@ from edgedistill.steps.report import write_outcome
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
+    from edgedistill.records.documents import Benched, BenchedFile, Exported, Verified, VerifiedFile
+    from edgedistill.records.summary import Summary
 
 RUNS = Path("runs")
 """Where runs are when nothing else is said."""
@@ -36,8 +38,8 @@ def newest_run(runs_dir: AnyPath = RUNS) -> Path:
     return newest(Path(runs_dir))
 
 
-def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> dict[str, Any]:
-    """Do the whole flow of a recipe and return its summary; `status` tells whether every check held.
+def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> Summary | None:
+    """Do the whole flow of a recipe and return its summary, whose `status` says whether every check held.
 
     recipe: the path or name of one, its fields, or one that `load_recipe` returned, which can allow the recipe to name code.
     """
@@ -46,7 +48,7 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
     with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
-            return {}
+            return None
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(run, loaded.recipe, specs)
         artifacts.execute(run, loaded.recipe, specs, "val")
@@ -58,13 +60,13 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
         return write_outcome(run)
 
 
-def distill(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> dict[str, Any]:
+def distill(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> Summary | None:
     """Teach and train, up to the quantized state; `recipe` as in `run`."""
     loaded = load_recipe(recipe)
     require("train", "report")
     with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
         _quantized(run, loaded, Path(runs_dir))
-        return write_outcome(run) if processes.is_main() else {}
+        return write_outcome(run) if processes.is_main() else None
 
 
 def _quantized(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
@@ -75,7 +77,7 @@ def _quantized(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         train(run, loaded, runs_dir)
 
 
-def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False) -> dict[str, Any]:
+def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False) -> Exported:
     """Lower, verify and bundle the artifacts of `targets` (of the recipe's when empty) from a finished distillation.
 
     The bundles go to `out`, by default `bundles` in the run. With `fresh` files that were lowered before from the same programs are
@@ -94,23 +96,23 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         delegation.examine(run, specs, targets, keep=True)
         ranges.scan(run, specs)
         summary = write_outcome(run, targets=targets, out=None if out is None else Path(out))
-    from edgedistill.report.summary import status_of
+    from edgedistill.records.documents import Exported
+    from edgedistill.verify import judge
 
     names = {s.name for s in wanted}
-    asked = delegation.of_targets([a for a in summary["artifacts"] if a["name"] in names], targets)
-    told = {key: summary[key] for key in ("ranges", "bundles")}
-    return {"run": summary["run"], "status": status_of(asked, []), "artifacts": asked, **told}
+    asked = delegation.of_targets([a for a in summary.artifacts if a.name in names], targets)
+    return Exported(run=summary.run, status=judge.status_of(asked), artifacts=asked, ranges=summary.ranges, bundles=summary.bundles)
 
 
 def export_model(
     loaded: LoadedRecipe, runs_dir: AnyPath = RUNS, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False
-) -> dict[str, Any]:
+) -> Exported:
     """Do the whole flow for a trained model, see `recipe.model.recipe_of`; returns what `export` does, for the run that holds it all."""
     run(loaded, runs_dir, fresh=fresh)
     return export(Path(runs_dir) / loaded.recipe.name, targets, out)
 
 
-def verify(run_dir: AnyPath) -> dict[str, Any]:
+def verify(run_dir: AnyPath) -> Verified:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     require("export", "report")
     with open_run(_existing(run_dir)) as run:
@@ -119,25 +121,29 @@ def verify(run_dir: AnyPath) -> dict[str, Any]:
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
         ranges.scan(run, _artifacts(run))
         summary = write_outcome(run)
-    return {key: summary[key] for key in ("run", "status", "artifacts", "pairs", "ranges")}
+    from edgedistill.records.documents import Verified
+
+    return Verified(**{name: getattr(summary, name) for name in Verified.model_fields})
 
 
-def verify_file(path: AnyPath, run_dir: AnyPath) -> dict[str, Any]:
+def verify_file(path: AnyPath, run_dir: AnyPath) -> VerifiedFile:
     """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
     with open_run(_existing(run_dir)) as run:
         return verify_external.verify(run, _recipe(run), Path(path))
 
 
-def bench(run_dir: AnyPath) -> dict[str, Any]:
+def bench(run_dir: AnyPath) -> Benched:
     """Measure every artifact of a run on this machine again."""
     require("train", "report")
     with open_run(_existing(run_dir)) as run:
         artifacts.execute(run, _recipe(run), _artifacts(run), "bench", again=True)
         summary = write_outcome(run)
-    return {"run": summary["run"], "status": summary["status"], "artifacts": summary["artifacts"], "environment": summary["environment"]}
+    from edgedistill.records.documents import Benched
+
+    return Benched(**{name: getattr(summary, name) for name in Benched.model_fields})
 
 
-def bench_file(path: AnyPath) -> dict[str, Any]:
+def bench_file(path: AnyPath) -> BenchedFile:
     """Measure one model file on this machine."""
     return benchfile.bench(Path(path))
 
@@ -181,7 +187,7 @@ def report(run_dir: AnyPath) -> Path:
     require("report")
     with open_run(_existing(run_dir)) as run:
         run.path("report.html").unlink(missing_ok=True)
-        return Path(write_outcome(run)["report"])
+        return Path(write_outcome(run).report)
 
 
 def _existing(run_dir: AnyPath) -> Path:

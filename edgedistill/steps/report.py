@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgedistill.files import read_json, write_json
 from edgedistill.progress import log
 from edgedistill.run import Run
 
+if TYPE_CHECKING:
+    from edgedistill.records import ArtifactResult
+    from edgedistill.records.summary import Summary
 
-def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | None = None) -> dict[str, Any]:
+
+def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | None = None) -> Summary:
     """Write the summary, the bundles of `targets` and the report from what is done."""
     from edgedistill.measure.runner.facts import machine
     from edgedistill.report import write_report
     from edgedistill.report.summary import summarize
 
-    summary = summarize(run, {**machine(), "packages": _versions()})
-    summary["bundles"] = _bundles(run, summary, targets or summary["recipe"]["effective"]["targets"], out or run.path("bundles"))
+    summary = summarize(run, machine() | {"packages": _versions()})
+    wanted = targets or summary.recipe.effective["targets"]
+    summary.bundles = _bundles(run, summary, wanted, out or run.path("bundles"))  # type: ignore[arg-type]
     before, report = run.path("summary.json"), run.path("report.html")
-    if not (report.exists() and before.exists() and _same(read_json(before), summary)):
-        write_json(before, summary)
+    if not (report.exists() and before.exists() and _same(before, summary)):
+        write_json(before, summary.model_dump(mode="json"))
         write_report(summary, report)
     return summary
 
 
-def _same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+def _same(before: Path, now: Summary) -> bool:
     """Whether two summaries tell the same but for when they were written: then their reports do, and drawing one takes a second."""
-    return before | {"created": None} == now | {"created": None}
+    return read_json(before) | {"created": None} == now.model_dump(mode="json") | {"created": None}
 
 
-def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -> dict[str, str]:
-    """Write the bundle of each target whose artifacts are all verified, except those that nothing on this machine can execute."""
+def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[str, str]:
+    """Write the bundle of each target whose artifacts are all verified, but for those that nothing on this machine can execute."""
     import numpy as np
 
     from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.recipe.targets import load_target
+    from edgedistill.report.artifacts import execution
     from edgedistill.report.summary import golden
 
-    ready = {a["name"]: a for a in summary["artifacts"] if a["ok"] or "unavailable" in (run.result(f"val-{a['name']}") or {})}
-    recipe, written = summary["recipe"]["effective"], {}
+    def waits(name: str) -> bool:
+        ran = execution(run, "val", name)
+        return ran is not None and ran.unavailable is not None
+
+    ready = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}
+    data, written = Recipe.model_validate(summary.recipe.effective).data, {}
     for target in map(load_target, targets):
         wanted = [a.spec.name for a in target.artifacts]
         folder = out / target.name
@@ -50,25 +61,24 @@ def _bundles(run: Run, summary: dict[str, Any], targets: list[str], out: Path) -
         chosen = [ready[name] for name in wanted]
         images, outputs = golden(run, chosen, GOLDEN)
         count = np.load(run.work("programs", "student.npy"), mmap_mode="r").shape[1]
+        assert summary.state is not None
         model = {
-            "name": summary["ladder"][-1]["model"], "versions": _made_with(run, chosen),
+            "name": summary.ladder[-1].model, "versions": _made_with(run, chosen),
             # Outputs that no folder of images names have their numbers.
-            "classes": summary["data"]["classes"] or [str(number) for number in range(count)],
-            **{key: recipe["data"][key] for key in ("image_size", "mean", "std")},
-            "state_sha256": summary["state"]["sha256"], "output_scale": summary["state"]["output_scale"]["logits"],
+            "classes": summary.data["classes"] or [str(number) for number in range(count)],
+            **{key: getattr(data, key) for key in ("image_size", "mean", "std")},
+            "state_sha256": summary.state.sha256, "output_scale": summary.state.output_scale["logits"],
         }  # fmt: skip
         write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=run.folder, model=model, images=images, outputs=outputs)
         written[target.name] = str(folder)
     return written
 
 
-def _made_with(run: Run, artifacts: list[dict[str, Any]]) -> dict[str, str]:
+def _made_with(run: Run, artifacts: list[ArtifactResult]) -> dict[str, str]:
     """Versions of the packages that trained the student, quantized it and made `artifacts`; others may be installed now."""
-    from edgedistill.records import ArtifactSpec
-
-    programs = [ArtifactSpec.model_validate(artifact).program.partition("/")[0] for artifact in artifacts]
+    programs = [artifact.program.partition("/")[0] for artifact in artifacts]
     found: dict[str, str] = {}
-    for step in dict.fromkeys(["student", "qat", "programs", *programs, *(f"export-{artifact['format']}" for artifact in artifacts)]):
+    for step in dict.fromkeys(["student", "qat", "programs", *programs, *(f"export-{artifact.format}" for artifact in artifacts)]):
         found |= run.versions(step)
     return found
 

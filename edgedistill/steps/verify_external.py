@@ -12,6 +12,8 @@ from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import executor, not_here
 from edgedistill.measure.inputs import taken
+from edgedistill.records import Parity, Score, Status, Unavailable
+from edgedistill.records.documents import ExternalAccuracy, VerifiedFile
 from edgedistill.run import Run
 from edgedistill.signature import MethodSignature, TensorSpec
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 900.0
 
 
-def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
+def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     """Execute the model file `path` on the val images of a run, and hold it against the run's program of the same precision.
 
     An int8 file is held to the integer reference, or to the converted program where its format computes in floating point; a
@@ -33,8 +35,9 @@ def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     """
     from edgedistill.backends import arithmetic
     from edgedistill.backends.inspect import delegate_of, inspect
+    from edgedistill.report.records import decide
     from edgedistill.tasks.image_classification import imageset
-    from edgedistill.verify import parity
+    from edgedistill.verify import judge, parity
 
     facts = inspect(path)
     precision = precision_of(facts)
@@ -44,32 +47,29 @@ def verify(run: Run, recipe: Recipe, path: Path) -> dict[str, Any]:
     images = imageset.load(run.work("data"))
     reference, student = (_logits(run, name) for name in (rung, "student"))
     kind, method = _checked_ports(path, facts, run)
-    document = {"file": str(path), **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")}, "precision": precision}
-    document |= {"run": str(run.folder), "executed_by": "own_runtime", "runtime": {}}
     labels = images.labels[images.indices["val"]] if images.classes else None
-    accuracy: dict[str, Any] = {"student": _score(student, labels)}
+    executed_by, versions, logits = judge.NOT_EXECUTED, dict[str, str](), None
+    ok: bool | None = False
+    status: Status = "runtime_failed"
+    found: Parity | Unavailable
     try:
         if why := not_here(facts["format"], delegate_of(facts), path):
-            missing = {"value": None, "unavailable": why}
-            unproven = {"executed_by": "unavailable", "ok": None, "status": "ok", "parity": missing}
-            return document | unproven | {"accuracy": {"file": missing} | accuracy}
-        logits, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
+            found = Unavailable(unavailable=why)
+            ok, status = None, "ok"
+        else:
+            logits, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
+            limit = None if precision == "int8" else parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"]
+            scales, outputs, expected = run.result("programs")["output_scale"], {"logits": logits}, {"logits": reference}
+            compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=decide))
+            found, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
     except DeviceFailed as error:
-        missing = {"value": None, "unavailable": str(error)}
-        failed = {"executed_by": "unavailable", "ok": False, "status": "runtime_failed", "parity": missing}
-        return document | failed | {"accuracy": {"file": missing} | accuracy}
-    if precision == "int8":
-        compared = parity.quantized_parity(logits, reference, run.result("programs")["output_scale"]["logits"])
-    else:
-        compared = parity.float_parity(logits, reference, relative_limit=parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"])
-    return document | {
-        "executed_by": executed_by,
-        "runtime": versions,
-        "ok": compared["ok"],
-        "status": "ok" if compared["ok"] else "check_failed",
-        "parity": {"reference": rung, **compared},
-        "accuracy": {"file": _score(logits, labels)} | accuracy,
-    }
+        found = Unavailable(unavailable=str(error))
+    score = found if isinstance(found, Unavailable) or logits is None else _score(logits, labels)
+    return VerifiedFile(
+        file=str(path), precision=precision, run=str(run.folder), executed_by=executed_by, runtime=versions, ok=ok, status=status,
+        parity=found, accuracy=ExternalAccuracy(file=score, student=_score(student, labels)),
+        **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")},
+    )  # fmt: skip
 
 
 def _logits(run: Run, rung: str) -> np.ndarray:
@@ -142,17 +142,13 @@ def _execute(
         return np.load(outputs), done.versions, adapter.executed_by
 
 
-def _score(logits: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+def _score(logits: np.ndarray, labels: np.ndarray | None) -> Score | Unavailable:
     """Accuracy with its 95% interval."""
     from edgedistill.report.records import NO_LABELS
     from edgedistill.tasks.intervals import wilson
 
     if labels is None:
-        return {"value": None, "unavailable": NO_LABELS}
+        return Unavailable(unavailable=NO_LABELS)
     right = logits.argmax(axis=1) == labels
-    return {
-        "value": float(right.mean()),
-        "correct": int(right.sum()),
-        "n": len(right),
-        "interval": list(wilson(int(right.sum()), len(right))),
-    }
+    interval = wilson(int(right.sum()), len(right))
+    return Score(value=float(right.mean()), correct=int(right.sum()), n=len(right), interval=interval)

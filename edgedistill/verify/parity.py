@@ -1,16 +1,17 @@
-"""Whether two sets of logits come from the same program: rules on differences, counted in steps of the output scale."""
+"""Whether two sets of outputs come from the same program: rules on differences, counted in steps of the output scale."""
 
 import math
-from typing import Any
 
 import numpy as np
 
+from edgedistill.records import Comparison
+
 FLOAT_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
-"""Largest difference of a floating-point artifact from its module, as a share of the largest logit, by precision."""
+"""Largest difference of a floating-point artifact from its module, as a share of the largest output, by precision."""
 DYNAMIC_LIMIT = 1e-2
 """The same of an artifact whose activations are rounded as they come: where two sums differ in their last bits, some round another way."""
 INT16_LIMIT = 2e-3
-"""The same with 16-bit activations: 65 of the 32767 steps that the largest logit has, since steps off by one add up over the layers."""
+"""The same with 16-bit activations: 65 of the 32767 steps that the largest output has, since steps off by one add up over the layers."""
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
 _MEAN_LIMIT = 0.3
@@ -19,66 +20,57 @@ _FLIP_SHARE = 0.003
 _ROUNDING = 1e-3
 
 
-def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float) -> dict[str, Any]:
-    """Compare logits [N, classes] of two executions of one int8 program.
+def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None = None) -> Comparison:
+    """Compare outputs [N, ...] of two executions of one int8 program.
 
-    lsb: the scale of the output, in logits. The rule: at least 99.5% of the outputs within 2 LSB, a mean difference of
-    at most 0.3 LSB (`close`), and at most max(2, 0.3% of N) flipped predictions. Argmax alone would hide errors.
+    lsb: the scale of the output. flips: samples for which another decision is made, None where nothing is decided. The rule: at least 99.5%
+    of the outputs within 2 LSB, a mean difference of at most 0.3 LSB (`close`), and at most max(2, 0.3% of N) flips. Decisions alone would
+    hide errors.
     """
-    rule = (
-        f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {_MEAN_LIMIT:g} LSB, flips <= max(2, {_FLIP_SHARE:.1%} of samples)"
-    )
+    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {_MEAN_LIMIT:g} LSB"
+    rule += f", flips <= max(2, {_FLIP_SHARE:.1%} of samples)" if flips is not None else ""
     if reason := _incomparable(a, b):
-        return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
+        return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
     steps = np.abs(a.astype(np.float64) - b.astype(np.float64)) / lsb
     whole = steps.round()
     steps = np.where(np.abs(steps - whole) <= _ROUNDING, whole, steps)
-    flips = _flips(a, b)
     within = float((steps <= _LSB_LIMIT).mean())
     mean = float(steps.mean())
     close = within >= _SHARE and mean <= _MEAN_LIMIT
-    return {
-        "ok": close and flips <= _flip_limit(len(a)),
-        "close": close,
-        "max_lsb": float(steps.max()),
-        "mean_lsb": mean,
-        "within_1_lsb": float((steps <= 1).mean()),
-        "within_2_lsb": within,
-        "exact": float((steps == 0).mean()),
-        "flips": flips,
-        "n": len(a),
-        "rule": rule,
-    }
+    return Comparison(
+        ok=close and (flips is None or flips <= _flip_limit(len(a))),
+        close=close,
+        max_lsb=float(steps.max()),
+        mean_lsb=mean,
+        within_1_lsb=float((steps <= 1).mean()),
+        within_2_lsb=within,
+        exact=float((steps == 0).mean()),
+        flips=flips,
+        n=len(a),
+        rule=rule,
+    )
 
 
-def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float) -> dict[str, Any]:
-    """Compare logits [N, classes] of a float artifact with those of the module that it was lowered from.
+def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float, flips: int | None = None) -> Comparison:
+    """Compare outputs [N, ...] of a float artifact with those of the module that it was lowered from.
 
-    relative_limit: the largest difference allowed, as a share of the largest logit of the reference (by magnitude).
-    Flips are told and not judged: a difference within the limit flips nothing but near ties.
+    relative_limit: the largest difference allowed, as a share of the largest output of the reference (by magnitude).
+    Flips are counted and not judged: a difference within the limit flips nothing but near ties.
     """
-    rule = f"max difference <= {relative_limit:g} of the largest logit"
+    rule = f"max difference <= {relative_limit:g} of the largest output"
     if reason := _incomparable(a, reference):
-        return {"ok": False, "reason": reason, "rule": rule, "n": len(a)}
+        return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
     largest = float(np.abs(reference).max())
     difference = float(np.abs(a.astype(np.float64) - reference.astype(np.float64)).max())
     relative = difference / largest if largest else math.inf if difference else 0.0
-    return {
-        "ok": relative <= relative_limit,
-        "max_abs": difference,
-        "relative": relative if math.isfinite(relative) else None,
-        "flips": _flips(a, reference),
-        "n": len(a),
-        "rule": rule,
-    }
-
-
-def pairs(outputs: dict[str, np.ndarray], lsb: float) -> list[dict[str, Any]]:
-    """`quantized_parity` of every two of `outputs`, logits [N, classes] by artifact name."""
-    names = list(outputs)
-    return [
-        {"a": a, "b": b, **quantized_parity(outputs[a], outputs[b], lsb)} for position, a in enumerate(names) for b in names[position + 1 :]
-    ]
+    return Comparison(
+        ok=relative <= relative_limit,
+        max_abs=difference,
+        relative=relative if math.isfinite(relative) else None,
+        flips=flips,
+        n=len(a),
+        rule=rule,
+    )
 
 
 def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:
@@ -88,10 +80,6 @@ def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:
         if broken := int((~np.isfinite(values)).sum()):
             return f"{broken} of {values.size} {name} are NaN or infinite"
     return None
-
-
-def _flips(a: np.ndarray, b: np.ndarray) -> int:
-    return int((a.argmax(axis=1) != b.argmax(axis=1)).sum())
 
 
 def _flip_limit(samples: int) -> float:

@@ -1,52 +1,13 @@
-"""The records that parts of the package give each other. They are JSON on the disk and in `--json`, and nowhere else.
-
-Free of torch, and fast to import.
-"""
+"""Artifacts: what is to be made, and what was made."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, computed_field, model_serializer
+from pydantic import ConfigDict, Field, computed_field
 
-from edgedistill.files import write_text
+from edgedistill.records.base import Record
 from edgedistill.signature import Signature
-
-
-class Record(BaseModel):
-    """What every record can do. A field of `left_out` that is None is missing in JSON, where others are null."""
-
-    model_config = ConfigDict(extra="ignore", serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
-
-    left_out: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_missing(self, write: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
-        # Without a return type, the JSON Schema stays that of the fields.
-        written = write(self)
-        for name in self.left_out:
-            if written.get(name, 0) is None:
-                del written[name]
-        return written
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """The record in the JSON file `path`."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
-
-    def write(self, path: Path) -> None:
-        """Write the record to `path` as JSON, whole or not at all."""
-        write_text(path, self.model_dump_json(indent=2) + "\n")
-
-
-class Unavailable(Record):
-    """A value that could not be measured, and the reason: `{"value": null, "unavailable": why}` in JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    value: None = None
-    unavailable: str
 
 
 class ArtifactSpec(Record):
@@ -111,7 +72,7 @@ class Artifact(ArtifactSpec):
     signature: Signature | None = None
     mixed: list[str] | None = None
     """Layers with weights that compute in floating point although the precision is an integer one; None where there are none."""
-    packages: dict[str, str] = {}
+    packages: dict[str, str] = Field({}, description="Versions of what made it.")
 
 
 class Lowered(Record):

@@ -1,0 +1,117 @@
+"""The documents that commands print with `--json`. The JSON Schema of each is made of its record, see `edgedistill schema`."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.results import ArtifactResult, Pair, Score
+from edgedistill.records.summary import Ranges
+from edgedistill.records.verdicts import Latency, Load, Parity, Status
+
+
+class Exported(Record):
+    """What `export` prints: the artifacts that were asked for, and where their bundles are."""
+
+    run: str
+    status: Status
+    artifacts: list[ArtifactResult]
+    ranges: Ranges
+    bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
+
+
+class Verified(Record):
+    """What `verify` prints: every artifact of a run, and int8 artifacts among each other."""
+
+    run: str
+    status: Status
+    artifacts: list[ArtifactResult]
+    pairs: list[Pair]
+    ranges: Ranges
+
+
+class Benched(Record):
+    """What `bench` prints: every artifact of a run, measured on this machine."""
+
+    run: str
+    status: Status
+    artifacts: list[ArtifactResult]
+    environment: dict[str, JsonValue]
+
+
+class ExternalAccuracy(Record):
+    """The score on val of a file from elsewhere, and of the run's student."""
+
+    file: Score | Unavailable
+    student: Score | Unavailable
+
+
+class VerifiedFile(Record):
+    """What `verify FILE --against RUN` prints: a file from elsewhere against the programs of a run."""
+
+    file: str
+    format: str
+    sha256: str
+    bytes: int
+    warnings: list[str]
+    precision: str
+    run: str
+    executed_by: str
+    runtime: dict[str, str]
+    ok: bool | None
+    status: Status
+    parity: Parity | Unavailable
+    accuracy: ExternalAccuracy
+
+
+class Port(Record):
+    """An input or output of a file."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+class BenchedFile(Record):
+    """What `bench FILE` prints: one model file, measured on this machine with a random input."""
+
+    file: str
+    format: str
+    bytes: int
+    sha256: str
+    warnings: list[str]
+    inputs: list[Port] = Field(description="What the file takes; the random sample is such.")
+    outputs: list[Port]
+    device: str
+    threads: int
+    environment: dict[str, JsonValue]
+    status: Status
+    versions: dict[str, str] | Unavailable
+    load_ms: Load | Unavailable
+    first_inference_ms: float | Unavailable
+    latency_ms: Latency | Unavailable
+    median_interval_ms: tuple[float, float] | Unavailable
+    steady: bool | Unavailable
+    peak_rss_mb: float | Unavailable
+    peak_rss_source: str | Unavailable
+
+
+class Reported(Record):
+    """What `report` prints: where the page is."""
+
+    report: str
+
+
+class ErrorFacts(Record):
+    """One error, with a text for each mistake."""
+
+    type: str
+    message: str
+    errors: list[str]
+    exit_code: int
+
+
+class Failed(Record):
+    """What every command prints instead when it fails."""
+
+    error: ErrorFacts

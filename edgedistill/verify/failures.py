@@ -1,0 +1,56 @@
+"""What the judge found wrong, in sentences: artifacts that fail, budgets that are broken, and precisions that lose quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Pair, Quantization
+from edgedistill.verify import judge
+
+
+def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> list[str]:
+    """A line for each artifact, pair and budget that fails: artifacts with the first diverging layer where one was looked for."""
+    artifacts = list(artifacts)
+    lines = [_failed(artifact) for artifact in artifacts if artifact.ok is False]
+    lines += [f"{pair.a} and {pair.b}" for pair in compared if pair.ok is False]
+    return lines + [_broken(artifact, budget) for artifact in artifacts for budget in artifact.budgets if budget.ok is False]
+
+
+def _failed(artifact: ArtifactResult) -> str:
+    found = artifact.divergence
+    if found is None:
+        return artifact.name
+    if found.layer is None:
+        return f"{artifact.name}: no diverging layer found, {found.reason}"
+    known = isinstance(found.parity, Comparison) and found.parity.mean_lsb is not None
+    distance = f"mean {found.parity.mean_lsb:.2g} LSB, at most {found.parity.max_lsb:.3g}" if known else "not comparable"  # type: ignore[union-attr]
+    return f"{artifact.name}: the first layer that differs is {found.layer} ({found.operator}, {distance}), {found.note}"
+
+
+def _broken(artifact: ArtifactResult, budget: Budget) -> str:
+    why = ""
+    if budget.budget == "fallbacks" and isinstance(artifact.delegation, Delegation):
+        why = f" ({', '.join(f'{count} {operator}' for operator, count in artifact.delegation.outside.items())})"
+    rule = f"budget {budget.budget} of {', '.join(budget.targets)} is at most {budget.limit}"
+    return f"{artifact.name}: {rule}, found {budget.found}{why}"
+
+
+def warnings(artifacts: Iterable[ArtifactResult]) -> list[str]:
+    """A sentence for each precision that loses quality beyond doubt, about its worst file; see `judge.loses`."""
+    losing = [(a.precision, a.quantization) for a in artifacts if a.quantization is not None and judge.loses(a.quantization)]
+    worst = {precision: cost for precision, cost in sorted(losing, key=lambda item: -float(item[1].difference))}  # type: ignore[arg-type]
+    return [_warning(precision, cost) for precision, cost in worst.items()]
+
+
+def _warning(precision: str, cost: Quantization) -> str:
+    assert isinstance(cost.interval, tuple)
+    assert isinstance(cost.difference, float)
+    low, high = (_points(end) for end in cost.interval)
+    todo = "Train it in int8, or for longer, or try quantize.mixed: auto" if precision == "int8" else "Take a precision that keeps more"
+    lost = f"{precision} loses {_points(-cost.difference).removeprefix('+')} points of accuracy on val"
+    return f"{lost} [{low}, {high}] against {cost.twin}, n = {cost.n}. {todo}, or ship {cost.twin}"
+
+
+def _points(fraction: float) -> str:
+    """A difference of two fractions in percentage points, with its sign."""
+    return "0.00" if round(100 * fraction, 2) == 0 else f"{100 * fraction:+.2f}".replace("-", "−")

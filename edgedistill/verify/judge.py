@@ -1,0 +1,193 @@
+"""The judge of artifacts: which reference one is held to, by which rule, with what verdict, and how a command ends by it.
+
+It knows no task: what a decision is comes from `decide`, and which outputs there are from the arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from edgedistill.backends import arithmetic, backend
+from edgedistill.recipe.precisions import is_dynamic, is_float, is_static, is_wide, needs_program
+from edgedistill.records import (
+    ArtifactResult,
+    ArtifactSpec,
+    Comparison,
+    Delegation,
+    Execution,
+    Pair,
+    Parity,
+    Quantization,
+    Status,
+    Unavailable,
+    UnknownDelegation,
+)
+from edgedistill.verify import parity
+
+NOT_EXECUTED = "unavailable"
+"""What `executed_by` says of an artifact that nothing executed."""
+_NOT_VERIFIED = "not verified; run `edgedistill verify`"
+_TOLERATED = 0.003
+"""Share of the score that a quantized file may lose: 0.3 points."""
+Arrays = Mapping[str, np.ndarray]
+"""Outputs of N samples, [N, ...] by their names."""
+Decide = Callable[[Arrays], np.ndarray | None]
+"""What is decided of each sample, integers or bool [N] or [N, ...]; None where nothing is. See `tasks.base.Task.decide`."""
+
+
+def reference(spec: ArtifactSpec) -> str:
+    """The rung that an artifact is held to.
+
+    int8: the program in integers where kernels compute in integers, else the program in floating point. Post-training precisions: their
+    own program, likewise where it is int8, with activations rounded by row, or by tensor where the runtime does so.
+    """
+    computed = arithmetic(spec.format, spec.delegate)
+    if is_static(spec.precision):
+        rung = "integer" if computed.integer_kernels else "converted"
+        return f"{spec.precision}-{rung}" if needs_program(spec.precision) else rung
+    if needs_program(spec.precision):
+        by_tensor = is_dynamic(spec.precision) and computed.dynamic_by_tensor
+        return f"{spec.precision}-tensors" if by_tensor else spec.precision
+    return spec.role
+
+
+def limit(spec: ArtifactSpec) -> float | None:
+    """The largest difference from the reference, as a share of its largest output; None where differences are counted in steps."""
+    if is_static(spec.precision):
+        return None
+    if is_dynamic(spec.precision):
+        return parity.DYNAMIC_LIMIT
+    if is_wide(spec.precision):
+        return parity.INT16_LIMIT
+    return parity.FLOAT_LIMITS[spec.precision if is_float(spec.precision) else backend(spec.format).twin]
+
+
+def flips(a: Arrays, b: Arrays, decide: Decide | None) -> int | None:
+    """Samples for which `decide` says another thing of the outputs `a` than of `b`; None where it decides nothing."""
+    if decide is None or any(name not in a or a[name].shape != values.shape for name, values in b.items()):
+        return None
+    ours, theirs = decide(a), decide(b)
+    return None if ours is None or theirs is None else int((ours != theirs).reshape(len(ours), -1).any(axis=1).sum())
+
+
+def compare(
+    outputs: Arrays, expected: Arrays, *, limit: float | None, scales: Mapping[str, float] | None = None, decide: Decide | None = None
+) -> dict[str, Comparison]:
+    """Each output against the reference's, the worst first.
+
+    limit: a share of the largest output, or None to count differences in steps, the `scales` of the outputs. Flips are counted once for all
+    outputs together, stand in each comparison, and are judged where differences are counted in steps.
+    """
+    flipped = flips(outputs, expected, decide)
+    found = {}
+    for name, wanted in expected.items():
+        if name not in outputs:
+            reason = f"found the outputs {', '.join(outputs) or 'none'}, expected {name}"
+            found[name] = Comparison(ok=False, reason=reason, rule="every output of the reference", n=len(wanted))
+        elif limit is None:
+            found[name] = parity.quantized_parity(outputs[name], wanted, (scales or {})[name], flipped)
+        else:
+            found[name] = parity.float_parity(outputs[name], wanted, relative_limit=limit, flips=flipped)
+    return dict(sorted(found.items(), key=lambda item: _badness(item[1]), reverse=True))
+
+
+def _badness(found: Comparison) -> tuple[bool, bool, float]:
+    return found.ok is False, found.reason is not None, (found.mean_lsb if found.relative is None else found.relative) or 0.0
+
+
+def verdict(
+    spec: ArtifactSpec,
+    outputs: Arrays | None,
+    expected: Arrays | None,
+    *,
+    scales: Mapping[str, float] | None = None,
+    decide: Decide | None = None,
+) -> Parity | Unavailable:
+    """An artifact that ran against its reference, by the rule of its precision; it is ok when all of its outputs are.
+
+    outputs, expected: what the artifact and its reference gave for the same samples; None where one was not run.
+    """
+    rung = reference(spec)
+    if outputs is None or expected is None:
+        return Unavailable(unavailable=f"no outputs of {rung} to compare with")
+    return joined(rung, compare(outputs, expected, limit=limit(spec), scales=scales, decide=decide))
+
+
+class Judgement(NamedTuple):
+    """What is said of an artifact: who executed it, whether it keeps its rule (None where it was not executed), and the comparison."""
+
+    executed_by: str
+    ok: bool | None
+    parity: Parity | Unavailable
+
+
+def judged(
+    spec: ArtifactSpec,
+    ran: Execution | None,
+    outputs: Arrays | None,
+    expected: Arrays | None,
+    scales: Mapping[str, float],
+    decide: Decide | None = None,
+) -> Judgement:
+    """The judgement of an artifact that was executed on val, or of one that was not: `ran` is None, or says why. See `verdict`."""
+    if ran is None:
+        return Judgement(NOT_EXECUTED, None, Unavailable(unavailable=_NOT_VERIFIED))
+    if ran.unavailable is not None:
+        return Judgement(NOT_EXECUTED, None, Unavailable(unavailable=ran.unavailable))
+    if ran.error is not None:
+        return Judgement(NOT_EXECUTED, False, Unavailable(unavailable=ran.error))
+    found = verdict(spec, outputs, expected, scales=scales, decide=decide)
+    return Judgement(str(ran.executed_by), found.ok if isinstance(found, Parity) else None, found)
+
+
+def joined(rung: str, found: Mapping[str, Comparison]) -> Parity:
+    """The comparisons of all outputs with `rung` as one: the fields of the worst, which comes first, and whether all are ok."""
+    worst, shown = next(iter(found.items()))
+    several = {"output": worst, "outputs": dict(found)} if len(found) > 1 else {}
+    return Parity(**shown.model_dump() | {"reference": rung, "ok": all(one.ok for one in found.values())} | several)
+
+
+def pairs(outputs: Mapping[str, Arrays], scales: Mapping[str, float], decide: Decide | None = None) -> dict[tuple[str, str], Comparison]:
+    """The worst output of every two artifacts of one int8 program against each other, by their names."""
+    found = {}
+    for a, b in combinations(outputs, 2):
+        compared = compare(outputs[a], outputs[b], limit=None, scales=scales, decide=decide)
+        worst = next(iter(compared.values()))
+        found[a, b] = worst.model_copy(update={"ok": all(one.ok for one in compared.values())})
+    return found
+
+
+def held(budget: str, limit: int, delegation: Delegation | UnknownDelegation | Unavailable) -> tuple[int | Unavailable, bool | None]:
+    """What counts for a budget of a file, and whether that keeps its limit; None where it is not known."""
+    if not isinstance(delegation, Delegation):
+        return Unavailable(unavailable=delegation.unavailable), None
+    value = delegation.partitions if budget == "partitions" else sum(delegation.outside.values())
+    return value, value <= limit
+
+
+def twin_of(artifact: ArtifactResult, others: Iterable[ArtifactResult]) -> ArtifactResult | None:
+    """The floating-point artifact of the same format, delegate and role; one that takes the same comes first: reading bytes costs time."""
+    same = [other for other in others if _kind(other) == _kind(artifact) and is_float(other.precision)]
+    return next((other for other in same if other.input == artifact.input), same[0] if same else None)
+
+
+def _kind(artifact: ArtifactResult) -> tuple[str, str, str | None]:
+    return artifact.role, artifact.format, artifact.delegate
+
+
+def loses(cost: Quantization | None) -> bool:
+    """Whether a quantized artifact loses quality beyond doubt: the 95% interval of the difference lies wholly below -0.3 points."""
+    return cost is not None and isinstance(cost.interval, tuple) and cost.interval[1] < -_TOLERATED
+
+
+def status_of(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> Status:
+    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison or a budget did not hold."""
+    artifacts = list(artifacts)
+    if any(a.ok is False and a.executed_by == NOT_EXECUTED for a in artifacts):
+        return "runtime_failed"
+    results = [a.ok for a in artifacts] + [pair.ok for pair in compared] + [budget.ok for a in artifacts for budget in a.budgets]
+    return "check_failed" if False in results else "ok"
