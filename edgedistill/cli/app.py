@@ -349,6 +349,16 @@ def recipes(
 
 
 @app.command()
+def schema(
+    document: Annotated[str | None, typer.Argument(help="Print the schema of this document.")] = None, as_json: Json = False
+) -> None:
+    """List the documents of --json that have a JSON Schema, or print the schema of one."""
+    from edgedistill.cli import schema as schemas
+
+    schemas.schema(document, as_json=as_json)
+
+
+@app.command()
 def targets(name: Annotated[str | None, typer.Argument(help="Print this target.")] = None, as_json: Json = False) -> None:
     """List the targets of the package, or print one."""
     from edgedistill.cli import catalogue

@@ -115,3 +115,13 @@ class Failed(Record):
     """What every command prints instead when it fails."""
 
     error: ErrorFacts
+
+
+def documents() -> dict[str, type[Record]]:
+    """The record of each document with a schema, by the command that prints it."""
+    from edgedistill.records.summary import Summary
+
+    return {
+        "run": Summary, "distill": Summary, "export": Exported, "verify": Verified, "verify-file": VerifiedFile, "bench": Benched,
+        "bench-file": BenchedFile, "report": Reported, "error": Failed,
+    }  # fmt: skip

@@ -1,0 +1,41 @@
+"""The JSON Schema of each document of --json, and real documents that keep to it."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import edgedistill
+
+from edgedistill.records.documents import documents
+from edgedistill.records.summary import Summary
+
+
+def schema_of(name: str) -> dict:
+    return documents()[name].model_json_schema(mode="serialization", by_alias=True)
+
+
+def test_the_command_lists_the_documents_and_prints_each_schema(tmp_path: Path) -> None:
+    listed = json.loads(edgedistill("schema", "--json", cwd=tmp_path).stdout)["documents"]
+    assert listed == sorted(documents())
+    assert json.loads(edgedistill("schema", "run", cwd=tmp_path).stdout) == schema_of("run")
+    failed = edgedistill("schema", "runs", "--json", cwd=tmp_path)
+    assert failed.returncode == 2
+    error = json.loads(failed.stdout)
+    jsonschema.validate(error, schema_of("error"))
+    assert "found no document 'runs', expected one of bench" in error["error"]["message"]
+
+
+def test_the_summary_of_a_run_keeps_to_its_schema_and_is_read_back_whole(tiny: Path) -> None:
+    printed = json.loads((tiny / "result.json").read_text())
+    jsonschema.validate(printed, schema_of("run"))
+    assert Summary.read(tiny / "runs" / "tiny" / "summary.json").model_dump(mode="json") == printed
+    del printed["artifacts"][0]["executed_by"]
+    with pytest.raises(jsonschema.ValidationError, match="executed_by"):
+        jsonschema.validate(printed, schema_of("run"))
+
+
+def test_a_bench_of_a_run_keeps_to_its_schema(tiny: Path) -> None:
+    done = edgedistill("bench", "--json", cwd=tiny)
+    assert done.returncode in (0, 3), done.stderr[-2000:]
+    jsonschema.validate(json.loads(done.stdout), schema_of("bench"))
