@@ -124,13 +124,22 @@ def _dequantize_behind(producers: dict, name: str):  # type: ignore[no-untyped-d
 
 def shift_activations(model) -> None:  # type: ignore[no-untyped-def]
     """Turn int8 activations into uint8 by adding 128 to the zero points: the same values, in the kernels' own type."""
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     graph = model.graph
     initializers = {i.name: i for i in graph.initializer}
     for node in graph.node:
-        is_activation = node.op_type == "QuantizeLinear" or (node.op_type == "DequantizeLinear" and node.input[0] not in initializers)
-        if not is_activation:
+        stored = node.op_type == "DequantizeLinear" and node.input[0] in initializers
+        # Weights have a scale for each channel. A constant that is an operand has one scale: ONNX Runtime 1.32 would shift it itself, and
+        # fails to load where two operators read it, "Attempt to replace the existing tensor".
+        if stored and not initializers[node.input[1]].dims and initializers[node.input[0]].data_type == TensorProto.INT8:
+            name = f"{node.input[0]}_uint8"
+            if name not in initializers:
+                value = (_array(initializers, node.input[0]).astype(np.int16) + 128).astype(np.uint8)
+                initializers[name] = numpy_helper.from_array(value, name)
+                graph.initializer.append(initializers[name])
+            node.input[0] = name
+        elif stored or node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
         shifted = f"{node.input[2]}_shifted"
         if shifted not in initializers:
