@@ -91,6 +91,10 @@ class Backend:
     """Delegates other than the default that a file can name."""
     default_delegate: str | None = None
     """Name of the delegate that computes a file which names none."""
+    operators: str | None = None
+    """Module that registers operators which saved programs name; it is imported before one is loaded."""
+    holds_teachers: bool = False
+    """Whether a teacher is measured as a file of this format; the first format that says so counts."""
     marker: str | None = None
     """File that each package folder of it holds."""
     identified: bool = True

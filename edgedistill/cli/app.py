@@ -293,9 +293,7 @@ def report(
 
 
 @app.command()
-def inspect(
-    file: Annotated[Path, typer.Argument(help="A .pte, .tflite, .onnx or .ort file, or an .mlpackage folder.")], as_json: Json = False
-) -> None:
+def inspect(file: Annotated[Path, typer.Argument(help="A model file, or the folder of a package.")], as_json: Json = False) -> None:
     """Show the content of a model file: inputs, outputs, operators, precisions, sizes of layers."""
     from edgedistill.cli import inspect as command
 

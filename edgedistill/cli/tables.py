@@ -66,6 +66,8 @@ def console() -> Any:
 
 def show_summary(summary: Summary) -> None:
     """The table of a run, its verdict, and where the report is."""
+    from edgedistill.backends import backend
+
     screen = console()
     by_name = {a.name: a for a in summary.artifacts}
     table = _table(f"{summary.name}: {summary.data['source']}, {summary.data['splits']['val']} validation images")  # type: ignore[index,call-overload]
@@ -74,10 +76,11 @@ def show_summary(summary: Summary) -> None:
         cells = _artifact_cells(artifact) if artifact else ["-"] * 6
         table.add_row(row.rung, row.precision, _accuracy(row.accuracy), *cells)
     screen.print(table)
-    teacher = by_name.get("teacher-fp32.onnx")
+    teacher = next((a for a in summary.artifacts if a.role == "teacher"), None)
     if teacher is not None and summary.teacher is not None:
         size, p50, p95, peak, *_ = _artifact_cells(teacher)
-        screen.print(f"Teacher {summary.teacher.model} as ONNX: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
+        title = backend(teacher.format).title
+        screen.print(f"Teacher {summary.teacher.model} as {title}: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
     for pair in summary.teacher.members.disagreement if summary.teacher else ():
         if isinstance(share := pair["share"], float):
             screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {share:.1%} of val.")

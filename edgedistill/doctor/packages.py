@@ -9,7 +9,7 @@ from edgedistill.packages import Row, extra_of, install, install_extras, is_chos
 
 _USES = {
     "train": "run and distill",
-    "export": "run, export, verify, and files of ExecuTorch and Core ML",
+    "export": "run, export, verify, and the files that torch or coremltools executes",
     "report": "reports, and results in Parquet",
     "hf": "datasets of Hugging Face",
 }

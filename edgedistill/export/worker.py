@@ -25,13 +25,13 @@ def main(job_path: str) -> None:
     job = read_json(Path(job_path))
     # The operators that a saved quantized program names have to be registered before it is loaded.
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
-    if job["format"] == "executorch":
-        importlib.import_module("executorch.exir")
+    if operators := backend(job["format"]).operators:
+        importlib.import_module(operators)
     import torch
     from torch.fx.traceback import NodeSource
 
-    # A node's record of what it was made from is copied whole by each of about a hundred passes, and grows with each: a quarter of the
-    # time of lowering to ExecuTorch. Nothing changes such a record, so a copy may be the record itself.
+    # A node's record of what it was made from is copied whole by each of about a hundred passes, and grows with each: up to a quarter of
+    # the time of lowering. Nothing changes such a record, so a copy may be the record itself.
     NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     # Graphs are cycles that live to the end: collecting them is a tenth of the time, and frees nothing in a process of a minute.
     gc.disable()

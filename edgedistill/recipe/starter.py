@@ -24,7 +24,7 @@ data:
   views: 4                        # augmented views of an image; the teacher's answer to each is cached
   batch_size: 64
 teacher:
-  model: resnet18                 # a timm model; or {{hf: FOLDER}}, {{file: MODEL.onnx}}, or several: see docs/recipes.md
+  model: resnet18                 # a timm model; or {{hf: FOLDER}}, {{file: MODEL}}, or several: see docs/recipes.md
   # checkpoint: teacher.safetensors
   # pretrained: true              # start from timm's weights, which it downloads
   train: {{epochs: 10, lr: 1.0e-3}} # on the labels; null takes the teacher as it is

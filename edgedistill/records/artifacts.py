@@ -11,9 +11,10 @@ from edgedistill.signature import Signature
 
 
 class ArtifactSpec(Record):
-    """One file to make: a format, a precision, whose program it is, what it takes, and what computes a .pte.
+    """One file to make: a format, a precision, whose program it is, what it takes, and what computes it.
 
-    role: whose program, student or teacher. input: a kind of `recipe.inputs`. delegate: coreml or vulkan; None is XNNPACK.
+    role: whose program, student or teacher. input: a kind of `recipe.inputs`.
+    delegate: one that the format lets a file name; None is its default.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -33,11 +33,13 @@ _TIMEOUT_S = 900.0
 
 def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
     """The artifacts of `targets`, each once, and a teacher that is lowered as the file that it is measured by."""
+    from edgedistill.backends import backends
     from edgedistill.recipe.targets import load_target
     from edgedistill.records import ArtifactSpec
 
     specs = [a.spec for name in targets for a in load_target(name).artifacts]
-    teacher = [ArtifactSpec("onnx", "fp32", "teacher")] if getattr(recipe.teacher, "lowered", False) else []
+    holder = next((own.format for own in backends().values() if own.holds_teachers), None)
+    teacher = [ArtifactSpec(holder, "fp32", "teacher")] if holder and getattr(recipe.teacher, "lowered", False) else []
     return list(dict.fromkeys([*specs, *teacher]))
 
 

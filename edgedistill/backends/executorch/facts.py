@@ -93,6 +93,7 @@ EXECUTORCH = Backend(
     },
     packages=("executorch", "torch", "torchao"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
+    operators="executorch.exir",
     default_delegate="xnnpack",
     budgeted=True,
     refused_operators={"conv3d": "ExecuTorch has kernels of 1D and 2D convolutions only; take onnx or coreml"},

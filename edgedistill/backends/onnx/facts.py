@@ -33,6 +33,7 @@ ONNX = Backend(
     delegation="edgedistill.backends.onnx.delegation",
     matches=_is_onnx,
     identified=False,
+    holds_teachers=True,
     precisions=("int8", "fp32", "int8-static", "int16x8", "int8-weights", "int4-weights", "int8-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
@@ -62,6 +63,7 @@ ORT = replace(
     delegation="edgedistill.backends.onnx.ort_delegation",
     matches=_is_ort,
     identified=True,
+    holds_teachers=False,
     precisions=("int8", "fp32", "int8-static", "int8-weights", "int8-dynamic"),
     refusals={
         "int16x8": "ONNX Runtime has no kernels with 16-bit activations and computes in float, slower than fp32; take int8",

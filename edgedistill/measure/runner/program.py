@@ -70,7 +70,7 @@ def _follow(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _android_log(pid: int) -> str:
-    """The lines of the process in Android's log, where ExecuTorch writes its messages; empty elsewhere."""
+    """The lines of the process in Android's log, where runtimes write their messages; empty elsewhere."""
     if shutil.which("logcat") is None:
         return ""
     done = subprocess.run(["logcat", "-d", "-v", "raw", f"--pid={pid}"], capture_output=True, check=False, timeout=30)

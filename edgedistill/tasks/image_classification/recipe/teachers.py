@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from edgedistill.backends import backends
 from edgedistill.recipe.base import CheckpointPath, Config, FilePath, mistake, nearest
 from edgedistill.recipe.models import CodeReference, TeacherConfig, TorchModule
 from edgedistill.recipe.models import Train as BaseTrain
@@ -110,7 +111,7 @@ class FileTeacher(_Teacher):
     gives: ClassVar[frozenset[str]] = frozenset({"logits"})
     is_file: ClassVar[bool] = True
 
-    file: FilePath = Field(description="A .onnx, .tflite or .pte file with one float32 image in, batch 1, and logits out.")
+    file: FilePath = Field(description="A model file of a format that runs here, with one float32 image in, batch 1, and logits out.")
     layout: Literal["nchw", "nhwc"] = Field("nchw", description="Order of the input's axes.")
     input_size: int | None = Field(None, ge=1, le=4096, description="Side of its input, where it is not that of the data.")
     mean: Channels | None = Field(None, description="Subtracted from images in 0..1 first; null if the file does it itself.")
@@ -118,8 +119,9 @@ class FileTeacher(_Teacher):
 
     @model_validator(mode="after")
     def _known_format(self) -> "FileTeacher":
-        if self.file.suffix not in (".onnx", ".tflite", ".pte"):
-            raise mistake("a .onnx, .tflite or .pte file", f"found {self.file.name}")
+        known = [own.suffix for own in backends().values() if own.measured_here]
+        if self.file.suffix not in known:
+            raise mistake(f"a {', '.join(known[:-1])} or {known[-1]} file", f"found {self.file.name}")
         if (self.mean is None) != (self.std is None):
             raise mistake("mean and std, or neither", "found one of them")
         return self
