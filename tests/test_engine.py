@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from edgedistill.distill import trainer
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
@@ -134,11 +133,11 @@ def test_a_stage_ends_early_with_the_weights_of_its_best_epoch(tmp_path: Path, m
     told = [0.5, 0.9, 0.7, 0.9, 0.2, 0.3, 0.3, 0.3]
     weights: list[torch.Tensor] = []
 
-    def accuracy(module: torch.nn.Module, _: Lesson) -> float:
+    def accuracy(_: Lesson, module: torch.nn.Module, split: str) -> float:
         weights.append(module.net[1].weight.detach().clone())  # type: ignore[index, union-attr]
         return told[len(weights) - 1]
 
-    monkeypatch.setattr(trainer, "_accuracy", accuracy)
+    monkeypatch.setattr(Lesson, "score", accuracy)
     module, path = Plain(), tmp_path / "x.safetensors"
 
     def train(module: Plain, at: object = None) -> list[dict]:
