@@ -48,7 +48,7 @@ def test_a_runtime_that_fails_is_reported_with_its_words(tmp_path: Path) -> None
     "options", [{"inputs": 2}, {"kind": TensorProto.INT64}, {"shape": (1, 8)}], ids=["two inputs", "integers", "no image"]
 )
 def test_inputs_of_any_number_type_and_rank_are_measured(tmp_path: Path, options: dict[str, Any]) -> None:
-    document = flow.bench_file(save(tmp_path / "model.onnx", **options))
+    document = flow.bench_file(save(tmp_path / "model.onnx", **options)).model_dump(mode="json")
     assert document["status"] == "ok", document
     assert len(document["inputs"]) == options.get("inputs", 1)
     assert document["latency_ms"]["p50"] > 0

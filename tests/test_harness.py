@@ -140,7 +140,7 @@ def test_monitors_on_i2c_are_named_in_full():
     assert protocol.conditions["sensors"] == {
         "ina": [{"chip": "ina226", "bus": 1, "address": 64, "shunt_ohm": 0.1, "name": "board"}]
     }  # fmt: skip
-    with pytest.raises(UserError, match="--ina: found 'bus=1', expected it as chip="):
+    with pytest.raises(UserError, match="--ina: found 'bus=1', expected chip="):
         _ = Protocol(ina=["bus=1"]).conditions
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill import processes, tasks
+from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_arrays, sha256_file, write_json
 from edgedistill.progress import log
 from edgedistill.recipe.models import files_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edgedistill.quantize.qat import QATModule
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.signature import Signature
     from edgedistill.tasks.data import DataFacts
 
 
@@ -37,6 +39,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     task = tasks.task(recipe.task)
     data = task.dataset(recipe, run.work("data"))
     signature = task.signature(recipe, data.facts)
+    _check_ports(recipe.task, signature)
     lesson = Lesson(task, signature, data, recipe.data.views, recipe.data.batch_size, recipe.seed)
     alone = replace(lesson, with_targets_only=True)
     later = {key: value for key, value in effective["data"].items() if key not in task.parts().prepared}
@@ -67,6 +70,14 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     processes.part()
     if processes.is_main():
         _programs(run, recipe, lesson, prepared)
+
+
+def _check_ports(task: str, signature: Signature) -> None:
+    """UserError, before anything is trained, where the steps behind training could not go on."""
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        found = f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs"
+        todo = "Export a trained module with several by `edgedistill export --model torch:package.module:function --calibration FILE.npz`"
+        raise UserError(f"the task {task} has {found}, expected one of each: `run` and `distill` handle no others yet. {todo}")
 
 
 def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:

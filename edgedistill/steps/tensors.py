@@ -74,14 +74,15 @@ def export_model(
     name: str | None = None, fresh: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """As `export`, for the module that the function `torch:MODULE:FUNCTION` returns and the samples of an .npz."""
-    from edgedistill.recipe.teachers import TorchModule
-    from edgedistill.teach.teachers import torch_module
+    from edgedistill.tasks.code import load_checkpoint, made_by
 
     samples = read(calibration, inputs)
     prefix, _, reference = model.partition(":")
     if prefix != "torch":
         raise UserError(f"--model: found '{model}', expected torch:package.module:function")
-    module = torch_module(TorchModule.model_construct(torch=reference, checkpoint=checkpoint), "--model")
+    module = made_by(reference, "--model")
+    if checkpoint is not None:
+        load_checkpoint(module, checkpoint, reference)
     return export(module, reference, samples, targets, runs_dir / (name or reference.rpartition(":")[2]), fresh=fresh)
 
 

@@ -1,4 +1,4 @@
-"""Modules that a function of the user's makes. A recipe may name one only where the user allows it."""
+"""Modules that a function of the user's makes, and their weights. A recipe may name a function only where the user allows it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,28 @@ def code_hash(reference: str) -> str | None:
             return None
     path = None if spec is None or spec.origin is None else Path(spec.origin)
     return sha256_file(path) if path is not None and path.is_file() else None
+
+
+def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
+    """Load a safetensors state dict into `model`, whole: no key may be missing, unknown or of another shape."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
+    own = model.state_dict()
+    wrong = [f"missing {key}" for key in own if key not in state] + [f"unknown {key}" for key in state if key not in own]
+    wrong += [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")
+    model.load_state_dict(state)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from torch import nn
 
 from edgedistill.recipe.base import Config
 from edgedistill.recipe.schema import Recipe
-from edgedistill.tasks.code import made_by
+from edgedistill.tasks.code import load_checkpoint, made_by
 from edgedistill.tasks.image_classification import huggingface
-from edgedistill.tasks.image_classification.models import build_model, load_checkpoint
+from edgedistill.tasks.image_classification.models import build_model
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.tasks.image_classification.recipe.data import Data
 from edgedistill.tasks.image_classification.recipe.student import Student, TorchStudent

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgedistill.errors import UserError
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.code import load_checkpoint
 from edgedistill.tasks.image_classification.activations import replace_activations
 
 
@@ -50,28 +51,6 @@ def build_model(
     if checkpoint is not None:
         load_checkpoint(model, Path(checkpoint), name)
     return model.eval()
-
-
-def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
-    """Load a safetensors state dict into `model`, whole: no key may be missing, unknown or of another shape."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors checkpoint ({error})") from error
-    own = model.state_dict()
-    wrong = [f"missing {key}" for key in own if key not in state] + [f"unknown {key}" for key in state if key not in own]
-    wrong += [
-        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")
-    model.load_state_dict(state)
 
 
 def signature(image_size: int, classes: int) -> Signature:

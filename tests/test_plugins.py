@@ -1,0 +1,115 @@
+"""A package outside the tree adds a task and a format, and nothing in edgedistill is changed for them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+PACKAGE = Path(__file__).parent / "plugins"
+MODEL = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.hear, self.states, self.level = nn.Conv1d(8, 8, 3, padding=1), nn.Linear(8, 3), nn.Linear(12, 1)
+
+    def forward(self, sound, speaker):
+        heard = torch.relu(self.hear(sound))
+        level = self.level(torch.cat([heard.mean(dim=[2]), speaker], dim=1))
+        return {"states": self.states(heard.transpose(1, 2)), "level": level}
+"""
+TARGET = """
+name: toys
+description: Anything with numpy.
+minimum_os: any
+artifacts: [{format: toy, precision: fp32}, {format: toy, precision: int8}, {format: onnx, precision: int8}]
+"""
+# Trains the task's models for two epochs, once with all frames and once with a mask that lets half of them count.
+TRAIN = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from edgedistill import tasks
+from edgedistill.distill import stages
+from edgedistill.distill.lesson import Lesson
+from edgedistill.recipe import Recipe
+
+recipe = Recipe.model_validate({"name": "f", "task": "frames", "data": {"samples": 200, "batch_size": 32, "views": 2}})
+task, folder = tasks.task("frames"), Path(sys.argv[1])
+for name in ("data", "control"):
+    (folder / name).mkdir()
+task.source(recipe).prepare(folder / "data", 0)
+data = task.dataset(recipe, folder / "data")
+lesson = Lesson(task, task.signature(recipe, data.facts), data, 2, 32, 0, with_targets_only=True)
+before = lesson.score(task.build(recipe.student, recipe, data.facts), "val")
+done = stages.train_float(recipe, lesson, folder / "control", distilled=False)
+trained = task.build(recipe.student, recipe, data.facts, stages.trained(folder / "control"))
+print(json.dumps({"before": before, "after": lesson.score(trained, "val"), "losses": done["curve"][-1]["losses"]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process in which the package is installed."""
+    site = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site, PACKAGE]
+    subprocess.run(command, check=True, capture_output=True)
+    root = Path(__file__).parents[1]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(site)])}
+
+
+def run(environment: dict[str, str], cwd: Path, *arguments: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", "edgedistill", *map(str, arguments), "--json"]
+    done = subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_a_format_of_another_package_is_exported_verified_inspected_and_measured(installed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODEL)
+    (tmp_path / "toys.yaml").write_text(TARGET)
+    draw = np.random.default_rng(0)
+    sound, speaker = draw.normal(size=(40, 8, 16)).astype(np.float32), draw.normal(size=(40, 4)).astype(np.float32)
+    np.savez(tmp_path / "samples.npz", sound=sound, speaker=speaker)
+    model = ("--model", "torch:mine:Net", "--calibration", "samples.npz")
+    document = run(installed, tmp_path, "export", *model, "--target", "toys.yaml")
+    artifacts = {row["name"]: row for row in document["artifacts"]}
+    assert list(artifacts) == ["student-fp32.toy", "student-int8.toy", "student-int8.onnx"]
+    assert all(row["ok"] for row in artifacts.values())
+    assert {output["name"] for output in document["signature"]["methods"]["forward"]["outputs"]} == {"states", "level"}
+
+    file = Path(document["run"], "artifacts", "student-int8.toy")
+    shown = run(installed, tmp_path, "inspect", file)
+    assert (shown["format"], [port["name"] for port in shown["inputs"]]) == ("toy", ["sound", "speaker"])
+    assert shown["weights"]["int8"]["count"] == 3
+    measured = run(installed, tmp_path, "bench", file)
+    assert measured["versions"] == {"toykit": "0.1.0"}
+    assert measured["latency_ms"]["p50"] > 0
+
+
+def test_a_task_of_another_package_trains_several_inputs_and_outputs(installed: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", TRAIN, tmp_path], env=installed, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["before"] < 0.5
+    assert found["after"] > 0.6
+    assert set(found["losses"]) == {"ce", "level"}
+
+
+def test_a_recipe_with_several_outputs_is_refused_before_training(installed: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "frames.yaml").write_text("name: f\ntask: frames\ndata: {samples: 100}\ntargets: [linux]\n")
+    command = [sys.executable, "-m", "edgedistill", "run", "frames.yaml"]
+    done = subprocess.run(command, env=installed, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    assert "the task frames has 2 inputs and 2 outputs, expected one of each" in done.stderr
+    assert not (tmp_path / "runs/f/work/teacher").exists()
