@@ -267,7 +267,8 @@ def test_the_report_has_a_table_of_delegation(tiny: Path) -> None:
     broken = copy.deepcopy(summary)
     artifact = next(a for a in broken["artifacts"] if a["name"] == "student-int8.pte")
     artifact["budgets"][0] |= {"found": 3, "ok": False}
-    text = render(broken | {"status": "check_failed"})
+    failed = failures([ArtifactResult.model_validate(artifact)])
+    text = render(broken | {"status": "check_failed", "failed": failed})
     assert "✗ failed: partitions" in text
     assert "student-int8.pte: budget partitions of ios, linux is at most 1, found 3" in text
     del artifact["delegation"], artifact["budgets"]

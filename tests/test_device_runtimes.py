@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgedistill.measure.places import on_device
 from edgedistill.measure.runner import available
 
 ROOT = Path(__file__).parents[1]
@@ -25,21 +26,26 @@ def _python(script, *arguments, packages=None):
 
 
 def test_available_names_the_runtimes_of_this_python():
-    found = json.loads(_python("import json\nfrom edgedistill.measure.runner import available\nprint(json.dumps(available.look()))"))
+    script = (
+        "import json, sys\nfrom edgedistill.measure.runner import available\nprint(json.dumps(available.look(json.loads(sys.argv[1]))))"
+    )
+    packages = {adapter.module: adapter.package for adapters in on_device().values() for adapter in adapters}
+    found = json.loads(_python(script, json.dumps(packages)))
     assert found["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
-    assert {"executorch", "litert", "onnxruntime"} <= set(found["adapters"])
+    assert {f"edgedistill.backends.{name}.adapter" for name in ("executorch", "litert", "onnx")} <= set(found["adapters"])
     assert found["unusable"] == {}
 
 
 def test_a_runtime_that_does_not_import_is_named_with_the_reason(monkeypatch):
-    monkeypatch.setattr(available, "PACKAGES", {"tflite_runtime": "numpy", "no_such_adapter": "no-such-package"})
-    found = available.look()
+    module = "edgedistill.backends.litert.adapter_tflite_runtime"
+    packages = {module: "numpy", "no_such_adapter": "no-such-package"}
+    found = available.look(packages)
     assert found["adapters"] == {}
-    assert found["unusable"] == {"tflite_runtime": f"numpy {np.__version__}: ModuleNotFoundError: No module named 'tflite_runtime'"}
+    assert found["unusable"] == {module: f"numpy {np.__version__}: ModuleNotFoundError: No module named 'tflite_runtime'"}
     monkeypatch.setattr(available, "_PREPARE", "import os; os.kill(os.getpid(), 4)")
-    assert available.look()["unusable"]["tflite_runtime"].endswith("its import ended with signal 4")
+    assert available.look(packages)["unusable"][module].endswith("its import ended with signal 4")
     monkeypatch.setattr(available, "OLDEST", (99, 1))
-    assert "the runner takes Python 99.1 or newer, found 3." in available.look()["unusable"]["tflite_runtime"]
+    assert "the runner takes Python 99.1 or newer, found 3." in available.look(packages)["unusable"][module]
 
 
 def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
@@ -53,8 +59,8 @@ def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
         "np.save(sys.argv[3], np.concatenate([forward({'x': image[None]})['y'] for image in images]))\n"
     )
     model = run / "artifacts/student-fp32.tflite"
-    _python(script, model, run / "holdout/holdout.npy", tmp_path / "out.npy", packages=tmp_path)
-    expected = np.load(run / "holdout-student-fp32.tflite/outputs.npy")[:3]
+    _python(script, model, run / "work/holdout/holdout.npy", tmp_path / "out.npy", packages=tmp_path)
+    expected = np.load(run / "work/holdout-student-fp32.tflite/outputs.npy")[:3]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 

@@ -104,7 +104,7 @@ distill:
 
 
 def test_more_processes_than_a_batch_has_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"batches of 8 for 1 processes in 8 parts, expected 2 images or more"):
+    with pytest.raises(UserError, match=r"batches of 8 for 1 processes in 8 parts, expected 2 samples or more"):
         fit(Plain(), lesson(), LABELS, name="student", path=tmp_path / "x.safetensors", options=Options(accumulate=8))
 
 

@@ -119,7 +119,7 @@ def test_inspect_gives_the_signature_in_one_shape(files: Any, form: str) -> None
 
 @pytest.mark.parametrize("form", [name for name in MAKERS if backend(name).measured_here])
 def test_a_file_alone_is_measured_with_all_its_inputs(files: Any, form: str) -> None:
-    document = bench(files[0][form])
+    document = bench(files[0][form]).model_dump(mode="json")
     assert document["status"] == "ok", document
     assert [port["shape"] for port in document["inputs"]] == [[1, 1, 28, 20], [1, 6]]
     assert 0 < document["latency_ms"]["p50"] < 100

@@ -15,6 +15,7 @@ from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
 from edgedistill.recipe.schema import Recipe
+from edgedistill.run import Step
 from edgedistill.steps.teach import train_teachers
 from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
@@ -80,7 +81,7 @@ def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: P
     assert members["teaching_set"]["labelled"] == 200
     assert summary["teacher"]["accuracy"]["val"]["n"] == 100
     assert {"teacher-small", "teacher-other", "control", "student"} <= set(summary["curves"])
-    assert (folder / "runs/two/teaching-set/teaching-set.csv").read_text().startswith("sample,label,teacher,confidence")
+    assert (folder / "runs/two/work/teaching-set/teaching-set.csv").read_text().startswith("sample,label,teacher,confidence")
     assert "How far the teachers disagree on val" in (folder / "runs/two/report.html").read_text()
 
 
@@ -128,8 +129,8 @@ def test_a_teacher_is_trained_anew_in_another_precision_and_one_that_is_given_is
     seen = []
 
     class State:
-        def step(self, name: str, inputs: object, work: object, *, together: bool) -> dict:
-            seen.append(inputs)
+        def step(self, step: Step, work: object, *, together: bool) -> dict:
+            seen.append(step.inputs)
             return {"sha256": "x"}
 
     for train in ({"epochs": 1}, None):

@@ -13,7 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from edgedistill.signature import Signature
@@ -21,12 +20,13 @@ from edgedistill.tasks.data import DataFacts, Dataset, Source
 from edgedistill.tasks.sections import Results, Section
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from edgedistill.recipe.base import Config
     from edgedistill.recipe.schema import Recipe
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = Mapping[str, "np.ndarray"]
 """Outputs or targets of n samples, [n, ...] by the name of the output."""
 Signals = Mapping[str, "Tensor"]
 """What a model computes of a batch, [B, ...] by name: its outputs, and features that losses compare."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -98,4 +98,6 @@ class Dataset(Protocol):
 
 def spread(count: int, most: int) -> np.ndarray:
     """Places of at most `most` of `count` samples, at even distances: files of folders come sorted."""
+    import numpy as np
+
     return np.linspace(0, count - 1, min(most, count)).round().astype(int)

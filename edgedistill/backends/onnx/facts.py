@@ -16,7 +16,7 @@ def _is_onnx(path: Path, head: bytes) -> bool:
     from edgedistill.backends import of_suffix
 
     # There is no identifier. Writers begin with field 1, the version of the representation, a small number.
-    return of_suffix(path) in (None, ONNX) and head[:1] == b"\x08" and 0 < head[1] < 0x20
+    return of_suffix(path) in (None, ONNX) and head[:1] == b"\x08" and 0 < int.from_bytes(head[1:2]) < 0x20
 
 
 def _is_ort(path: Path, head: bytes) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
@@ -15,6 +14,7 @@ from edgedistill.tasks.base import Arrays, Merger, Metric, Preprocessing, Recipe
 from edgedistill.tasks.data import DataFacts, Dataset
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.losses import Losses
@@ -182,7 +182,7 @@ class ImageClassification(Task):
 
         from edgedistill.tasks.image_classification.calibration_error import calibration_error
 
-        found = calibration_error(special.softmax(outputs["logits"].astype(np.float64), axis=1), targets["logits"])
+        found = calibration_error(special.softmax(outputs["logits"].astype("float64"), axis=1), targets["logits"])
         return {name: found[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
 
     def decide(self, outputs: Arrays) -> np.ndarray:
