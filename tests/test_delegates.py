@@ -246,7 +246,7 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
 
 def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"partitions": 1, "outside": {}}
-    monkeypatch.setattr("edgedistill.backends.delegation.delegation", lambda *_: found)
+    monkeypatch.setattr("edgedistill.backends.executorch.taken_out.delegation", lambda *_: found)
     assert not_here("executorch", None, Path("a.pte")) is None
     assert not_here("executorch", "coreml", Path("a.pte")) is None
     found["outside"] = {"max_pool2d": 2}
