@@ -9,7 +9,7 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "child", "errors", "files", "packages", "processes", "progress", "provenance", "run", "signature", "records"}
+ROOT = {"", "child", "errors", "files", "packages", "plugins", "processes", "progress", "provenance", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
 INTERFACE = {"base", "code", "data", "intervals", "modules", "pixels", "sections"}
 """The modules of `tasks` that belong to no task."""
@@ -20,7 +20,7 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "tasks": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
     "task": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
     # Torch-free data that everybody reads.
-    "backends.facts": {"backends.facts", "errors"},
+    "backends.facts": {"backends.facts", "errors", "plugins"},
     "backends": {"backends", "backends.facts", "adapters", "measure.runner", "recipe", "quantize", "export"} | ROOT,
     # Both run on a device, where nothing else of the project is.
     "adapters": {"adapters", "measure.runner"},

@@ -5,10 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+
+from edgedistill import plugins
+from edgedistill.errors import UserError
 
 PACKAGE = Path(__file__).parent / "plugins"
 MODEL = """
@@ -104,6 +108,21 @@ def test_a_task_of_another_package_trains_several_inputs_and_outputs(installed: 
     assert found["before"] < 0.5
     assert found["after"] > 0.6
     assert set(found["losses"]) == {"ce", "level"}
+
+
+def test_a_name_that_is_taken_and_what_is_no_plug_in_are_refused_with_their_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    def registers(plugin: object) -> None:
+        point = SimpleNamespace(dist=SimpleNamespace(name="another"), load=lambda: plugin)
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+
+    registers("mine")
+    with pytest.raises(UserError, match=r"two packages register 'mine' as a\.group: edgedistill and another"):
+        plugins.registered("a.group", str, ["mine"], str)
+    registers(3)
+    with pytest.raises(UserError, match=r"another registers int as a.group, expected an instance of builtins\.str"):
+        plugins.registered("a.group", str, ["mine"], str)
+    registers("theirs")
+    assert list(plugins.registered("a.group", str, ["mine"], str)) == ["mine", "theirs"]
 
 
 def test_a_recipe_with_several_outputs_is_refused_before_training(installed: dict[str, str], tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ A format is a plug-in: a package that adds one registers a `Backend` in the entr
 from __future__ import annotations
 
 import functools
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from edgedistill.backends.base import Adapter, Backend, Delegate
 from edgedistill.errors import UserError
+from edgedistill.plugins import registered
 
 __all__ = ["GROUP", "Adapter", "Backend", "Delegate", "arithmetic", "backend", "backends", "formats", "of_suffix"]
 
@@ -23,16 +23,12 @@ def backends() -> dict[str, Backend]:
 
     Raises UserError when two packages register one format, with the names of both, or when an entry point is no Backend.
     """
-    found: dict[str, Backend] = {}
-    owners: dict[str, str] = {}
-    for owner, loaded in [*_own(), *_registered()]:
-        if not isinstance(loaded, Backend):
-            raise UserError(f"{owner} registers {type(loaded).__name__} as {GROUP}, expected an edgedistill.backends.Backend")
-        if loaded.format in found:
-            both = f"{owners[loaded.format]} and {owner}"
-            raise UserError(f"two packages register the format '{loaded.format}': {both}; uninstall one of them")
-        found[loaded.format], owners[loaded.format] = loaded, owner
-    return found
+    from edgedistill.backends.coreml.facts import COREML
+    from edgedistill.backends.executorch.facts import EXECUTORCH
+    from edgedistill.backends.litert.facts import LITERT
+    from edgedistill.backends.onnx.facts import ONNX, ORT
+
+    return registered(GROUP, Backend, (EXECUTORCH, LITERT, ONNX, ORT, COREML), lambda plugin: plugin.format)
 
 
 def backend(format_: str) -> Backend:
@@ -56,18 +52,3 @@ def arithmetic(format_: str, delegate: str | None = None) -> Backend:
     """The backend whose arithmetic computes a file of a format, which a delegate can change."""
     own = backend(format_)
     return backend(own.delegates[delegate].executed_as or format_) if delegate else own
-
-
-def _own() -> list[tuple[str, object]]:
-    from edgedistill.backends.coreml.facts import COREML
-    from edgedistill.backends.executorch.facts import EXECUTORCH
-    from edgedistill.backends.litert.facts import LITERT
-    from edgedistill.backends.onnx.facts import ONNX, ORT
-
-    return [("edgedistill", one) for one in (EXECUTORCH, LITERT, ONNX, ORT, COREML)]
-
-
-def _registered() -> list[tuple[str, object]]:
-    """What other packages register, by the name of the package."""
-    others = [point for point in entry_points(group=GROUP) if point.dist is None or point.dist.name != "edgedistill"]
-    return [(point.dist.name if point.dist else point.value, point.load()) for point in others]
