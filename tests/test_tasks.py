@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from torch import nn
 
-from edgedistill import tasks
+from edgedistill import plugins, tasks
 from edgedistill.errors import UserError
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.intervals import of_difference, of_mean, paired_difference, wilson
@@ -39,7 +39,7 @@ def test_an_unknown_task_is_an_error_with_the_known_ones() -> None:
 
 def test_an_entry_point_that_is_no_task_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("wrong", "collections:OrderedDict", tasks.GROUP)
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [point])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     tasks.tasks.cache_clear()
     with pytest.raises(UserError, match=r"registers type as edgedistill\.tasks, expected an instance"):
         tasks.tasks()

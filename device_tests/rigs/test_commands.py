@@ -83,7 +83,7 @@ def test_a_stress_test_goes_on_after_its_session_was_killed(phone, models, tmp_p
     killed.wait()
     again = edgedistill(tmp_path, phone.variables, *words)
     assert again.wait() == 0, again.said
-    assert "going on with what an earlier session had started" in again.said
+    assert "continuing the job that an earlier session started there" in again.said
     assert again.document["stress"]["ran_s"] == pytest.approx(36, abs=2)
 
 
