@@ -29,7 +29,7 @@ class Lab:
     @property
     def emulated(self) -> str | None:
         """Why the device's times say nothing, or None."""
-        return self.where.facts["emulated"]
+        return self.where.facts.emulated
 
     def executed(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
         """The golden inputs run by a file, and its outputs float32 [N, classes]."""

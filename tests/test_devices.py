@@ -152,8 +152,13 @@ dumpsys.battery=AC powered: false
 """
 
 
+def parsed(text):
+    """The facts in the output of the script, as JSON."""
+    return facts.parse(text, "ssh:host").model_dump(mode="json")
+
+
 def test_a_phone_is_known_by_what_it_tells():
-    found = facts.parse(_PHONE)
+    found = parsed(_PHONE)
     assert (found["model"], found["soc"], found["os"], found["abi"]) == (
         "Google Pixel 8",
         "Google Tensor G3",
@@ -170,7 +175,7 @@ def test_a_phone_is_known_by_what_it_tells():
 
 
 def test_a_board_is_known_by_its_device_tree():
-    found = facts.parse(
+    found = parsed(
         "machine=aarch64\nkernel=Linux 6.6\ndevice_tree=Raspberry Pi 5 Model B Rev 1.0 \nmemory_kb=8000000\nos=Debian 12\ncore=0 2400000\n"
         "can.vcgencmd=yes\ncan.power_supply=absent\nhypervisor=no\npart=4 0xd0b\n"
     )
@@ -193,11 +198,11 @@ def test_a_board_is_known_by_its_device_tree():
 def test_what_is_emulated_is_reported(line, reason):
     key = line.split("=")[0]
     text = "\n".join(one for one in _PHONE.splitlines() if not one.startswith(f"{key}=")) + f"\n{line}\n"
-    assert reason in facts.parse(text)["emulated"]
+    assert reason in parsed(text)["emulated"]
 
 
 def test_nothing_reported_is_unavailable_not_made_up():
-    found = facts.parse("")
+    found = parsed("")
     assert {key for key in ("model", "soc", "memory_bytes", "os", "abi", "governor") if "unavailable" in found[key]} == {
         "model", "soc", "memory_bytes", "os", "abi", "governor"
     }  # fmt: skip
@@ -205,9 +210,9 @@ def test_nothing_reported_is_unavailable_not_made_up():
 
 def test_the_script_runs_here():
     found = facts.read(LocalDevice())
-    assert found["machine"]
-    assert found["memory_bytes"] > 2**28
-    assert found["cores"]
+    assert (found.spec, bool(found.machine)) == ("local", True)
+    assert found.memory_bytes > 2**28
+    assert found.cores
 
 
 def test_a_fleet_gives_names_and_tags(tmp_path, monkeypatch):

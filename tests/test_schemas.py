@@ -7,6 +7,8 @@ import jsonschema
 import pytest
 from conftest import edgedistill
 
+from edgedistill.measure.devices import listing
+from edgedistill.records.devices import DeviceList
 from edgedistill.records.documents import documents
 from edgedistill.records.summary import Summary
 
@@ -24,6 +26,19 @@ def test_the_command_lists_the_documents_and_prints_each_schema(tmp_path: Path) 
     error = json.loads(failed.stdout)
     jsonschema.validate(error, schema_of("error"))
     assert "found no document 'runs', expected one of bench" in error["error"]["message"]
+
+
+def test_the_list_of_devices_keeps_to_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    phones = [{"serial": "A", "state": "unauthorized", "model": ""}]
+    monkeypatch.setattr(listing, "attached", lambda: phones)
+    written = DeviceList(devices=listing.devices([])).model_dump(mode="json")
+    jsonschema.validate(written, schema_of("devices"))
+    assert [device["spec"] for device in written["devices"]] == ["local", "adb:A"]
+    assert "unlock the phone" in written["devices"][1]["unavailable"]
+    assert DeviceList.model_validate(written).model_dump(mode="json") == written
+    del written["devices"][0]["cores"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(written, schema_of("devices"))
 
 
 def test_the_summary_of_a_run_keeps_to_its_schema_and_is_read_back_whole(tiny: Path) -> None:

@@ -48,7 +48,7 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> di
     from edgedistill.measure import comparison, document
     from edgedistill.measure.job import described_method, new_job
 
-    spec = where.facts["spec"]
+    spec = where.facts.spec
     sides = {
         name: {"adapter": where.adapter(one.format), "artifact": one.path, "signature": described_method(one.method), "inputs": one.inputs}
         for name, one in (("a", a), ("b", b))
@@ -64,7 +64,7 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> di
     )
     asked = {"preset": protocol.preset, **_COMPARE[protocol.preset]}
     begun = document.base("compare", where.facts, b.artifact, **where.told(b.format), threads=protocol.threads, protocol=asked)
-    judged = document.judged(where.facts["emulated"], records)
+    judged = document.judged(where.facts.emulated, records)
     figures = comparison.compare(records)
     sides_figures = {name: figures[name] | {"artifact": subject.artifact} for name, subject in (("a", a), ("b", b))}
     return harness.stored(begun | judged | figures | sides_figures | document.sensed(records), kept, None)

@@ -11,16 +11,16 @@ from edgedistill.measure.series import Series, sensor_figures, series_of
 from edgedistill.measure.statistics import PERCENTILES, intervals_ms, latency_ms, unavailable
 from edgedistill.measure.timeline import bench_timeline
 from edgedistill.measure.validity import judge
+from edgedistill.records.devices import DeviceFacts
 
 SCHEMA = "edgedistill/measurement/1"
-_DEVICE = ("spec", "model", "soc", "os", "abi", "kernel", "cores", "memory_bytes")
 _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
 
-def base(kind: str, facts: Mapping[str, Any], artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """The common fields of every document. facts: from `devices.facts`; artifact: name, file, format, precision, bytes, sha256."""
+def base(kind: str, facts: DeviceFacts, artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """The common fields of every document. facts: of the device; artifact: name, file, format, precision, bytes, sha256."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    device = {key: facts.get(key) for key in _DEVICE}
+    device = facts.identity.model_dump(mode="json")
     return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}
 
 

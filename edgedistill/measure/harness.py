@@ -182,7 +182,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
 
-    spec = where.facts["spec"]
+    spec = where.facts.spec
     more = {"threads": protocol.threads, "protocol": protocol.asked}
     begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), **more)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
@@ -203,7 +203,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             log(f"error: {error}")
             return document.failed(begun, str(error))
         compared = compare_outputs({name: np.load(path) for name, path in outputs.items()}, subject)
-    whole = document.bench_document(begun, where.facts["emulated"], done, found, meters) | {"outputs": compared}
+    whole = document.bench_document(begun, where.facts.emulated, done, found, meters) | {"outputs": compared}
     if compared.get("ok") is False:
         whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
     return stored(whole, kept, save and saved_as(save, whole))

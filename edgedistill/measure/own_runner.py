@@ -61,7 +61,7 @@ def _measure(
     from edgedistill.measure.job import new_job
     from edgedistill.measure.statistics import unavailable
 
-    spec = where.facts["spec"]
+    spec = where.facts.spec
 
     def run(arguments: list[str]) -> tuple[str, tuple[list[Record], Path]]:
         program = {"binary": {"artifact": _sent(binary)}, "arguments": arguments, "libraries": _libraries(Path(binary))}
@@ -76,7 +76,7 @@ def _measure(
         figures |= {"peak_rss_mb": printed["peak_rss"] / 2**20, "peak_rss_source": "VmHWM of the whole program, read each 0.1 s"}
     whole = {
         **begun,
-        **document.judged(where.facts["emulated"], records),
+        **document.judged(where.facts.emulated, records),
         "versions": {},
         "facts": records[0]["facts"],
         "command": printed["command"],
@@ -117,9 +117,9 @@ def _libraries(binary: Path) -> dict[str, dict[str, Path]]:
 def _check_machine(binary: Path, where: Place) -> None:
     from edgedistill.measure.kit import elf
 
-    data, machine = binary.read_bytes(), where.facts.get("machine")
+    data, machine = binary.read_bytes(), where.facts.machine
     if not elf.is_elf(data) or data[4] != elf.CLASS_64:
         # A script, or a 32-bit program, which a 64-bit system may run.
         return
     if (target := elf.read(data).machine) != machine:
-        raise UserError(f"{binary} is a program for {target}, and {where.facts['spec']} is {machine}")
+        raise UserError(f"{binary} is a program for {target}, and {where.facts.spec} is {machine}")

@@ -18,6 +18,7 @@ from edgedistill.measure.devices.base import Device
 from edgedistill.measure.local import Reduced, Seen
 from edgedistill.measure.locks import locked
 from edgedistill.measure.records import Record
+from edgedistill.records.devices import DeviceFacts
 
 KIT_BUILD = "CPU, glibc build, not the app's build"
 
@@ -37,7 +38,7 @@ class Place:
     """A device that is ready: its facts, what runs a job there, the adapter's module by format, and what build of the runtimes that is."""
 
     device: Device
-    facts: dict[str, Any]
+    facts: DeviceFacts
     run: Runs
     adapters: dict[str, str]
     build: str
@@ -50,7 +51,7 @@ class Place:
         """The module that runs files of a format. Raises DeviceFailed where nothing does."""
         if form not in self.adapters:
             has = ", ".join(sorted(self.adapters)) or "none"
-            raise DeviceFailed(f"{self.facts['spec']}: no runtime for {form} is there; it has runtimes for {has}")
+            raise DeviceFailed(f"{self.facts.spec}: no runtime for {form} is there; it has runtimes for {has}")
         return self.adapters[form]
 
 
@@ -67,41 +68,39 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
             modules = {form: adapters[0].module for form, adapters in on_device().items()}
             yield Place(device, listing.local(), local.run, modules, "CPU, the Python packages of this machine")
         return
-    found = facts.read(device)
-    with session.opened(device, lambda: python or _kit(device, found, mirror)) as ready:
+    read = facts.read(device)
+    with session.opened(device, lambda: python or _kit(device, read.machine, mirror)) as ready:
 
         def run(job: dict[str, Any], **how: Any) -> Any:
             return remote.run(ready, job, **how)
 
-        there = _available(ready)
+        usable = _usable(ready)
         modules = {
-            form: adapter.module
-            for form, adapters in on_device().items()
-            for adapter in reversed(adapters)
-            if adapter.module in there["adapters"]
+            form: adapter.module for form, adapters in on_device().items() for adapter in reversed(adapters) if adapter.module in usable
         }
         build = KIT_BUILD if python is None else f"CPU, {python} of the device, not the app's build"
-        yield Place(device, found, run, modules, build)
+        yield Place(device, read, run, modules, build)
 
 
 def on_device() -> dict[str, list[Adapter]]:
     """The adapters that may run on a device, by format, in the order of preference; formats that none runs are left out."""
-    found = {form: [adapter for adapter in one.adapters if adapter.on_device] for form, one in backends().items()}
-    return {form: adapters for form, adapters in found.items() if adapters}
+    by_format = {form: [adapter for adapter in backend.adapters if adapter.on_device] for form, backend in backends().items()}
+    return {form: adapters for form, adapters in by_format.items() if adapters}
 
 
-def _kit(device: Device, found: dict[str, Any], mirror: str | None) -> str:
+def _kit(device: Device, machine: str, mirror: str | None) -> str:
     from edgedistill.measure.kit import build
 
-    return f"{session.unpacked(device, build(found['machine'], mirror=mirror).path, 'kits')}/python"
+    return f"{session.unpacked(device, build(machine, mirror=mirror).path, 'kits')}/python"
 
 
-def _available(ready: session.Session) -> dict[str, Any]:
+def _usable(ready: session.Session) -> set[str]:
+    """The modules of the adapters whose runtimes work on the device."""
     packages = json.dumps({adapter.module: adapter.package for adapters in on_device().values() for adapter in adapters})
     command = f"{shlex.quote(ready.python)} -m edgedistill.measure.runner.available {shlex.quote(packages)}"
     script = f"cd {shlex.quote(ready.runner)} && {command}"
     reply = ready.patiently(lambda: ready.device.sh(script, timeout_s=120))
     if reply.code:
-        said = (reply.err.strip() or reply.out.strip() or f"exit status {reply.code}").splitlines()[-1]
-        raise DeviceFailed(f"{ready.device.spec}: {ready.python} does not run the runner: {said}")
-    return dict(json.loads(reply.out))
+        last = (reply.err.strip() or reply.out.strip() or f"exit status {reply.code}").splitlines()[-1]
+        raise DeviceFailed(f"{ready.device.spec}: {ready.python} does not run the runner: {last}")
+    return set(json.loads(reply.out)["adapters"])

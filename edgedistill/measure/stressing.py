@@ -50,5 +50,5 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: Stress, *, see
     figures = stress_figures(records)
     throttling = figures.get("throttling", {})
     slowed = [("throttled", throttling["text"])] if isinstance(throttling.get("time_s"), float) else []
-    judged = document.judged(where.facts["emulated"], records, known=slowed)
+    judged = document.judged(where.facts.emulated, records, known=slowed)
     return harness.stored(begun | judged | {"stress": figures, **document.sensed(records)}, kept, None)

@@ -1,10 +1,11 @@
 """Reads what a device is and what can be measured on it, by one shell script; nothing has to be installed on the device."""
 
 import re
-from typing import Any
+from typing import Literal
 
 from edgedistill.measure.devices.base import Device
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.devices import Battery, Core, DeviceFacts
 
 # Prints a line `key=value` for each fact; a key of a list is repeated. It runs in mksh with toybox and in dash with coreutils or busybox.
 _SCRIPT = r"""
@@ -59,24 +60,21 @@ _ARM = {
 _STATUS = {"1": "unknown", "2": "charging", "3": "discharging", "4": "not charging", "5": "full"}
 
 
-def read(device: Device) -> dict[str, Any]:
-    """Facts of a device: model, soc, cores, memory_bytes, os, abi, kernel, battery, emulated (why, or None), measurable.
-
-    `measurable` has for each quantity True or the reason why it can't be measured. Raises LinkLost and DeviceFailed as `device.sh` does.
-    """
-    return parse(device.sh(_SCRIPT).out) | {"spec": device.spec}
+def read(device: Device) -> DeviceFacts:
+    """The facts of a device. Raises LinkLost and DeviceFailed as `device.sh` does."""
+    return parse(device.sh(_SCRIPT).out, device.spec)
 
 
-def parse(text: str) -> dict[str, Any]:
-    """Facts from the output of the script. What the device does not report is unavailable, with the reason."""
+def parse(text: str, spec: str) -> DeviceFacts:
+    """The facts of the device `spec` from the output of the script. What the device does not report is unavailable, with the reason."""
     lists: dict[str, list[str]] = {}
     for line in text.splitlines():
-        key, found, value = line.partition("=")
-        if found and value.strip():
+        key, equals, value = line.partition("=")
+        if equals and value.strip():
             lists.setdefault(key.strip(), []).append(value.strip())
     fact = {key: values[0] for key, values in lists.items()}
     android = "ro.build.version.release" in fact
-    cores = [{"core": int(core.split()[0]), "max_mhz": _mhz(core)} for core in lists.get("core", [])]
+    cores = [Core(core=int(core.split()[0]), max_mhz=_mhz(core)) for core in lists.get("core", [])]
     maker, model = fact.get("ro.product.manufacturer"), fact.get("ro.product.model")
     names = [
         " ".join(dict.fromkeys([maker or "", model])).strip() if model else None,
@@ -86,22 +84,24 @@ def parse(text: str) -> dict[str, Any]:
     soc = " ".join(part for part in (fact.get("ro.soc.manufacturer"), fact.get("ro.soc.model") or fact.get("ro.board.platform")) if part)
     socs = [soc or None, fact.get("compatible"), fact.get("hardware"), fact.get("cpu"), _parts(lists.get("part", []))]
     release = f"Android {fact.get('ro.build.version.release')} (API {fact.get('ro.build.version.sdk', '?')})" if android else fact.get("os")
-    return {
-        "model": next((n for n in names if n), None) or unavailable("the device does not report its model"),
-        "soc": next((s for s in socs if s), None) or unavailable("the device does not report its processor"),
-        "cores": sorted(cores, key=lambda core: core["core"]),
-        "memory_bytes": int(fact["memory_kb"]) * 1024 if "memory_kb" in fact else unavailable("/proc/meminfo is not readable"),
-        "os": release or unavailable("the device does not report its system"),
-        "abi": fact.get("ro.product.cpu.abi") or fact.get("machine") or unavailable("the device does not report its architecture"),
-        "machine": fact.get("machine", ""),
-        "kernel": fact.get("kernel", ""),
-        "boot": fact.get("boot"),
-        "user": fact.get("user"),
-        "governor": fact.get("governor") or unavailable("this system has no cpufreq"),
-        "battery": _battery(fact, lists.get("dumpsys.battery", [])),
-        "emulated": _emulated(fact),
-        "measurable": _measurable(fact, android),
-    }
+    abi = fact.get("ro.product.cpu.abi") or fact.get("machine")
+    return DeviceFacts(
+        spec=spec,
+        model=next((name for name in names if name), None) or Unavailable(unavailable="the device does not report its model"),
+        soc=next((name for name in socs if name), None) or Unavailable(unavailable="the device does not report its processor"),
+        cores=sorted(cores, key=lambda core: core.core),
+        memory_bytes=int(fact["memory_kb"]) * 1024 if "memory_kb" in fact else Unavailable(unavailable="/proc/meminfo is not readable"),
+        os=release or Unavailable(unavailable="the device does not report its system"),
+        abi=abi or Unavailable(unavailable="the device does not report its architecture"),
+        machine=fact.get("machine", ""),
+        kernel=fact.get("kernel", ""),
+        boot=fact.get("boot"),
+        user=fact.get("user"),
+        governor=fact.get("governor") or Unavailable(unavailable="this system has no cpufreq"),
+        battery=_battery(fact, lists.get("dumpsys.battery", [])),
+        emulated=_emulated(fact),
+        measurable=_measurable(fact, android),
+    )
 
 
 def _parts(lines: list[str]) -> str | None:
@@ -110,20 +110,22 @@ def _parts(lines: list[str]) -> str | None:
     return " + ".join(f"{n} x {_ARM.get(part, f'Arm core {part}')}" for n, part in pairs) or None
 
 
-def _mhz(core: str) -> float | dict[str, Any]:
+def _mhz(core: str) -> float | Unavailable:
     parts = core.split()
-    return int(parts[1]) / 1000 if len(parts) > 1 else unavailable("the core has no cpufreq")
+    return int(parts[1]) / 1000 if len(parts) > 1 else Unavailable(unavailable="the core has no cpufreq")
 
 
-def _battery(fact: dict[str, str], service_lines: list[str]) -> dict[str, Any]:
+def _battery(fact: dict[str, str], service_lines: list[str]) -> Battery | Unavailable:
     service = dict(line.split(": ", 1) for line in service_lines if ": " in line)
     if "level" in service:
         powered = [kind for kind in ("USB", "AC") if service.get(f"{kind} powered") == "true"]
-        return {"level": float(service["level"]), "status": _STATUS.get(service.get("status", ""), "unknown"), "powered_by": powered}
+        status = _STATUS.get(service.get("status", ""), "unknown")
+        return Battery(level=float(service["level"]), status=status, powered_by=powered)
     if "battery" in fact:
         level, _, status = fact["battery"].partition(" ")
-        return {"level": float(level), "status": status.lower() or "unknown", "powered_by": None}
-    return unavailable("it has no battery" if fact.get("can.power_supply") != "denied" else "power_supply is not readable for this user")
+        return Battery(level=float(level), status=status.lower() or "unknown", powered_by=None)
+    denied = fact.get("can.power_supply") == "denied"
+    return Unavailable(unavailable="power_supply is not readable for this user" if denied else "it has no battery")
 
 
 def _emulated(fact: dict[str, str]) -> str | None:
@@ -138,24 +140,25 @@ def _emulated(fact: dict[str, str]) -> str | None:
     return None
 
 
-def _measurable(fact: dict[str, str], android: bool) -> dict[str, bool | str]:
-    """True or the reason, by quantity."""
+def _measurable(fact: dict[str, str], android: bool) -> dict[str, Literal[True] | str]:
+    """By quantity: True, or the reason why it cannot be measured."""
     denied = f"not readable for the user {fact.get('user', 'of this session')}"
 
-    def by(*sources: str, absent: str) -> bool | str:
+    def by(*sources: str, absent: str) -> Literal[True] | str:
         states = [fact.get(f"can.{source}") for source in sources]
         return True if "yes" in states else denied if "denied" in states else absent
 
     zones = ("thermalservice", "thermal_zone", "hwmon_temp", "vcgencmd")
     battery = _battery(fact, ["level: 0"] if "dumpsys.battery" in fact else [])
+    no_governor = "only root may set it" if "governor" in fact else "this kernel has no cpufreq"
     return {
         "memory": True,
-        "PSS": fact.get("can.pss") == "yes" or "this kernel has no smaps_rollup",
+        "PSS": True if fact.get("can.pss") == "yes" else "this kernel has no smaps_rollup",
         "frequency": by("frequency", absent="this kernel has no cpufreq"),
-        "governor": fact.get("can.governor") == "yes" or ("only root may set it" if "governor" in fact else "this kernel has no cpufreq"),
+        "governor": True if fact.get("can.governor") == "yes" else no_governor,
         "temperature": by(*zones, absent="no thermal zone, hwmon chip or thermal service"),
         "headroom": True if fact.get("can.thermalservice") == "yes" else "Android's thermal service only" if not android else denied,
-        "battery": True if "level" in battery else str(battery["unavailable"]),
+        "battery": True if isinstance(battery, Battery) else battery.unavailable,
         "power": by("hwmon_power", "rapl", "vcgencmd", absent="no power monitor; the battery's charge counter is used where there is one"),
         "throttling bits": by("vcgencmd", absent="Raspberry Pi only"),
     }

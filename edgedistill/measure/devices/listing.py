@@ -1,17 +1,19 @@
 """Lists the attached devices: this machine, the phones of adb, and the boards of a fleet."""
 
 import platform
-from typing import Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices import facts, open_device
 from edgedistill.measure.devices.adb import attached, refusal
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.devices import Battery, DeviceFacts, UnreachableDevice
+
+_LINUX_ONLY = "it is read on Linux only"
 
 
-def devices(specs: list[str]) -> list[dict[str, Any]]:
-    """A row for this machine, for each phone of adb and for each of `specs`: its facts, or `unavailable` with the reason."""
-    rows = [local()]
+def devices(specs: list[str]) -> list[DeviceFacts | UnreachableDevice]:
+    """This machine, each phone of adb and each of `specs`: its facts, or why it does not answer."""
+    rows: list[DeviceFacts | UnreachableDevice] = [local()]
     reasons: dict[str, str] = {}
     try:
         for phone in attached():
@@ -20,37 +22,47 @@ def devices(specs: list[str]) -> list[dict[str, Any]]:
             if (why := refusal(phone["state"])) is not None:
                 reasons[spec] = why
     except DeviceFailed as error:
-        rows.append({"spec": "adb", **unavailable(str(error))})
+        rows.append(UnreachableDevice(spec="adb", unavailable=str(error)))
     for spec in dict.fromkeys(specs):
-        rows.append({"spec": spec, **unavailable(reasons[spec])} if spec in reasons else _row(spec))
+        rows.append(UnreachableDevice(spec=spec, unavailable=reasons[spec]) if spec in reasons else _row(spec))
     return rows
 
 
-def _row(spec: str) -> dict[str, Any]:
+def _row(spec: str) -> DeviceFacts | UnreachableDevice:
     try:
         return facts.read(open_device(spec))
     except DeviceFailed as error:
-        return {"spec": spec, **unavailable(str(error))}
+        return UnreachableDevice(spec=spec, unavailable=str(error))
 
 
-def local() -> dict[str, Any]:
+def local() -> DeviceFacts:
     """This machine: the facts of the script on Linux, and psutil's figures on every system."""
     import psutil
 
-    row: dict[str, Any] = {"cores": [], "measurable": {}, "emulated": None, "battery": unavailable("it has no battery")}
-    if platform.system() == "Linux":
-        row = facts.read(open_device("local"))
-    name = row.get("model")
+    read = facts.read(open_device("local")) if platform.system() == "Linux" else _without_script()
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    charge: Battery | Unavailable = read.battery
     if battery is not None:
         status = "charging" if battery.power_plugged else "discharging"
-        row["battery"] = {"level": float(battery.percent), "status": status, "powered_by": ["AC"] if battery.power_plugged else []}
-    return row | {
-        "spec": "local",
-        "model": name if isinstance(name, str) else platform.node(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "os": row.get("os") or platform.platform(),
-        "abi": row.get("abi") or platform.machine(),
-        # Measurements in a virtual machine that runs this program are valid for that virtual machine.
-        "emulated": None,
-    }
+        charge = Battery(level=float(battery.percent), status=status, powered_by=["AC"] if battery.power_plugged else [])
+    return read.model_copy(
+        update={
+            "model": platform.node() if isinstance(read.model, Unavailable) else read.model,
+            "memory_bytes": psutil.virtual_memory().total,
+            "os": platform.platform() if isinstance(read.os, Unavailable) else read.os,
+            "abi": platform.machine() if isinstance(read.abi, Unavailable) else read.abi,
+            "battery": charge,
+            # Measurements in a virtual machine that runs this program are valid for that virtual machine.
+            "emulated": None,
+        }
+    )
+
+
+def _without_script() -> DeviceFacts:
+    """What is known of this machine where the script does not run."""
+    unknown = Unavailable(unavailable=_LINUX_ONLY)
+    return DeviceFacts(
+        spec="local", model=unknown, soc=unknown, os=unknown, abi=unknown, kernel=unknown, cores=[], memory_bytes=unknown,
+        machine=platform.machine(), boot=None, user=None, governor=unknown, battery=Unavailable(unavailable="it has no battery"),
+        emulated=None, measurable={},
+    )  # fmt: skip
