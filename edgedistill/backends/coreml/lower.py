@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.backends.coreml.scalars import fold_scalars
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
 from edgedistill.recipe.precisions import is_static
@@ -28,6 +29,8 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     (1.7 LSB mean difference on the quickstart's student, against 0).
     """
     ct = import_coremltools()
+    if is_static(spec.precision):
+        program = fold_scalars(program)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(

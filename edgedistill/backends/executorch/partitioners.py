@@ -4,6 +4,7 @@ from typing import Any
 
 from torch.export import ExportedProgram, export
 
+from edgedistill.backends.coreml.scalars import fold_scalars
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 
@@ -39,7 +40,11 @@ def _core_ml(precision: str) -> Any:
 
 def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
     """`program` as the delegate of `spec` takes it."""
-    return _dense(program) if spec.delegate == "vulkan" and is_static(spec.precision) else program
+    if not is_static(spec.precision):
+        return program
+    if spec.delegate == "coreml":
+        return fold_scalars(program)
+    return _dense(program) if spec.delegate == "vulkan" else program
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:
