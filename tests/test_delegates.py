@@ -25,7 +25,7 @@ from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import not_here
 from edgedistill.recipe.precisions import refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
-from edgedistill.records import Artifact, ArtifactSpec
+from edgedistill.records import Artifact, ArtifactSpec, Delegation
 from edgedistill.records.documents import Benched
 from edgedistill.report.artifacts import artifact
 from edgedistill.report.twins import with_twins
@@ -135,16 +135,16 @@ def test_the_program_in_a_core_ml_delegate_is_the_student(run: Path, files: dict
 def test_inspect_names_the_delegate_its_bytes_and_what_is_in_it(files: dict[str, Path]) -> None:
     coreml, vulkan = inspect(files["coreml"]), inspect(files["vulkan"])
     for facts, delegate in ((coreml, "CoreMLBackend"), (vulkan, "VulkanBackend")):
-        (found,) = facts["metadata"]["delegates"]
-        assert found["id"] == delegate
-        assert 0 < found["bytes"] < facts["bytes"]
-        assert found["operators"] == sum(facts["operators"].values()) > 4
-        assert isinstance(facts["macs"], int)
-    assert "float16" in coreml["weights"]
-    assert coreml["operators"]["conv"] == 3
+        (part,) = facts.delegates
+        assert part.id == delegate
+        assert 0 < part.bytes < facts.bytes
+        assert part.operators == sum(facts.operators.values()) > 4
+        assert isinstance(facts.macs, int)
+    assert "float16" in coreml.weights
+    assert coreml.operators["conv"] == 3
     # Convolutions and the linear layer stay in 8 bits, and the normalisation counts as the dense convolution that it became.
-    assert sum(count for name, count in vulkan["operators"].items() if "q8ta" in name) == 4
-    assert vulkan["macs"] == coreml["macs"] + (9 - 3) * 32 * 32
+    assert sum(count for name, count in vulkan.operators.items() if "q8ta" in name) == 4
+    assert vulkan.macs == coreml.macs + (9 - 3) * 32 * 32
 
 
 def test_a_payload_that_is_damaged_or_leaves_its_folder_is_refused(tmp_path: Path) -> None:
@@ -245,11 +245,11 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
 
 
 def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"partitions": 1, "outside": {}}
-    monkeypatch.setattr("edgedistill.backends.executorch.taken_out.delegation", lambda *_: found)
+    report = Delegation(partitions=1, outside={}, operators={}, fallbacks=[], transposes={}, layers=[], macs=0, bytes=0)
+    monkeypatch.setattr("edgedistill.backends.executorch.taken_out.delegation", lambda *_: report)
     assert not_here("executorch", None, Path("a.pte")) is None
     assert not_here("executorch", "coreml", Path("a.pte")) is None
-    found["outside"] = {"max_pool2d": 2}
+    report.outside = {"max_pool2d": 2}
     assert "given 1 parts and 2 operator(s) are left" in str(not_here("executorch", "coreml", Path("a.pte")))
 
 

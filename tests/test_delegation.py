@@ -19,13 +19,14 @@ from onnx import TensorProto, helper
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.delegation.nodes import Node, Reading, report
 from edgedistill.backends.delegation.reasons import why
-from edgedistill.backends.litert.delegation import layer
+from edgedistill.backends.litert.delegation import module_name
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.targets import list_targets, load_target
 from edgedistill.records import ArtifactResult
 from edgedistill.records.documents import Exported
+from edgedistill.records.results import Layer
 from edgedistill.report import delegation as shown
 from edgedistill.report import layers, render
 from edgedistill.report.artifacts import delegation_of
@@ -41,7 +42,6 @@ artifacts: [{format: litert, precision: int8}]
 budgets: {partitions: 1, fallbacks: 0}
 """
 PADDING = [("PADV2", "model.maxpool", "pads with zero")]
-NOTHING = {"macs": 0, "bytes": 0, "activation_bytes": 0}
 LEFT = {"partitions": 2, "outside": {"PADV2": 1}, "operators": {}, "fallbacks": [], "transposes": {}, "layers": [], "macs": 0, "bytes": 0}
 
 
@@ -58,7 +58,7 @@ def test_an_operator_on_a_constant_and_a_float_computes_in_float(tmp_path: Path)
     )
     onnx.save(model, tmp_path / "x.onnx")
     found = delegation("onnx", tmp_path / "x.onnx")
-    assert found["operators"] == {"float": {"Mul": 1, "Tanh": 1, "Add": 1}}
+    assert found.operators == {"float": {"Mul": 1, "Tanh": 1, "Add": 1}}
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,18 @@ def test_who_computes_what_and_why(
 ) -> None:
     found = delegation(kind, tiny / f"runs/tiny/artifacts/student-int8{suffix}")
     for by, operators in inside.items():
-        assert operators.items() <= found["operators"][by].items()
-    assert [(f["operator"], f["count"], f["layers"]) for f in found["fallbacks"]] == [
-        (operator, 1, [name]) for operator, name, _ in fallbacks
-    ]
-    for fallback, (_, _, words) in zip(found["fallbacks"], fallbacks, strict=True):
-        assert words in fallback["why"]
-    assert found["transposes"] == transposes
+        assert operators.items() <= found.operators[by].items()
+    assert [(f.operator, f.count, f.layers) for f in found.fallbacks] == [(operator, 1, [name]) for operator, name, _ in fallbacks]
+    for fallback, (_, _, words) in zip(found.fallbacks, fallbacks, strict=True):
+        assert words in fallback.why
+    assert found.transposes == transposes
 
 
 def test_core_ml_tells_its_operators_and_that_the_device_decides(tiny: Path) -> None:
     found = delegation("coreml", tiny / "runs/tiny/artifacts/student-int8.mlpackage")
-    assert "decides on the device" in found["unavailable"]
-    assert {"conv": 19, "max_pool": 1, "linear": 1}.items() <= found["operators"]["program"].items()
-    assert "const" not in found["operators"]["program"]
+    assert "decides on the device" in found.unavailable
+    assert {"conv": 19, "max_pool": 1, "linear": 1}.items() <= found.operators["program"].items()
+    assert "const" not in found.operators["program"]
 
 
 def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
@@ -101,16 +99,16 @@ def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
     assert len(macs) == 20
     for kind, suffix in (("executorch", ".pte"), ("litert", ".tflite"), ("onnx", ".onnx"), ("coreml", ".mlpackage")):
         found = delegation(kind, run / f"artifacts/student-int8{suffix}")
-        assert sorted(layer["macs"] for layer in found["layers"] if layer["macs"]) == macs, kind
-        assert found["macs"] == sum(macs)
-        assert found["bytes"] == sum(layer["bytes"] for layer in found["layers"])
+        assert sorted(layer.macs for layer in found.layers if layer.macs) == macs, kind
+        assert found.macs == sum(macs)
+        assert found.bytes == sum(layer.bytes for layer in found.layers)
         # Biases and scales come on top.
-        assert weights < found["bytes"] < 1.1 * weights, kind
+        assert weights < found.bytes < 1.1 * weights, kind
         if kind != "coreml":
-            left = [layer["operator"] for layer in found["layers"] if layer["delegate"] is None]
-            assert Counter(left) == found["outside"]
-            largest = max(found["layers"], key=lambda layer: layer["macs"])
-            assert largest["activation_bytes"] * 144 == largest["macs"], kind
+            left = [layer.operator for layer in found.layers if layer.delegate is None]
+            assert Counter(left) == found.outside
+            largest = max(found.layers, key=lambda layer: layer.macs)
+            assert largest.activation_bytes * 144 == largest.macs, kind
 
 
 def test_blocked_convolutions_of_onnx_runtime_have_their_macs(tmp_path: Path) -> None:
@@ -124,14 +122,14 @@ def test_blocked_convolutions_of_onnx_runtime_have_their_macs(tmp_path: Path) ->
     graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "x.onnx")
     found = delegation("onnx", tmp_path / "x.onnx")
-    assert [layer["macs"] for layer in found["layers"] if layer["operator"] == "Conv"] == [32 * 64 * 144, 32 * 36 * 9]
-    assert found["bytes"] == 4 * (32 * 144 + 32 * 9)
+    assert [layer.macs for layer in found.layers if layer.operator == "Conv"] == [32 * 64 * 144, 32 * 36 * 9]
+    assert found.bytes == 4 * (32 * 144 + 32 * 9)
 
 
 def test_a_float_file_has_nothing_to_fall_back_from(tiny: Path) -> None:
     found = delegation("onnx", tiny / "runs/tiny/artifacts/student-fp32.onnx")
-    assert found["fallbacks"] == []
-    assert found["operators"]["float"]["Conv"] == found["outside"]["Conv"] == 16
+    assert found.fallbacks == []
+    assert found.operators["float"]["Conv"] == found.outside["Conv"] == 16
 
 
 @pytest.mark.parametrize(("kept", "told"), [(0, "found 0 bytes"), (1000, "expected at least"), (-5000, "expected at least")])
@@ -151,10 +149,11 @@ def test_a_pte_with_a_broken_program_is_reported(tiny: Path, tmp_path: Path) -> 
 
 
 def test_operators_of_which_no_reason_is_known_say_so() -> None:
-    nodes = [Node("SPARSE_TO_DENSE", "builtin", f"layer{i}", True, NOTHING) for i in range(30)]
-    (fallback,) = report("litert", Reading(1, nodes))["fallbacks"]
-    assert fallback["why"] == "the delegate did not take it, no reason is known"
-    assert (fallback["count"], len(fallback["layers"])) == (30, 20)
+    costs = {"macs": 0, "bytes": 0, "activation_bytes": 0}
+    layers = [Layer(name=f"layer{i}", operator="SPARSE_TO_DENSE", delegate=None, **costs) for i in range(30)]
+    (fallback,) = report("litert", Reading(1, [Node("builtin", layer) for layer in layers])).fallbacks
+    assert fallback.why == "the delegate did not take it, no reason is known"
+    assert (fallback.count, len(fallback.layers)) == (30, 20)
     assert "no reason is known" in why("executorch", "cat")
     assert "has no rule" in why("executorch", "native_layer_norm")
 
@@ -168,7 +167,7 @@ def test_operators_of_which_no_reason_is_known_say_so() -> None:
     ],
 )
 def test_layers_of_litert_have_the_names_of_modules(tensor: str, name: str) -> None:
-    assert layer(tensor) == name
+    assert module_name(tensor) == name
 
 
 def judged(tmp_path: Path, found: dict[str, Any] | None, budgets: dict[str, Any]) -> ArtifactResult:

@@ -175,7 +175,7 @@ def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind
     # The means have a scale of their own and the ReLU6 are one with their convolutions: nothing is left that runtimes round differently.
     assert found[SOUND].exact >= 0.999, found[SOUND]
     if backend(kind).measured_here:
-        left = delegation(kind, tmp_path / f"{SOUND}-int8{backend(kind).suffix}")["outside"]
+        left = delegation(kind, tmp_path / f"{SOUND}-int8{backend(kind).suffix}").outside
         assert left == {}
     missed = {name: parity for name, parity in found.items() if name != SOUND and parity.ok}
     assert not missed

@@ -120,17 +120,17 @@ def test_every_byte_is_the_integer_of_its_float32(states: dict[int, QuantizedSta
     found = answer(kind, path, as_taken(IMAGE, backend(kind).inputs[1]), tmp_path)
     assert np.abs(found - expected).max() < 1e-6
     facts = inspect(path)
-    (port,) = facts["inputs"]
+    (port,) = facts.inputs
     if kind == "coreml":
-        assert (port["type"], port["shape"]) == ("image RGB", [SIZE, SIZE])
+        assert (port.type, port.shape) == ("image RGB", [SIZE, SIZE])
         return
-    assert (port["type"], port["shape"]) == ("uint8", [1, SIZE, SIZE, 3])
-    outside = delegation(kind, path)["outside"]
+    assert (port.type, port.shape) == ("uint8", [1, SIZE, SIZE, 3])
+    outside = delegation(kind, path).outside
     if kind == "litert":
-        assert port["scale"] == pytest.approx(1 / 255)
+        assert port.scale == pytest.approx(1 / 255)
         # Where the program's own scale is that of bytes, one flip of a bit a byte reads them, and nothing is computed in floating point.
         assert outside == ({"QUANTIZE": 1} if brightest == 255 else {"CAST": 1})
-        assert ("DIV" in facts["operators"]) == (brightest != 255)
+        assert ("DIV" in facts.operators) == (brightest != 255)
     if kind == "executorch":
         assert outside == {"_to_dim_order_copy": 1}
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import edgedistill
 
@@ -21,6 +22,7 @@ from edgedistill.backends.inspect.graph import Graph, Node, Tensor, Unknown, des
 from edgedistill.backends.litert import inspect as litert
 from edgedistill.backends.onnx import inspect as onnx_reader
 from edgedistill.errors import UserError
+from edgedistill.records.inspection import Inspection
 
 FIELDS = {
     "format", "path", "bytes", "sha256", "version", "producer", "inputs", "outputs", "operators", "weights", "activations", "layers",
@@ -73,37 +75,35 @@ def test_every_artifact_is_described_alike(tiny: Path, torch_macs: dict[str, int
     float_bytes = set()
     for a in artifacts:
         found = inspect(tiny / "runs" / "tiny" / a["path"])
-        assert set(found) == FIELDS
-        assert (found["format"], found["bytes"], found["sha256"]) == (a["format"], a["bytes"], a["sha256"])
-        assert [(p["type"], p["shape"]) for p in found["inputs"]] == [("float32", [1, 3, 32, 32])], a["name"]
-        assert [(p["type"], p["shape"]) for p in found["outputs"]] == [("float32", [1, 10])], a["name"]
-        assert found["macs"] == torch_macs[a["precision"]] > 1e6, a["name"]
-        assert found["macs"] == sum(layer["macs"] for layer in found["layers"])
-        assert all(set(layer) == LAYER for layer in found["layers"])
-        weights = sum(of["bytes"] for of in found["weights"].values())
+        assert (found.format, found.bytes, found.sha256) == (a["format"], a["bytes"], a["sha256"])
+        assert [(p.type, p.shape) for p in found.inputs] == [("float32", [1, 3, 32, 32])], a["name"]
+        assert [(p.type, p.shape) for p in found.outputs] == [("float32", [1, 10])], a["name"]
+        assert found.macs == torch_macs[a["precision"]] > 1e6, a["name"]
+        assert found.macs == sum(layer.macs for layer in found.layers)
+        weights = sum(stored.bytes for stored in found.weights.values())
         # What no operator uses is stored all the same: the counters of BatchNorm in a .pte.
-        assert 0 <= weights - sum(layer["weight_bytes"] for layer in found["layers"]) <= 16, a["name"]
+        assert 0 <= weights - sum(layer.weight_bytes for layer in found.layers) <= 16, a["name"]
         assert 0.6 * a["bytes"] < weights < a["bytes"], a["name"]
-        assert next(iter(found["weights"])) == kept[a["precision"]], a["name"]
+        assert next(iter(found.weights)) == kept[a["precision"]], a["name"]
         activations = {"uint8", "int8"} if a["precision"] == "int8" else {kept[a["precision"]]}
-        assert found["activations"].keys() <= activations | {"float32"}, a["name"]
-        assert max(found["activations"], key=found["activations"].__getitem__) in activations, a["name"]
-        assert found["warnings"] == []
+        assert found.activations.keys() <= activations | {"float32"}, a["name"]
+        assert max(found.activations, key=found.activations.__getitem__) in activations, a["name"]
+        assert found.warnings == []
         if a["precision"] == "fp32":
-            float_bytes.add(found["weights"]["float32"]["bytes"])
+            float_bytes.add(found.weights["float32"].bytes)
         if a["format"] in ("onnx", "coreml"):
-            assert found["metadata"]["state_sha256"] == summary["state"]["sha256"]
+            assert found.metadata["state_sha256"] == summary["state"]["sha256"]
     # A converter may keep a number that another one computes.
     assert max(float_bytes) - min(float_bytes) <= 16
 
 
 def test_an_ort_file_says_what_its_onnx_says(files: dict[str, Path], torch_macs: dict[str, int]) -> None:
     onnx, ort = inspect(files["onnx"]), inspect(files["ort"])
-    assert ort["format"] == "ort"
-    assert ort["macs"] == torch_macs["int8"]
+    assert ort.format == "ort"
+    assert ort.macs == torch_macs["int8"]
     for field in ("inputs", "outputs", "producer", "metadata", "weights"):
-        assert ort[field] == onnx[field]
-    assert ort["version"]["opsets"]["ai.onnx"] == onnx["version"]["opsets"]["ai.onnx"] == 18
+        assert getattr(ort, field) == getattr(onnx, field)
+    assert ort.version["opsets"]["ai.onnx"] == onnx.version["opsets"]["ai.onnx"] == 18
 
 
 def test_the_command_prints_tables_or_the_document(files: dict[str, Path], tmp_path: Path) -> None:
@@ -111,7 +111,10 @@ def test_the_command_prints_tables_or_the_document(files: dict[str, Path], tmp_p
     done = edgedistill("inspect", other, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document == inspect(tmp_path / "other.onnx")
+    assert set(document) == FIELDS
+    assert all(set(layer) == LAYER for layer in document["layers"])
+    jsonschema.validate(document, Inspection.model_json_schema(mode="serialization", by_alias=True))
+    assert document == inspect(tmp_path / "other.onnx").model_dump(mode="json")
     assert document["format"] == "litert"
     assert "other.onnx holds LiteRT" in document["warnings"][0]
     assert "warning: " in done.stderr
@@ -245,13 +248,12 @@ def save(
 def test_what_can_not_be_reported_has_a_reason(tmp_path: Path) -> None:
     any_batch = save(tmp_path / "a.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"x": ["n", 4]}, {"y": ["n", 2]}, {"w": [4, 2]})
     found = inspect(any_batch)
-    assert found["inputs"][0]["shape"] == ["n", 4]
-    assert found["macs"]["value"] is None
-    assert "the shape of y is not fixed" in found["macs"]["unavailable"]
-    assert found["producer"]["value"] is None
+    assert found.inputs[0].shape == ["n", 4]
+    assert "the shape of y is not fixed" in found.macs.unavailable
+    assert found.producer.value is None
     gru = [("GRU", ["x", "w", "r"], ["y"], {"hidden_size": 2})]
     recurrent = save(tmp_path / "b.onnx", gru, {"x": [3, 1, 4]}, {"y": [3, 1, 1, 2]}, {"w": [1, 6, 4], "r": [1, 6, 2]})
-    assert "no formula for GRU" in inspect(recurrent)["layers"][0]["macs"]["unavailable"]
+    assert "no formula for GRU" in inspect(recurrent).layers[0].macs.unavailable
     loose = save(tmp_path / "c.onnx", [("Relu", ["x"], ["y"], {})], {"x": [1]}, {"z": [1]})
     assert "nothing computes its output z" in message(loose)
 
@@ -271,14 +273,19 @@ def test_quantized_inputs_have_scale_and_zero_point(tmp_path: Path) -> None:
 
     nodes = [("DequantizeLinear", ["x", "scale", "zero"], ["y"], {})]
     constants = {"scale": np.float32(0.5), "zero": np.uint8(7)}
-    (port,) = inspect(save(tmp_path / "q.onnx", nodes, {"x": [1, 4]}, {"y": [1, 4]}, constants, "UINT8"))["inputs"]
-    assert port == {"name": "x", "type": "uint8", "shape": [1, 4], "scale": 0.5, "zero_point": 7}
+    (port,) = inspect(save(tmp_path / "q.onnx", nodes, {"x": [1, 4]}, {"y": [1, 4]}, constants, "UINT8")).inputs
+    assert port.model_dump() == {"name": "x", "type": "uint8", "shape": [1, 4], "scale": 0.5, "zero_point": 7}
 
 
-def node(operator: str, reader: Any, shapes: dict[str, list[int]], **attributes: Any) -> int:
-    """The MACs of one operator whose tensors have these shapes; `y` is what it computes."""
+def node(operator: str, reader: Any, shapes: dict[str, list[int]], **more: int | str) -> int:
+    """The MACs of one operator whose tensors have these shapes; `y` is what it computes.
+
+    more: its attributes, and names of tensors, which are its arguments.
+    """
     graph = Graph({name: Tensor("float32", list(shape)) for name, shape in shapes.items()})
-    return reader.macs(Node(operator, "", [name for name in shapes if name != "y"], ["y"], attributes), graph)
+    attributes = {key: value for key, value in more.items() if isinstance(value, int)}
+    arguments = {key: value for key, value in more.items() if isinstance(value, str)}
+    return reader.macs(Node(operator, "", [name for name in shapes if name != "y"], ["y"], attributes, arguments), graph)
 
 
 def test_macs_are_those_of_torch() -> None:
@@ -332,7 +339,7 @@ def test_macs_are_those_of_torch() -> None:
 
 def test_another_delegate_is_one_layer_whose_macs_are_not_known() -> None:
     with pytest.raises(Unknown, match="in a form of its own"):
-        node("VulkanBackend", executorch, {"x": [1]}, delegate=True)
+        executorch.macs(Node("VulkanBackend", "", ["x"], ["y"], delegate="VulkanBackend", opaque=True), Graph())
 
 
 def test_weights_belong_to_who_uses_them_and_count_once() -> None:
@@ -353,13 +360,14 @@ def test_weights_belong_to_who_uses_them_and_count_once() -> None:
         Node("DequantizeLinear", "weights", ["q", "scale"], ["t"]),
         Node("QuantizeLinear", "last", ["b", "scale"], ["c"]),
     ]
-    found = describe(Graph(tensors, nodes), lambda *_: 1)
-    assert {layer["name"]: layer["weight_bytes"] for layer in found["layers"]} == {"first": 20, "second": 0, "third": 0, "last": 0}
-    assert found["weights"] == {"int8": {"count": 1, "bytes": 16}, "float32": {"count": 1, "bytes": 4}}
-    assert found["operators"]["DequantizeLinear"] == 1
+    rest: dict[str, Any] = {"version": {}, "producer": "me", "inputs": [], "outputs": [], "metadata": {}}
+    found = describe(Graph(tensors, nodes), lambda *_: 1, **rest)
+    assert {layer.name: layer.weight_bytes for layer in found.layers} == {"first": 20, "second": 0, "third": 0, "last": 0}
+    assert {kind: (stored.count, stored.bytes) for kind, stored in found.weights.items()} == {"int8": (1, 16), "float32": (1, 4)}
+    assert found.operators["DequantizeLinear"] == 1
     # `second` is also used as it is, so it is not kept as uint8.
-    assert found["layers"][1]["type"] == "float32"
-    found = describe(Graph(tensors, [*nodes[:2], *nodes[3:]]), lambda *_: 1)
-    assert [layer["type"] for layer in found["layers"]] == ["uint8", "uint8", "uint8"]
-    assert found["macs"] == 3
-    assert describe(Graph(tensors, nodes), lambda *_: 1, entries=2)["macs"]["value"] is None
+    assert found.layers[1].type == "float32"
+    found = describe(Graph(tensors, [*nodes[:2], *nodes[3:]]), lambda *_: 1, **rest)
+    assert [layer.type for layer in found.layers] == ["uint8", "uint8", "uint8"]
+    assert found.macs == 3
+    assert describe(Graph(tensors, nodes), lambda *_: 1, entries=2, **rest).macs.value is None

@@ -140,12 +140,12 @@ def test_both_files_hold_the_scales_and_integers_of_the_program(files: dict[str,
 
 def test_it_is_said_that_no_fast_kernel_takes_it(files: dict[str, Path]) -> None:
     litert, onnx = (delegation(kind, files[kind]) for kind in KINDS)
-    assert litert["partitions"] == 0
-    assert litert["outside"]["CONV_2D"] == 2
-    assert {f["why"].partition(";")[0] for f in litert["fallbacks"]} == {"LiteRT's XNNPACK takes no 16-bit activations"}
-    assert onnx["operators"]["float"]
-    assert "integer" not in onnx["operators"]
-    assert all("no kernels with 16-bit activations" in f["why"] for f in onnx["fallbacks"])
+    assert litert.partitions == 0
+    assert litert.outside["CONV_2D"] == 2
+    assert {f.why.partition(";")[0] for f in litert.fallbacks} == {"LiteRT's XNNPACK takes no 16-bit activations"}
+    assert onnx.operators["float"]
+    assert "integer" not in onnx.operators
+    assert all("no kernels with 16-bit activations" in f.why for f in onnx.fallbacks)
 
 
 def test_a_maximum_keeps_its_padding_where_values_may_be_negative() -> None:

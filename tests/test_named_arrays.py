@@ -16,7 +16,7 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.measure.benchfile import bench, method_of, write_random_samples
-from edgedistill.signature import MethodSignature, Signature, TensorSpec
+from edgedistill.signature import MethodSignature, TensorSpec
 
 SAMPLES = 3
 IMAGE = TensorSpec(name="image", shape=(1, 1, 28, 20), meaning="image")
@@ -108,7 +108,7 @@ def test_each_runtime_takes_and_gives_named_arrays(files: Any, form: str, tmp_pa
 
 @pytest.mark.parametrize("form", MAKERS)
 def test_inspect_gives_the_signature_in_one_shape(files: Any, form: str) -> None:
-    signature = Signature.model_validate(inspect(files[0][form])["signature"])
+    signature = inspect(files[0][form]).signature
     # The converters of the other two make int32 of int64.
     integers = "int64" if form in ("executorch", "onnx") else "int32"
     assert [(spec.dtype, spec.shape) for spec in signature.inputs] == [("float32", (1, 1, 28, 20)), (integers, (1, 6))]
@@ -173,7 +173,7 @@ def test_types_and_ranks_go_through_unchanged(tmp_path: Path, shape: list[int]) 
 
 def test_a_size_that_varies_is_that_of_the_samples_where_the_runtime_takes_it(tmp_path: Path) -> None:
     path = identity(tmp_path / "long.onnx", {"x": TensorProto.FLOAT}, [1, "time", 2])
-    method = Signature.model_validate(inspect(path)["signature"]).forward
+    method = inspect(path).signature.forward
     assert method.inputs[0].shape == (1, "time", 2)
     for time in (4, 7):
         np.save(tmp_path / "x.npy", np.ones((SAMPLES, time, 2), np.float32))

@@ -44,23 +44,23 @@ def test_int8_is_fused_in_the_file_and_proven_as_the_onnx_is(exported: tuple[Pat
     assert int8["executed_by"] == "own_runtime"
     assert by_name["student-fp32.ort"]["parity"]["reference"] == "student"
     facts = inspect(run / "artifacts" / "student-int8.ort")
-    assert facts["metadata"]["role"] == "student"
-    kinds = facts["operators"]
+    assert facts.metadata["role"] == "student"
+    kinds = facts.operators
     assert kinds["com.microsoft.QLinearConv"] > 5
     assert "Conv" not in kinds
     for name in by_name:
         if name.endswith(".ort"):
-            layouts = inspect(run / "artifacts" / name)["operators"]
+            layouts = inspect(run / "artifacts" / name).operators
             assert not [kind for kind in layouts if "nchwc" in kind.lower() or "Reorder" in kind], "only x86 computes in blocks of channels"
     compared = delegation("onnx", run / "artifacts" / "student-int8.onnx")
-    assert int8["delegation"]["operators"]["integer"].keys() == compared["operators"]["integer"].keys()
-    assert int8["delegation"]["outside"] == compared["outside"]
+    assert int8["delegation"]["operators"]["integer"].keys() == compared.operators["integer"].keys()
+    assert int8["delegation"]["outside"] == compared.outside
 
 
 def test_a_bundle_says_which_operators_its_build_needs(exported: tuple[Path, dict]) -> None:
     run, document = exported
     bundle = Path(run.parent, document["bundles"]["onnx-mobile"])
-    needed = {kind for name in ("int8", "fp32") for kind in inspect(bundle / f"student-{name}.ort")["operators"]}
+    needed = {kind for name in ("int8", "fp32") for kind in inspect(bundle / f"student-{name}.ort").operators}
     listed = json.loads((bundle / "manifest.json").read_text())["minimal_build"]
     for key, name in (("operators", ort_operators.OPERATORS), ("operators_and_types", ort_operators.TYPES)):
         assert listed[key] == {"path": name, "sha256": sha256_file(bundle / name)}

@@ -22,11 +22,11 @@ from edgedistill.errors import DeviceFailed
 def test_what_a_runtime_leaves_to_slow_kernels_is_named(kind: str, suffix: str, partitions: int, outside: dict, tiny: Path) -> None:
     path = tiny / f"runs/tiny/artifacts/student-int8{suffix}"
     found = delegation(kind, path)
-    assert (found["partitions"], found["outside"]) == (partitions, outside)
+    assert (found.partitions, found.outside) == (partitions, outside)
 
 
 def test_a_float_file_is_not_in_integer_kernels(tiny: Path) -> None:
-    outside = delegation("onnx", tiny / "runs/tiny/artifacts/student-fp32.onnx")["outside"]
+    outside = delegation("onnx", tiny / "runs/tiny/artifacts/student-fp32.onnx").outside
     assert sum(outside.values()) > 5
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from conftest import edgedistill
 
 from edgedistill.backends.inspect.precision import precision_of
 from edgedistill.errors import UserError
+from edgedistill.records.inspection import Content, StoredTensors
 from edgedistill.steps import flow
 
 FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
@@ -214,5 +214,6 @@ def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) 
     ],
 )
 def test_precision_is_reported_by_weights_and_activations(weights: list[str], activations: list[str], precision: str) -> None:
-    facts: dict[str, Any] = {"weights": dict.fromkeys(weights), "activations": dict.fromkeys(activations)}
-    assert precision_of(facts) == precision
+    stored = dict.fromkeys(weights, StoredTensors(count=1, bytes=1))
+    content = Content.model_construct(weights=stored, activations=dict.fromkeys(activations, 1))
+    assert precision_of(content) == precision

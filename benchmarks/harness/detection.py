@@ -54,7 +54,7 @@ def main() -> None:
 def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Any]]:
     """For each kind of trial the two sides of its job."""
     found = inspect(model)
-    adapter = executor(found["format"]).module
+    adapter = executor(found.format).module
     method = method_of(model, found)
     write_random_samples(folder, method, 8)
     more = {"signature": described_method(method), "inputs": by_name(method.inputs, folder)}

@@ -72,7 +72,7 @@ class Backend:
     lower: str
     """Module with `lower(program, signature, path, spec, metadata)`: writes an exported program as a file."""
     inspect: str
-    """Module with `read(path)`: the content of a file, in the shape of `edgedistill.backends.inspect`."""
+    """Module with `read(path)`: the content of a file, a `records.inspection.Content`. Raises for a file that is damaged."""
     matches: Callable[[Path, bytes], bool]
     """Whether a path is such a file, by its first 64 bytes, or by its content where it is a folder (then there are none)."""
     precisions: tuple[str, ...]
@@ -84,7 +84,8 @@ class Backend:
     adapters: tuple[Adapter, ...] = ()
     """What runs a file, in the order of preference."""
     delegation: str | None = None
-    """Module with `read(path)`: who computes each operator, or `unavailable` with the reason; None where nothing can tell."""
+    """Module with `read(path)`: a `delegation.nodes.Reading`, who computes each operator, or a record of why it is not known,
+    `records.UnknownDelegation` or `records.Unavailable`; None where nothing can tell."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Why a precision or kind of input is refused, and what to take instead."""
     delegates: Mapping[str, Delegate] = field(default_factory=dict)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import sampling
 from edgedistill.measure.job import described_method
-from edgedistill.signature import MethodSignature, Signature
+from edgedistill.records import Unavailable
+from edgedistill.signature import MethodSignature
 
 if TYPE_CHECKING:
     import numpy as np
 
     from edgedistill.records.documents import BenchedFile
+    from edgedistill.records.inspection import Inspection
 
 _TIMEOUT_S = 900.0
 _FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
@@ -32,23 +34,22 @@ def bench(path: Path) -> BenchedFile:
     from edgedistill.measure import local
     from edgedistill.measure.runner.facts import machine
     from edgedistill.recipe.schema import Measure
-    from edgedistill.records import Unavailable
     from edgedistill.records.documents import BenchedFile
 
     facts, method = facts_of(path)
     measure = Measure()
-    document = {"file": str(path), **{key: facts[key] for key in ("format", "bytes", "sha256", "warnings")}}
+    document = {"file": str(path), **{key: getattr(facts, key) for key in ("format", "bytes", "sha256", "warnings")}}
     document |= described_method(method)
     document |= {"device": "local", "threads": measure.threads, "environment": machine()}
     if delegate := delegate_of(facts):
-        missing = Unavailable(unavailable=backend(facts["format"]).delegates[delegate].needs)
+        missing = Unavailable(unavailable=backend(facts.format).delegates[delegate].needs)
         return BenchedFile.model_validate(document | {"status": "ok"} | dict.fromkeys(_FIGURES, missing))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         inputs, log = Path(folder, "inputs"), Path(folder, "bench.log")
         write_random_samples(inputs, method, 1)
         try:
             done = local.execute(
-                backend(facts["format"]).adapters[0].module, path, inputs, signature=method, outputs=None, threads=measure.threads,
+                backend(facts.format).adapters[0].module, path, inputs, signature=method, outputs=None, threads=measure.threads,
                 bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed as error:
@@ -58,7 +59,7 @@ def bench(path: Path) -> BenchedFile:
     return BenchedFile.model_validate(document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES})
 
 
-def facts_of(path: Path) -> tuple[dict[str, Any], MethodSignature]:
+def facts_of(path: Path) -> tuple[Inspection, MethodSignature]:
     """What `inspect` says of a file, and what it takes and gives, one sample at a time.
 
     Raises UserError for a file that is none, that processors of devices don't run, or whose inputs have sizes that are not known.
@@ -66,20 +67,20 @@ def facts_of(path: Path) -> tuple[dict[str, Any], MethodSignature]:
     from edgedistill.backends.inspect import inspect
 
     facts = inspect(path)
-    if not backend(facts["format"]).measured_here:
+    if not backend(facts.format).measured_here:
         others = ", ".join(own.suffix for own in backends().values() if own.measured_here)
-        raise UserError(f"{path} is a file of {backend(facts['format']).title}, which no runtime here computes; expected one of {others}")
+        raise UserError(f"{path} is a file of {backend(facts.format).title}, which no runtime here computes; expected one of {others}")
     return facts, method_of(path, facts)
 
 
-def method_of(path: Path, facts: dict[str, Any]) -> MethodSignature:
+def method_of(path: Path, facts: Inspection) -> MethodSignature:
     """What the file with the facts of `inspect` takes and gives, with a batch of one where the first size varies.
 
     Raises UserError where the file does not say it, or where another size of an input varies.
     """
-    if "unavailable" in facts["signature"]:
-        raise UserError(f"{path}: {facts['signature']['unavailable']}; expected inputs and outputs of known types and shapes")
-    method = Signature.model_validate(facts["signature"]).forward
+    if isinstance(facts.signature, Unavailable):
+        raise UserError(f"{path}: {facts.signature.unavailable}; expected inputs and outputs of known types and shapes")
+    method = facts.signature.forward
     batches = {spec.shape[0]: 1 for spec in (*method.inputs, *method.outputs) if spec.shape and isinstance(spec.shape[0], str)}
     method = method.with_sizes(batches)
     for spec in method.inputs:

@@ -154,8 +154,8 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
     facts, method = benchfile.facts_of(path)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         benchfile.write_random_samples(Path(folder), method, _IMAGES)
-        expected = benchfile.outputs_here(path, facts["format"], method, Path(folder), log_path("local")) if run else None
-        file = (path, path.name, facts["format"], precision_of(facts), facts["bytes"], facts["sha256"])
+        expected = benchfile.outputs_here(path, facts.format, method, Path(folder), log_path("local")) if run else None
+        file = (path, path.name, facts.format, precision_of(facts), facts.bytes, facts.sha256)
         yield [Subject(*file, method, by_name(method.inputs, Path(folder)), expected, None)]
 
 

@@ -55,7 +55,7 @@ class Layer(Record):
     operator: str
     delegate: str | None
     macs: int | Unavailable
-    bytes: int | Unavailable = Field(description="Of its weights.")
+    bytes: int = Field(description="Of its weights.")
     activation_bytes: int | Unavailable = Field(description="Of its result.")
 
 
@@ -78,7 +78,7 @@ class Delegation(Record):
     transposes: dict[str, int] = Field(description="What only changes the order of dimensions.")
     layers: list[Layer]
     macs: int | Unavailable
-    bytes: int | Unavailable
+    bytes: int = Field(description="Of all weights.")
 
 
 class UnknownDelegation(Unavailable):
@@ -87,7 +87,7 @@ class UnknownDelegation(Unavailable):
     operators: dict[str, dict[str, int]]
     layers: list[Layer]
     macs: int | Unavailable
-    bytes: int | Unavailable
+    bytes: int = Field(description="Of all weights.")
 
 
 class Budget(Record):

@@ -27,7 +27,7 @@ def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bo
 
         def work(_: Any) -> dict[str, Any]:
             try:
-                return delegation(spec.format, run.path(spec.path))
+                return delegation(spec.format, run.path(spec.path)).model_dump(mode="json")
             except DeviceFailed as error:
                 return {"error": str(error)}
 

@@ -144,7 +144,7 @@ def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list
     step = Step("export", reads=program_files(spec.program), code=(one.lower, *SHARED), packages=one.packages)
     made = run.step(step, lambda f: lower([spec], run.work(), f, run.path("logs", "export.log"), {}))
     step = Step("delegation", reads=(f"work/export/{spec.name}",), code=(one.delegation,) if one.delegation else (), packages=one.packages)
-    found = run.step(step, lambda _: delegation(kind, run.work("export", spec.name)))
+    found = run.step(step, lambda _: delegation(kind, run.work("export", spec.name)).model_dump(mode="json"))
     return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.records.inspection import Inspection
 
 _TIMEOUT_S = 900.0
 
@@ -41,9 +42,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
 
     facts = inspect(path)
     precision = precision_of(facts)
-    rung = (
-        "student" if precision != "int8" else "integer" if arithmetic(facts["format"], delegate_of(facts)).integer_kernels else "converted"
-    )
+    rung = "student" if precision != "int8" else "integer" if arithmetic(facts.format, delegate_of(facts)).integer_kernels else "converted"
     images = imageset.load(run.work("data"))
     reference, student = (_logits(run, name) for name in (rung, "student"))
     kind, method = _checked_ports(path, facts, run)
@@ -53,7 +52,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     status: Status = "runtime_failed"
     found: Parity | Unavailable
     try:
-        if why := not_here(facts["format"], delegate_of(facts), path):
+        if why := not_here(facts.format, delegate_of(facts), path):
             found = Unavailable(unavailable=why)
             ok, status = None, "ok"
         else:
@@ -68,7 +67,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     return VerifiedFile(
         file=str(path), precision=precision, run=str(run.folder), executed_by=executed_by, runtime=versions, ok=ok, status=status,
         parity=found, accuracy=ExternalAccuracy(file=score, student=_score(student, labels)),
-        **{key: facts[key] for key in ("format", "sha256", "bytes", "warnings")},
+        **{key: getattr(facts, key) for key in ("format", "sha256", "bytes", "warnings")},
     )  # fmt: skip
 
 
@@ -82,22 +81,21 @@ def _logits(run: Run, rung: str) -> np.ndarray:
     return np.load(path)
 
 
-def _checked_ports(path: Path, facts: dict[str, Any], run: Run) -> tuple[str, MethodSignature]:
+def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, MethodSignature]:
     """The kind of input of the file, and its inputs and outputs; UserError unless they are those of the run's programs."""
     from edgedistill.backends import backend
     from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
     from edgedistill.records import ArtifactSpec
-    from edgedistill.signature import Signature
 
     signature, wanted = load_signature(run.work("programs", "student-float.pt2")), dict[str, MethodSignature]()
-    for name in backend(facts["format"]).inputs:
+    for name in backend(facts.format).inputs:
         # Only images can be bytes.
         with suppress(UserError):
-            wanted[name] = of_file(signature, ArtifactSpec(facts["format"], "fp32", input=name)).forward
-    if "unavailable" in facts["signature"]:
+            wanted[name] = of_file(signature, ArtifactSpec(facts.format, "fp32", input=name)).forward
+    if isinstance(facts.signature, Unavailable):
         return next(iter(wanted.items()))
-    found = Signature.model_validate(facts["signature"]).forward
+    found = facts.signature.forward
     todo = "Name the run that it belongs to, or export it with these inputs and outputs"
     kind = next((name for name, method in wanted.items() if _fit(found.inputs, method.inputs)), None)
     if kind is None:
@@ -124,7 +122,7 @@ def _text(specs: Sequence[TensorSpec]) -> str:
 
 
 def _execute(
-    run: Run, recipe: Recipe, path: Path, facts: dict[str, Any], kind: str, method: MethodSignature
+    run: Run, recipe: Recipe, path: Path, facts: Inspection, kind: str, method: MethodSignature
 ) -> tuple[np.ndarray, dict[str, str], str]:
     """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     import numpy as np
@@ -132,7 +130,7 @@ def _execute(
     from edgedistill.backends.inspect import delegate_of
     from edgedistill.measure import local
 
-    adapter = executor(facts["format"], delegate_of(facts), float16=has_float16(facts))
+    adapter = executor(facts.format, delegate_of(facts), float16=has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.work("programs", "val.npy"), kind) as inputs:
         outputs = Path(folder) / "outputs.npy"
         done = local.execute(

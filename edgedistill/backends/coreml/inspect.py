@@ -22,6 +22,7 @@ from edgedistill.backends.inspect.graph import (
     port,
     stored_bytes,
 )
+from edgedistill.records.inspection import Content, InspectedPort
 
 _UNKNOWN = {"einsum", "gru", "lstm", "rnn", "while_loop", "cond"}
 _SENTINEL = 0xDEADBEEF
@@ -30,8 +31,8 @@ _PARAMETERS = {"string", "bool", "int32"}
 _MULTIARRAY_TYPES = {"DOUBLE": "float64"}
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What the package holds, without format, path, bytes and sha256."""
+def read(path: Path) -> Content:
+    """The content of the package."""
     graph = Graph()
     model = load(path, graph)
     functions = model.mlProgram.functions
@@ -41,15 +42,17 @@ def read(path: Path) -> dict[str, Any]:
     own = dict(sorted(description.metadata.userDefined.items()))
     source, made = own.pop("com.github.apple.coremltools.source", None), own.pop("com.github.apple.coremltools.version", None)
     texts = {"description": "shortDescription", "author": "author", "license": "license", "version": "versionString"}
-    told = {key: getattr(description.metadata, name) for key, name in texts.items()}
-    return {
-        "version": {"specification": model.specificationVersion, "opset": next(iter(functions.values())).opset},
-        "producer": known(f"coremltools {made}{f' from {source}' if source else ''}" if made else None, "the file does not give it"),
-        "inputs": [_port(feature) for feature in interface.input],
-        "outputs": [_port(feature) for feature in interface.output],
-        **describe(graph, macs, len(functions)),
-        "metadata": {key: value for key, value in told.items() if value} | own,
-    }
+    notes = {key: getattr(description.metadata, name) for key, name in texts.items()}
+    return describe(
+        graph,
+        macs,
+        version={"specification": model.specificationVersion, "opset": next(iter(functions.values())).opset},
+        producer=known(f"coremltools {made}{f' from {source}' if source else ''}" if made else None, "the file does not give it"),
+        inputs=[_port(feature) for feature in interface.input],
+        outputs=[_port(feature) for feature in interface.output],
+        metadata={key: value for key, value in notes.items() if value} | own,
+        entries=len(functions),
+    )
 
 
 def load(path: Path, graph: Graph, prefix: str = "") -> Any:
@@ -81,7 +84,7 @@ def load(path: Path, graph: Graph, prefix: str = "") -> Any:
 
 def macs(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of one operator; a convolution has weights [out, in / groups, ...], a transposed one [in, out / groups, ...]."""
-    by_key = node.attributes
+    by_key = node.arguments
     match node.operator:
         case "conv":
             return graph.elements(node.outputs[0]) * math.prod(graph.shape(by_key["weight"])[1:])
@@ -90,7 +93,7 @@ def macs(node: Node, graph: Graph) -> int:
         case "linear":
             return graph.elements(node.outputs[0]) * graph.shape(by_key["weight"])[-1]
         case "matmul":
-            return graph.elements(node.outputs[0]) * graph.shape(by_key["x"])[-2 if by_key.get("transpose_x") else -1]
+            return graph.elements(node.outputs[0]) * graph.shape(by_key["x"])[-2 if node.attributes.get("transpose_x") else -1]
         case "scaled_dot_product_attention":
             *batch, query, width = graph.shape(by_key["query"])
             keys, value_width = graph.shape(by_key["key"])[-2], graph.shape(by_key["value"])[-1]
@@ -171,7 +174,7 @@ def _add(block: Any, prefix: str, graph: Graph, weights: _Weights) -> None:
         for name, output in zip(outputs, operator.outputs, strict=True):
             graph.tensors[name] = _described(output.type)
         inputs: list[str] = []
-        by_key: dict[str, Any] = {}
+        by_key: dict[str, str] = {}
         for key, argument in operator.inputs.items():
             for number, binding in enumerate(argument.arguments):
                 name = prefix + binding.name
@@ -185,13 +188,13 @@ def _add(block: Any, prefix: str, graph: Graph, weights: _Weights) -> None:
             if key != "name" and value.type.WhichOneof("type") == "tensorType":
                 inputs.append(f"{outputs[0] if outputs else prefix}/{key}")
                 graph.tensors[inputs[-1]] = _constant(value, weights)
-        by_key["transpose_x"] = flags.get(str(by_key.get("transpose_x")), False)
-        graph.nodes.append(Node(operator.type, outputs[0] if outputs else "", inputs, outputs, by_key))
+        transposed = {"transpose_x": flags.get(by_key.get("transpose_x", ""), False)}
+        graph.nodes.append(Node(operator.type, outputs[0] if outputs else "", inputs, outputs, transposed, by_key))
         for inner in operator.blocks:
             _add(inner, prefix, graph, weights)
 
 
-def _port(feature: Any) -> dict[str, Any]:
+def _port(feature: Any) -> InspectedPort:
     """An input or output as apps see it."""
     kind = feature.type.WhichOneof("Type")
     if kind == "imageType":

@@ -7,13 +7,32 @@ https://github.com/pytorch/executorch/tree/main/backends/apple/coreml/runtime/in
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from edgedistill.backends.coreml import inspect as coreml
-from edgedistill.backends.inspect.graph import Graph, Strict
+from edgedistill.backends.inspect.graph import Graph, Strict, mistake
 
 _END = b'{"nodes"'[::-1]
 _PACKAGE = "lowered_module/model.mlpackage"
+
+
+class _Region(BaseModel):
+    offset: int
+    size: int
+
+
+class _Entry(BaseModel):
+    """A file (kind 0), or a folder with the numbers of its entries by name."""
+
+    name: str
+    kind: int
+    children: dict[str, int] = {}
+    region: _Region | None = Field(None, alias="dataRegion")
+
+
+class _Tree(BaseModel):
+    nodes: list[_Entry]
 
 
 def is_payload(data: bytes) -> bool:
@@ -34,12 +53,14 @@ def add(payload: bytes, partition: str, graph: Graph) -> None:
 def unpack(payload: bytes, folder: Path) -> Path:
     """Write the files of a payload to `folder` and return its model package. Raises ValueError when it holds none."""
     try:
-        tree, _ = json.JSONDecoder().raw_decode(payload[::-1].decode("latin-1"))
-        nodes = tree["nodes"]
-        inner = {child for node in nodes for child in node["children"].values()}
-        (root,) = set(range(len(nodes))) - inner
-        _write(nodes, root, Strict(payload), folder)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+        document, _ = json.JSONDecoder().raw_decode(payload[::-1].decode("latin-1"))
+        entries = _Tree.model_validate(document).nodes
+        inner = {child for entry in entries for child in entry.children.values()}
+        (root,) = set(range(len(entries))) - inner
+        _write(entries, root, Strict(payload), folder)
+    except ValidationError as error:
+        raise ValueError(f"the part for Core ML can't be read ({mistake(error)})") from error
+    except (IndexError, ValueError) as error:
         raise ValueError(f"the part for Core ML can't be read ({error})") from error
     package = folder / _PACKAGE
     if not package.is_dir():
@@ -47,15 +68,16 @@ def unpack(payload: bytes, folder: Path) -> Path:
     return package
 
 
-def _write(nodes: list[dict[str, Any]], index: int, data: Strict, folder: Path) -> None:
-    node = nodes[index]
-    path = folder / node["name"]
-    if path.name != node["name"] or path.name == "..":
-        raise ValueError(f"it names a file outside of it, {node['name']}")
-    if node["kind"] == 0:
-        region = node["dataRegion"]
-        path.write_bytes(data[region["offset"] : region["offset"] + region["size"]])
+def _write(entries: list[_Entry], index: int, data: Strict, folder: Path) -> None:
+    entry = entries[index]
+    path = folder / entry.name
+    if path.name != entry.name or path.name == "..":
+        raise ValueError(f"it names a file outside of it, {entry.name}")
+    if entry.kind == 0:
+        if entry.region is None:
+            raise ValueError(f"it does not say where {entry.name} is")
+        path.write_bytes(data[entry.region.offset : entry.region.offset + entry.region.size])
         return
     path.mkdir()
-    for child in node["children"].values():
-        _write(nodes, child, data, path)
+    for child in entry.children.values():
+        _write(entries, child, data, path)

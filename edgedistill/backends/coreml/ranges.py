@@ -19,7 +19,7 @@ from edgedistill.backends.coreml.mil.float16 import FLOAT16_MAX, all_finite, lar
 from edgedistill.backends.coreml.mil.ops import MOVERS
 from edgedistill.backends.coreml.mil.program import Step
 from edgedistill.backends.coreml.mil.values import Tensor
-from edgedistill.backends.inspect.graph import unavailable
+from edgedistill.records import Unavailable
 
 ENDANGERED = 0.25
 """Share of float16's range above which a layer is told: images that were not seen may reach four times as far."""
@@ -88,13 +88,14 @@ def scan(path: str, *samples: np.ndarray) -> dict[str, Any]:
     most = max(found, key=lambda layer: layer.share, default=None)
     return {
         "layers": [_told(layer) for layer in found if layer.share > ENDANGERED],
-        "largest": unavailable("every value is 0") if most is None else _told(most),
+        "largest": Unavailable(unavailable="every value is 0").model_dump() if most is None else _told(most),
     }
 
 
 def _told(layer: LayerRange) -> dict[str, Any]:
     told = asdict(layer)
-    return told if isfinite(layer.largest) else told | dict.fromkeys(("largest", "share"), unavailable("the value is infinite"))
+    infinite = Unavailable(unavailable="the value is infinite").model_dump()
+    return told if isfinite(layer.largest) else told | dict.fromkeys(("largest", "share"), infinite)
 
 
 def main() -> None:

@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from edgedistill.backends.delegation.reasons import why
-from edgedistill.backends.inspect.graph import stored_bytes, total_macs, unavailable
+from edgedistill.backends.inspect.graph import stored_bytes, total_macs
+from edgedistill.records import Delegation, Unavailable
+from edgedistill.records.inspection import InspectedLayer
+from edgedistill.records.results import Fallback, Layer
 
 _LAYERS = 20
 # By runtime: TRANSPOSE; Transpose and what ONNX Runtime inserts around its blocked convolutions; StaticTranspose is XNNPACK's in a .pte.
@@ -18,18 +20,15 @@ _TRANSPOSES = {
 
 @dataclass(frozen=True)
 class Node:
-    """One operation that runs: its operator, who computes it, the layer it came from, whether the accelerated kernels left it."""
+    """One operation that runs: who computes it, and its layer, whose `delegate` is None where the accelerated kernels left it."""
 
-    operator: str
     by: str
-    layer: str
-    outside: bool
-    costs: dict[str, Any]
+    layer: Layer
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was found in a file. `quantized` tells whether there are kernels that an operator could have fallen back from.
+    """The nodes of a file. `quantized` tells whether there are kernels that an operator could have fallen back from.
 
     delegate: what left the operators, where that is not what the format usually has.
     why: the reason for all that is left, where there is one.
@@ -42,43 +41,50 @@ class Reading:
     why: str | None = None
 
 
-def report(kind: str, reading: Reading) -> dict[str, Any]:
-    """The report of a file of format `kind`; see `delegation`. At most 20 layers of an operator are named."""
+def report(kind: str, reading: Reading) -> Delegation:
+    """The delegation of a file of format `kind`. At most 20 layers of an operator are named."""
+    layers = [node.layer for node in reading.nodes]
     operators: dict[str, Counter[str]] = defaultdict(Counter)
     left: dict[str, list[str]] = defaultdict(list)
     for node in reading.nodes:
-        operators[node.by][node.operator] += 1
-        if node.outside:
-            left[node.operator].append(node.layer)
-    return {
-        "partitions": reading.partitions,
-        "outside": {operator: len(layers) for operator, layers in left.items()},
-        "operators": {by: dict(found) for by, found in operators.items()},
-        "fallbacks": [
-            {
-                "operator": operator,
-                "count": len(layers),
-                "layers": layers[:_LAYERS],
-                "why": reading.why or why(reading.delegate or kind, operator),
-            }
-            for operator, layers in left.items()
-            if reading.quantized
-        ],
-        "transposes": dict(Counter(node.operator for node in reading.nodes if node.operator in _TRANSPOSES)),
-        **totals([{"name": n.layer, "operator": n.operator, "delegate": None if n.outside else n.by, **n.costs} for n in reading.nodes]),
-    }
+        operators[node.by][node.layer.operator] += 1
+        if node.layer.delegate is None:
+            left[node.layer.operator].append(node.layer.name)
+    fallbacks = [
+        Fallback(
+            operator=operator,
+            count=len(names),
+            layers=names[:_LAYERS],
+            why=reading.why or why(reading.delegate or kind, operator),
+        )
+        for operator, names in left.items()
+        if reading.quantized
+    ]
+    return Delegation(
+        partitions=reading.partitions,
+        outside={operator: len(names) for operator, names in left.items()},
+        operators={by: dict(counts) for by, counts in operators.items()},
+        fallbacks=fallbacks,
+        transposes=dict(Counter(layer.operator for layer in layers if layer.operator in _TRANSPOSES)),
+        layers=layers,
+        macs=total_macs([layer.macs for layer in layers]),
+        bytes=sum(layer.bytes for layer in layers),
+    )
 
 
-def totals(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """The layers, and the sums of their multiply-accumulates and of their weights' bytes."""
-    return {"layers": layers, "macs": total_macs(layers), "bytes": sum(layer["bytes"] for layer in layers)}
-
-
-def costs(layer: dict[str, Any]) -> dict[str, Any]:
-    """What a layer of `inspect` costs: multiply-accumulates, bytes of its weights, bytes of its result."""
-    kind, shape = layer["type"], layer["output_shape"]
-    if isinstance(kind, str) and isinstance(shape, list) and all(isinstance(size, int) for size in shape):
-        result: Any = stored_bytes(kind, prod(shape))
-    else:
-        result = unavailable("the file does not give the type and a fixed shape of its result")
-    return {"macs": layer["macs"], "bytes": layer["weight_bytes"], "activation_bytes": result}
+def layer_of(inspected: InspectedLayer, delegate: str | None, *, name: str | None = None, operator: str | None = None) -> Layer:
+    """A layer of `inspect` with who computes it and with the bytes of its result; `name` and `operator` are others than its own."""
+    kind, shape = inspected.type, inspected.output_shape
+    activation_bytes: int | Unavailable = Unavailable(unavailable="the file does not give the type and a fixed shape of its result")
+    if isinstance(kind, str) and isinstance(shape, list):
+        sizes = [size for size in shape if isinstance(size, int)]
+        if len(sizes) == len(shape):
+            activation_bytes = stored_bytes(kind, prod(sizes))
+    return Layer(
+        name=inspected.name if name is None else name,
+        operator=inspected.operator if operator is None else operator,
+        delegate=delegate,
+        macs=inspected.macs,
+        bytes=inspected.weight_bytes,
+        activation_bytes=activation_bytes,
+    )

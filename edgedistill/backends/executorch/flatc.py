@@ -1,19 +1,22 @@
 """Reads a flatbuffer of a delegate by ExecuTorch's compiler of flatbuffers and the schema that comes with it."""
 
-import json
 import re
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from edgedistill.backends.inspect.graph import package_folder
+from pydantic import BaseModel, ValidationError
+
+from edgedistill.backends.inspect.graph import mistake, package_folder
+
+Document = TypeVar("Document", bound=BaseModel)
 
 _TIMEOUT_S = 60
 
 
-def decompile(data: bytes, backend: str) -> dict[str, Any]:
-    """The flatbuffer `data`, of the schema of executorch's folder `backend`, as JSON. Raises ValueError when it can't be read."""
+def decompile(data: bytes, backend: str, document: type[Document]) -> Document:
+    """The flatbuffer `data`, of the schema of executorch's folder `backend`, as a `document`. Raises ValueError when it is none."""
     folder = package_folder("executorch")
     with tempfile.TemporaryDirectory() as place:
         source = Path(place, "graph.bin")
@@ -25,9 +28,12 @@ def decompile(data: bytes, backend: str) -> dict[str, Any]:
         result = Path(place, "graph.json")
         if done.returncode != 0 or not result.exists():
             raise ValueError(f"the part for {backend} can't be read (exit status {done.returncode})")
-        # flatc writes inf and nan, which are not JSON and which Python reads in another spelling.
-        found = re.sub(r"(: |\[ ?|, )(-?)(inf|nan)\b", _spell, result.read_text(errors="replace"))
-    return json.loads(found)
+        # flatc writes inf and nan, which are not JSON and which pydantic reads in another spelling.
+        text = re.sub(r"(: |\[ ?|, )(-?)(inf|nan)\b", _spell, result.read_text(errors="replace"))
+    try:
+        return document.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"the part for {backend} can't be read ({mistake(error)})") from error
 
 
 def _spell(match: re.Match[str]) -> str:

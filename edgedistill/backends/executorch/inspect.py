@@ -2,7 +2,10 @@
 
 import math
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from pydantic import JsonValue
 
 from edgedistill.backends.coreml import inspect as coreml
 from edgedistill.backends.coreml import payload as coreml_delegate
@@ -17,8 +20,9 @@ from edgedistill.backends.inspect.graph import (
     import_without_parents,
     port,
     stored_bytes,
-    unavailable,
 )
+from edgedistill.records import Unavailable
+from edgedistill.records.inspection import Content, DelegatedPart, InspectedPort
 
 _TYPES = {
     "BYTE": "uint8", "CHAR": "int8", "SHORT": "int16", "INT": "int32", "LONG": "int64", "HALF": "float16", "FLOAT": "float32",
@@ -28,34 +32,38 @@ _HEADER = 8
 """Where the header is: after the offset of the root table and the identifier."""
 _PRODUCTS = {"mm": 0, "bmm": 0, "linear": 0, "addmm": 1, "baddbmm": 1}
 """Matrix products, and which of their inputs has the inner dimension last."""
-_READERS: dict[str, Any] = {"CoreMLBackend": coreml_delegate, "VulkanBackend": vulkan}
+_READERS: dict[str, ModuleType] = {"CoreMLBackend": coreml_delegate, "VulkanBackend": vulkan}
 """What reads a payload, by the name of its delegate; XNNPACK's is told by its first bytes."""
 _UNKNOWN = ("conv", "linear", "mm", "matmul", "attention", "sdpa", "einsum", "lstm", "gru", "rnn")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What the file holds, without format, path, bytes and sha256."""
+def read(path: Path) -> Content:
+    """The content of the file."""
     program, graph, delegates = load(path)
     plans = _computing(program)
     # A method that computes nothing gives a constant; language models tell their limits that way.
-    metadata = {plan.name: _constant(plan) for plan in program.execution_plan if plan not in plans}
+    metadata: dict[str, JsonValue] = {plan.name: _constant(plan) for plan in program.execution_plan if plan not in plans}
+    if delegates:
+        metadata["delegates"] = [part.model_dump() for part in delegates]
     with open(path, "rb") as handle:
         identifier = handle.read(8)[4:].decode()
-    return {
-        "version": {"schema": program.version, "identifier": identifier},
-        "producer": unavailable("a .pte does not say what made it"),
-        "inputs": [_port(plan.values[i].val) for plan in plans for i in plan.inputs],
-        "outputs": [_port(plan.values[i].val) for plan in plans for i in plan.outputs],
-        **describe(graph, macs, len(plans)),
-        "metadata": metadata | ({"delegates": delegates} if delegates else {}),
-    }
+    return describe(
+        graph,
+        macs,
+        version={"schema": program.version, "identifier": identifier},
+        producer=Unavailable(unavailable="a .pte does not say what made it"),
+        inputs=[_port(plan.values[i].val) for plan in plans for i in plan.inputs],
+        outputs=[_port(plan.values[i].val) for plan in plans for i in plan.outputs],
+        metadata=metadata,
+        entries=len(plans),
+    )
 
 
-def load(path: Path) -> tuple[Any, Graph, list[dict[str, Any]]]:
-    """The program, its tensors and operators, those that a delegate is given too, and its delegates as `inspect` gives them."""
+def load(path: Path) -> tuple[Any, Graph, list[DelegatedPart]]:
+    """The program, its tensors and operators, those that a delegate is given too, and the parts that delegates are given."""
     program, segments = _open(path)
     plans = _computing(program)
-    graph, delegates = Graph(), []
+    graph, delegates = Graph(), list[DelegatedPart]()
     for plan in plans:
         delegates += _add(plan, f"{plan.name}/" if len(plans) > 1 else "", graph, program, segments)
     _rest(program, segments, graph)
@@ -102,10 +110,10 @@ def macs(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of one operator, of a delegate or not; weights of convolutions are [out, in / groups, ...]."""
     if node.operator.startswith("XNN"):
         return xnnpack.macs(node, graph)
-    if node.attributes.get("by") in _READERS:
-        return (coreml if node.attributes["by"] == "CoreMLBackend" else vulkan).macs(node, graph)
-    if node.attributes.get("delegate"):
+    if node.opaque:
         raise Unknown(f"what {node.operator} is given is in a form of its own")
+    if node.delegate is not None:
+        return (coreml if node.delegate == "CoreMLBackend" else vulkan).macs(node, graph)
     name = node.operator.partition("::")[2]
     if name == "convolution":
         of = node.inputs if node.attributes["transposed"] else node.outputs
@@ -139,21 +147,21 @@ def _is(value: Any, *kinds: str) -> bool:
     return type(value).__name__ in kinds
 
 
-def _port(value: Any) -> dict[str, Any]:
+def _port(value: Any) -> InspectedPort:
     described = Tensor(_type(value), list(value.sizes)) if _is(value, "Tensor") else Tensor(type(value).__name__.lower(), [])
-    quantized = described.type in ("int8", "uint8")
-    return port(None, described) | (dict.fromkeys(("scale", "zero_point"), unavailable("a .pte does not hold it")) if quantized else {})
+    missing = Unavailable(unavailable="a .pte does not hold it") if described.type in ("int8", "uint8") else None
+    return port(None, described, missing, missing)
 
 
-def _constant(plan: Any) -> Any:
+def _constant(plan: Any) -> JsonValue:
     """What a method without instructions gives."""
     values = [next(iter(vars(plan.values[i].val).values()), None) for i in plan.outputs]
-    simple = [value if isinstance(value, int | float | str) else "a tensor or list" for value in values]
+    simple: list[JsonValue] = [value if isinstance(value, int | float | str) else "a tensor or list" for value in values]
     return simple[0] if len(simple) == 1 else simple
 
 
-def _add(plan: Any, prefix: str, graph: Graph, program: Any, segments: list[bytes]) -> list[dict[str, Any]]:
-    """Add the tensors and operators of a method; gives its delegates, each with its bytes."""
+def _add(plan: Any, prefix: str, graph: Graph, program: Any, segments: list[bytes]) -> list[DelegatedPart]:
+    """Add the tensors and operators of a method; returns the parts that it gives to delegates."""
     names = [f"{prefix}{index}" for index in range(len(plan.values))]
     for name, value in zip(names, (v.val for v in plan.values), strict=True):
         if _is(value, "Tensor"):
@@ -161,7 +169,7 @@ def _add(plan: Any, prefix: str, graph: Graph, program: Any, segments: list[byte
             size = stored_bytes(_type(value), math.prod(value.sizes)) if constant else None
             storage = ("program", value.data_buffer_idx) if constant else None
             graph.tensors[name] = Tensor(_type(value), list(value.sizes), size, storage)
-    delegates: list[dict[str, Any]] = []
+    delegates: list[DelegatedPart] = []
     for instruction in (i.instr_args for chain in plan.chains for i in chain.instructions):
         if _is(instruction, "KernelCall"):
             graph.nodes.append(_kernel(plan, instruction, names))
@@ -174,8 +182,10 @@ def _add(plan: Any, prefix: str, graph: Graph, program: Any, segments: list[byte
                 graph.tensors[f"{partition}/payload"] = Tensor(None, None, len(payload))
                 arguments = [names[i] for i in instruction.args]
                 inputs = [*arguments[:-1], f"{partition}/payload"]
-                graph.nodes.append(Node(delegate.id, partition, inputs, arguments[-1:], {"delegate": True}))
-            delegates.append({"id": delegate.id, "bytes": len(payload), "operators": len(graph.nodes) - before})
+                graph.nodes.append(Node(delegate.id, partition, inputs, arguments[-1:], opaque=True))
+            for node in graph.nodes[before:]:
+                node.delegate = delegate.id
+            delegates.append(DelegatedPart(id=delegate.id, bytes=len(payload), operators=len(graph.nodes) - before))
     return delegates
 
 
@@ -184,21 +194,18 @@ def _readable(delegate: str, payload: bytes, partition: str, graph: Graph) -> bo
     reader = _READERS.get(delegate)
     if reader is None or not reader.is_payload(payload):
         return False
-    before = len(graph.nodes)
     try:
         reader.add(payload, partition, graph)
     except ImportError:
         # A machine that only looks at files may lack coremltools.
         return False
-    for node in graph.nodes[before:]:
-        node.attributes["by"] = delegate
     return True
 
 
 def _rest(program: Any, segments: list[bytes], graph: Graph) -> None:
     """Add the named data that no operator for XNNPACK uses: they are for a delegate of another form, and the first one is given them."""
     used = {tensor.storage for tensor in graph.tensors.values()}
-    others = [node for node in graph.nodes if node.attributes.get("delegate")]
+    others = [node for node in graph.nodes if node.opaque]
     for named in program.named_data or []:
         if named.key not in used:
             graph.tensors[f"named/{named.key}"] = Tensor(None, None, len(segments[named.segment_index]))

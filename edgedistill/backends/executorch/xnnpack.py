@@ -1,10 +1,12 @@
 """Reads what a .pte gives to XNNPACK."""
 
 import re
-from typing import Any
+
+from pydantic import BaseModel, JsonValue
 
 from edgedistill.backends.executorch.flatc import body, decompile
 from edgedistill.backends.inspect.graph import Graph, Node, Tensor, Unknown
+from edgedistill.records.inspection import Dimension
 
 _NONE = 0xFFFFFFFF
 _NO_FIELD = {"debug_handle", "flags"}
@@ -14,6 +16,47 @@ _TYPES = {
 }  # fmt: skip
 
 
+class _Tensor(BaseModel):
+    datatype: str
+    id_out: int
+    dims: list[int] = []
+    constant_buffer_idx: int
+
+
+class _Steps(BaseModel):
+    """How a tensor is quantized; scales are stored where there are several."""
+
+    scale_buffer_idx: int = 0
+    num_scales: int = 0
+
+
+class _Quantized(BaseModel):
+    tensor_value: _Tensor
+    quant_params: _Steps = _Steps()
+
+
+class _Value(BaseModel):
+    xvalue_union: _Quantized | _Tensor
+
+
+class _Operator(BaseModel):
+    xnode_union_type: str
+    xnode_union: dict[str, JsonValue]
+
+
+class _Constant(BaseModel):
+    size: int
+    named_key: str | None = None
+
+
+class _Document(BaseModel):
+    """What of the schema is read; see backends/xnnpack/serialization/schema.fbs of executorch."""
+
+    xvalues: list[_Value]
+    xnodes: list[_Operator]
+    constant_data: list[_Constant] = []
+
+
 def is_payload(data: bytes) -> bool:
     """Whether a delegate's bytes are XNNPACK's, with or without a header before them."""
     return data[4:8] in (b"XH00", b"XN00", b"XN01")
@@ -21,27 +64,25 @@ def is_payload(data: bytes) -> bool:
 
 def add(payload: bytes, partition: str, graph: Graph) -> None:
     """Add the tensors and operators of a payload, with the name of its partition before theirs."""
-    document = decompile(body(payload), "xnnpack")
-    stored = document.get("constant_data", [])
+    document = decompile(body(payload), "xnnpack", _Document)
+    stored = document.constant_data
     names = {}
-    for value in document["xvalues"]:
-        quantized = value["xvalue_union_type"] == "XNNQuantizedTensorValue"
-        tensor = value["xvalue_union"]["tensor_value"] if quantized else value["xvalue_union"]
-        name = names[tensor["id_out"]] = f"{partition}/{tensor['id_out']}"
-        dtype = tensor["datatype"].removeprefix("xnn_datatype_")
-        shape = list(tensor.get("dims", []))
-        graph.tensors[name] = _tensor(_TYPES.get(dtype, dtype), shape, stored, tensor["constant_buffer_idx"], partition)
-        scale = value["xvalue_union"].get("quant_params", {}).get("scale_buffer_idx", 0) if quantized else 0
-        if scale:
+    for value in document.xvalues:
+        union = value.xvalue_union
+        tensor, steps = (union.tensor_value, union.quant_params) if isinstance(union, _Quantized) else (union, _Steps())
+        name = names[tensor.id_out] = f"{partition}/{tensor.id_out}"
+        dtype = tensor.datatype.removeprefix("xnn_datatype_")
+        graph.tensors[name] = _tensor(_TYPES.get(dtype, dtype), [*tensor.dims], stored, tensor.constant_buffer_idx, partition)
+        if steps.scale_buffer_idx:
             kind = "bfloat16" if dtype == "qbint4" else "float32"
-            graph.tensors[f"{name}/scale"] = _tensor(kind, [value["xvalue_union"]["quant_params"]["num_scales"]], stored, scale, partition)
-    for index, node in enumerate(document["xnodes"]):
-        kind, fields = node["xnode_union_type"], node["xnode_union"]
-        inputs, outputs = _ports(kind, fields)
+            graph.tensors[f"{name}/scale"] = _tensor(kind, [steps.num_scales], stored, steps.scale_buffer_idx, partition)
+    for index, node in enumerate(document.xnodes):
+        numbers = {key: value for key, value in node.xnode_union.items() if isinstance(value, int)}
+        inputs, outputs = _ports(node.xnode_union_type, numbers)
         # XNNPACK knows no names.
         used = [names[i] for i in inputs]
         used += [f"{name}/scale" for name in used if f"{name}/scale" in graph.tensors]
-        graph.nodes.append(Node(kind, f"{partition}/{index}", used, [names[i] for i in outputs], fields))
+        graph.nodes.append(Node(node.xnode_union_type, f"{partition}/{index}", used, [names[i] for i in outputs], numbers))
 
 
 def macs(node: Node, graph: Graph) -> int:
@@ -61,16 +102,15 @@ def macs(node: Node, graph: Graph) -> int:
     return 0
 
 
-def _tensor(dtype: str, shape: list[Any], stored: list[dict[str, Any]], index: int, partition: str) -> Tensor:
+def _tensor(dtype: str, shape: list[Dimension], stored: list[_Constant], index: int, partition: str) -> Tensor:
     if index == 0:
         return Tensor(dtype, shape)
     constant = stored[index]
     # A named constant is in the file once, whichever partitions use it.
-    storage = constant["named_key"] or (partition, index)
-    return Tensor(dtype, shape, int(constant["size"]), storage)
+    return Tensor(dtype, shape, constant.size, constant.named_key or (partition, index))
 
 
-def _ports(kind: str, fields: dict[str, Any]) -> tuple[list[int], list[int]]:
+def _ports(kind: str, fields: dict[str, int]) -> tuple[list[int], list[int]]:
     """Ids of the inputs and outputs of an operator."""
     concatenated = re.fullmatch(r"XNNConcatenate(\d)", kind)
     inputs, outputs = [], []

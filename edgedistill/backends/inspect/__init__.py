@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from edgedistill.backends import Backend, backend, backends, of_suffix
 from edgedistill.backends.inspect.ports import signature_of
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, tree_bytes
+from edgedistill.records.inspection import Content, Inspection, ModelFile
 
 # The first bytes of what is often given instead.
 _FOREIGN = {
@@ -22,7 +22,7 @@ _FOREIGN = {
 _TIMEOUT_S = 120
 
 
-def inspect(path: Path) -> dict[str, Any]:
+def inspect(path: Path) -> Inspection:
     """What the model file or package `path` holds, in the same shape for every format; see docs/cli.md for the fields.
 
     Nothing is executed. A child process with limited memory reads the file, since parsers crash on damaged ones. The kind is told by the
@@ -32,21 +32,23 @@ def inspect(path: Path) -> dict[str, Any]:
     """
     try:
         kind = _kind(path)
-        facts = {"format": kind.format, "path": str(path), "bytes": tree_bytes(path), "sha256": sha256_tree(path)}
+        file = ModelFile(format=kind.format, path=str(path), bytes=tree_bytes(path), sha256=sha256_tree(path))
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}; expected {expected_files()}") from error
     warnings = []
     if path.suffix.lower() != kind.suffix:
         warnings.append(f"{path} holds {kind.title}; most programs expect such a file to be named {kind.suffix}")
-    found = _read(kind, path)
-    return facts | found | {"signature": signature_of(found["inputs"], found["outputs"]), "warnings": warnings}
+    content = _read(kind, path)
+    signature = signature_of(content.inputs, content.outputs)
+    return Inspection(**dict(file), **dict(content), signature=signature, warnings=warnings)
 
 
-def delegate_of(facts: dict[str, Any]) -> str | None:
-    """The delegate, as targets name it, of the file with the facts of `inspect`; None for the usual one."""
-    names = {delegate.id: name for name, delegate in backend(facts["format"]).delegates.items()}
-    delegates = facts["metadata"].get("delegates") if names else None
-    return next((names[d["id"]] for d in delegates or [] if d["id"] in names), None)
+def delegate_of(inspection: Inspection) -> str | None:
+    """The delegate, as targets name it, of an inspected file; None for the usual one."""
+    names = {delegate.id: name for name, delegate in backend(inspection.format).delegates.items()}
+    # Elsewhere metadata may have any meaning.
+    parts = inspection.delegates if names else []
+    return next((names[part.id] for part in parts if part.id in names), None)
 
 
 def expected_files() -> str:
@@ -84,8 +86,8 @@ def _kind(path: Path) -> Backend:
     )
 
 
-def _read(kind: Backend, path: Path) -> dict[str, Any]:
-    """What the reader of `kind`, in a process of its own, says about the file."""
+def _read(kind: Backend, path: Path) -> Content:
+    """What the reader of `kind`, in a process of its own, finds in the file."""
     what = f"{path} can't be read as {kind.title}"
     todo = f"Expected a whole {kind.suffix}: export or copy it again"
     command = [sys.executable, "-m", "edgedistill.backends.inspect.worker", kind.format, str(path)]
@@ -104,4 +106,4 @@ def _read(kind: Backend, path: Path) -> dict[str, Any]:
         raise UserError(f"{what}: {answer['unsupported']}")
     if "damaged" in answer:
         raise UserError(f"{what}: it is cut off, damaged or something else ({answer['damaged']}). {todo}")
-    return answer
+    return Content.model_validate(answer)

@@ -9,9 +9,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-Dimension = int | str | None
+from pydantic import JsonValue, ValidationError
+
+from edgedistill.records import Unavailable
+from edgedistill.records.inspection import Content, Dimension, InspectedLayer, InspectedPort, StoredTensors
+
+Value = TypeVar("Value")
 # They convert between a number and its quantized form, and compute nothing.
 _CONVERSIONS = {
     "QuantizeLinear", "DequantizeLinear", "quantize", "dequantize", "QUANTIZE", "DEQUANTIZE", "XNNConvert", "Cast", "cast", "CAST",
@@ -46,7 +51,16 @@ class Node:
     name: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, int] = field(default_factory=dict)
+    """Its whole numbers and flags, by the format's names."""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Inputs by the format's names for them."""
+    custom: bool = False
+    """Whether only its runtime knows what it computes."""
+    delegate: str | None = None
+    """Id of the delegate that is given it."""
+    opaque: bool = False
+    """Whether it stands for all operators of a part that its delegate keeps in a form of its own."""
 
 
 @dataclass
@@ -70,24 +84,22 @@ class Graph:
         return math.prod(self.shape(name))
 
 
-def unavailable(why: str) -> dict[str, Any]:
-    """What stands for a value that can't be told."""
-    return {"value": None, "unavailable": why}
-
-
-def known(value: Any, why: str) -> Any:
+def known(value: Value | None, why: str) -> Value | Unavailable:
     """`value`, or what stands for it where it is missing."""
-    return unavailable(why) if value is None or value == "" else value
+    return Unavailable(unavailable=why) if value is None or value == "" else value
 
 
-def port(name: str | None, tensor: Tensor, scale: float | None = None, zero_point: int | None = None) -> dict[str, Any]:
-    """One input or output."""
-    described = {
-        "name": known(name, "this format does not name it"),
-        "type": known(tensor.type, "the file does not give it"),
-        "shape": known(tensor.shape, "the file does not give it"),
-    }
-    return described if scale is None else described | {"scale": scale, "zero_point": zero_point or 0}
+def port(
+    name: str | None, tensor: Tensor, scale: float | Unavailable | None = None, zero_point: int | Unavailable | None = None
+) -> InspectedPort:
+    """One input or output; a scale without a zero point has 0."""
+    return InspectedPort(
+        name=known(name, "this format does not name it"),
+        type=known(tensor.type, "the file does not give it"),
+        shape=known(tensor.shape, "the file does not give it"),
+        scale=scale,
+        zero_point=None if scale is None else zero_point or 0,
+    )
 
 
 def stored_bytes(dtype: str, count: int) -> int:
@@ -96,23 +108,35 @@ def stored_bytes(dtype: str, count: int) -> int:
     return -(-count * (int(bits[0]) if bits else 8) // 8)
 
 
-def describe(graph: Graph, macs: Callable[[Node, Graph], int], entries: int = 1) -> dict[str, Any]:
-    """Operators, weights, activations, layers and MACs of `graph`, as `inspect` gives them; `macs` as in `layers_of`."""
+def describe(
+    graph: Graph, macs: Callable[[Node, Graph], int], *, version: dict[str, int | str | dict[str, int] | Unavailable],
+    producer: str | Unavailable, inputs: list[InspectedPort], outputs: list[InspectedPort], metadata: dict[str, JsonValue],
+    entries: int = 1,
+) -> Content:  # fmt: skip
+    """The content of a file: what its reader found, and the operators, weights, activations, layers and MACs of `graph`.
+
+    `macs` as in `layers_of`; `entries` is the number of programs in the file.
+    """
     layers = [layer for _, layer in layers_of(graph, macs)]
-    total = total_macs(layers)
+    total = total_macs([layer.macs for layer in layers])
     if isinstance(total, int) and entries > 1:
-        total = unavailable(f"the file has {entries} programs; each layer has its own")
-    types = (layer["type"] for layer in layers if layer["operator"] not in _CONVERSIONS)
-    return {
-        "operators": dict(Counter(node.operator for node in graph.nodes).most_common()),
-        "weights": _weights(graph),
-        "activations": dict(Counter(kind for kind in types if isinstance(kind, str)).most_common()),
-        "layers": layers,
-        "macs": total,
-    }
+        total = Unavailable(unavailable=f"the file has {entries} programs; each layer has its own")
+    types = (layer.type for layer in layers if layer.operator not in _CONVERSIONS)
+    return Content(
+        version=version,
+        producer=producer,
+        inputs=inputs,
+        outputs=outputs,
+        operators=dict(Counter(node.operator for node in graph.nodes).most_common()),
+        weights=_weights(graph),
+        activations=dict(Counter(kind for kind in types if isinstance(kind, str)).most_common()),
+        layers=layers,
+        macs=total,
+        metadata=metadata,
+    )
 
 
-def layers_of(graph: Graph, macs: Callable[[Node, Graph], int]) -> list[tuple[Node, dict[str, Any]]]:
+def layers_of(graph: Graph, macs: Callable[[Node, Graph], int]) -> list[tuple[Node, InspectedLayer]]:
     """The operators of `graph`, each with its layer as `inspect` gives it.
 
     `macs` counts the multiply-accumulates of one operator, or raises Unknown. What is computed from constants only is no layer:
@@ -132,16 +156,25 @@ def layers_of(graph: Graph, macs: Callable[[Node, Graph], int]) -> list[tuple[No
             if _storage(constant, tensor) not in counted:
                 counted.add(_storage(constant, tensor))
                 weight_bytes += tensor.bytes or 0
-        layers.append((node, _layer(node, graph, consumers) | {"weight_bytes": weight_bytes, "macs": _macs_of(node, graph, macs)}))
+        output = next((name for name in node.outputs if name), "")
+        layer = InspectedLayer(
+            name=node.name or output,
+            operator=node.operator,
+            type=known(_kept_as(output, graph, consumers), "the file does not give it"),
+            output_shape=known(graph.tensors.get(output, Tensor(None, None)).shape, "the file does not give it"),
+            weight_bytes=weight_bytes,
+            macs=_macs_of(node, graph, macs),
+        )
+        layers.append((node, layer))
     return layers
 
 
-def total_macs(layers: Sequence[Mapping[str, Any]]) -> Any:
-    """The sum of `macs` of all layers, or why it is not known."""
-    unknown = [layer["macs"]["unavailable"] for layer in layers if not isinstance(layer["macs"], int)]
-    if unknown:
-        return unavailable(f"not known for {len(unknown)} of {len(layers)} layers, the first because {unknown[0]}")
-    return sum(layer["macs"] for layer in layers)
+def total_macs(macs: Sequence[int | Unavailable]) -> int | Unavailable:
+    """The sum of the multiply-accumulates of all layers, or why it is not known."""
+    reasons = [count.unavailable for count in macs if isinstance(count, Unavailable)]
+    if reasons:
+        return Unavailable(unavailable=f"not known for {len(reasons)} of {len(macs)} layers, the first because {reasons[0]}")
+    return sum(count for count in macs if isinstance(count, int))
 
 
 def _fold(graph: Graph) -> tuple[dict[str, set[str]], list[Node]]:
@@ -165,17 +198,6 @@ def _storage(name: str, tensor: Tensor) -> Hashable:
     return name if tensor.storage is None else tensor.storage
 
 
-def _layer(node: Node, graph: Graph, consumers: dict[str, list[Node]]) -> dict[str, Any]:
-    output = next((name for name in node.outputs if name), "")
-    tensor = graph.tensors.get(output, Tensor(None, None))
-    return {
-        "name": node.name or output,
-        "operator": node.operator,
-        "type": known(_kept_as(output, graph, consumers), "the file does not give it"),
-        "output_shape": known(tensor.shape, "the file does not give it"),
-    }
-
-
 def _kept_as(name: str, graph: Graph, consumers: dict[str, list[Node]]) -> str | None:
     """The type of a value, or that which it is quantized to at once, possibly after an activation: runtimes fuse the three."""
     users = consumers.get(name, [])
@@ -188,23 +210,24 @@ def _kept_as(name: str, graph: Graph, consumers: dict[str, list[Node]]) -> str |
     return tensor.type if tensor else None
 
 
-def _macs_of(node: Node, graph: Graph, macs: Callable[[Node, Graph], int]) -> Any:
+def _macs_of(node: Node, graph: Graph, macs: Callable[[Node, Graph], int]) -> int | Unavailable:
     try:
         return macs(node, graph)
     except Unknown as error:
-        return unavailable(str(error))
+        return Unavailable(unavailable=str(error))
 
 
-def _weights(graph: Graph) -> dict[str, dict[str, int]]:
-    weights: dict[str, dict[str, int]] = {}
+def _weights(graph: Graph) -> dict[str, StoredTensors]:
+    """The constants by type, the type with the most bytes first."""
+    weights: dict[str, StoredTensors] = {}
     seen = set()
     for name, tensor in graph.tensors.items():
         if tensor.bytes and _storage(name, tensor) not in seen:
             seen.add(_storage(name, tensor))
-            of_type = weights.setdefault(tensor.type or "unknown", {"count": 0, "bytes": 0})
-            of_type["count"] += 1
-            of_type["bytes"] += tensor.bytes
-    return dict(sorted(weights.items(), key=lambda item: -item[1]["bytes"]))
+            of_type = weights.setdefault(tensor.type or "unknown", StoredTensors(count=0, bytes=0))
+            of_type.count += 1
+            of_type.bytes += tensor.bytes
+    return dict(sorted(weights.items(), key=lambda item: -item[1].bytes))
 
 
 class Strict(bytes):
@@ -221,6 +244,12 @@ class Strict(bytes):
 def text(value: Any) -> str:
     """A name of the file as text."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+
+
+def mistake(error: ValidationError) -> str:
+    """Where the first mistake in a part of a file is, and what it is, in one line."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def package_folder(name: str) -> Path:

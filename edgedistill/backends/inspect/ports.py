@@ -1,39 +1,41 @@
-"""What a file takes and gives as a signature, from what the reader of its format found."""
+"""What a file takes and gives as a signature, from its inputs and outputs as the reader of its format describes them."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import get_args
 
-from edgedistill.backends.inspect.graph import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.inspection import Dimension as InspectedDimension
+from edgedistill.records.inspection import InspectedPort
 from edgedistill.signature import Dimension, DType, Meaning, Signature, TensorSpec
 
 _DTYPES = get_args(DType)
 _IMAGE = "image RGB"
 
 
-def signature_of(inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+def signature_of(inputs: list[InspectedPort], outputs: list[InspectedPort]) -> Signature | Unavailable:
     """The signature of a file with these inputs and outputs, or the reason why there is none.
 
     A name that the format does not keep is input_0, output_0 ...; a size that varies and has no name is called after its place.
     """
-    specs = []
+    sides = []
     for kind, ports in (("input", inputs), ("output", outputs)):
-        found = [_spec(port, f"{kind}_{index}") for index, port in enumerate(ports)]
-        if wrong := [text for text in found if isinstance(text, str)]:
-            return unavailable("; ".join(wrong))
-        specs.append([spec for spec in found if isinstance(spec, TensorSpec)])
-        names = [spec.name for spec in specs[-1]]
-        if len(set(names)) < len(names):
-            specs[-1] = [spec.model_copy(update={"name": f"{kind}_{index}"}) for index, spec in enumerate(specs[-1])]
-    return Signature.of(*specs).model_dump(mode="json")
+        answers = [_spec(port, f"{kind}_{index}") for index, port in enumerate(ports)]
+        if reasons := [answer for answer in answers if isinstance(answer, str)]:
+            return Unavailable(unavailable="; ".join(reasons))
+        specs = [spec for spec in answers if isinstance(spec, TensorSpec)]
+        if len({spec.name for spec in specs}) < len(specs):
+            specs = [spec.model_copy(update={"name": f"{kind}_{index}"}) for index, spec in enumerate(specs)]
+        sides.append(specs)
+    return Signature.of(*sides)
 
 
-def _spec(port: dict[str, Any], place: str) -> TensorSpec | str:
+def _spec(port: InspectedPort, place: str) -> TensorSpec | str:
     """One input or output, or why it is none."""
-    name = _name(port["name"], place)
-    dtype, sizes = port["type"], port["shape"]
-    if not isinstance(dtype, str) or not isinstance(sizes, list):
+    name = _name(port.name, place)
+    dtype, sizes = port.type, port.shape
+    if isinstance(dtype, Unavailable) or isinstance(sizes, Unavailable):
         return f"the file does not give type and shape of {name}"
     meaning: Meaning = "tensor"
     if dtype == _IMAGE:
@@ -46,7 +48,7 @@ def _spec(port: dict[str, Any], place: str) -> TensorSpec | str:
     return TensorSpec(name=name, dtype=dtype, shape=tuple(shape), meaning=meaning, layout="NHWC" if meaning == "image" else None)
 
 
-def _name(found: Any, otherwise: str) -> str:
+def _name(written: InspectedDimension | Unavailable, otherwise: str) -> str:
     """What the file says, as a name, which has letters, digits and underscores."""
-    text = re.sub(r"\W", "_", found, flags=re.ASCII) if isinstance(found, str) else ""
+    text = re.sub(r"\W", "_", written, flags=re.ASCII) if isinstance(written, str) else ""
     return text if re.match(r"[A-Za-z_]", text) else otherwise

@@ -1,25 +1,26 @@
 """What an inspected file computes in."""
 
 import re
-from typing import Any
+
+from edgedistill.records.inspection import Content
 
 _QUANTIZED = {"int8", "uint8"}
 
 
-def precision_of(facts: dict[str, Any]) -> str:
-    """What a file computes in, by what `inspect` says of it: int8, fp16, fp32 or mixed.
+def precision_of(content: Content) -> str:
+    """What a file computes in, by its weights and activations: int8, fp16, fp32 or mixed.
 
     int8 has activations of 8 bits. Integer weights with other activations (weight-only, palettized, 16x8) are mixed: they are
     neither program of a run.
     """
-    if _QUANTIZED & set(facts["activations"]):
+    if _QUANTIZED & content.activations.keys():
         return "int8"
     # Shapes and axes are integers too, of 32 and 64 bits; some formats keep a palette's indices, or a block's steps, as a few bits.
-    if any(re.fullmatch(r"u?int[1-8]", kind) for kind in facts["weights"]):
+    if any(re.fullmatch(r"u?int[1-8]", kind) for kind in content.weights):
         return "mixed"
-    return "fp16" if has_float16(facts) else "fp32"
+    return "fp16" if has_float16(content) else "fp32"
 
 
-def has_float16(facts: dict[str, Any]) -> bool:
+def has_float16(content: Content) -> bool:
     """Whether the file has weights or activations of float16."""
-    return "float16" in facts["weights"] or "float16" in facts["activations"]
+    return "float16" in content.weights or "float16" in content.activations

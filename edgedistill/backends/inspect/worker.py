@@ -1,6 +1,6 @@
 """The process that reads one model file: `python -m edgedistill.backends.inspect.worker FORMAT FILE`.
 
-The last line of its output is the document, {"damaged": why} or {"unsupported": what was found and what to do}.
+The last line of its output is the `Content` as JSON, {"damaged": why} or {"unsupported": what was found and what to do}.
 """
 
 import json
@@ -13,6 +13,7 @@ from edgedistill.backends import backend, formats
 from edgedistill.backends.inspect.graph import Unsupported
 from edgedistill.files import tree_bytes
 from edgedistill.packages import missing_extra
+from edgedistill.records.inspection import Content
 
 _MIN_MEMORY = 4 << 30
 
@@ -30,14 +31,15 @@ def _limit_memory(path: Path) -> None:
 
 
 def main() -> None:
-    """Print what was found in the file of the command line."""
+    """Print the content of the file of the command line."""
     kind, name = sys.argv[1:]
     path = Path(name)
     _limit_memory(path)
     try:
         if kind not in formats():
             raise Unsupported(f"found the format {kind}, expected one of {', '.join(formats())}")
-        text = json.dumps(import_module(backend(kind).inspect).read(path), allow_nan=False)
+        content: Content = import_module(backend(kind).inspect).read(path)
+        text = json.dumps(content.model_dump(mode="json"), allow_nan=False)
     except Unsupported as error:
         text = json.dumps({"unsupported": str(error)})
     except ImportError as error:

@@ -4,8 +4,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from edgedistill.backends.inspect.graph import Graph, Node, Strict, Tensor, Unknown, describe, known, port, text
 from edgedistill.measure.runner.naming import in_order
+from edgedistill.records.inspection import Content, InspectedPort
 
 _UNKNOWN = {
     "CALL", "CALL_ONCE", "IF", "WHILE", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
@@ -15,20 +18,22 @@ _UNKNOWN = {
 _SHOWN_METADATA = 200
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What the file holds, without format, path, bytes and sha256."""
+def read(path: Path) -> Content:
+    """The content of the file."""
     model, graph, names = load(path)
     main = model.subgraphs[0]
-    metadata = {text(m.name): _value(model.buffers[m.buffer].data) for m in _list(model.metadata)}
+    metadata: dict[str, JsonValue] = {text(m.name): _value(model.buffers[m.buffer].data) for m in _list(model.metadata)}
     minimum = metadata.pop("min_runtime_version", None)
-    return {
-        "version": {"schema": model.version, "min_runtime": known(minimum, "the file does not give it")},
-        "producer": known(text(model.description), "the file does not give it"),
-        "inputs": [_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "inputs")],
-        "outputs": [_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "outputs")],
-        **describe(graph, macs, len(_list(model.signatureDefs)) or 1),
-        "metadata": metadata,
-    }
+    return describe(
+        graph,
+        macs,
+        version={"schema": model.version, "min_runtime": known(str(minimum or ""), "the file does not give it")},
+        producer=known(text(model.description), "the file does not give it"),
+        inputs=[_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "inputs")],
+        outputs=[_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "outputs")],
+        metadata=metadata,
+        entries=len(_list(model.signatureDefs)) or 1,
+    )
 
 
 def load(path: Path) -> tuple[Any, Graph, list[str]]:
@@ -68,7 +73,7 @@ def macs(node: Node, graph: Graph) -> int:
             return graph.elements(node.outputs[0]) * graph.shape(node.inputs[1])[-1]
         case "BATCH_MATMUL":
             return graph.elements(node.outputs[0]) * graph.shape(node.inputs[0])[-2 if node.attributes.get("adjX") else -1]
-    if node.operator in _UNKNOWN or node.attributes.get("custom"):
+    if node.operator in _UNKNOWN or node.custom:
         raise Unknown(f"there is no formula for {node.operator}")
     return 0
 
@@ -100,23 +105,24 @@ def _shape(tensor: Any) -> list[Any]:
 
 def _node(operator: Any, kind: str, subgraph: Any, names: list[str]) -> Node:
     options = operator.builtinOptions
-    attributes = {"adjX": getattr(options, "adjX", False), "custom": operator.customOptions is not None}
+    attributes = {"adjX": bool(getattr(options, "adjX", False))}
     outputs = _list(operator.outputs)
     name = text(subgraph.tensors[outputs[0]].name) if outputs else ""
-    return Node(kind, name, [names[i] if i >= 0 else "" for i in _list(operator.inputs)], [names[i] for i in outputs], attributes)
+    inputs = [names[i] if i >= 0 else "" for i in _list(operator.inputs)]
+    return Node(kind, name, inputs, [names[i] for i in outputs], attributes, custom=operator.customOptions is not None)
 
 
 def _named(model: Any, kind: str) -> list[tuple[str, int]]:
     """Names and tensors of the `kind` inputs or outputs: those of the only signature, as adapters take them, else of the first subgraph."""
     signatures = _list(model.signatureDefs)
     if len(signatures) == 1:
-        found = {text(port.name): int(port.tensorIndex) for port in _list(getattr(signatures[0], kind))}
-        return [(name, found[name]) for name in in_order(found)]
+        indices = {text(port.name): int(port.tensorIndex) for port in _list(getattr(signatures[0], kind))}
+        return [(name, indices[name]) for name in in_order(indices)]
     main = model.subgraphs[0]
     return [(text(main.tensors[index].name), int(index)) for index in _list(getattr(main, kind))]
 
 
-def _port(name: str, tensor: Any, described: Tensor) -> dict[str, Any]:
+def _port(name: str, tensor: Any, described: Tensor) -> InspectedPort:
     quantization = tensor.quantization
     if quantization is None or quantization.scale is None or len(quantization.scale) != 1:
         return port(name, described)

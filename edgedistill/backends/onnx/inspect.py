@@ -1,10 +1,18 @@
 """Reads an .onnx file; shapes that it does not give are inferred."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
 
 from edgedistill.backends.inspect.graph import Graph, Node, Tensor, Unknown, describe, known, port, stored_bytes
+from edgedistill.records.inspection import Content
+
+if TYPE_CHECKING:
+    from onnx import TensorProto
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 _DOMAINS = (*DEFAULT_DOMAINS, "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
@@ -22,15 +30,15 @@ _UNKNOWN = {
 _SMALL = 1024
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What the file holds, without format, path, bytes and sha256. Weights in other files are counted and not opened."""
+def read(path: Path) -> Content:
+    """The content of the file. Weights in other files are counted and not opened."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     if not model.ir_version or not model.graph.node:
         raise ValueError("it has no version or no operators")
     graph = Graph()
-    values: dict[str, Any] = {}
+    values: dict[str, TensorProto] = {}
     _constants(model.graph, graph, values)
     # Large constants are of no use to the inference of shapes, which copies the model.
     for initializer in model.graph.initializer:
@@ -43,26 +51,27 @@ def read(path: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"nothing computes its output {missing[0]}")
     inputs = [value.name for value in model.graph.input if value.name not in values]
-    metadata: dict[str, Any] = {p.key: p.value for p in model.metadata_props}
+    metadata: dict[str, JsonValue] = {p.key: p.value for p in model.metadata_props}
     if model.doc_string:
         metadata["description"] = model.doc_string
     elsewhere = sorted({e.value for tensor in values.values() for e in tensor.external_data if e.key == "location"})
     if elsewhere:
-        metadata["weights_in"] = elsewhere
-    return {
-        "version": {"ir": model.ir_version, "opsets": {o.domain or "ai.onnx": o.version for o in model.opset_import}},
-        "producer": known(f"{model.producer_name} {model.producer_version}".strip(), "the file does not give it"),
-        "inputs": [port(name, graph.tensors[name], *_quantization(name, graph, values)) for name in inputs],
-        "outputs": [port(v.name, graph.tensors[v.name], *_quantization(v.name, graph, values)) for v in model.graph.output],
-        **describe(graph, macs),
-        "metadata": metadata,
-    }
+        metadata["weights_in"] = [*elsewhere]
+    return describe(
+        graph,
+        macs,
+        version={"ir": model.ir_version, "opsets": {o.domain or "ai.onnx": o.version for o in model.opset_import}},
+        producer=known(f"{model.producer_name} {model.producer_version}".strip(), "the file does not give it"),
+        inputs=[port(name, graph.tensors[name], *_quantization(name, graph, values)) for name in inputs],
+        outputs=[port(v.name, graph.tensors[v.name], *_quantization(v.name, graph, values)) for v in model.graph.output],
+        metadata=metadata,
+    )
 
 
 def macs(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of one operator; a convolution has weights [out, in / groups, ...], a transposed one [in, out / groups, ...]."""
     kind = node.operator.rpartition(".")[2]
-    if kind in _UNKNOWN or node.attributes.get("custom"):
+    if kind in _UNKNOWN or node.custom:
         raise Unknown(f"there is no formula for {node.operator}")
     if kind in _CONVOLUTIONS:
         return graph.elements(node.outputs[0]) * math.prod(graph.shape(node.inputs[_CONVOLUTIONS[kind]])[1:])
@@ -94,7 +103,7 @@ def _subgraphs(graph: Any) -> list[Any]:
     return [g for node in graph.node for a in node.attribute for g in ([a.g] if a.HasField("g") else list(a.graphs))]
 
 
-def _constants(proto: Any, graph: Graph, values: dict[str, Any]) -> None:
+def _constants(proto: Any, graph: Graph, values: dict[str, TensorProto]) -> None:
     """Add what the file stores, of subgraphs too; `values` has the constants as the file has them."""
     for initializer in proto.initializer:
         _constant(initializer.name, initializer, graph, values)
@@ -110,7 +119,7 @@ def _constants(proto: Any, graph: Graph, values: dict[str, Any]) -> None:
         _constants(subgraph, graph, values)
 
 
-def _constant(name: str, tensor: Any, graph: Graph, values: dict[str, Any]) -> None:
+def _constant(name: str, tensor: Any, graph: Graph, values: dict[str, TensorProto]) -> None:
     from onnx import TensorProto
 
     dtype = type_name(TensorProto.DataType.Name(tensor.data_type))
@@ -133,11 +142,11 @@ def _add(proto: Any, graph: Graph, functions: set[tuple[str, str]]) -> None:
             graph.tensors[value.name] = Tensor(dtype, shape)
     for node in proto.node:
         attributes = {a.name: a.i for a in node.attribute if a.type == onnx.AttributeProto.INT}
-        attributes["custom"] = is_custom(node.domain) or (node.domain, node.op_type) in functions
+        custom = is_custom(node.domain) or (node.domain, node.op_type) in functions
         # A constant is stored, and no operator at all.
         if node.op_type != "Constant":
             name = operator_name(node.domain, node.op_type)
-            graph.nodes.append(Node(name, node.name, list(node.input), list(node.output), attributes))
+            graph.nodes.append(Node(name, node.name, list(node.input), list(node.output), attributes, custom=custom))
     for subgraph in _subgraphs(proto):
         _add(subgraph, graph, functions)
 
@@ -148,7 +157,7 @@ def _dimension(dimension: Any) -> int | str | None:
     return dimension.dim_param or None
 
 
-def _quantization(name: str, graph: Graph, values: dict[str, Any]) -> tuple[float | None, int | None]:
+def _quantization(name: str, graph: Graph, values: dict[str, TensorProto]) -> tuple[float | None, int | None]:
     """Scale and zero point of an input that is dequantized at once, or of an output that was just quantized."""
     from onnx import numpy_helper
 

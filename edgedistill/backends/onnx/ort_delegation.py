@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedistill.backends.delegation.nodes import Node, Reading, costs
+from edgedistill.backends.delegation.nodes import Node, Reading, layer_of
 from edgedistill.backends.inspect.graph import layers_of
 from edgedistill.backends.onnx import ort_inspect as ort
 
@@ -23,6 +23,6 @@ def read(path: Path) -> Reading:
         computed = [graph.tensors[name] for name in node.inputs if name and graph.tensors[name].bytes is None]
         takes_floats = any(tensor.type in _FLOATS for tensor in computed)
         kind = "moves" if operator in _MOVES | _CONVERTS else "float" if takes_floats else "integer"
-        nodes.append(Node(operator, kind, layer["name"], kind == "float", costs(layer)))
+        nodes.append(Node(kind, layer_of(layer, None if kind == "float" else kind, operator=operator)))
     int16 = any(tensor.type == "int16" for tensor in graph.tensors.values())
-    return Reading(1, nodes, quantized=any(node.operator in _CONVERTS for node in nodes), why=INT16 if int16 else None)
+    return Reading(1, nodes, quantized=any(node.layer.operator in _CONVERTS for node in nodes), why=INT16 if int16 else None)

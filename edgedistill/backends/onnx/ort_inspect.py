@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from edgedistill.backends.inspect.graph import Graph, Node, Strict, Tensor, describe, known, package_folder, port, stored_bytes, text
 from edgedistill.backends.onnx.inspect import is_custom, macs, operator_name, type_name
+from edgedistill.records.inspection import Content
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What the file holds, without format, path, bytes and sha256."""
+def read(path: Path) -> Content:
+    """The content of the file."""
     session, graph = load(path)
     model = session.Model()
     main = model.Graph()
@@ -18,21 +21,24 @@ def read(path: Path) -> dict[str, Any]:
     opsets = [model.OpsetImport(i) for i in range(model.OpsetImportLength())]
     properties = [model.MetadataProps(i) for i in range(model.MetadataPropsLength())]
     description = text(model.DocString())
-    metadata = {text(p.Key()): text(p.Value()) for p in properties} | ({"description": description} if description else {})
+    metadata: dict[str, JsonValue] = {text(p.Key()): text(p.Value()) for p in properties}
+    if description:
+        metadata["description"] = description
     inputs = [text(main.Inputs(i)) for i in range(main.InputsLength())]
     outputs = [text(main.Outputs(i)) for i in range(main.OutputsLength())]
-    return {
-        "version": {
+    return describe(
+        graph,
+        macs,
+        version={
             "ort_format": text(session.OrtVersion()),
             "ir": model.IrVersion(),
             "opsets": {text(o.Domain()) or "ai.onnx": o.Version() for o in opsets},
         },
-        "producer": known(f"{text(model.ProducerName())} {text(model.ProducerVersion())}".strip(), "the file does not give it"),
-        "inputs": [port(name, graph.tensors[name]) for name in inputs if name not in stored],
-        "outputs": [port(name, graph.tensors[name]) for name in outputs],
-        **describe(graph, macs),
-        "metadata": metadata,
-    }
+        producer=known(f"{text(model.ProducerName())} {text(model.ProducerVersion())}".strip(), "the file does not give it"),
+        inputs=[port(name, graph.tensors[name]) for name in inputs if name not in stored],
+        outputs=[port(name, graph.tensors[name]) for name in outputs],
+        metadata=metadata,
+    )
 
 
 def load(path: Path) -> tuple[Any, Graph]:
@@ -68,11 +74,11 @@ def _add(source: Any, graph: Graph) -> None:
         graph.tensors.setdefault(text(value.Name()), _tensor(value))
     for node in (source.Nodes(i) for i in range(source.NodesLength())):
         attributes, subgraphs = _attributes(node)
-        attributes["custom"] = is_custom(text(node.Domain()))
+        custom = is_custom(text(node.Domain()))
         inputs = [text(node.Inputs(i)) for i in range(node.InputsLength())]
         outputs = [text(node.Outputs(i)) for i in range(node.OutputsLength())]
         name = operator_name(text(node.Domain()), text(node.OpType()))
-        graph.nodes.append(Node(name, text(node.Name()), inputs, outputs, attributes))
+        graph.nodes.append(Node(name, text(node.Name()), inputs, outputs, attributes, custom=custom))
         for subgraph in subgraphs:
             _add(subgraph, graph)
 
@@ -106,10 +112,11 @@ def _dimension(value: Any) -> int | str | None:
     return value.DimValue() if value.DimType() == DimensionValueType.VALUE else text(value.DimParam())
 
 
-def _attributes(node: Any) -> tuple[dict[str, Any], list[Any]]:
+def _attributes(node: Any) -> tuple[dict[str, int], list[Any]]:
+    """Whole numbers among the attributes of a node, and the graphs among them."""
     from ort_flatbuffers_py.fbs.AttributeType import AttributeType
 
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, int] = {}
     subgraphs = []
     for attribute in (node.Attributes(i) for i in range(node.AttributesLength())):
         if attribute.Type() == AttributeType.INT:
