@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import metadata
-from typing import Any
 
 from edgedistill.errors import UserError
-
-Row = dict[str, Any]
+from edgedistill.records.doctor import State
 
 EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": ()}
 """Each extra that installs packages of its own, and the extras that it includes; an error names the first that holds a package."""
@@ -24,34 +22,28 @@ class MissingExtra(UserError):
     """Packages that only an extra installs are missing; the message says which extra."""
 
 
-def row(name: str, status: str, found: str, needed_for: str, get: str | None = None, *, required: bool = False) -> Row:
-    """One row of `doctor`: status is ok, missing or unusable (there, and not working); `get` says how to change that."""
-    get = None if status == "ok" else get
-    return {"name": name, "status": status, "found": found, "needed_for": needed_for, "get": get, "required": required}
-
-
 def installed(names: Iterable[str]) -> dict[str, str]:
     """The version of each package that is installed."""
-    found = {}
+    versions = {}
     for name in dict.fromkeys(names):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def required(package: str, extra: str | None = None) -> dict[str, str]:
     """{package: range} of what `package` requires here, or of what its extra adds to that."""
     from packaging.requirements import Requirement
 
-    found = {}
+    ranges = {}
     for text in metadata.requires(package) or []:
         requirement = Requirement(text)
         plain, chosen = (requirement.marker is None or requirement.marker.evaluate({"extra": name}) for name in ("", extra or ""))
         if (chosen and not plain) if extra else plain:
-            found[requirement.name] = str(requirement.specifier)
-    return found
+            ranges[requirement.name] = str(requirement.specifier)
+    return ranges
 
 
 def own(extra: str) -> dict[str, str]:
@@ -76,21 +68,21 @@ def is_chosen(extra: str) -> bool:
     return 2 * len(installed(names)) > len(names)
 
 
-def state_of(packages: Mapping[str, str]) -> tuple[str, str]:
+def state_of(packages: Mapping[str, str]) -> tuple[State, str]:
     """ok, missing or unusable, and the version of each package of {package: range}, with what is wrong with it."""
     from packaging.specifiers import SpecifierSet
 
-    there, statuses, texts = installed(packages), [], []
+    there, states, texts = installed(packages), set[State](), []
     for name, wanted in packages.items():
         if name not in there:
-            statuses.append("missing")
+            states.add("missing")
             texts.append(f"no {name}")
             continue
         fits = SpecifierSet(wanted).contains(there[name], prereleases=True)
-        statuses.append("ok" if fits else "unusable")
+        states.add("ok" if fits else "unusable")
         texts.append(f"{name} {there[name]}" if fits else f"{name} {there[name]}, expected {wanted}")
-    status = next((s for s in ("missing", "unusable") if s in statuses), "ok")
-    return status, ", ".join(texts)
+    worst: State = "missing" if "missing" in states else "unusable" if "unusable" in states else "ok"
+    return worst, ", ".join(texts)
 
 
 def install(packages: Mapping[str, str]) -> str:

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import edgedistill
 
 from edgedistill.backends.executorch.doctor import rows as optional
 from edgedistill.doctor.examine import cpu_row, doctor
+from edgedistill.errors import DeviceFailed
+from edgedistill.records.doctor import Diagnosis, Row
 
 # Stands in for the machine's own sitecustomize: in the process of doctor and in each that it starts.
 HIDES = """
@@ -61,8 +64,8 @@ def test_here_all_that_the_default_targets_need_works(tmp_path: Path) -> None:
     done = edgedistill("doctor", "--json", cwd=tmp_path, env=environment(tmp_path / "nothing"))
     document = json.loads(done.stdout)
     assert (done.returncode, document["status"], document["failed"]) == (0, "ok", []), done.stdout
+    jsonschema.validate(document, Diagnosis.model_json_schema(mode="serialization", by_alias=True))
     found = rows(document)
-    assert [row for row in document["rows"] if row["status"] not in ("ok", "missing", "unusable")] == []
     for row in document["rows"]:
         assert row.keys() == {"name", "status", "found", "needed_for", "get", "required"}
         assert (row["get"] is None) == (row["status"] == "ok"), row
@@ -117,24 +120,19 @@ def test_a_whole_sdk_is_found_and_none_of_its_code_imported(tmp_path: Path, monk
     (tmp_path / "lib" / "x86_64-linux-clang" / "libQnnHtp.so").touch()
     monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path))
     row = optional()[0]
-    assert (row["status"], row["found"]) == ("ok", f"SDK in {tmp_path}")
+    assert (row.status, row.found) == ("ok", f"SDK in {tmp_path}")
     monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path / "gone"))
     row = optional()[0]
-    assert row["status"] == "unusable"
-    assert row["found"].endswith("gone, which is no folder")
+    assert row.status == "unusable"
+    assert row.found.endswith("gone, which is no folder")
 
 
 def test_the_text_has_every_row_and_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from edgedistill.cli import doctor as command
 
-    shown = {
-        "failed": ["ONNX Runtime"],
-        "rows": [
-            {"name": "ONNX Runtime", "status": "unusable", "found": "[red]x[/red]", "needed_for": "verify", "get": "pip install 'a[b]'"},
-            {"name": "LiteRT", "status": "ok", "found": "starts", "needed_for": "verify", "get": None},
-        ],
-    }
-    command._show(shown)
+    broken = Row(name="ONNX Runtime", status="unusable", found="[red]x[/red]", needed_for="verify", get="pip install 'a[b]'", required=True)
+    works = Row(name="LiteRT", status="ok", found="starts", needed_for="verify", get=None, required=True)
+    command._show(Diagnosis(status="runtime_failed", failed=["ONNX Runtime"], rows=[broken, works]))
     text = capsys.readouterr().out
     for part in (
         "[red]x[/red]",
@@ -143,10 +141,10 @@ def test_the_text_has_every_row_and_what_to_do(capsys: pytest.CaptureFixture[str
         "NOT WORKING, and needed for the default targets: ONNX",
     ):
         assert part in text
-    command._show(shown | {"failed": []})
+    command._show(Diagnosis(status="ok", failed=[], rows=[broken, works]))
     assert "All that the default targets need works." in capsys.readouterr().out
-    lacks = {"name": "extra export", "status": "missing", "found": "no torch", "needed_for": "export", "get": "pip install x"}
-    command._show(shown | {"failed": [], "rows": [lacks]})
+    lacks = Row(name="extra export", status="missing", found="no torch", needed_for="export", get="pip install x", required=False)
+    command._show(Diagnosis(status="ok", failed=[], rows=[lacks]))
     assert "All that is installed works. The default targets need more to export and verify: pip install x" in capsys.readouterr().out
 
 
@@ -165,8 +163,10 @@ def test_a_child_that_crashes_or_says_nothing_is_an_error() -> None:
 
     # What a library printed before it crashed is not why.
     crash = "import os, signal, sys; print('a note', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    assert _child(crash)["error"].startswith("it crashed with exit status -")
-    assert _child("import no_such_package")["error"] == "ModuleNotFoundError: No module named 'no_such_package'"
+    with pytest.raises(DeviceFailed, match=r"^it crashed with exit status -"):
+        _child(crash)
+    with pytest.raises(DeviceFailed, match=r"^ModuleNotFoundError: No module named 'no_such_package'$"):
+        _child("import no_such_package")
     assert _child("print('noise'); answer = {'a': '1'}") == {"a": "1"}
 
 
@@ -183,10 +183,10 @@ def test_a_child_that_crashes_or_says_nothing_is_an_error() -> None:
 )
 def test_the_processor_is_judged_by_its_int8_instructions(flags: list[str], machine: str, status: str, said: str) -> None:
     row = cpu_row("some CPU", 4, flags, machine)
-    assert (row["status"], row["required"]) == (status, False)
-    assert said in row["found"]
+    assert (row.status, row.required) == (status, False)
+    assert said in row.found
     if status == "missing" and machine == "x86_64":
-        assert "overflow 16-bit sums" in row["get"]
+        assert "overflow 16-bit sums" in row.get
 
 
 def test_an_environment_without_this_package_is_a_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ class Backend:
     ranges: str | None = None
     """Module that scans the values of float16 programs; see `python -m MODULE`."""
     doctor: str | None = None
-    """Module with `rows()`: what the command doctor says of the format's optional parts."""
+    """Module with `rows()`: what the command doctor says of the format's optional parts, a list of `records.doctor.Row`."""
     companions: str | None = None
     """Module with `write(folder, names)`, which writes further files beside the artifacts, and `ship(files, folder)`, which copies them."""
     packages: tuple[str, ...] = ()

@@ -14,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from edgedistill.backends import Backend, backends
 from edgedistill.doctor import packages
-from edgedistill.errors import UserError
-from edgedistill.packages import EXTRAS, Row, row
+from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.packages import EXTRAS
+from edgedistill.records.doctor import Diagnosis, Row, State, row
 
 _ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
 _GPU = "import torch; cuda = torch.cuda; " + (
@@ -34,11 +36,11 @@ _MIN_MEMORY, _MIN_DISK = 3 << 30, 2 << 30
 _TIMEOUT_S = 60
 
 
-def doctor() -> dict[str, Any]:
-    """Rows that each say what was found, what it is for and how to get it; see docs/cli.md.
+def doctor() -> Diagnosis:
+    """What works here, what is missing, what it is for and how to get it; see docs/cli.md.
 
-    status of a row: ok, missing, or unusable, which is there and does not work. The document's is `runtime_failed` when a required
-    row, which the default targets need, is not ok.
+    The status is `runtime_failed` when a required row, which the default targets need, is not ok. Raises UserError where edgedistill is
+    not installed.
     """
     try:
         metadata.version("edgedistill")
@@ -57,13 +59,13 @@ def doctor() -> dict[str, Any]:
         gpu = pool.submit(_child, _GPU)
         others, more = [pool.submit(check) for check in checks], [pool.submit(check) for check in optional]
         rows = [done.result() for done in others]
-        runtimes = [packages.runtime(own, targets[own.format], done.result()) for own, done in zip(kinds, answers, strict=True)]
+        runtimes = [packages.runtime(own, targets[own.format], done.result) for own, done in zip(kinds, answers, strict=True)]
         runtimes += [row for done in more for row in done.result()]
-    at = next(index for index, row in enumerate(rows) if row["name"] == "adb")
+    at = next(index for index, row in enumerate(rows) if row.name == "adb")
     rows[at:at] = runtimes
-    rows.append(_gpu(gpu.result()))
-    failed = [row["name"] for row in rows if row["required"] and row["status"] != "ok"]
-    return {"status": "runtime_failed" if failed else "ok", "failed": failed, "rows": rows}
+    rows.append(_gpu(gpu.result))
+    failed = [row.name for row in rows if row.required and row.status != "ok"]
+    return Diagnosis(status="runtime_failed" if failed else "ok", failed=failed, rows=rows)
 
 
 def _kinds() -> list[Backend]:
@@ -81,8 +83,8 @@ def _targets(kinds: list[Backend]) -> dict[str, list[str]]:
     return {kind: [name for name in names if kind in wants[name]] for kind in (own.format for own in kinds)}
 
 
-def _child(code: str) -> dict[str, Any]:
-    """What `code` leaves in `answer`, run by a Python of its own, or {"error": the last line that it printed}."""
+def _child(code: str) -> dict[str, JsonValue]:
+    """What `code` leaves in `answer`, run by a Python of its own. Raises DeviceFailed, with the last line that it printed, if it fails."""
     # -P: a file of the user's in this folder, as torch.py, is not what is asked for.
     command = [sys.executable, "-P", "-c", f"{code}; import json; print(); print(json.dumps(answer))"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -90,12 +92,12 @@ def _child(code: str) -> dict[str, Any]:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False
         )
-    except subprocess.TimeoutExpired:
-        return {"error": f"it did not start within {_TIMEOUT_S} s"}
+    except subprocess.TimeoutExpired as error:
+        raise DeviceFailed(f"it did not start within {_TIMEOUT_S} s") from error
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     lines = done.stderr.strip().splitlines()
-    return {"error": lines[-1][:300] if done.returncode > 0 and lines else f"it crashed with exit status {done.returncode}"}
+    raise DeviceFailed(lines[-1][:300] if done.returncode > 0 and lines else f"it crashed with exit status {done.returncode}")
 
 
 def _version(command: list[str]) -> tuple[str | None, str]:
@@ -115,7 +117,7 @@ def _python() -> Row:
     from packaging.specifiers import SpecifierSet
 
     wanted, found = metadata.metadata("edgedistill")["Requires-Python"], platform.python_version()
-    status = "ok" if SpecifierSet(wanted).contains(found, prereleases=True) else "unusable"
+    status: State = "ok" if SpecifierSet(wanted).contains(found, prereleases=True) else "unusable"
     return row("Python", status, found, "everything", f"Python {wanted}", required=True)
 
 
@@ -196,10 +198,12 @@ def _nvidia() -> Row:
     return _tool("nvidia-smi", ["nvidia-smi", "-L"], "optional: seeing an NVIDIA GPU", get)
 
 
-def _gpu(answer: dict[str, Any]) -> Row:
+def _gpu(answer: Callable[[], dict[str, JsonValue]]) -> Row:
     needed_for = "optional: faster training; the CPU does the same"
-    if "error" in answer:
+    try:
+        names = answer()["gpu"]
+    except DeviceFailed:
         return row("GPU", "unusable", "torch did not start", needed_for, "torch first")
-    if answer["gpu"]:
-        return row("GPU", "ok", ", ".join(answer["gpu"]), needed_for)
+    if isinstance(names, list) and names:
+        return row("GPU", "ok", ", ".join(map(str, names)), needed_for)
     return row("GPU", "missing", "torch finds none", needed_for, "a machine with an NVIDIA GPU and its driver")

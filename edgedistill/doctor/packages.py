@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+
+from pydantic import JsonValue
 
 from edgedistill.backends import Backend
-from edgedistill.packages import Row, extra_of, install, install_extras, is_chosen, own, ranges, required, row, state_of
+from edgedistill.errors import DeviceFailed
+from edgedistill.packages import extra_of, install, install_extras, is_chosen, own, ranges, required, state_of
+from edgedistill.records.doctor import Row, State, row
 
 _USES = {
     "train": "run and distill",
@@ -47,16 +51,21 @@ def _users(verb: str, users: list[str]) -> str:
     return f"{verb} for {', '.join(users)}" if users else verb
 
 
-def runtime(backend: Backend, users: list[str], answer: dict[str, Any]) -> Row:
-    """What executes a format, by what the process that started it answered."""
+def runtime(backend: Backend, users: list[str], versions: Callable[[], Mapping[str, JsonValue]]) -> Row:
+    """What executes a format.
+
+    versions: gives what the process that started it answered, its packages with their versions, or raises DeviceFailed.
+    """
     adapter = backend.adapters[0]
     name, needed_for = adapter.title or backend.title, _users("verify and bench" if adapter.on_device else "verify", users)
-    if "error" not in answer:
-        found = ", ".join(f"{name} {version}" for name, version in answer.items() if isinstance(version, str))
-        return row(name, "ok", f"starts: {found}", needed_for, required=bool(users))
+    try:
+        started = ", ".join(f"{package} {version}" for package, version in versions().items() if isinstance(version, str))
+        return row(name, "ok", f"starts: {started}", needed_for, required=bool(users))
+    except DeviceFailed as error:
+        why = str(error)
     wanted = {adapter.package: ranges().get(adapter.package, "")}
     source = extra_of(adapter.package)
     chosen = source is None or is_chosen(source)
-    status = "missing" if state_of(wanted)[0] == "missing" else "unusable"
+    status: State = "missing" if state_of(wanted)[0] == "missing" else "unusable"
     get = install(wanted).replace("install", "install --force-reinstall") if status == "unusable" else install(wanted)
-    return row(name, status, answer["error"], needed_for, get if chosen else install_extras(source or ""), required=bool(users) and chosen)
+    return row(name, status, why, needed_for, get if chosen else install_extras(source or ""), required=bool(users) and chosen)

@@ -2,7 +2,7 @@
 
 import platform
 
-from edgedistill.packages import Row, row
+from edgedistill.records.doctor import Row, row
 
 
 def rows() -> list[Row]:

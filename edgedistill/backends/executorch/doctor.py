@@ -6,7 +6,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from edgedistill.packages import Row, install, required, row, state_of
+from edgedistill.packages import install, required, state_of
+from edgedistill.records.doctor import Row, row
 
 
 def rows() -> list[Row]:
