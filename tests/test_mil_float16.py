@@ -12,8 +12,9 @@ from edgedistill.backends.coreml.mil import float16 as mil_float16
 from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
-from edgedistill.backends.coreml.ranges import float16_ranges
+from edgedistill.backends.coreml.ranges import float16_ranges, scan
 from edgedistill.records import ArtifactSpec
+from edgedistill.records.summary import Float16Value
 from edgedistill.report import ranges as report
 from edgedistill.run import Run, Step
 from edgedistill.steps import ranges
@@ -130,6 +131,15 @@ def test_endangered_layers_are_listed_with_the_sample(kind: str, images: np.ndar
     assert (layer.name, layer.largest, layer.sample, layer.overflows) == ("beyond", 22500.0, 0, False)
     assert float16_ranges(path, images[:BRIGHT], endangered=0.5) == []
     assert [layer.name for layer in float16_ranges(path, images, endangered=0.003)] == ["far", "beyond", "back", "clipped"]
+
+
+def test_an_infinite_value_is_unavailable_in_what_a_scan_says(images: np.ndarray, tmp_path: Path) -> None:
+    path = half(tmp_path, lambda mb, x: mb.real_div(x=x, y=mb.mul(x=x, y=np.float16(0), name="zero"), name="infinite"))
+    found = scan(path, images[:1])
+    assert found.largest.name == "infinite"
+    assert found.largest.overflows
+    assert found.largest.share.unavailable == "the value is infinite"
+    assert Float16Value.model_validate(found.largest.model_dump(mode="json")) == found.largest
 
 
 def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(

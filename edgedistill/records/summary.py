@@ -131,9 +131,9 @@ class Float16Value(Record):
 
     name: str | None = None
     operator: str | None = None
-    largest: float | None = None
+    largest: float | Unavailable | None = None
     sample: int | None = None
-    share: float | None = Field(None, description="Of 65504, the largest number of float16.")
+    share: float | Unavailable | None = Field(None, description="Of 65504, the largest number of float16.")
     overflows: bool | None = None
 
 

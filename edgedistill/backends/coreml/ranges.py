@@ -1,14 +1,13 @@
 """Layers of a Core ML program whose values endanger float16, with the sample that drives them there.
 
-`python -m edgedistill.backends.coreml.ranges PACKAGE SAMPLES.npy...` prints what `scan` finds as JSON.
+`python -m edgedistill.backends.coreml.ranges PACKAGE SAMPLES.npy...` prints the `Scan` of a package as JSON.
 """
 
-import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,13 @@ from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float16 import FLOAT16_MAX, all_finite, largest
 from edgedistill.backends.coreml.mil.ops import MOVERS
-from edgedistill.backends.coreml.mil.program import Step
+from edgedistill.backends.coreml.mil.program import Step, Value
 from edgedistill.backends.coreml.mil.values import Tensor
-from edgedistill.records import Unavailable
+from edgedistill.records import Record, Unavailable
+from edgedistill.records.summary import Float16Value
 
 ENDANGERED = 0.25
-"""Share of float16's range above which a layer is told: images that were not seen may reach four times as far."""
+"""Share of float16's range above which a layer is endangered: images that were not seen may reach four times as far."""
 
 
 @dataclass
@@ -41,6 +41,13 @@ class LayerRange:
     """Whether float16 cannot hold it."""
 
 
+class Scan(Record):
+    """The endangered layers of a package, and the one that goes farthest, whose share tells how far off danger is."""
+
+    layers: list[Float16Value]
+    largest: Float16Value | Unavailable
+
+
 def float16_ranges(path: str, *samples: np.ndarray, endangered: float = ENDANGERED) -> list[LayerRange]:
     """The layers of the package `path` that go past `endangered` of float16's range, in the order of the program.
 
@@ -49,14 +56,14 @@ def float16_ranges(path: str, *samples: np.ndarray, endangered: float = ENDANGER
     declared type: of a float32 program the list tells what its float16 twin would meet. Operations that only move values
     are left out. Raises ValueError as `mil.load` does.
     """
-    found: dict[str, LayerRange] = {}
+    ranges: dict[str, LayerRange] = {}
     sample = 0
 
-    def after(step: Step, arguments: dict[str, Any], results: list[Tensor]) -> list[Tensor]:
+    def after(step: Step, arguments: Mapping[str, Value], results: list[Tensor]) -> list[Tensor]:
         if step.operator not in MOVERS:
             for result, kind in zip(results, step.types, strict=True):
                 if kind in ("fp16", "fp32"):
-                    _note(found, step, _reach(arguments, result), sample)
+                    _note(ranges, step, _reach(arguments, result), sample)
         return results
 
     # Not given to `read`: weights are constants of the file, which the converter has checked.
@@ -64,45 +71,45 @@ def float16_ranges(path: str, *samples: np.ndarray, endangered: float = ENDANGER
     call = mil.forward(program, after=after)
     for sample, arrays in enumerate(zip(*samples, strict=True)):  # noqa: B007  `after` reads it
         call({name: array[None] for name, array in zip(program.inputs, arrays, strict=True)})
-    return [layer for layer in found.values() if layer.share > endangered]
+    return [layer for layer in ranges.values() if layer.share > endangered]
 
 
-def _reach(arguments: dict[str, Any], result: Tensor) -> float:
+def _reach(arguments: Mapping[str, Value], result: Tensor) -> float:
     reach = largest(result)
     if not torch.isfinite(result.sum()) and not torch.isfinite(result).all() and all_finite(arguments):
         return float("inf")
     return reach
 
 
-def _note(found: dict[str, LayerRange], step: Step, reach: float, sample: int) -> None:
-    known = found.get(step.name)
+def _note(ranges: dict[str, LayerRange], step: Step, reach: float, sample: int) -> None:
+    known = ranges.get(step.name)
     if known is None or reach > known.largest:
         # A value up to 65520 is rounded to 65504.
-        found[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
+        ranges[step.name] = LayerRange(step.name, step.operator, reach, sample, reach / FLOAT16_MAX, reach >= 65520)
 
 
-def scan(path: str, *samples: np.ndarray) -> dict[str, Any]:
-    """The endangered `layers` of a package, and the `largest` of all, whose share tells how far off danger is; arguments as of
-    `float16_ranges`. A layer has the fields of LayerRange; `largest` and `share` are unavailable where a value is infinite."""
-    found = float16_ranges(path, *samples, endangered=0)
-    most = max(found, key=lambda layer: layer.share, default=None)
-    return {
-        "layers": [_told(layer) for layer in found if layer.share > ENDANGERED],
-        "largest": Unavailable(unavailable="every value is 0").model_dump() if most is None else _told(most),
-    }
+def scan(path: str, *samples: np.ndarray) -> Scan:
+    """What endangers float16 in a package; arguments as of `float16_ranges`."""
+    ranges = float16_ranges(path, *samples, endangered=0)
+    most = max(ranges, key=lambda layer: layer.share, default=None)
+    return Scan(
+        layers=[_recorded(layer) for layer in ranges if layer.share > ENDANGERED],
+        largest=Unavailable(unavailable="every value is 0") if most is None else _recorded(most),
+    )
 
 
-def _told(layer: LayerRange) -> dict[str, Any]:
-    told = asdict(layer)
-    infinite = Unavailable(unavailable="the value is infinite").model_dump()
-    return told if isfinite(layer.largest) else told | dict.fromkeys(("largest", "share"), infinite)
+def _recorded(layer: LayerRange) -> Float16Value:
+    if isfinite(layer.largest):
+        return Float16Value(**asdict(layer))
+    infinite = Unavailable(unavailable="the value is infinite")
+    return Float16Value(**asdict(layer) | {"largest": infinite, "share": infinite})
 
 
 def main() -> None:
-    """Print what was found in the package of the command line, run on the samples that it names, a file for each input."""
+    """Print the scan of the package of the command line, run on the samples that it names, a file for each input."""
     package, *files = sys.argv[1:]
     mil_program.prepare(1)
-    print(json.dumps(scan(package, *(np.load(Path(name)) for name in files))))
+    print(scan(package, *(np.load(Path(name)) for name in files)).model_dump_json())
 
 
 if __name__ == "__main__":

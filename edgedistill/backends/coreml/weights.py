@@ -1,5 +1,6 @@
 """Core ML: weights as integers with scales, or as a table and indices, in a float16 program; the system unpacks them."""
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -21,9 +22,9 @@ def pack(ct: ModuleType, model: Any, precision: str) -> Any:
         # Its mode "unique" sorts float16, which numpy 2.4 leaves unsorted on some x86 processors: a table of 16 came out as one of 64.
         table = optimize.OpPalettizerConfig(mode="custom", lut_function=_table, weight_threshold=0)
         return optimize.palettize_weights(model, optimize.OptimizationConfig(op_type_configs=dict.fromkeys(WEIGHTED, table)))
-    steps: dict[str, Any] = {"mode": "linear_symmetric", "weight_threshold": 0}
-    channels = optimize.OpLinearQuantizerConfig(**steps, dtype="int8", granularity="per_channel")
-    blocks = optimize.OpLinearQuantizerConfig(**steps, dtype="int4", granularity="per_block", block_size=BLOCK)
+    linear = partial(optimize.OpLinearQuantizerConfig, mode="linear_symmetric", weight_threshold=0)
+    channels = linear(dtype="int8", granularity="per_channel")
+    blocks = linear(dtype="int4", granularity="per_block", block_size=BLOCK)
     weights = [op.weight for op in model._mil_program.functions["main"].operations if op.op_type in WEIGHTED]
     named = {w.op.name: blocks for w in weights if precision == "int4-weights" and in_blocks(w.shape)}
     config = optimize.OptimizationConfig(op_type_configs=dict.fromkeys(WEIGHTED, channels), op_name_configs=named)

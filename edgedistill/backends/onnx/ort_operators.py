@@ -10,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file
@@ -34,7 +35,7 @@ def write(folder: Path, names: Sequence[str]) -> None:
         raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {last}")
 
 
-def ship(files: Sequence[Path], folder: Path) -> dict[str, Any]:
+def ship(files: Sequence[Path], folder: Path) -> dict[str, JsonValue]:
     """Copy the lists beside the .ort `files` into `folder`; returns their part of a manifest."""
     lists = {"operators": OPERATORS, "operators_and_types": TYPES}
     for name in lists.values():

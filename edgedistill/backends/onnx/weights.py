@@ -40,45 +40,47 @@ def _weight(node: Any, constant: Any) -> tuple[np.ndarray, bool]:
     return np.ascontiguousarray(array.T) if columns else array, columns
 
 
-def _dequantized(graph: Any, node: Any, found: Steps, columns: bool) -> list[Any]:
+def _dequantized(graph: Any, node: Any, quantized: Steps, columns: bool) -> list[Any]:
     """`node` with a DequantizeLinear for its weight; scales by output channel, or of blocks along the input channels."""
     import ml_dtypes
     from onnx import helper, numpy_helper
 
     name = node.input[1]
-    steps = found.steps.numpy()
-    options: dict[str, Any] = {"axis": int(columns)}
-    if found.block is None:
-        scale = found.scale.reshape(-1).numpy()
+    steps = quantized.steps.numpy()
+    axis = int(columns)
+    if quantized.block is None:
+        scale = quantized.scale.reshape(-1).numpy()
     else:
         # [out, blocks, 1, ...] to [out, blocks, ...]: a position of the kernel has a scale of its own in this format.
-        scale = found.scale.squeeze(2).expand(-1, -1, *steps.shape[2:]).contiguous().numpy()
-        options = {"axis": int(not columns), "block_size": found.block}
+        scale = quantized.scale.squeeze(2).expand(-1, -1, *steps.shape[2:]).contiguous().numpy()
+        axis = int(not columns)
     if columns:
-        steps, scale = steps.T, scale.T if found.block else scale
+        steps, scale = steps.T, scale.T if quantized.block else scale
     # Of a list of numbers onnx would make up to ten bytes each.
-    held = np.ascontiguousarray(steps if found.block is None else steps.astype(ml_dtypes.int4))
+    held = np.ascontiguousarray(steps if quantized.block is None else steps.astype(ml_dtypes.int4))
     graph.initializer.append(numpy_helper.from_array(held, f"{name}_steps"))
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(scale), f"{name}_scale"))
     inputs = [f"{name}_steps", f"{name}_scale"]
-    if found.block is None:
+    if quantized.block is None:
         # On x86 ONNX Runtime turns int8 weights into uint8, and without a zero point of their own they get one that does not fit.
         inputs.append(f"{name}_zero_point")
         graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), inputs[2]))
     output = f"{name}_dequantized"
-    dequantize = helper.make_node("DequantizeLinear", inputs, [output], name=output, **options)
+    dequantize = helper.make_node("DequantizeLinear", inputs, [output], name=output, axis=axis)
+    if quantized.block is not None:
+        dequantize.attribute.append(helper.make_attribute("block_size", quantized.block))
     node.input[1] = output
     return [dequantize, node]
 
 
-def _integer_product(graph: Any, node: Any, found: Steps) -> list[Any]:
+def _integer_product(graph: Any, node: Any, quantized: Steps) -> list[Any]:
     """A linear layer whose input is quantized by its own range: DynamicQuantizeLinear, MatMulInteger, scales and bias."""
     from onnx import TensorProto, helper, numpy_helper
 
     source, weight, output = node.input[0], node.input[1], node.output[0]
     names = {part: f"{output}_{part}" for part in ("u8", "u8_scale", "u8_zero_point", "sums", "floats", "scales", "product")}
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(found.steps.numpy().T), f"{weight}_steps"))
-    graph.initializer.append(numpy_helper.from_array(found.scale.reshape(-1).numpy(), f"{weight}_scale"))
+    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(quantized.steps.numpy().T), f"{weight}_steps"))
+    graph.initializer.append(numpy_helper.from_array(quantized.scale.reshape(-1).numpy(), f"{weight}_scale"))
     bias = node.input[2] if len(node.input) > 2 else None
     last = names["product"] if bias else output
     made = [

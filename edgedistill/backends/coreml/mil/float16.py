@@ -5,9 +5,8 @@ still computes in float64: a sum that overflows on the way, or that hardware rou
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch
 from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float64 import prepare, versions
-from edgedistill.backends.coreml.mil.program import After, Step
+from edgedistill.backends.coreml.mil.program import After, Step, Value
 from edgedistill.backends.coreml.mil.values import Tensor
 from edgedistill.measure.runner.naming import Signature
 from edgedistill.measure.runner.samples import Forward
@@ -68,7 +67,7 @@ def load_watched(path: str, watch: Watch, signature: Signature | None = None) ->
 
 
 def _rounding(watch: Watch) -> After:
-    def after(step: Step, arguments: dict[str, Any], results: list[Tensor]) -> list[Tensor]:
+    def after(step: Step, arguments: Mapping[str, Value], results: list[Tensor]) -> list[Tensor]:
         rounded = [_rounded(r) if kind == "fp16" else r for r, kind in zip(results, step.types, strict=True)]
         if watch.overflow is None and (overflow := _overflow(step, arguments, results, rounded)):
             watch.overflow = overflow
@@ -85,7 +84,7 @@ def _rounded(x: Tensor) -> Tensor:
         return torch.from_numpy(x.numpy().astype(np.float16).astype(np.float64))
 
 
-def _overflow(step: Step, arguments: dict[str, Any], results: list[Tensor], rounded: list[Tensor]) -> Overflow | None:
+def _overflow(step: Step, arguments: Mapping[str, Value], results: list[Tensor], rounded: list[Tensor]) -> Overflow | None:
     for result, value, kind in zip(results, rounded, step.types, strict=True):
         # The sum is finite only if every value is, and takes a tenth of the time of asking each.
         if kind == "fp16" and not torch.isfinite(value.sum()) and all_finite(arguments):
@@ -95,7 +94,7 @@ def _overflow(step: Step, arguments: dict[str, Any], results: list[Tensor], roun
     return None
 
 
-def all_finite(arguments: dict[str, Any]) -> bool:
+def all_finite(arguments: Mapping[str, Value]) -> bool:
     """Whether no argument holds an infinite or undefined number, as a mask does and what was computed from an overflow."""
     values = [item for argument in arguments.values() for item in (argument if isinstance(argument, list) else [argument])]
     return all(bool(torch.isfinite(value).all()) for value in values if isinstance(value, Tensor))

@@ -11,13 +11,15 @@ from edgedistill.backends.coreml.lower import import_coremltools
 from edgedistill.backends.coreml.mil.ops import OPERATORS
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, to_tensor
 
-Value = Any
-
 
 class Reference(int):
     """A value that is computed when the program runs: its place among the values of the run."""
 
     __slots__ = ()
+
+
+Value = Tensor | str | Reference | list["Value"] | None
+"""An argument: a constant, one that is computed, several of them, or none."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Program:
     inputs: dict[str, Reference]
     images: set[str]
     """Names of the inputs that are RGB images, of which the program gets the bytes as numbers [1, 3, H, W]."""
-    outputs: dict[str, Value]
+    outputs: dict[str, Reference | Tensor]
     """References, or tensors where an output is a constant."""
     states: dict[int, Tensor]
     """What each state holds, zeros at first; running the program changes it, as one Core ML MLState is changed."""
@@ -76,6 +78,7 @@ def read(path: str, after: After | None = None) -> Program:
             continue
         constant = operation.op_type.startswith("constexpr_")
         results = [Reference(len(known) + i) for i in range(len(variables))]
+        state = known[id(operation.state)] if operation.op_type == "coreml_update_state" else None
         step = Step(
             name=variables[0].name,
             operator=operation.op_type,
@@ -84,7 +87,7 @@ def read(path: str, after: After | None = None) -> Program:
             results=results,
             types=[_type(variable) for variable in variables],
             free=[],
-            state=known[id(operation.state)] if operation.op_type == "coreml_update_state" else None,
+            state=state if isinstance(state, Reference) else None,
         )
         if constant:
             known.update(zip(map(id, variables), _results(step, step.arguments, after), strict=True))
@@ -93,15 +96,19 @@ def read(path: str, after: After | None = None) -> Program:
             steps.append(step)
     if missing:
         raise ValueError(f"{path}: cannot execute {len(missing)} operator(s): {', '.join(missing[:10])}")
-    outputs = {variable.name: known[id(variable)] for variable in function.outputs}
-    _mark_last_uses(steps, {*_references(list(outputs.values())), *states})
+    outputs: dict[str, Reference | Tensor] = {}
+    for variable in function.outputs:
+        output = known[id(variable)]
+        assert isinstance(output, Reference | Tensor)
+        outputs[variable.name] = output
+    _mark_last_uses(steps, {*(output for output in outputs.values() if isinstance(output, Reference)), *states})
     return Program(inputs, images, outputs, states, steps)
 
 
 def execute(program: Program, inputs: dict[str, np.ndarray], after: After | None = None) -> dict[str, Tensor]:
     """Outputs by name, in float64, for arrays by input name; of an image its pixels, uint8 [1, H, W, 3]."""
     with torch.no_grad():
-        values: dict[int, Value] = {
+        values: dict[int, Tensor] = {
             reference: to_tensor(_pixels(name, inputs[name]) if name in program.images else inputs[name])
             for name, reference in program.inputs.items()
         }
@@ -114,7 +121,7 @@ def execute(program: Program, inputs: dict[str, np.ndarray], after: After | None
                 values[step.state] = program.states[step.state] = results[0]
             for used in step.free:
                 del values[used]
-        return {name: _resolve(output, values) for name, output in program.outputs.items()}
+        return {name: values[output] if isinstance(output, Reference) else output for name, output in program.outputs.items()}
 
 
 def prepare(threads: int) -> None:
@@ -186,7 +193,7 @@ def _results(step: Step, arguments: dict[str, Value], after: After | None) -> li
     return results if after is None else after(step, arguments, results)
 
 
-def _resolve(argument: Value, values: dict[int, Value]) -> Value:
+def _resolve(argument: Value, values: dict[int, Tensor]) -> Value:
     if isinstance(argument, Reference):
         return values[argument]
     return [_resolve(item, values) for item in argument] if isinstance(argument, list) else argument
