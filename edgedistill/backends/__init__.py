@@ -45,7 +45,7 @@ def formats() -> tuple[str, ...]:
 
 def of_suffix(path: Path) -> Backend | None:
     """The backend whose files have the suffix of `path`; None where no format has it."""
-    return next((one for one in backends().values() if one.suffix == path.suffix.lower()), None)
+    return next((known for known in backends().values() if known.suffix == path.suffix.lower()), None)
 
 
 def arithmetic(format_: str, delegate: str | None = None) -> Backend:

@@ -189,8 +189,8 @@ def _ssh() -> Row:
 
 def _chromium() -> Row:
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((name for name in names if shutil.which(name)), names[0])
-    return _tool("chromium", [found, "--version"], "optional: tests that look at the report", "apt install chromium")
+    program = next((name for name in names if shutil.which(name)), names[0])
+    return _tool("chromium", [program, "--version"], "optional: tests that look at the report", "apt install chromium")
 
 
 def _nvidia() -> Row:

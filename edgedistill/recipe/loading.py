@@ -38,7 +38,7 @@ class LoadedRecipe:
         return self.recipe.model_dump(mode="json")
 
 
-AnyRecipe = str | Path | Mapping[str, Any] | LoadedRecipe
+AnyRecipe = str | Path | Mapping[str, object] | LoadedRecipe
 """What a function that takes a recipe can be given: a path, a name of the package's, the fields themselves, or one that is loaded."""
 
 
@@ -113,7 +113,7 @@ def load_recipe(recipe: AnyRecipe, overrides: Sequence[str] = (), *, trust_code:
     return LoadedRecipe(valid, path, text, hashlib.sha256(content).hexdigest(), command)
 
 
-def _load_fields(fields: Mapping[str, Any], overrides: Sequence[str], *, trust_code: bool) -> LoadedRecipe:
+def _load_fields(fields: Mapping[str, object], overrides: Sequence[str], *, trust_code: bool) -> LoadedRecipe:
     """A recipe that a program made: its text is JSON, which is YAML too."""
     where = "the recipe"
     try:
@@ -125,7 +125,7 @@ def _load_fields(fields: Mapping[str, Any], overrides: Sequence[str], *, trust_c
 
 
 def _validated(
-    value: dict[str, Any], overrides: Sequence[str], path: str, place: Callable[[Location], str], lines: Lines, *, trust_code: bool
+    value: dict[str, object], overrides: Sequence[str], path: str, place: Callable[[Location], str], lines: Lines, *, trust_code: bool
 ) -> Recipe:
     """The recipe of a file's or program's `value`; `place` says where a field stands."""
     origins, errors = apply_overrides(value, list(overrides))

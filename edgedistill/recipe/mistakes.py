@@ -1,7 +1,7 @@
 """From pydantic's errors to sentences: where, what was found, what was expected, and the nearest name."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -31,10 +31,10 @@ def find_mistakes(model: type[Model], value: Any, *, trust_code: bool = False) -
             return (None if mistakes else valid), list(mistakes.items())
         except ValidationError as error:
             known = [*mistakes, *untold]
-            found = error.errors(include_url=False)
-            for details in found:
+            errors = error.errors(include_url=False)
+            for details in errors:
                 location = _location(details)
-                if _misspelt_elsewhere(details, found):
+                if _misspelt_elsewhere(details, errors):
                     untold.append(location)
                     continue
                 if not any(_related(location, other) for other in known):
@@ -100,7 +100,7 @@ def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
             return f"{found}, expected {_EXPECTED[kind](context) if kind in _EXPECTED else details['msg']}"
 
 
-_EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
+_EXPECTED: dict[str, Callable[[Mapping[str, object]], str]] = {
     "int_type": lambda _: "a whole number",
     "int_from_float": lambda _: "a whole number",
     "float_type": lambda _: "a number",
@@ -117,7 +117,7 @@ _EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def _length(context: dict[str, Any]) -> str:
+def _length(context: Mapping[str, object]) -> str:
     unit = "entries" if "field_type" in context else "characters"
     return f"at least {context['min_length']} {unit}" if "min_length" in context else f"at most {context['max_length']} {unit}"
 
@@ -146,8 +146,8 @@ def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], Location]]:
         return
     item: Location = ("*",) if getattr(annotation, "__origin__", None) is list else ()
     for argument in get_args(annotation):
-        for found, inner in _models(argument):
-            yield found, (*item, *inner)
+        for model, inner in _models(argument):
+            yield model, (*item, *inner)
 
 
 def _walk(model: type[BaseModel], location: Location = ()) -> Iterator[tuple[Location, type[BaseModel]]]:

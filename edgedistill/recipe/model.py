@@ -5,7 +5,6 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import LoadedRecipe
@@ -43,7 +42,7 @@ def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
     if not user_model.model.startswith(_PREFIX):
         raise RecipeError("the options", [f"--model: found '{user_model.model}', expected torch:package.module:function"])
     reference = user_model.model.removeprefix(_PREFIX)
-    value: dict[str, Any] = {
+    value: dict[str, object] = {
         "name": user_model.name or reference.rpartition(":")[2],
         "data": {
             "source": _source(user_model.calibration),

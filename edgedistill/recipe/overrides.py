@@ -9,7 +9,7 @@ from edgedistill.recipe.reading import Location, dotted, read_yaml
 from edgedistill.recipe.schema import recipe_model, task_of
 
 
-def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[Location, str], list[str]]:
+def apply_overrides(value: dict[str, object], overrides: list[str]) -> tuple[dict[Location, str], list[str]]:
     """Change `value` in place, in the order given.
 
     Returns:
@@ -39,11 +39,12 @@ def apply_overrides(value: dict[str, Any], overrides: list[str]) -> tuple[dict[L
     return origins, errors
 
 
-def _put(value: dict[str, Any], defaults: Any, kinds: Mapping[str, Collection[str]], parts: list[str], new: Any) -> Location:
+def _put(value: dict[str, object], defaults: object, kinds: Mapping[str, Collection[str]], parts: list[str], new: object) -> Location:
     """Set the value at `parts`, filling in lists from the defaults on the way; give its location. kinds: see `DataConfig`."""
     if parts[0] == "data" and len(parts) > 2 and parts[1] in kinds:
         # Such a field has one kind: naming another kind replaces it.
-        current = value.get("data", {}).get(parts[1]) if isinstance(value.get("data"), dict) else None
+        data = value.get("data")
+        current = data.get(parts[1]) if isinstance(data, dict) else None
         if not isinstance(current, dict) or (parts[2] in kinds[parts[1]] and parts[2] not in current):
             _put(value, defaults, kinds, list(parts[:2]), {})
     node: Any = value

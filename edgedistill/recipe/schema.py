@@ -3,7 +3,7 @@
 import functools
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, TypeAdapter, ValidationInfo, create_model, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, TypeAdapter, ValidationInfo, create_model, model_validator
 from pydantic.json_schema import models_json_schema
 
 from edgedistill import tasks
@@ -142,10 +142,10 @@ def recipe_model(task: str) -> type[Recipe]:
     return create_model("Recipe", __base__=Recipe, __doc__="What a run does: a teacher, a student, data and targets.", **fields)
 
 
-def recipe_schema() -> dict[str, Any]:
+def recipe_schema() -> dict[str, JsonValue]:
     """The JSON Schema of a recipe, for editors that complete and check YAML."""
-    found = [recipe_model(name) for name in tasks.tasks()]
-    if len(found) == 1:
-        return {"$schema": _DIALECT, **found[0].model_json_schema()}
-    references, shared = models_json_schema([(model, "validation") for model in found])
+    models = [recipe_model(name) for name in tasks.tasks()]
+    if len(models) == 1:
+        return {"$schema": _DIALECT, **models[0].model_json_schema()}
+    references, shared = models_json_schema([(model, "validation") for model in models])
     return {"$schema": _DIALECT, "anyOf": list(references.values()), **shared}

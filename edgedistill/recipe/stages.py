@@ -1,5 +1,6 @@
 """The distill part of a recipe: the stages hints, align, finetune and qat."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
@@ -130,7 +131,7 @@ class Distill(Config):
     stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(description="One or more of hints, align and finetune, and then qat.")
 
 
-def distill_of(losses: type[Losses], stages: list[dict[str, Any]]) -> type[Distill]:
+def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]]) -> type[Distill]:
     """The distill part for a task: its stages name the losses of `losses`.
 
     stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them.
