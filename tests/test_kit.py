@@ -19,6 +19,7 @@ import pytest
 from edgedistill.errors import UserError
 from edgedistill.measure import kit
 from edgedistill.measure.kit import assemble, elf, fetching, index, lock, mirror, packages
+from edgedistill.records.kit import KitFacts
 
 ROOT = Path(__file__).parents[1]
 
@@ -335,6 +336,8 @@ def test_a_kit_is_built_once_and_again_when_its_file_was_damaged(pip, tmp_path, 
     assert first.manifest["runtimes"] == {"thing": "1.0"}
     assert first.manifest["libraries"] == [LOADER, "libc.so.6", "libdeep.so.1", "libz.so.1"]
     assert [package["from"] for package in first.manifest["packages"]] == ["Debian"] * 4 + ["PyPI"]
+    printed = {"path": str(first.path), **first.manifest}
+    assert KitFacts.model_validate(printed).model_dump(mode="json") == printed
     assert first.sha256 == _sha256(first.path.read_bytes())
     with tarfile.open(first.path) as archive:
         inside = json.load(archive.extractfile("manifest.json"))

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from conftest import edgedistill
 
 from edgedistill.backends.delegation import delegation
 from edgedistill.errors import DeviceFailed
+from edgedistill.records.students import StudentComparison
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,7 @@ def test_students_are_compared_before_any_is_trained(tmp_path: Path) -> None:
     done = edgedistill(*command, "--max-ms", 1000, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     document = json.loads(done.stdout)
+    jsonschema.validate(document, StudentComparison.model_json_schema(mode="serialization", by_alias=True))
     (good,) = document["students"]
     assert document["format"] == "executorch"
     assert good["fits"] is True

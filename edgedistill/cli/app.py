@@ -330,8 +330,10 @@ def students(
     """Compare students before training: parameters, operations, int8 latency, delegation."""
     from edgedistill.cli import students as command
 
-    options = {"max_ms": max_ms, "image_size": image_size, "classes": classes, "activation": activation, "threads": threads}
-    command.students(names, target, runs_dir, device=device, options=options, as_json=as_json)
+    command.students(
+        names, target, runs_dir, device=device, classes=classes, image_size=image_size, activation=activation, threads=threads,
+        max_ms=max_ms, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()

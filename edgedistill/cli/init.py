@@ -1,11 +1,16 @@
 """The command init: asks for the content of a recipe and writes it."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from edgedistill.cli.output import finish
+
+if TYPE_CHECKING:
+    from edgedistill.records.catalogue import NewRecipe
 
 _TASK, _DATA, _TARGET = "image-classification", "sklearn-digits", "android"
 
@@ -23,11 +28,12 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
         except typer.Abort as error:
             raise UserError("no answer; give --task, --data and --target instead") from error
 
-    def work() -> dict[str, Any]:
+    def work() -> NewRecipe:
         from edgedistill.errors import UserError
         from edgedistill.files import write_text
         from edgedistill.recipe.loading import load_recipe
         from edgedistill.recipe.starter import starter
+        from edgedistill.records.catalogue import NewRecipe
 
         if path.exists():
             raise UserError(f"{path} exists; choose another name, or remove it")
@@ -37,6 +43,6 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
         }
         asked = targets or [t.strip() for t in answer("Targets (ios, android, raspberry-pi, linux)", _TARGET).split(",")]
         write_text(path, starter(path, **chosen, targets=asked))
-        return {"path": str(path), "command": load_recipe(str(path)).command}
+        return NewRecipe(path=str(path), command=load_recipe(str(path)).command)
 
-    finish(as_json, work, lambda document: print(f"{document['path']} is written. Run it:\n  {document['command']}"))
+    finish(as_json, work, lambda written: print(f"{written.path} is written. Run it:\n  {written.command}"))

@@ -1,24 +1,29 @@
 """The command kit."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from edgedistill.cli.output import finish
+
+if TYPE_CHECKING:
+    from edgedistill.records.kit import KitFacts
 
 
 def kit(arch: str, mirror: str | None, *, as_json: bool) -> None:
     """Build the kit for an architecture in advance, and print its path."""
 
-    def work() -> dict[str, Any]:
+    def work() -> KitFacts:
         from edgedistill.measure import kit as kits
+        from edgedistill.records.kit import KitFacts
 
         built = kits.build(arch, mirror=mirror)
-        return {"path": str(built.path), **built.manifest}
+        return KitFacts.model_validate({"path": str(built.path), **built.manifest})
 
     finish(as_json, work, _show)
 
 
-def _show(document: dict[str, Any]) -> None:
-    packed, unpacked = (document[f"{name}_bytes"] / 2**20 for name in ("packed", "unpacked"))
-    print(f"{document['path']}: {packed:.1f} MiB, {unpacked:.1f} MiB unpacked")
-    versions = {"Python": document["python"], **document["runtimes"]}
-    print(f"{document['arch']}: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+def _show(kit: KitFacts) -> None:
+    print(f"{kit.path}: {kit.packed_bytes / 2**20:.1f} MiB, {kit.unpacked_bytes / 2**20:.1f} MiB unpacked")
+    versions = {"Python": kit.python, **kit.runtimes}
+    print(f"{kit.arch}: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
