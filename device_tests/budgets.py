@@ -1,13 +1,14 @@
 """Limits of a target that only a device can tell, and what a measurement says of them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from edgedistill.recipe.targets import list_targets, load_target
+from edgedistill.records import Unavailable
+from edgedistill.records.measurements import Measurement
 
-# Where a document of a measurement has the figure, in the unit of the name.
+# Where a measurement has the figure, in the unit of the name.
 FIGURES = {
     "p50_ms": ("latency_ms", "p50"),
     "p95_ms": ("latency_ms", "p95"),
@@ -38,11 +39,10 @@ def budgets(bundle: str, target: str | None, given: list[str]) -> dict[str, floa
     return found
 
 
-def figure(document: Mapping[str, Any], name: str) -> float | str:
+def figure(measurement: Measurement, name: str) -> float | str:
     """The figure that a budget limits, or why the measurement has none."""
-    value: Any = document
-    for key in FIGURES[name]:
-        if isinstance(value, Mapping) and "unavailable" in value:
-            break
-        value = value[key]
-    return str(value["unavailable"]) if isinstance(value, Mapping) else float(value)
+    value: Any = measurement
+    for field in FIGURES[name]:
+        if not isinstance(value, Unavailable):
+            value = getattr(value, field)
+    return value.unavailable if isinstance(value, Unavailable) else float(value)

@@ -1,7 +1,6 @@
 """A device that is ready, and what was measured on it: each thing once, whichever tests ask for it."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
 from edgedistill.measure.stress import stress_figures
-from edgedistill.measure.stressing import Stress
+from edgedistill.records.measurements import MeasuredFile, Measurement
+from edgedistill.records.stress import StressFigures, StressLoad
 
 _TIMEOUT_S = 3600.0
 
@@ -35,14 +35,16 @@ class Lab:
         """The golden inputs run by a file, and its outputs float32 [N, classes]."""
         return self._once(("executed", subject.name), lambda: self._execute(subject))
 
-    def benched(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
-        """The document of a benchmark of a file, and the series of the sensors meanwhile."""
+    def benched(self, subject: Subject) -> tuple[Measurement, dict[str, Series]]:
+        """The record of a benchmark of a file, and the series of the sensors meanwhile."""
         return self._once(("benched", subject.name), lambda: self._bench(subject))
 
-    def stressed(self, subject: Subject, seconds: float) -> dict[str, Any]:
-        """The figures of a file that ran back to back for so long, of `stress_figures`."""
-        job = self._job("stress", subject, stress=asdict(Stress(seconds)), conditions=self._protocol.conditions)
-        return self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=stress_figures)
+    def stressed(self, subject: Subject, seconds: float) -> StressFigures:
+        """The figures of a file that ran back to back for so long."""
+        job = self._job("stress", subject, stress=StressLoad(seconds=seconds).model_dump(), conditions=self._protocol.conditions)
+        figures = self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=stress_figures)
+        assert isinstance(figures, StressFigures), figures
+        return figures
 
     def _execute(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
         outputs = by_name(subject.method.outputs, self.folder / f"{subject.name}.npy")
@@ -50,14 +52,13 @@ class Lab:
         done = self.where.run(job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda records: to_execution(records, outputs))
         return done, {name: np.load(path) for name, path in outputs.items()}
 
-    def _bench(self, subject: Subject) -> tuple[dict[str, Any], dict[str, Series]]:
+    def _bench(self, subject: Subject) -> tuple[Measurement, dict[str, Series]]:
         job = self._job("run", subject, outputs=None, bench=self._protocol.sampling, conditions=self._protocol.conditions)
         records, done = self.where.run(
             job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda found: (found, to_execution(found, None))
         )
-        told = self.where.told(subject.format) | {"threads": self._protocol.threads, "protocol": self._protocol.asked}
-        begun = document.base("bench", self.where.facts, subject.artifact, **told)
-        return document.bench_document(begun, self.emulated, done, records, {}), series_of(records)
+        setup = self.where.setup("bench", MeasuredFile(**subject.artifact), self._protocol.threads)
+        return document.measurement(setup, self._protocol.asked, self.emulated, done, records, {}), series_of(records)
 
     def _job(self, task: str, subject: Subject, **more: Any) -> dict[str, Any]:
         adapter = self.where.adapter(subject.format)

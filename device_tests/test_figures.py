@@ -22,7 +22,7 @@ def test_the_bundle_is_whole(lab: Lab, request: pytest.FixtureRequest) -> None:
 def test_it_runs(lab: Lab, subject: Subject) -> None:
     done, outputs = lab.executed(subject)
     assert done.first_inference_ms > 0
-    assert done.load_ms["cold"] > 0
+    assert done.load_ms.cold > 0
     assert all(len(output) > 0 for output in outputs.values())
 
 
@@ -41,11 +41,12 @@ def test_outputs_are_the_golden_ones(lab: Lab, subject: Subject, request: pytest
 @pytest.mark.latency
 def test_latency_is_measured(lab: Lab, subject: Subject, request: pytest.FixtureRequest, record_property: Record) -> None:
     measured, _ = lab.benched(subject)
+    written = measured.model_dump(mode="json")
     for name in ("latency_ms", "intervals_ms", "validity", "reasons"):
-        record_property(name, measured[name])
-    assert measured["latency_ms"]["n"] >= PRESETS[request.config.getoption("--preset")]["min_samples"]
-    low, high = measured["intervals_ms"]["p50"]
-    assert 0 < low <= measured["latency_ms"]["p50"] <= high
+        record_property(name, written[name])
+    assert measured.latency_ms.n >= PRESETS[request.config.getoption("--preset")].min_samples
+    low, high = measured.intervals_ms.p50
+    assert 0 < low <= measured.latency_ms.p50 <= high
 
 
 @pytest.mark.latency
@@ -59,7 +60,7 @@ def test_latency_budget(lab: Lab, subject: Subject, limits: dict[str, float], bu
 @pytest.mark.memory
 def test_peak_memory_budget(lab: Lab, subject: Subject, limits: dict[str, float], record_property: Record) -> None:
     measured, _ = lab.benched(subject)
-    record_property("peak_rss_mb", measured["peak_rss_mb"])
+    record_property("peak_rss_mb", measured.model_dump(mode="json")["peak_rss_mb"])
     found = figure(measured, "peak_rss_mb")
     assert isinstance(found, str) or found > 0, found
     _keeps(lab, subject, limits, "peak_rss_mb")
@@ -69,7 +70,7 @@ def test_peak_memory_budget(lab: Lab, subject: Subject, limits: dict[str, float]
 def test_energy_budget(lab: Lab, subject: Subject, limits: dict[str, float], record_property: Record) -> None:
     if lab.emulated and "mj_per_inference" in limits:
         pytest.skip(f"not judged: {lab.emulated}")
-    record_property("energy", lab.benched(subject)[0]["energy"])
+    record_property("energy", lab.benched(subject)[0].model_dump(mode="json")["energy"])
     _keeps(lab, subject, limits, "mj_per_inference")
 
 

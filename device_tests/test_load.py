@@ -26,9 +26,10 @@ def test_a_load_of_hours(lab: Lab, subject: Subject, request: pytest.FixtureRequ
 def _withstands(lab: Lab, subject: Subject, minutes: float, record_property: Record) -> None:
     """The load lasts as long as it has to, outputs stay what they were, and memory does not grow for ever."""
     found = lab.stressed(subject, 60 * minutes)
+    written = found.model_dump(mode="json")
     for name in ("throughput", "throttling", "latency_ms", "temperature", "memory"):
-        record_property(name, found[name])
-    assert found["ended"] == "time", found["events"]
-    assert found["outputs"]["checked"] > 0
-    assert found["outputs"]["changed"] == 0
-    assert [one for one in found["memory"] if one.get("verdict") == "leak"] == []
+        record_property(name, written[name])
+    assert found.ended == "time", found.events
+    assert found.outputs.checked > 0
+    assert found.outputs.changed == 0
+    assert [memory for memory in written["memory"] if memory.get("verdict") == "leak"] == []

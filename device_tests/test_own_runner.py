@@ -40,9 +40,9 @@ def test_a_program_and_its_library_run_on_a_phone(phone: Phone, tmp_path: Path, 
     subprocess.run(["cc", "-o", "executor_runner", "main.c", "-L.", "-ltook"], check=True)
     (tmp_path / "net.pte").write_bytes(b"a model")
     found = bench_with(str(tmp_path / "executor_runner"), tmp_path / "net.pte", phone.spec, Protocol(preset="quick"))
-    assert found["reasons"] != [], "a rig is no device"
-    assert found["latency_ms"]["p50"] == pytest.approx(4.0), found["reasons"]
-    assert found["first_inference_ms"] == pytest.approx(9.0)
-    assert found["command"][0].startswith(phone.sh("ls -d /data/local/tmp/edgedistill").strip())
-    assert found["program"]["kind"] == "executor_runner"
-    assert found["id"]
+    assert found.reasons != [], "a rig is no device"
+    assert found.latency_ms.p50 == pytest.approx(4.0), found.reasons
+    assert found.first_inference_ms == pytest.approx(9.0)
+    assert found.command[0].startswith(phone.sh("ls -d /data/local/tmp/edgedistill").strip())
+    assert found.program.kind == "executor_runner"
+    assert found.id

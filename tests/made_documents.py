@@ -1,45 +1,84 @@
-"""Measurement documents as the devices of a project would give them, and results of artifacts."""
+"""Measurements as the devices of a project would give them, and results of artifacts."""
 
 from typing import Any
 
 import numpy as np
 from made_load import made
 
+from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
 from edgedistill.measure.stress import stress_figures
 from edgedistill.records import ArtifactResult, Unavailable
+from edgedistill.records.comparisons import InterleavedComparison
+from edgedistill.records.measurements import Measurement
+from edgedistill.records.stress import StressDocument, StressProtocol
+
+
+def device(spec, model, soc, os, abi, kernel, cores):
+    listed = [{"core": core, "max_mhz": 2400.0} for core in range(cores)]
+    facts = {"model": model, "soc": soc, "os": os, "abi": abi, "kernel": kernel, "cores": listed}
+    return {"spec": spec, **facts, "memory_bytes": 8 * 2**30}
+
 
 DEVICES = {
-    "adb:0A1B2C": {"model": "Pixel 8", "soc": "Tensor G3", "os": "Android 15", "abi": "arm64-v8a", "kernel": "5.15.137", "cores": 9},
-    "ssh:pi@pi5": {"model": "Raspberry Pi 5 Model B", "soc": "BCM2712", "os": "Debian", "abi": "aarch64", "kernel": "6.12.20", "cores": 4},
+    "adb:0A1B2C": device("adb:0A1B2C", "Pixel 8", "Tensor G3", "Android 15", "arm64-v8a", "5.15.137", 9),
+    "ssh:pi@pi5": device("ssh:pi@pi5", "Raspberry Pi 5 Model B", "BCM2712", "Debian", "aarch64", "6.12.20", 4),
 }
 BUILD = "CPU, glibc build, not the app's build"
 
 
-def document(kind, spec, name, validity="valid", reasons=(), **more):
+def about(kind, name, spec="adb:0A1B2C", precision=None):
+    """What the JSON of all measurements has: what was measured, where, and with what."""
+    artifact = {"name": name, "file": name, "format": "litert", "precision": precision or ("fp32" if "fp32" in name else "int8")}
     return {
         "schema": "edgedistill/measurement/1",
         "kind": kind,
         "created": "2026-11-25T15:00:00+00:00",
-        "device": {"spec": spec, "memory_bytes": 8 * 2**30, **DEVICES[spec]},
-        "artifact": {"name": name, "file": name, "format": "litert", "precision": "int8", "bytes": 4_000_000, "sha256": "0" * 64},
+        "device": dict(DEVICES[spec]),
+        "artifact": artifact | {"bytes": 4_000_000, "sha256": "0" * 64},
+        "adapter": "edgedistill.backends.litert.adapter",
         "build": BUILD,
         "threads": 4,
-        "validity": validity,
-        "reasons": list(reasons),
-        **more,
+        "validity": "valid",
+        "reasons": [],
     }
 
 
-def bench(spec, name, p50, **more):
+def made_measurement(name, spec="adb:0A1B2C", p50=1.25, **changes):
+    """The JSON of a measurement of a file that a kit ran."""
     figures = {
+        "protocol": PRESETS["standard"].model_dump(),
+        "versions": {"ai-edge-litert": "2.1"},
+        "facts": {"cpu": "Cortex-A76", "cpu_flags": ["asimd"], "cores": 4, "platform": "Linux", "python": "3.13.1"},
+        "load_ms": {"cold": 31.5, "warm": 9.1},
+        "first_inference_ms": 3.5,
         "latency_ms": {"p50": p50, "p95": 1.1 * p50, "p99": 1.3 * p50, "n": 2048},
         "intervals_ms": {"p50": [0.99 * p50, 1.01 * p50], "p95": [1.05 * p50, 1.2 * p50], "p99": [1.2 * p50, 1.5 * p50]},
-        "load_ms": {"cold": 31.5, "warm": 9.1},
+        "steady": True,
         "peak_rss_mb": 18.2,
-        "energy": {"mj_per_inference": 3.1, "interval": [2.9, 3.3]},
-        "outputs": {"exact": 1.0, "ok": True},
-    }
-    return document("bench", spec, name, **figures | more)
+        "peak_rss_source": "VmHWM",
+        "energy": {
+            "mj_per_inference": 3.1, "interval": [2.9, 3.3], "idle_w": 1.0, "power_w": 3.0, "source": "power.pmic", "window_s": 60.0,
+            "n": 2048,
+        },
+        "outputs": {"ok": True, "close": True, "max_lsb": 0.0, "exact": 1.0, "n": 16, "rule": "<= 2 LSB"},
+    }  # fmt: skip
+    return about("bench", name, spec) | figures | changes
+
+
+def bench(spec, name, p50, **changes):
+    return Measurement(**made_measurement(name, spec, p50, **changes))
+
+
+def compared(spec, a, b):
+    """A comparison in which B takes 0.9 times as long as A."""
+    known = made_measurement(a, spec, 5.0)
+    side = {key: known[key] for key in ("latency_ms", "intervals_ms", "artifact")}
+    side |= {"load_ms": 9.0, "first_inference_ms": 3.0, "steady": 1.0}
+    return InterleavedComparison(
+        **about("compare", b, spec), protocol=COMPARE_PRESETS["quick"], text="B is better", min_difference=0.005, verdict="better",
+        ratio={"value": 0.9, "interval": [0.89, 0.91], "confidence": 0.95, "method": "made"}, rounds={"n": 1, "ratios": [0.9]},
+        stopped="narrow", a=side, b=side | {"artifact": side["artifact"] | {"name": b}},
+    )  # fmt: skip
 
 
 def stress(spec, name, seconds=300, onset=140, **more):
@@ -60,7 +99,8 @@ def stress(spec, name, seconds=300, onset=140, **more):
         seconds, latency_ms=4, noise=0.08, slower=lambda t: 1.5 if drop(t) else 1.0, sensors=sensors,
         rss_mb=lambda t: 80 + 3 * (1 - np.exp(-t / 20)), **more,
     )  # fmt: skip
-    return document("stress", spec, name, stress=stress_figures(records))
+    protocol = StressProtocol(preset="quick", seconds=seconds)
+    return StressDocument(**about("stress", name, spec), protocol=protocol, stress=stress_figures(records))
 
 
 def made_result(format_: str, precision: str, **fields: Any) -> ArtifactResult:

@@ -14,9 +14,10 @@ def made(
     generator, t0 = np.random.default_rng(seed), 50_000_000_000
     until = stop_s or seconds
     asked = {"mode": mode, "seconds": seconds, "rate_hz": rate_hz, "burst_s": None, "pause_s": None}
+    ready = {"pid": 7, "load_ns": 9, "first_inference_ns": 9, "rss_bytes": 1}
     records = [
         {"type": "start", "nonce": "n", "versions": {"fake": "1"}, "facts": {}},
-        *({"type": "instance_ready", "index": index, "load_ns": 9, "rss_bytes": 1} for index in range(instances)),
+        *({"type": "instance_ready", "index": index, **ready} for index in range(instances)),
         {"type": "stress_start", "t0_ns": t0, "instances": list(range(instances)), **asked},
     ]
     if sensors:

@@ -9,15 +9,26 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic_core import to_jsonable_python
 
 from edgedistill.cli.harness import show
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import binaries, own_runner
-from edgedistill.measure.binaries import output
+from edgedistill.measure.binaries import output as readers
 from edgedistill.measure.harness import Protocol
 from edgedistill.measure.own_runner import bench_with
 from edgedistill.measure.runner import program
+from edgedistill.records.stored import DeviceBench
 
+
+class _AsJson:
+    """The readers of the tools' output, whose figures are JSON here."""
+
+    def __getattr__(self, name):
+        return lambda text: to_jsonable_python(getattr(readers, name)(text))
+
+
+output = _AsJson()
 # Lines as the tools print them; warm-up, timed runs and profile differ on purpose.
 BENCHMARK_MODEL = """INFO: STARTING!
 INFO: Loaded model /data/local/tmp/net.tflite
@@ -255,7 +266,8 @@ def bench(tmp_path, monkeypatch):
 
     def run(binary, model, **options):
         (tmp_path / model).write_bytes(b"a model")
-        return bench_with(str(binary), tmp_path / model, "local", Protocol(preset="quick", threads=2), **options)
+        measured = bench_with(str(binary), tmp_path / model, "local", Protocol(preset="quick", threads=2), **options)
+        return measured.model_dump(mode="json")
 
     return run
 
@@ -349,5 +361,5 @@ def test_lines_of_the_first_run_may_be_lost():
 
 def test_an_average_is_shown_as_one(tool, bench, capsys):
     found = bench(tool("benchmark_model", BENCHMARK_MODEL.format(newer="")), "net.tflite")
-    show({"device": "local", "measurements": [found]})
+    show(DeviceBench(device="local", status="ok", measurements=[found]))
     assert "average 13.520" in " ".join(capsys.readouterr().out.split())

@@ -4,16 +4,32 @@ import math
 
 import numpy as np
 import pytest
+from made_documents import about, made_measurement
 from scipy import stats
 
 from edgedistill.cli.compare import rows, show
 from edgedistill.errors import UserError
-from edgedistill.measure.comparison import compare, verdict
-from edgedistill.measure.regression import regression
+from edgedistill.measure import comparison
+from edgedistill.measure import regression as regressions
+from edgedistill.measure.comparison import verdict
+from edgedistill.measure.presets import COMPARE_PRESETS
 from edgedistill.measure.runner import ratio
 from edgedistill.measure.runner.ratio import _centres, bootstrap_interval, centre, log_ratios, student_t
+from edgedistill.records.comparisons import CompareDocument
+from edgedistill.records.measurements import Measurement
 
 MEDIAN_NS = 1_000_000
+
+
+def compare(records):
+    """The figures of a comparison, as JSON."""
+    return comparison.compare(records).model_dump(mode="json")
+
+
+def regression(baseline, new, **options):
+    """A measurement against one or several sessions, as JSON; both are JSON as well."""
+    sessions = [baseline] if isinstance(baseline, dict) else baseline
+    return regressions.regression([Measurement(**session) for session in sessions], Measurement(**new), **options).model_dump(mode="json")
 
 
 @pytest.fixture
@@ -153,10 +169,11 @@ def test_students_t(probability, degrees):
 
 def told(names, **more):
     """A document as `compare` on a device gives it."""
-    document = compare(records(np.random.default_rng(0), ratio=1.1)) | {"device": {"spec": "local"}, "twins": [], "reasons": []}
+    document = compare(records(np.random.default_rng(0), ratio=1.1)) | about("compare", names[1])
     for side, name in zip(("a", "b"), names, strict=True):
-        document[side]["artifact"] = {"name": name, "precision": name.split("-")[1]}
-    return document | {"validity": "noisy"} | more
+        document[side]["artifact"] = about("compare", name)["artifact"]
+    protocol = COMPARE_PRESETS["quick"].model_dump()
+    return CompareDocument(**document | {"protocol": protocol, "validity": "noisy", "twins": [], "reasons": []} | more)
 
 
 def test_both_sides_are_shown_with_their_twins(capsys):
@@ -176,18 +193,12 @@ def test_both_sides_are_shown_with_their_twins(capsys):
 
 
 def measured(p50=1.0, half=0.005, **changes):
-    document = {
-        "device": {"model": "Pixel 8"},
-        "artifact": {"name": "student-int8.tflite", "format": "litert", "precision": "int8"},
-        "threads": 1,
-        "protocol": {"preset": "standard"},
-        "created": "2026-11-25T10:00:00+00:00",
-        "latency_ms": {"p50": p50},
-        "intervals_ms": {"p50": [p50 * (1 - half), p50 * (1 + half)]},
-        "validity": "valid",
-        "reasons": [],
+    unknown = {"value": None, "unavailable": "not measured"}
+    figures = {
+        "latency_ms": {"p50": p50, "p95": unknown, "p99": unknown, "n": 10},
+        "intervals_ms": {"p50": [p50 * (1 - half), p50 * (1 + half)], "p95": unknown, "p99": unknown},
     }
-    return document | changes
+    return made_measurement("student-int8.tflite") | figures | changes
 
 
 @pytest.mark.parametrize(
@@ -223,10 +234,12 @@ def test_the_spread_of_several_sessions_counts():
 
 
 def test_what_was_not_measured_alike_is_refused():
-    other = measured(device={"model": "Pixel 9"}, threads=4)
-    with pytest.raises(UserError, match="device is Pixel 9 and the baseline's Pixel 8; threads is 4 and the baseline's 1"):
+    other = measured(threads=1)
+    other["device"]["model"] = "Pixel 9"
+    with pytest.raises(UserError, match="device is Pixel 9 and the baseline's Pixel 8; threads is 1 and the baseline's 4"):
         regression(measured(), other)
-    failed = measured() | {"latency_ms": {"value": None, "unavailable": "it crashed"}, "intervals_ms": {}}
+    crashed = {"value": None, "unavailable": "it crashed"}
+    failed = measured(latency_ms=crashed, intervals_ms=crashed)
     with pytest.raises(UserError, match="no median to compare: it crashed"):
         regression(measured(), failed)
 

@@ -1,19 +1,28 @@
 """The report of measurements on devices: every figure is there, nothing is markup, charts stay small and show when throttling began."""
 
+import copy
 import json
 import re
 
 import pytest
-from made_documents import bench, document, stress
+from made_documents import bench, compared, made_measurement, stress
 from test_report import EVIL, SUMMARY, Page
 
 from edgedistill.cli import stress as command
-from edgedistill.errors import UserError
+from edgedistill.records import Unavailable
 from edgedistill.report import device_charts, render
-from edgedistill.report.devices import render_devices, write_device_report
+from edgedistill.report.devices import render_devices
 
 PHONE, BOARD = "adb:0A1B2C", "ssh:pi@pi5"
 DIED = {"type": "instance_died", "index": 1, "t_ns": 250_000_000_000, "signal": "SIGKILL", "exit": None, "last_line": "out of memory"}
+
+
+FIGURES = ("latency_ms", "intervals_ms", "load_ms", "peak_rss_mb", "energy", "outputs")
+
+
+def over_time(test):
+    figures = test.stress
+    return device_charts.over_time(figures.timeline, end_s=figures.ran_s, onset_s=figures.throttling.time_s)
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +34,7 @@ def loads():
 def text(loads):
     unknown = {"value": None, "unavailable": "no sensor of this device reports power"}
     slow = bench(BOARD, "fp32.tflite", 17.0, validity="throttled", reasons=["throttled: vcgencmd says 0x4"], energy=unknown)
-    turns = document(
-        "compare", BOARD, "b.onnx", a=bench(BOARD, "a.onnx", 5), b=bench(BOARD, "b.onnx", 4.5),
-        ratio={"value": 0.9, "interval": [0.89, 0.91]}, verdict="better",
-    )  # fmt: skip
-    return render_devices([bench(PHONE, "int8.tflite", 2.1), slow, turns, *loads])
+    return render_devices([bench(PHONE, "int8.tflite", 2.1), slow, compared(BOARD, "a.onnx", "b.onnx"), *loads])
 
 
 @pytest.fixture(scope="module")
@@ -75,48 +80,49 @@ def test_names_are_no_markup():
 
 def test_the_chart_of_a_load_is_small_and_marks_the_onset(loads):
     for one, marked in zip(loads, (True, False), strict=True):
-        svg = device_charts.over_time(one["stress"])
+        svg = over_time(one)
         assert len(svg) < 150_000
         assert ("slower after 140 s" in svg) is marked
         for title in ("latency, ms", "°C", "MHz", "W", "memory, MB"):
             assert f">{title}<" in svg
-    assert device_charts.over_time({"unavailable": "nothing ran"}) is None
+    assert device_charts.over_time({}) is None
 
 
 def test_a_slow_inference_does_not_flatten_the_chart(loads):
-    timeline = json.loads(json.dumps(loads[0]["stress"]["timeline"]))
-    timeline["latency"]["high"][50] = 4000
-    assert "latency, ms (log)" in device_charts.over_time({"timeline": timeline, "ran_s": 300})
+    timeline = copy.deepcopy(loads[0].stress.timeline)
+    timeline["latency"].high[50] = 4000
+    assert "latency, ms (log)" in device_charts.over_time(timeline, end_s=300)
 
 
 def test_cores_of_a_cluster_are_one_line(loads):
-    svg = device_charts.over_time(loads[0]["stress"])
+    svg = over_time(loads[0])
     assert "cpu0 and 3 more" in svg
     assert "cpu4 and 3 more" in svg
 
 
 def test_devices_stand_beside_each_other():
-    points = [{"file": "a", "device": device, "value": 2.0, "interval": [1.9, 2.2], "valid": device == PHONE} for device in (PHONE, BOARD)]
+    points = [device_charts.Point("a", device, 2.0, (1.9, 2.2), valid=device == PHONE) for device in (PHONE, BOARD)]
     svg = device_charts.beside(points, "ms")
     assert svg.count("<title>a on ") == 2
     assert "a on ssh:pi@pi5: 2.00 [1.90, 2.20]" in svg
     assert len(re.findall(r'fill-opacity="0"', svg)) == 1
-    assert device_charts.beside([points[0] | {"value": {"value": None, "unavailable": "why"}}], "ms") is None
+    assert device_charts.beside([], "ms") is None
 
 
 def test_a_runs_report_has_its_devices(loads):
     summary = json.loads(SUMMARY.read_text())
     assert 'id="devices"' not in render(summary)
-    page = Page(render(summary | {"devices": [bench(PHONE, "int8.tflite", 2.1), loads[0]]}))
+    page = Page(render(summary | {"devices": [made_measurement("int8.tflite", PHONE), loads[0].model_dump(mode="json")]}))
     assert page.tables["Latency on devices, batch 1"][PHONE]["samples"] == "2,048"
     assert page.tables["Stress tests"][PHONE]["peak, °C"] == "82.5 cpu"
     assert ("a", {"href": "#devices"}) in page.tags
 
 
-def test_another_schema_is_refused(tmp_path):
-    with pytest.raises(UserError, match="schema is 'x', but this version reads 'edgedistill/measurement/1'"):
-        write_device_report([{"schema": "x"}], tmp_path / "report.html")
-    assert not (tmp_path / "report.html").exists()
+def test_a_figure_that_is_unavailable_gives_its_reason():
+    failed = bench(PHONE, "int8.tflite", 2.1, **dict.fromkeys(FIGURES, Unavailable(unavailable="it crashed")))
+    row = Page(render_devices([failed])).tables["Latency on devices, batch 1"][PHONE]
+    columns = ("p50, ms", "p99, ms", "samples", "load, ms", "peak memory, MiB", "energy, mJ", "outputs")
+    assert {row[column] for column in columns} == {"unavailable: it crashed"}
 
 
 def test_the_command_line_shows_figures_and_what_went_wrong(loads, capsys):
@@ -126,10 +132,10 @@ def test_the_command_line_shows_figures_and_what_went_wrong(loads, capsys):
     assert "0.667 [0.66" in shown
     assert re.search(r"battery, from full +│ 6\.\d h \[", shown)
     assert "throttled after 140 s: an inference took" in shown
-    command.show(loads[1] | {"validity": "noisy", "reasons": ["hot start"]})
+    command.show(loads[1].model_copy(update={"validity": "noisy", "reasons": ["hot start"]}))
     shown = capsys.readouterr().out
     assert "WARNING: instance 1 died with SIGKILL: out of memory" in shown
     assert "of 50 Hz; late p50 0.05 ms" in shown
     assert "noisy: hot start" in shown
-    command.show(loads[0] | {"stress": {"value": None, "unavailable": "nothing ran"}})
+    command.show(loads[0].model_copy(update={"stress": Unavailable(unavailable="nothing ran")}))
     assert "unavailable: nothing ran" in capsys.readouterr().out

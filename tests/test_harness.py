@@ -1,16 +1,21 @@
 """bench, compare and stress on this machine as a device: what their documents hold, and what makes them invalid."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
+from test_schemas import schema_of
 
 from device_tests.rigs.harness import small_model
 from edgedistill.errors import UserError
-from edgedistill.measure import comparing, harness, store, stressing
-from edgedistill.measure.document import bench_document
+from edgedistill.measure import comparing, harness, presets, store, stressing
+from edgedistill.measure.document import measurement as document_of
 from edgedistill.measure.harness import Protocol
+from edgedistill.measure.records import Execution
+from edgedistill.records import Load
+from edgedistill.records.measurements import Setup
+from edgedistill.records.stress import StressLoad
 from edgedistill.steps import flow
 
 QUICK = Protocol("quick")
@@ -37,11 +42,12 @@ def measured(model, tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder))
         document = flow.bench_on(model, "local", QUICK, save="main")
-    return document, folder
+    return document.model_dump(mode="json"), folder
 
 
 def test_a_measurement_tells_what_it_is(measured, model):
     document, _ = measured
+    jsonschema.validate(document, schema_of("bench-device"))
     assert (document["device"], document["status"]) == ("local", "ok")
     (one,) = document["measurements"]
     assert one["schema"] == "edgedistill/measurement/1"
@@ -63,21 +69,21 @@ def test_mlperf_is_judged_by_its_90th_percentile(measured):
     document, _ = measured
     (one,) = document["measurements"]
     assert "p90" not in one["latency_ms"]
-    done = SimpleNamespace(
-        raw_durations_ns=list(range(1, 2001)), versions={}, facts={}, load_ms={}, first_inference_ms=1.0, steady=True, peak_rss_mb=1.0,
-        peak_rss_source="",
+    done = Execution(
+        versions={}, facts=one["facts"], load_ms=Load(cold=1.0, warm=1.0), first_inference_ms=1.0, latency_ms=None, median_interval_ms=None,
+        steady=True, peak_rss_mb=1.0, peak_rss_source="", outputs=None, raw_durations_ns=list(range(1, 2001)),
     )  # fmt: skip
-    found = bench_document({"protocol": Protocol("mlperf").asked}, None, done, [], {})
-    assert found["latency_ms"]["p90"] == pytest.approx(1800.1e-6)
-    assert found["intervals_ms"]["p90"][0] < 1800e-6 < found["intervals_ms"]["p90"][1]
+    found = document_of(Setup(**one), Protocol("mlperf").asked, None, done, [], {})
+    assert found.latency_ms.p90 == pytest.approx(1800.1e-6)
+    assert found.intervals_ms.p90[0] < 1800e-6 < found.intervals_ms.p90[1]
 
 
 def test_a_measurement_is_stored_with_its_raw_records(measured):
     document, folder = measured
     with store.opened(folder / store.PATH) as measurements:
         found = measurements.get("main/local/small.onnx")
-        raw = measurements.raw(found["id"])
-    assert found["latency_ms"] == document["measurements"][0]["latency_ms"]
+        raw = measurements.raw(found.id)
+    assert found.model_dump(mode="json") == document["measurements"][0] | {"name": "main/local/small.onnx"}
     assert raw.count(b'"type": "iterations"') >= 1
     assert not list((folder / ".edgedistill/records").glob("*")), "they are in the store now"
 
@@ -92,10 +98,11 @@ def test_outputs_of_another_machine_are_judged(model):
 
 
 def test_wrong_outputs_make_a_measurement_invalid(model, monkeypatch):
-    monkeypatch.setattr(harness, "compare_outputs", lambda found, subject: {"ok": False, "max_abs": 3.0})
-    (one,) = flow.bench_on(model, "local", QUICK)["measurements"]
-    assert one["validity"] == "invalid"
-    assert "its outputs are not this machine's" in one["reasons"][0]
+    monkeypatch.setattr(harness, "compare_outputs", lambda found, subject: {"ok": False, "max_abs": 3.0, "n": 16, "rule": "equal"})
+    (one,) = flow.bench_on(model, "local", QUICK).measurements
+    assert one.validity == "invalid"
+    assert "its outputs are not this machine's" in one.reasons[0]
+    assert one.outputs.max_abs == 3.0
 
 
 def test_a_file_that_fails_is_reported_and_its_records_are_kept(project, model):
@@ -104,21 +111,25 @@ def test_a_file_that_fails_is_reported_and_its_records_are_kept(project, model):
     with harness.of_file(broken) as subjects:
         broken.write_bytes(model.read_bytes()[:100])
         (one,) = harness.bench(subjects, "local", QUICK)
-    assert one["validity"] == "invalid"
-    assert "half.onnx did not run" in one["reasons"][0]
-    assert "unavailable" in one["latency_ms"]
+    written = one.model_dump(mode="json")
+    assert written["validity"] == "invalid"
+    assert "half.onnx did not run" in written["reasons"][0]
+    assert "unavailable" in written["latency_ms"]
+    assert not {"id", "facts", "sensors", "outputs", "regression", "timeline"} & set(written), "none of it is known"
     assert list((project / ".edgedistill/records").glob("*.jsonl"))
 
 
 def test_a_baseline_that_is_not_there_is_reported(model):
-    (one,) = flow.bench_on(model, "local", QUICK, against="main")["measurements"]
-    assert "main/local/small.onnx" in one["regression"]["unavailable"]
+    (one,) = flow.bench_on(model, "local", QUICK, against="main").measurements
+    assert "main/local/small.onnx" in one.regression.unavailable
 
 
 def test_two_files_are_compared(project, model, monkeypatch):
-    monkeypatch.setitem(comparing._COMPARE, "quick", comparing._COMPARE["quick"] | {"pairs": 2, "max_s": 1.0})
+    short = presets.COMPARE_PRESETS["quick"].model_copy(update={"pairs": 2, "max_s": 1.0})
+    monkeypatch.setitem(presets.COMPARE_PRESETS, "quick", short)
     slow = small_model(project / "slow.onnx", side=64, width=512)
-    found = comparing.compare(model, slow, "local", QUICK)
+    found = comparing.compare(model, slow, "local", QUICK).model_dump(mode="json")
+    jsonschema.validate(found, schema_of("compare"))
     assert found["verdict"] == "worse"
     assert (found["a"]["artifact"]["name"], found["b"]["artifact"]["name"]) == ("small.onnx", "slow.onnx")
     assert found["twins"] == []
@@ -128,7 +139,9 @@ def test_two_files_are_compared(project, model, monkeypatch):
 
 def test_a_load_is_a_measurement(model):
     with harness.of_file(model, run=False) as (subject,):
-        found = stressing.stress(subject, "local", QUICK, stressing.Stress(2.0, instances=2))
+        test = stressing.stress(subject, "local", QUICK, StressLoad(seconds=2.0, instances=2))
+    found = test.model_dump(mode="json")
+    jsonschema.validate(found, schema_of("stress"))
     assert found["kind"] == "stress"
     assert found["stress"]["instances"] == [0, 1]
     assert found["stress"]["latency_ms"]["n"] > 100
@@ -145,8 +158,7 @@ def test_monitors_on_i2c_are_named_in_full():
 
 
 def test_a_meter_on_the_host_gives_the_energy(model):
-    (one,) = flow.bench_on(model, "local", Protocol("quick", seconds=3, meter="command:sh -c 'while echo 3.5; do sleep 0.05; done'"))[
-        "measurements"
-    ]
-    assert one["energy"]["power_w"] == pytest.approx(3.5)
-    assert "power.meter.command" in one["energy"]["source"] or "meter" in one["energy"]["source"]
+    metered = Protocol("quick", seconds=3, meter="command:sh -c 'while echo 3.5; do sleep 0.05; done'")
+    (one,) = flow.bench_on(model, "local", metered).measurements
+    assert one.energy.power_w == pytest.approx(3.5)
+    assert "meter" in one.energy.source

@@ -84,7 +84,7 @@ def test_sides_take_turns_in_new_processes(run, tmp_path):
     assert len(set(pids)) == 12, "each round has a new process for each side"
     kinds = [record["type"] for record in records if record.get("side") == "b" and record["round"] == 2]
     assert kinds == ["load", "first_inference", "warmup", *["block"] * 3]
-    found = comparison.compare(records)
+    found = comparison.compare(records).model_dump(mode="json")
     assert found["ratio"]["value"] == pytest.approx(1.3, abs=0.1)
     assert found["verdict"] == "worse"
     assert found["stopped"] == "narrow"
@@ -153,7 +153,7 @@ def test_a_side_that_waits_takes_no_processor(run, tmp_path):
 
 def test_the_ratio_needs_as_many_rounds_as_its_interval(run):
     records = run((0.001, ""), (0.001, ""), min_rounds=1, max_s=0)
-    found = comparison.compare(records)
+    found = comparison.compare(records).model_dump(mode="json")
     assert found["rounds"]["n"] == 1
     assert found["verdict"]["value"] is None
     assert "1 rounds are too few" in found["ratio"]["interval"]["unavailable"]

@@ -21,6 +21,7 @@ from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.samples import Samples
 from edgedistill.measure.runner.sampling import bench
+from edgedistill.records import Unavailable
 
 SAMPLES, CLASSES = 12, 5
 BENCH = {"warmup_s": 0.5, "max_s": 1.0, "min_samples": 30, "relative_width": 0.02}
@@ -129,13 +130,13 @@ def test_outputs_and_figures_of_real_artifacts(artifacts, tmp_path, name, adapte
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=tolerance)
     assert result.versions[package]
     assert result.facts["cores"] >= 1
-    assert 0 < result.load_ms["warm"] < 1000
-    assert 0 < result.load_ms["cold"] < 5000
+    assert 0 < result.load_ms.warm < 1000
+    assert 0 < result.load_ms.cold < 5000
     assert 0 < result.first_inference_ms < 5000
-    assert result.latency_ms["n"] == len(result.raw_durations_ns) >= BENCH["min_samples"]
-    assert 0 < result.latency_ms["p50"] <= result.latency_ms["p95"]
+    assert result.latency_ms.n == len(result.raw_durations_ns) >= BENCH["min_samples"]
+    assert 0 < result.latency_ms.p50 <= result.latency_ms.p95
     low, high = result.median_interval_ms
-    assert low <= result.latency_ms["p50"] <= high
+    assert low <= result.latency_ms.p50 <= high
     assert result.steady in (True, False)
     assert 0 < result.peak_rss_mb < 64
     assert not list(tmp_path.glob(".runner-*"))
@@ -354,7 +355,7 @@ def test_a_peak_hidden_by_the_import_is_unavailable(monkeypatch):
 
 def test_the_benchmark_is_timed_right(run):
     result = run(f"time.sleep(0.004)\n{GOOD}", bench={**BENCH, "relative_width": 0.05}, outputs=None)
-    assert 4 <= result.latency_ms["p50"] < 40
+    assert 4 <= result.latency_ms.p50 < 40
     assert result.outputs is None
     assert 4e6 <= min(result.raw_durations_ns)
 
@@ -485,7 +486,7 @@ def test_an_output_file_that_is_not_the_runners_is_refused(tmp_path):
         {"type": "first_inference", "ns": 1},
         {"type": "memory", "rss_runtime_loaded": None, "peak_rss": None, "source": "no /proc here"},
     ]
-    assert records.to_execution(base, None).peak_rss_mb == {"value": None, "unavailable": "no /proc here"}
+    assert records.to_execution(base, None).peak_rss_mb == Unavailable(unavailable="no /proc here")
     with pytest.raises(DeviceFailed, match="has no output record"):
         records.to_execution(base, {"logits": tmp_path / "outputs.npy"})
     with pytest.raises(DeviceFailed, match="expected the outputs with SHA-256 abc"):

@@ -6,10 +6,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 from conftest import edgedistill
+from made_documents import compared, made_measurement, stress
 
 from edgedistill.measure.devices import listing
 from edgedistill.records.devices import DeviceList
 from edgedistill.records.documents import documents
+from edgedistill.records.stored import DeviceBench, FailedDevice, FleetBench, FleetStress, Results
 from edgedistill.records.summary import Summary
 
 
@@ -39,6 +41,22 @@ def test_the_list_of_devices_keeps_to_its_schema(monkeypatch: pytest.MonkeyPatch
     del written["devices"][0]["cores"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(written, schema_of("devices"))
+
+
+@pytest.mark.parametrize("name", ["bench-devices", "stress-devices", "results"])
+def test_documents_of_several_measurements_keep_to_their_schema(name: str) -> None:
+    phone, board = "adb:0A1B2C", "ssh:pi@pi5"
+    failed = FailedDevice(device=board, status="runtime_failed", error="no route to host")
+    known = {"id": 1, "name": "main"}
+    bench, load, turns = made_measurement("a.tflite"), stress(phone, "a.tflite", seconds=40), compared(board, "a.onnx", "b.onnx")
+    document = {
+        "bench-devices": FleetBench(status="ok", devices=[DeviceBench(device=phone, status="ok", measurements=[bench]), failed]),
+        "stress-devices": FleetStress(status="ok", devices=[load, failed]),
+        "results": Results(measurements=[known | one for one in (bench, load.model_dump(), turns.model_dump())]),
+    }[name]
+    written = document.model_dump(mode="json")
+    jsonschema.validate(written, schema_of(name))
+    assert type(document).model_validate(written).model_dump(mode="json") == written
 
 
 def test_the_summary_of_a_run_keeps_to_its_schema_and_is_read_back_whole(tiny: Path) -> None:

@@ -35,7 +35,7 @@ def test_series_and_figures_of_records():
     assert series.t_s.tolist() == [1.0, 1.5, 2.0]
     assert series.values.tolist() == [40.0, 45.0, 43.0]
     assert series.between(1.5, 2.0).values.tolist() == [45.0, 43.0]
-    figures = sensor_figures(records)
+    figures = {name: sensor.model_dump(mode="json") for name, sensor in sensor_figures(records).items()}
     assert figures["temperature.cpu"] == {"unit": "°C", "source": "file", "n": 3, "first": 40, "last": 43, "min": 40, "max": 45}
     assert figures["battery"] == {"value": None, "unavailable": "no battery"}
     assert figures["sensors"] == {"value": None, "unavailable": "the sampling process ended"}
@@ -50,7 +50,7 @@ def test_the_current_is_given_in_milliamperes_when_its_unit_is_known():
     assert "µA by its size" in series.source
     unknown = [sensors({"battery.current.raw": "unknown"}), sweep(0, battery_current_raw=9.0)]
     assert "battery.current" not in series_of(unknown)
-    assert sensor_figures(unknown)["battery.current"]["unavailable"].startswith("unit unknown")
+    assert sensor_figures(unknown)["battery.current"].unavailable.startswith("unit unknown")
 
 
 @pytest.mark.parametrize(

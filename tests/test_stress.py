@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from made_load import made
 
-from edgedistill.measure.leak import leak
-from edgedistill.measure.stress import stress_figures
+from edgedistill.measure import leak as leaks
+from edgedistill.measure import stress
 from edgedistill.measure.stress_records import loaded
-from edgedistill.measure.timeline import buckets
+from edgedistill.measure.timeline import course
+
+
+def stress_figures(records):
+    """The figures of a stress test, as JSON."""
+    return stress.stress_figures(records).model_dump(mode="json")
+
+
+def leak(*arguments, **options):
+    return leaks.leak(*arguments, **options).model_dump(mode="json")
 
 
 def test_a_steady_device_keeps_its_throughput_and_does_not_throttle():
@@ -196,12 +205,12 @@ def test_memory_that_is_unknown_or_short_is_unavailable():
     assert "too short" in leak(T[:100], np.full(100, 8e7), 30)["unavailable"]
 
 
-def test_buckets_keep_extremes_and_leave_gaps():
+def test_periods_keep_extremes_and_leave_gaps():
     values = np.full(1000, 5.0)
     values[503] = 50
     t = np.linspace(0, 100, 1000)
-    found = buckets(t[(t < 20) | (t > 40)], values[(t < 20) | (t > 40)], 100, points=20)
-    assert max(found["high"]) == 50
-    assert set(found["median"]) == {5.0}
-    assert 22.5 not in found["t_s"]
-    assert len(found["t_s"]) == 16
+    found = course("ms", t[(t < 20) | (t > 40)], values[(t < 20) | (t > 40)], 100, points=20)
+    assert max(found.high) == 50
+    assert set(found.median) == {5.0}
+    assert 22.5 not in found.t_s
+    assert len(found.t_s) == 16

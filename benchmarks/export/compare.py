@@ -190,7 +190,7 @@ def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[st
         log=folder / "bench" / f"{name}.log",
         timeout_s=TIMEOUT_S,
     )
-    return latency_ms(done.raw_durations_ns)
+    return latency_ms(done.raw_durations_ns).model_dump(mode="json")
 
 
 def measure(rows: list[dict[str, Any]], run: Path, folder: Path) -> None:

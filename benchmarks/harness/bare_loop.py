@@ -72,7 +72,7 @@ def _harness(path: Path, form: str, inputs: Path, log: Path) -> float:
     )
     if done.latency_ms is None:
         raise SystemExit(f"{path} was not measured")
-    return float(done.latency_ms["p50"])
+    return float(done.latency_ms.p50)
 
 
 def _bare(path: Path, inputs: Path) -> float:

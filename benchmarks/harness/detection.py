@@ -73,12 +73,12 @@ def _trial(kind: str, sides: dict[str, Any], seed: int, log: Path) -> dict[str, 
     found = local.run(job, log=log, timeout_s=300, reduce=comparison.compare)
     return {
         "kind": kind,
-        "verdict": found["verdict"],
-        "ratio": found["ratio"]["value"],
-        "interval": found["ratio"]["interval"],
-        "rounds": found["rounds"]["n"],
-        "stopped": found["stopped"],
-        "p50_ms": found["a"]["latency_ms"]["p50"],
+        "verdict": found.verdict,
+        "ratio": found.ratio.value,
+        "interval": found.ratio.interval,
+        "rounds": found.rounds.n,
+        "stopped": found.stopped,
+        "p50_ms": found.a.latency_ms.p50,
         "seconds": time.monotonic() - started,
     }
 

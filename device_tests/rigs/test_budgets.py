@@ -2,6 +2,8 @@ import pytest
 
 from device_tests.budgets import budgets, figure
 from edgedistill.recipe.base import RecipeError
+from edgedistill.records import Latency, Unavailable
+from edgedistill.records.measurements import Measurement
 
 
 def test_limits_are_the_targets_and_those_that_were_given(tmp_path) -> None:
@@ -22,5 +24,8 @@ def test_a_budget_that_there_is_none_of_is_reported(given: str) -> None:
 
 
 def test_a_figure_is_a_number_or_the_reason_why_there_is_none() -> None:
-    told = {"latency_ms": {"p50": 3.0, "p99": {"value": None, "unavailable": "too few"}}, "energy": {"value": None, "unavailable": "USB"}}
-    assert [figure(told, name) for name in ("p50_ms", "p99_ms", "mj_per_inference")] == [3.0, "too few", "USB"]
+    unknown = Unavailable(unavailable="too few")
+    measured = Measurement.model_construct(
+        latency_ms=Latency(p50=3.0, p95=unknown, p99=unknown, n=7), energy=Unavailable(unavailable="USB")
+    )  # fmt: skip
+    assert [figure(measured, name) for name in ("p50_ms", "p99_ms", "mj_per_inference")] == [3.0, "too few", "USB"]

@@ -1,17 +1,22 @@
 """The command compare: an interleaved comparison of A and B on a device."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.results import with_interval
 from edgedistill.cli.tables import console
 
+if TYPE_CHECKING:
+    from edgedistill.records.comparisons import CompareDocument, Side
+
 
 def compare(a: Path, b: Path, device: str, options: dict[str, Any], *, as_json: bool) -> None:
     """Compare two files on a device; options: the fields of `measure.harness.Protocol`."""
 
-    def work() -> dict[str, Any]:
+    def work() -> CompareDocument:
         from edgedistill.cli.harness import core_list
         from edgedistill.measure import comparing
         from edgedistill.measure.harness import Protocol
@@ -21,13 +26,13 @@ def compare(a: Path, b: Path, device: str, options: dict[str, Any], *, as_json: 
     finish(as_json, work, show)
 
 
-def show(document: dict[str, Any]) -> None:
+def show(document: CompareDocument) -> None:
     """Both sides, each int8 file with its fp32 twin, the ratio and the verdict."""
     from rich.table import Table
     from rich.text import Text
 
     screen = console()
-    table = Table(title=f"{document['device']['spec']}: B against A, {document['rounds']['n']} rounds")
+    table = Table(title=f"{document.device.spec}: B against A, {document.rounds.n} rounds")
     for column in ("", "file", "precision", "p50 ms [95%]", "p95", "n", "load ms", "times A [95%]"):
         table.add_column(column, justify="left" if column in ("", "file", "precision") else "right")
     for row in rows(document):
@@ -37,41 +42,35 @@ def show(document: dict[str, Any]) -> None:
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def rows(document: dict[str, Any]) -> list[list[str]]:
+def rows(document: CompareDocument) -> list[list[str]]:
     """The cells of each side, and below it those of its fp32 twin; each of `twins` is a comparison of a twin, A, with its int8 file, B."""
-    times = {"a": "1", "b": with_interval(document["ratio"]["value"], document["ratio"]["interval"])}
     cells = []
-    for side in ("a", "b"):
-        cells.append(_row(side.upper(), document[side], times[side]))
-        cells += [_row("fp32 twin", twin["a"], "") for twin in document["twins"] if twin["b"]["artifact"] == document[side]["artifact"]]
+    for title, side, times in (("A", document.a, "1"), ("B", document.b, with_interval(document.ratio.value, document.ratio.interval))):
+        cells.append(_row(title, side, times))
+        cells += [_row("fp32 twin", twin.a, "") for twin in document.twins if twin.b.artifact == side.artifact]
     return cells
 
 
-def lines(document: dict[str, Any]) -> list[str]:
+def lines(document: CompareDocument) -> list[str]:
     """The lines below the table: the verdict, the gain of each int8 file, and problems of the measurement."""
-    texts = [document["text"]]
-    if document["stopped"] == "time":
+    texts = [document.text]
+    if document.stopped == "time":
         texts.append("The time was up before the interval was narrow enough.")
-    for twin in document["twins"]:
-        ratio = twin["ratio"]
-        names = f"{twin['b']['artifact']['name']} takes {{}} times as long as {twin['a']['artifact']['name']}"
-        texts.append(names.format(with_interval(ratio["value"], ratio["interval"])))
-    return texts + [f"{document['validity']}: {reason}" for reason in document["reasons"]]
+    for twin in document.twins:
+        times = with_interval(twin.ratio.value, twin.ratio.interval)
+        texts.append(f"{twin.b.artifact.name} takes {times} times as long as {twin.a.artifact.name}")
+    return texts + [f"{document.validity}: {reason}" for reason in document.reasons]
 
 
-def _row(title: str, measured: dict[str, Any], times: str) -> list[str]:
-    latency = measured["latency_ms"]
+def _row(title: str, side: Side, times: str) -> list[str]:
+    latency = side.latency_ms
     return [
         title,
-        measured["artifact"]["name"],
-        measured["artifact"]["precision"],
-        with_interval(latency["p50"], measured["intervals_ms"]["p50"]),
-        _number(latency["p95"], 3),
-        str(latency["n"]),
-        f"{measured['load_ms']:.1f}",
+        side.artifact.name,
+        side.artifact.precision or "-",
+        with_interval(latency.p50, side.intervals_ms.p50),
+        f"{latency.p95:.3f}" if isinstance(latency.p95, float) else "-",
+        str(latency.n),
+        f"{side.load_ms:.1f}",
         times,
     ]
-
-
-def _number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "-"

@@ -5,9 +5,13 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
-_RANK = ("ok", "check_failed", "runtime_failed")
+from edgedistill.records import Record, Status
+from edgedistill.records.stored import FailedDevice
+
+_RANK: tuple[Status, ...] = ("ok", "check_failed", "runtime_failed")
+Document = TypeVar("Document", bound=Record)
 
 
 def interruptible() -> None:
@@ -16,10 +20,10 @@ def interruptible() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
-def on_each(command: list[str], specs: list[str]) -> dict[str, Any]:
-    """Run `edgedistill COMMAND --device SPEC --json` for each spec; {"status", "devices": [document]}, in the order of the specs.
+def on_each(command: list[str], specs: list[str], kind: type[Document]) -> tuple[Status, list[Document | FailedDevice]]:
+    """Run `edgedistill COMMAND --device SPEC --json` for each spec; returns the worst status, and each document in the order of the specs.
 
-    The document of a failed one is {"device", "status", "error"}; the others continue.
+    kind: the record of the document. If one fails, the others continue.
     """
     children = [
         subprocess.Popen(
@@ -37,15 +41,15 @@ def on_each(command: list[str], specs: list[str]) -> dict[str, Any]:
                 if child.poll() is None:
                     child.send_signal(signal.SIGINT)
             raise
-    documents = [_document(spec, child.returncode, text) for spec, child, text in zip(specs, children, texts, strict=True)]
-    return {"status": max((document.get("status", "ok") for document in documents), key=_RANK.index), "devices": documents}
+    documents = [_document(spec, child.returncode, text, kind) for spec, child, text in zip(specs, children, texts, strict=True)]
+    return max((getattr(document, "status", "ok") for document in documents), key=_RANK.index), documents
 
 
-def _document(spec: str, code: int, text: str) -> dict[str, Any]:
+def _document(spec: str, code: int, text: str, kind: type[Document]) -> Document | FailedDevice:
     try:
         document = dict(json.loads(text))
     except ValueError:
         document = {"error": {"message": f"it ended with exit status {code} and without a document"}}
     if "error" in document:
-        return {"device": spec, "status": "runtime_failed", "error": document["error"]["message"]}
-    return document
+        return FailedDevice(device=spec, status="runtime_failed", error=document["error"]["message"])
+    return kind.model_validate(document)

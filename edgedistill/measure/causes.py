@@ -1,11 +1,11 @@
 """Finds the sensors that changed together with a drop in speed."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from edgedistill.measure.series import Series
+from edgedistill.records.stress import Cause
 
 _AFTER_S = 15.0
 _MIN_FALL = 0.05
@@ -14,8 +14,8 @@ _MIN_LOAD = 0.1
 _BITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
-def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> list[dict[str, Any]]:
-    """What changed between the initial part of a run and the 15 s after `onset_s`: [{"cause", "sensor", "before", "after"}].
+def causes(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> list[Cause]:
+    """What changed between the initial part of a run and the 15 s after `onset_s`.
 
     All times are seconds on the clock of the series. The list is empty if no sensor explains the drop.
     """
@@ -45,7 +45,7 @@ def judged(series: Mapping[str, Series]) -> bool:
     return any(name.startswith(("frequency.", "throttled.")) or name in ("thermal.status", "load.others") for name in series)
 
 
-def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> dict[str, Any] | None:
+def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[float, float]) -> Cause | None:
     """The fall in frequency if all of the fastest cores became slower; the others may idle."""
     medians = {}
     for name, sensor in series.items():
@@ -59,8 +59,8 @@ def _frequency(series: Mapping[str, Series], onset_s: float, initial_s: tuple[fl
     return _changed(f"frequency fell from {was:.0f} to {now:.0f} MHz", name, was, now) if now <= (1 - _MIN_FALL) * was else None
 
 
-def _changed(cause: str, sensor: str, before: float, after: float) -> dict[str, Any]:
-    return {"cause": cause, "sensor": sensor, "before": float(before), "after": float(after)}
+def _changed(cause: str, sensor: str, before: float, after: float) -> Cause:
+    return Cause(cause=cause, sensor=sensor, before=float(before), after=float(after))
 
 
 def _within(sensor: Series, low: float, high: float) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices.base import Device
+from edgedistill.records.measurements import ClockJump
 
 # Quartz clocks are within some tens of ppm, and NTP slews a monotonic clock by up to 500 ppm.
 _MAX_DRIFT = 500e-6
@@ -116,10 +117,10 @@ def boottime_lead_s(records: Iterable[Mapping[str, Any]]) -> float:
     return leads[-1] if leads else 0.0
 
 
-def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Jumps of the device's wall clock during a run, from each `clock` record to the next: {"after_s", "before_s", "jump_s"}.
+def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[ClockJump]:
+    """Jumps of the device's wall clock during a run, from each `clock` record to the next.
 
-    The jump happened between the monotonic times after_s and before_s. No figure depends on the wall clock, but the device's own logs do.
+    No figure depends on the wall clock, but the device's own logs do.
     """
     clocks = [record for record in records if record["type"] == "clock"]
     jumps = []
@@ -127,5 +128,5 @@ def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
         passed = (later["monotonic_ns"] - earlier["monotonic_ns"]) / 1e9
         jump = (later["time_ns"] - earlier["time_ns"]) / 1e9 - passed
         if abs(jump) > _JUMP_S + _MAX_DRIFT * passed:
-            jumps.append({"after_s": earlier["monotonic_ns"] / 1e9, "before_s": later["monotonic_ns"] / 1e9, "jump_s": jump})
+            jumps.append(ClockJump(after_s=earlier["monotonic_ns"] / 1e9, before_s=later["monotonic_ns"] / 1e9, jump_s=jump))
     return jumps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.errors import UserError
 from edgedistill.measure import harness
@@ -12,59 +12,63 @@ from edgedistill.measure.harness import Protocol, Subject
 
 if TYPE_CHECKING:
     from edgedistill.measure.places import Place
+    from edgedistill.records.comparisons import CompareDocument, CompareProtocol, InterleavedComparison
 
-# Each round starts new processes, which takes seconds on a board. Fewer than eight rounds give a wide interval.
-_COMPARE: dict[str, dict[str, Any]] = {
-    "quick": {"block_s": 0.05, "pairs": 4, "warmup_s": 0.3, "relative_width": 0.02, "max_s": 60.0, "min_rounds": 6},
-    "standard": {"block_s": 0.05, "pairs": 6, "warmup_s": 1.0, "relative_width": 0.005, "max_s": 300.0, "min_rounds": 10},
-}
 _TIMEOUT_S = 3600.0
 
 
-def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> dict[str, Any]:
+def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> CompareDocument:
     """Compare the model files `a` and `b` on the device `spec`: B's duration relative to A's, with its interval and a verdict.
 
     An int8 file is also compared with the fp32 twin in the same folder. Raises UserError and DeviceFailed as `harness.bench` does.
     """
     from edgedistill.measure.devices import open_device
     from edgedistill.measure.places import place
+    from edgedistill.measure.presets import COMPARE_PRESETS
+    from edgedistill.records.comparisons import CompareDocument
 
     open_device(spec)
-    if protocol.preset not in _COMPARE:
-        raise UserError(f"found preset '{protocol.preset}', expected {' or '.join(_COMPARE)}: a comparison stops by the ratio's interval")
+    if protocol.preset not in COMPARE_PRESETS:
+        expected = " or ".join(COMPARE_PRESETS)
+        raise UserError(f"found preset '{protocol.preset}', expected {expected}: a comparison stops by the ratio's interval")
+    settings = COMPARE_PRESETS[protocol.preset]
     with ExitStack() as stack:
-        one, other = (stack.enter_context(harness.of_file(path, run=False)) for path in (a, b))
+        (first,), (second,) = (stack.enter_context(harness.of_file(path, run=False)) for path in (a, b))
         where = stack.enter_context(place(spec, python=protocol.python, mirror=protocol.mirror))
-        result, twins = _interleaved(where, one[0], other[0], protocol), []
-        for (subject,) in (one, other):
+        result, twins = _interleaved(where, first, second, protocol, settings), []
+        for subject in (first, second):
             twin = subject.path.with_name(subject.path.name.replace("int8", "fp32"))
             if subject.precision == "int8" and twin.exists() and twin not in (subject.path, a, b):
-                plain = stack.enter_context(harness.of_file(twin, run=False))[0]
-                twins.append(_interleaved(where, plain, subject, protocol))
-    return result | {"status": "ok", "twins": twins}
+                (plain,) = stack.enter_context(harness.of_file(twin, run=False))
+                twins.append(_interleaved(where, plain, subject, protocol, settings))
+    return CompareDocument(**dict(result), twins=twins)
 
 
-def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol) -> dict[str, Any]:
+def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol, settings: CompareProtocol) -> InterleavedComparison:
     from edgedistill.measure import comparison, document
     from edgedistill.measure.job import described_method, new_job
+    from edgedistill.measure.series import series_of
+    from edgedistill.measure.validity import judge
+    from edgedistill.records.comparisons import InterleavedComparison, Side
+    from edgedistill.records.measurements import MeasuredFile
 
     spec = where.facts.spec
+    setup = where.setup("compare", MeasuredFile(**b.artifact), protocol.threads)
     sides = {
-        name: {"adapter": where.adapter(one.format), "artifact": one.path, "signature": described_method(one.method), "inputs": one.inputs}
-        for name, one in (("a", a), ("b", b))
-    }
-    job = new_job("compare", threads=protocol.threads, compare=_COMPARE[protocol.preset] | {"seed": 0}, **sides)
+        name: {
+            "adapter": where.adapter(subject.format), "artifact": subject.path, "signature": described_method(subject.method),
+            "inputs": subject.inputs,
+        } for name, subject in (("a", a), ("b", b))
+    }  # fmt: skip
+    asked = settings.model_dump(exclude={"preset"}) | {"seed": 0}
+    job = new_job("compare", threads=protocol.threads, compare=asked, conditions=protocol.conditions, **sides)
     kept = harness.records_path(spec, job)
-    records = where.run(
-        job | {"conditions": protocol.conditions},
-        log=harness.log_path(spec),
-        timeout_s=_TIMEOUT_S,
-        records=kept,
-        reduce=list,
-    )
-    asked = {"preset": protocol.preset, **_COMPARE[protocol.preset]}
-    begun = document.base("compare", where.facts, b.artifact, **where.told(b.format), threads=protocol.threads, protocol=asked)
-    judged = document.judged(where.facts.emulated, records)
+    records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
+    validity, reasons = judge(where.facts.emulated, records, series_of(records))
     figures = comparison.compare(records)
-    sides_figures = {name: figures[name] | {"artifact": subject.artifact} for name, subject in (("a", a), ("b", b))}
-    return harness.stored(begun | judged | figures | sides_figures | document.sensed(records), kept, None)
+    measured = {name: Side(**dict(side), artifact=subject.artifact) for name, side, subject in (("a", figures.a, a), ("b", figures.b, b))}
+    done = InterleavedComparison(
+        **dict(setup), **dict(document.sensed(records)), **(dict(figures) | measured), protocol=settings, validity=validity,
+        reasons=reasons,
+    )  # fmt: skip
+    return harness.stored(done, kept, None)

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from edgedistill.measure.records import Record
 from edgedistill.measure.runner.ratio import MIN_ROUNDS, bootstrap_interval, centre, log_ratios
-from edgedistill.measure.statistics import intervals_ms, latency_ms, unavailable
+from edgedistill.measure.statistics import intervals_ms, latency_ms
+from edgedistill.records import Unavailable
+from edgedistill.records.comparisons import ComparisonFigures, Rounds, SideFigures, Verdict
+from edgedistill.records.measurements import Ratio
+from edgedistill.records.results import Interval
 
 MIN_DIFFERENCE = 0.005
 """Smallest relative difference that counts. A finite sample cannot show that two builds are exactly equal."""
@@ -19,32 +22,27 @@ _METHOD = (
 _MS = 1e6
 
 
-def compare(records: Sequence[Record], min_difference: float = MIN_DIFFERENCE, seed: int = 0) -> dict[str, Any]:
-    """The figures of a complete comparison. `ratio` is B's median duration divided by A's: above 1, B is slower.
-
-    The document has `ratio` {value, interval, confidence, method}, `verdict` on B (better, worse, no difference), `text`, `rounds` {n,
-    ratios}, `stopped` (narrow or time), `min_difference`, and `a` and `b` with their `latency_ms`, `intervals_ms`, `load_ms`,
-    `first_inference_ms` and `steady`, the share of processes whose warm-up ended in a steady state. seed: for the bootstrap.
-    """
+def compare(records: Sequence[Record], min_difference: float = MIN_DIFFERENCE, seed: int = 0) -> ComparisonFigures:
+    """The figures of a complete comparison. A ratio above 1 means that B is slower. seed: for the bootstrap."""
     blocks = [record for record in records if record["type"] == "block"]
     ratios = log_ratios(blocks)
     ends = bootstrap_interval(ratios, seed, CONFIDENCE)
-    interval = [math.exp(end) for end in ends] if ends else None
-    why = f"{len(ratios)} rounds are too few for an interval, which takes at least {MIN_ROUNDS}"
+    interval = (math.exp(ends[0]), math.exp(ends[1])) if ends else None
+    unknown = Unavailable(unavailable=f"{len(ratios)} rounds are too few for an interval, which takes at least {MIN_ROUNDS}")
     ratio = math.exp(centre(ratios))
-    compared = next(record for record in records if record["type"] == "compared")
-    return {
-        "ratio": {"value": ratio, "interval": interval or unavailable(why), "confidence": CONFIDENCE, "method": _METHOD},
-        "verdict": verdict(interval, min_difference) if interval else unavailable(why),
-        "text": _text(ratio, interval, min_difference) if interval else why,
-        "min_difference": min_difference,
-        "rounds": {"n": len(ratios), "ratios": [math.exp(value) for value in ratios]},
-        "stopped": compared["stopped"],
-        **{side: _side(records, side, seed) for side in ("a", "b")},
-    }
+    return ComparisonFigures(
+        ratio=Ratio(value=ratio, interval=interval or unknown, confidence=CONFIDENCE, method=_METHOD),
+        verdict=verdict(interval, min_difference) if interval else unknown,
+        text=_text(ratio, interval, min_difference) if interval else unknown.unavailable,
+        min_difference=min_difference,
+        rounds=Rounds(n=len(ratios), ratios=[math.exp(value) for value in ratios]),
+        stopped=next(record["stopped"] for record in records if record["type"] == "compared"),
+        a=_side(records, "a", seed),
+        b=_side(records, "b", seed),
+    )
 
 
-def verdict(interval: Sequence[float], min_difference: float) -> str:
+def verdict(interval: Sequence[float], min_difference: float) -> Verdict:
     """B is better or worse only if the whole interval of the ratio lies further from 1 than `min_difference`.
 
     The rule for an interval and a region of practical equivalence: Kruschke, Rejecting or Accepting Parameter Values in Bayesian
@@ -66,7 +64,7 @@ def _text(ratio: float, interval: Sequence[float], min_difference: float) -> str
     return f"B is {result}: it takes {ratio:.3f} times as long as A {ends}"
 
 
-def _side(records: Sequence[Record], side: str, seed: int) -> dict[str, Any]:
+def _side(records: Sequence[Record], side: str, seed: int) -> SideFigures:
     """Figures of one side. The interval of its median is over rounds, since inferences of one process are not independent."""
     mine = [record for record in records if record.get("side") == side]
     rounds: dict[int, list[int]] = {}
@@ -75,12 +73,14 @@ def _side(records: Sequence[Record], side: str, seed: int) -> dict[str, Any]:
             rounds.setdefault(record["round"], []).extend(record["durations_ns"])
     durations = [ns for batch in rounds.values() for ns in batch]
     ends = bootstrap_interval([math.log(median(batch)) for batch in rounds.values()], seed, CONFIDENCE)
-    p50 = [math.exp(end) / _MS for end in ends] if ends else unavailable(f"it takes at least {MIN_ROUNDS} rounds, found {len(rounds)}")
+    p50: Interval | Unavailable = Unavailable(unavailable=f"it takes at least {MIN_ROUNDS} rounds, found {len(rounds)}")
+    if ends:
+        p50 = math.exp(ends[0]) / _MS, math.exp(ends[1]) / _MS
     steady = [record["steady"] for record in mine if record["type"] == "warmup"]
-    return {
-        "latency_ms": latency_ms(durations),
-        "intervals_ms": intervals_ms(durations) | {"p50": p50},
-        "load_ms": median(record["ns"] for record in mine if record["type"] == "load") / _MS,
-        "first_inference_ms": median(record["ns"] for record in mine if record["type"] == "first_inference") / _MS,
-        "steady": sum(steady) / len(steady),
-    }
+    return SideFigures(
+        latency_ms=latency_ms(durations),
+        intervals_ms=intervals_ms(durations).model_copy(update={"p50": p50}),
+        load_ms=median(record["ns"] for record in mine if record["type"] == "load") / _MS,
+        first_inference_ms=median(record["ns"] for record in mine if record["type"] == "first_inference") / _MS,
+        steady=sum(steady) / len(steady),
+    )

@@ -1,77 +1,93 @@
-"""Builds the document of one measurement. docs/measuring.md describes its fields."""
+"""Builds the records of measurements. docs/measuring.md and docs/cli.md describe their fields."""
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from edgedistill.measure.clock import clock_jumps
 from edgedistill.measure.energy import energy_of
 from edgedistill.measure.records import Execution, Record
 from edgedistill.measure.series import Series, sensor_figures, series_of
-from edgedistill.measure.statistics import PERCENTILES, intervals_ms, latency_ms, unavailable
+from edgedistill.measure.statistics import PERCENTILES, intervals_ms, latency_ms
 from edgedistill.measure.timeline import bench_timeline
 from edgedistill.measure.validity import judge
+from edgedistill.records import Unavailable
 from edgedistill.records.devices import DeviceFacts
+from edgedistill.records.measurements import BenchProtocol, MeasuredFile, Measurement, Program, SamplingCost, Sensed, Setup, Validity
 
-SCHEMA = "edgedistill/measurement/1"
 _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
 
-def base(kind: str, facts: DeviceFacts, artifact: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """The common fields of every document. facts: of the device; artifact: name, file, format, precision, bytes, sha256."""
+Kind = Literal["bench", "compare", "stress"]
+
+
+def setup(
+    kind: Kind, device: DeviceFacts, artifact: MeasuredFile, *, adapter: str | None, build: str,
+    threads: int,
+) -> Setup:  # fmt: skip
+    """What a measurement that begins now is about."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    device = facts.identity.model_dump(mode="json")
-    return {"schema": SCHEMA, "kind": kind, "created": created, "device": device, "artifact": dict(artifact), **more}
+    return Setup(
+        kind=kind, created=created, device=device.identity, artifact=artifact, adapter=adapter, build=build, threads=threads
+    )  # fmt: skip
 
 
-def failed(document: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """The document of a measurement that failed."""
-    figures = ("versions", "load_ms", "first_inference_ms", "latency_ms", "intervals_ms", "steady", "peak_rss_mb", "energy")
-    return {**document, "validity": "invalid", "reasons": [why], **dict.fromkeys(figures, unavailable(why))}
+def failed(setup: Setup, protocol: BenchProtocol, why: str, program: Program | None = None) -> Measurement:
+    """The record of a measurement that failed."""
+    unknown = Unavailable(unavailable=why)
+    return Measurement(
+        **dict(setup), protocol=protocol, program=program, validity="invalid", reasons=[why], versions=unknown, load_ms=unknown,
+        first_inference_ms=unknown, latency_ms=unknown, intervals_ms=unknown, steady=unknown, peak_rss_mb=unknown, energy=unknown,
+    )  # fmt: skip
 
 
-def bench_document(
-    begun: Mapping[str, Any], emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series]
-) -> dict[str, Any]:
-    """`begun` (from `base`) with the figures of a complete run.
+def measurement(
+    setup: Setup, protocol: BenchProtocol, emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series],
+    outputs: Mapping[str, Any] | None = None,
+) -> Measurement:  # fmt: skip
+    """The record of a complete run.
 
-    emulated: why the device is not a real one, or None. meters: power that the host measured, on the device's clock.
+    emulated: why the device is not a real one, or None. meters: power that the host measured, on the device's clock. outputs: how those of
+    the device compare with this machine's, None if they were not compared.
     """
     # MLPerf judges a single stream by its 90th percentile.
-    percentiles = (90, *PERCENTILES) if begun["protocol"]["preset"] == "mlperf" else PERCENTILES
+    percentiles = (90, *PERCENTILES) if protocol.preset == "mlperf" else PERCENTILES
     latency, intervals = latency_ms(done.raw_durations_ns, percentiles), intervals_ms(done.raw_durations_ns, percentiles)
-    bounds = intervals["p50"]
-    width = (bounds[1] - bounds[0]) / 2 / latency["p50"] if isinstance(bounds, list) else None
-    return {
-        **begun,
-        **judged(emulated, records, steady=done.steady, widths=(width, begun["protocol"]["relative_width"])),
-        "versions": done.versions,
-        "facts": done.facts,
-        "load_ms": done.load_ms,
-        "first_inference_ms": done.first_inference_ms,
-        "latency_ms": latency,
-        "intervals_ms": intervals,
-        "steady": done.steady,
-        "peak_rss_mb": done.peak_rss_mb,
-        "peak_rss_source": done.peak_rss_source,
-        "energy": energy_of(records, meters),
-        "timeline": bench_timeline(records, series_of(records)),
-        **sensed(records),
-    }
+    width = None
+    if isinstance(intervals.p50, tuple) and isinstance(latency.p50, float):
+        width = (intervals.p50[1] - intervals.p50[0]) / 2 / latency.p50
+    wrong: list[tuple[Validity, str]] = []
+    if outputs is not None and outputs.get("ok") is False:
+        wrong = [("invalid", f"its outputs are not this machine's: {outputs}")]
+    series = series_of(records)
+    validity, reasons = judge(emulated, records, series, steady=done.steady, widths=(width, protocol.relative_width), known=wrong)
+    return Measurement(
+        **dict(setup),
+        **dict(sensed(records)),
+        protocol=protocol,
+        validity=validity,
+        reasons=reasons,
+        versions=done.versions,
+        facts=done.facts,
+        load_ms=done.load_ms,
+        first_inference_ms=done.first_inference_ms,
+        latency_ms=latency,
+        intervals_ms=intervals,
+        steady=done.steady,
+        peak_rss_mb=done.peak_rss_mb,
+        peak_rss_source=done.peak_rss_source,
+        energy=energy_of(records, meters),
+        timeline=bench_timeline(records, series),
+        outputs=outputs,
+    )
 
 
-def judged(emulated: str | None, records: Sequence[Record], **more: Any) -> dict[str, Any]:
-    """The `validity` and `reasons` of a document; more: further arguments of `validity.judge`."""
-    validity, reasons = judge(emulated, records, series_of(records), **more)
-    return {"validity": validity, "reasons": reasons}
-
-
-def sensed(records: Sequence[Record]) -> dict[str, Any]:
-    """The parts of a document on the sensors, the conditions, and the cost of reading the sensors."""
+def sensed(records: Sequence[Record]) -> Sensed:
+    """The sensors, the conditions, and the cost of reading the sensors."""
     cost = next((record for record in records if record["type"] == "sampling_cost"), None)
-    return {
-        "clock_jumps": clock_jumps(records),
-        "sensors": sensor_figures(records),
-        "sampling_cost": unavailable("no sensors were read") if cost is None else {k: v for k, v in cost.items() if k != "type"},
-        "conditions": [dict(record) for record in records if record["type"] in _CONDITIONS],
-    }
+    return Sensed(
+        clock_jumps=clock_jumps(records),
+        sensors=sensor_figures(records),
+        sampling_cost=Unavailable(unavailable="no sensors were read") if cost is None else SamplingCost.model_validate(cost),
+        conditions=[record for record in records if record["type"] in _CONDITIONS],
+    )

@@ -1,14 +1,14 @@
 """Estimates how long the battery lasts under a load, and summarizes temperatures."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from edgedistill.measure.counters import counter_rate, resolution
 from edgedistill.measure.power import powered
 from edgedistill.measure.series import Series
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.stress import BatteryHours, Headroom, Hours, Temperature
 
 _NEAR = 3
 _UAH_AN_MAH = 1000.0
@@ -16,7 +16,7 @@ _NO_LEVEL = "the battery reports neither its level nor its full charge"
 _NO_HEADROOM = "the device reports no thermal headroom, which needs Android's thermal service with a severe threshold for a skin sensor"
 
 
-def battery_hours(series: Mapping[str, Series]) -> dict[str, Any]:
+def battery_hours(series: Mapping[str, Series]) -> BatteryHours | Unavailable:
     """Hours that the battery lasts under the load of `series`, from full and from the present charge, with intervals.
 
     The current is the slope of the charge counter or, if the counter did not move, the mean of the measured current. The full charge is
@@ -24,20 +24,19 @@ def battery_hours(series: Mapping[str, Series]) -> dict[str, Any]:
     """
     charge, level = series.get("battery.charge"), series.get("battery.level")
     if charge is None and level is None and "battery.current" not in series:
-        return unavailable("the device has no battery that reports its charge, level or current")
+        return Unavailable(unavailable="the device has no battery that reports its charge, level or current")
     if why := powered([series]):
-        return unavailable(why)
+        return Unavailable(unavailable=why)
     if charge is None:
-        return unavailable("the battery reports no charge, so its remaining hours are unknown")
+        return Unavailable(unavailable="the battery reports no charge, so its remaining hours are unknown")
     draw = _current_ma(series, charge)
     if isinstance(draw, str):
-        return unavailable(draw)
+        return Unavailable(unavailable=draw)
     current, low, high, source = draw
     now = float(charge.values[-1]) / _UAH_AN_MAH
     share = float(level.values[-1]) / 100 if level is not None else 0.0
-    hours = {"current_ma": current, "interval_ma": [low, high], "source": source, "now": _hours(now, current, low, high)}
-    full = _hours(now / share, current, low, high) if share > 0 else unavailable(_NO_LEVEL)
-    return hours | {"full": full}
+    full = _hours(now / share, current, low, high) if share > 0 else Unavailable(unavailable=_NO_LEVEL)
+    return BatteryHours(current_ma=current, interval_ma=(low, high), source=source, now=_hours(now, current, low, high), full=full)
 
 
 def _current_ma(series: Mapping[str, Series], charge: Series) -> tuple[float, float, float, str] | str:
@@ -55,29 +54,30 @@ def _current_ma(series: Mapping[str, Series], charge: Series) -> tuple[float, fl
     return (mean, mean - half, mean + half, f"mean of battery.current: {current.source}") if mean > 0 else "the battery gave no current"
 
 
-def _hours(charge_mah: float, current: float, low: float, high: float) -> dict[str, Any]:
-    return {"value": charge_mah / current, "interval": [charge_mah / high, charge_mah / low if low > 0 else None]}
+def _hours(charge_mah: float, current: float, low: float, high: float) -> Hours:
+    return Hours(value=charge_mah / current, interval=(charge_mah / high, charge_mah / low if low > 0 else None))
 
 
-def temperatures(series: Mapping[str, Series], t0_s: float) -> dict[str, Any]:
+def temperatures(series: Mapping[str, Series], t0_s: float) -> dict[str, Temperature] | Unavailable:
     """Start, end and peak of each temperature sensor in °C, and the time of the peak; unavailable without such a sensor."""
     zones = {name: sensor for name, sensor in series.items() if name.startswith("temperature.") or name == "battery.temperature"}
     if not zones:
-        return unavailable("no sensor of this device reports a temperature")
+        return Unavailable(unavailable="no sensor of this device reports a temperature")
     return {
-        name: {
-            "start_c": float(np.median(sensor.values[:_NEAR])),
-            "end_c": float(np.median(sensor.values[-_NEAR:])),
-            "peak_c": float(sensor.values.max()),
-            "peak_at_s": float(sensor.t_s[int(np.argmax(sensor.values))] - t0_s),
-        }
+        name: Temperature(
+            start_c=float(np.median(sensor.values[:_NEAR])),
+            end_c=float(np.median(sensor.values[-_NEAR:])),
+            peak_c=float(sensor.values.max()),
+            peak_at_s=float(sensor.t_s[int(np.argmax(sensor.values))] - t0_s),
+        )
         for name, sensor in zones.items()
     }
 
 
-def headroom(series: Mapping[str, Series]) -> dict[str, Any]:
+def headroom(series: Mapping[str, Series]) -> Headroom | Unavailable:
     """Thermal headroom left at the worst moment and at the end: 1 minus Android's figure, so severe throttling begins at 0."""
     sensor = series.get("thermal.headroom")
     if sensor is None:
-        return unavailable(_NO_HEADROOM)
-    return {"min_left": float(1 - sensor.values.max()), "end_left": float(1 - np.median(sensor.values[-_NEAR:])), "source": sensor.source}
+        return Unavailable(unavailable=_NO_HEADROOM)
+    least, last = float(1 - sensor.values.max()), float(1 - np.median(sensor.values[-_NEAR:]))
+    return Headroom(min_left=least, end_left=last, source=sensor.source)

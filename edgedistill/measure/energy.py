@@ -9,15 +9,16 @@ import numpy as np
 
 from edgedistill.measure.power import FINDERS, FLAGS, AllSeries, Power, sampled
 from edgedistill.measure.series import between, series_of
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.measurements import Energy
 
 _NO_IDLE = "the power of the idle device was not measured before the load"
 
 
 def energy(
     load: AllSeries, idle: AllSeries | None, begins_s: np.ndarray, ends_s: np.ndarray, *, sensor: str | None = None
-) -> dict[str, Any]:
-    """The `energy` part of a measurement document, or the reason why it is unavailable.
+) -> Energy | Unavailable:
+    """The energy of an inference, or the reason why it is unavailable.
 
     load: the series while inferences ran. idle: the series of the idle device before the load. begins_s, ends_s: float64 [n], begin and
     end of each inference on the same clock. sensor: the power sensor to use if there are several, such as power.ina219.
@@ -28,7 +29,7 @@ def energy(
     """
     n = len(begins_s)
     if n == 0:
-        return unavailable("no inference was timed")
+        return Unavailable(unavailable="no inference was timed")
     start_s, end_s = float(begins_s[0]), float(np.max(ends_s))
     # Check every sweep for external power: a cable that was connected only between two inferences still charged the battery.
     flags = {name: load[name] for name in FLAGS if name in load}
@@ -47,10 +48,10 @@ def energy(
     why = "; ".join(dict.fromkeys(reasons)) or "no sensor of this device reports power"
     if half_known:
         return _figures(half_known, why, end_s - start_s, n)
-    return unavailable(why)
+    return Unavailable(unavailable=why)
 
 
-def energy_of(records: Iterable[Mapping[str, Any]], meters: AllSeries | None = None, *, sensor: str | None = None) -> dict[str, Any]:
+def energy_of(records: Iterable[Mapping[str, Any]], meters: AllSeries | None = None, *, sensor: str | None = None) -> Energy | Unavailable:
     """`energy` from the records of a run: the idle window is its `idle` phase, the inferences are those that it timed.
 
     meters: series of the host's power meters on the device's clock, see `meters.power_series`.
@@ -77,14 +78,13 @@ def inference_times(records: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, n
     return begins[order], ends[order]
 
 
-def _figures(power: Power, idle: Power | str, window_s: float, n: int) -> dict[str, Any]:
-    measured: Mapping[str, Any]
+def _figures(power: Power, idle: Power | str, window_s: float, n: int) -> Energy:
+    measured = {"power_w": power.watts, "source": power.source, "window_s": window_s, "n": n}
     if isinstance(idle, str):
-        measured = dict.fromkeys(("mj_per_inference", "interval", "idle_w"), unavailable(idle))
-    else:
-        net = power.watts - idle.watts
-        low = net - hypot(power.watts - power.low, idle.high - idle.watts)
-        high = net + hypot(power.high - power.watts, idle.watts - idle.low)
-        mj = window_s / n * 1000
-        measured = {"mj_per_inference": net * mj, "interval": [low * mj, high * mj], "idle_w": idle.watts}
-    return {**measured, "power_w": power.watts, "source": power.source, "window_s": window_s, "n": n}
+        unknown = Unavailable(unavailable=idle)
+        return Energy(mj_per_inference=unknown, interval=unknown, idle_w=unknown, **measured)
+    net = power.watts - idle.watts
+    low = net - hypot(power.watts - power.low, idle.high - idle.watts)
+    high = net + hypot(power.high - power.watts, idle.watts - idle.low)
+    mj = window_s / n * 1000
+    return Energy(mj_per_inference=net * mj, interval=(low * mj, high * mj), idle_w=idle.watts, **measured)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgedistill.measure.places import Place
+    from edgedistill.records.measurements import BenchProtocol, Measured, Measurement
     from edgedistill.run import Run
     from edgedistill.signature import MethodSignature
 
 PROJECT = Path(".edgedistill")
 _IMAGES = 16
 _TIMEOUT_S = 3600.0
+Kind = TypeVar("Kind", bound="Measured")
+"""A kind of measurement."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,19 @@ class Protocol:
             raise UserError(f"--preset: found '{self.preset}', expected {', '.join(PRESETS)}")
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> BenchProtocol:
         """The settings of the preset, changed by `seconds`, the minimum time of sampling."""
         from edgedistill.measure.presets import PRESETS
 
-        settings = {"preset": self.preset, **PRESETS[self.preset]}
-        return settings if self.seconds is None else settings | {"min_s": self.seconds, "max_s": max(self.seconds, settings["max_s"])}
+        settings = PRESETS[self.preset]
+        if self.seconds is None:
+            return settings
+        return settings.model_copy(update={"min_s": self.seconds, "max_s": max(self.seconds, settings.max_s)})
 
     @property
     def sampling(self) -> dict[str, Any]:
         """The settings `bench` of its jobs."""
-        return {key: self.asked[key] for key in ("warmup_s", "min_s", "max_s", "min_samples", "relative_width")}
+        return self.asked.model_dump(include={"warmup_s", "min_s", "max_s", "min_samples", "relative_width"})
 
     @property
     def sensors(self) -> dict[str, Any]:
@@ -159,32 +164,32 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
         yield [Subject(*file, method, by_name(method.inputs, Path(folder)), expected, None)]
 
 
-def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[dict[str, Any]]:
-    """Measure each subject on the device `spec`; returns the documents in the same order, which are also in the project's store.
+def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[Measurement]:
+    """Measure each subject on the device `spec`; returns the measurements in the same order, which are also in the project's store.
 
-    Raises UserError for an unknown device or one in use, DeviceFailed if it can't be reached. A failed measurement has a document too.
+    Raises UserError for an unknown device or one in use, DeviceFailed if it can't be reached. A failed measurement has a record too.
     """
     from edgedistill.measure.places import place
 
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where, track(f"bench on {spec}", len(subjects)) as progress:
-        documents = []
+        measurements = []
         for subject in subjects:
-            documents.append(_measure(where, subject, protocol, save))
+            measurements.append(_measure(where, subject, protocol, save))
             progress.advance(1, last=subject.name)
-    return documents
+    return measurements
 
 
-def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | None) -> dict[str, Any]:
+def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | None) -> Measurement:
     import numpy as np
 
     from edgedistill.measure import document
     from edgedistill.measure.job import new_job
     from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
+    from edgedistill.records.measurements import MeasuredFile
 
     spec = where.facts.spec
-    more = {"threads": protocol.threads, "protocol": protocol.asked}
-    begun = document.base("bench", where.facts, subject.artifact, **where.told(subject.format), **more)
+    setup = where.setup("bench", MeasuredFile(**subject.artifact), protocol.threads)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = by_name(subject.method.outputs, Path(folder))
         try:
@@ -194,38 +199,38 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             )  # fmt: skip
             kept = records_path(spec, job)
             with metering(protocol.meter, where.device) as power:
-                found, done = where.run(
+                records, done = where.run(
                     job | {"conditions": protocol.conditions}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
                     reduce=lambda records: (records, to_execution(records, outputs)),
                 )  # fmt: skip
-                meters = power(found)
+                meters = power(records)
         except DeviceFailed as error:
             log(f"error: {error}")
-            return document.failed(begun, str(error))
+            return document.failed(setup, protocol.asked, str(error))
         compared = compare_outputs({name: np.load(path) for name, path in outputs.items()}, subject)
-    whole = document.bench_document(begun, where.facts.emulated, done, found, meters) | {"outputs": compared}
-    if compared.get("ok") is False:
-        whole["validity"], whole["reasons"] = "invalid", [f"its outputs are not this machine's: {compared}", *whole["reasons"]]
-    return stored(whole, kept, save and saved_as(save, whole))
+    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, done, records, meters, compared)
+    return stored(measurement, kept, save and saved_as(save, measurement))
 
 
-def saved_as(name: str, whole: Mapping[str, Any]) -> str:
+def saved_as(name: str, measurement: Measurement) -> str:
     """The name in the store of a measurement that is saved as `name`."""
-    return f"{name}/{whole['device']['spec']}/{whole['artifact']['name']}"
+    return f"{name}/{measurement.device.spec}/{measurement.artifact.name}"
 
 
-def held_against(whole: dict[str, Any], name: str) -> dict[str, Any]:
+def held_against(measurement: Measurement, name: str) -> Measurement:
     """A measurement with its `regression` from the baseline `name` for the same device and file, or why there is none."""
-    from edgedistill.measure import regression, store
-    from edgedistill.measure.statistics import unavailable
+    from edgedistill.measure import store
+    from edgedistill.measure.regression import regression
+    from edgedistill.records import Unavailable
 
-    if "id" not in whole:
-        return whole
+    if measurement.id is None:
+        return measurement
     try:
         with store.opened() as measurements:
-            return whole | {"regression": regression.regression(measurements.sessions(saved_as(name, whole), before=whole["id"]), whole)}
+            sessions = measurements.sessions(saved_as(name, measurement), before=measurement.id)
+            return measurement.model_copy(update={"regression": regression(sessions, measurement)})
     except UserError as error:
-        return whole | {"regression": unavailable(str(error))}
+        return measurement.model_copy(update={"regression": Unavailable(unavailable=str(error))})
 
 
 def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[str, Any]:
@@ -265,19 +270,19 @@ def _flips(a: np.ndarray, b: np.ndarray) -> int | None:
     return int((a.argmax(axis=1) != b.argmax(axis=1)).sum()) if a.shape == b.shape else None
 
 
-def stored(whole: dict[str, Any], kept: Path, name: str | None) -> dict[str, Any]:
-    """Store a measurement and its raw records in the project; returns the document with its `id`."""
+def stored(measurement: Kind, kept: Path, name: str | None) -> Kind:
+    """Store a measurement and its raw records in the project; returns it with its `id`."""
     from edgedistill.measure import store
 
     with store.opened() as measurements:
-        whole = whole | {"id": measurements.save(whole, kept.read_bytes(), name)}
+        number = measurements.save(measurement, kept.read_bytes(), name)
     kept.unlink()
-    return whole
+    return measurement.model_copy(update={"id": number})
 
 
-def keep(run: Run, spec: str, documents: list[dict[str, Any]]) -> None:
+def keep(run: Run, spec: str, measurements: list[Measurement]) -> None:
     """Save the measurements of a device in the run for its report. They replace earlier ones of the same device."""
-    write_json(run.work("devices", f"{_slug(spec)}.json"), documents)
+    write_json(run.work("devices", f"{_slug(spec)}.json"), [measurement.model_dump(mode="json") for measurement in measurements])
 
 
 def records_path(spec: str, job: Mapping[str, Any]) -> Path:

@@ -2,11 +2,11 @@
 
 import math
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.stress import MemoryGrowth
 
 _MB = 1e6
 _POINTS = 60
@@ -17,8 +17,8 @@ _GOES_ON = 0.3
 _PARTS = 5
 
 
-def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, Any]:
-    """Growth of resident memory [N] (bytes) at times t_s [N] (seconds) in MB (10^6 bytes) per hour, its 95% interval, and a verdict.
+def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> MemoryGrowth | Unavailable:
+    """Growth of resident memory [N] (bytes) at times t_s [N] (seconds), its 95% interval, and a verdict.
 
     The slope is Theil and Sen's median of the slopes between all pairs of up to 60 medians over time, with Sen's interval (Sen, Estimates
     of the Regression Coefficient Based on Kendall's Tau, Journal of the American Statistical Association 63, 1968), after `warmup_s`.
@@ -29,10 +29,11 @@ def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, A
     known = np.isfinite(rss_bytes) & (t_s >= warmup_s)
     t, rss = t_s[known], rss_bytes[known] / _MB
     if len(t) == 0:
-        return unavailable("the device does not report the memory of a process")
+        return Unavailable(unavailable="the device does not report the memory of a process")
     span = float(t[-1] - t[0])
     if span < _MIN_S or len(t) < _MIN_POINTS:
-        return unavailable(f"{span:.0f} s with {len(t)} readings are too short to show a leak; it takes at least {_MIN_S:.0f} s")
+        why = f"{span:.0f} s with {len(t)} readings are too short to show a leak; it takes at least {_MIN_S:.0f} s"
+        return Unavailable(unavailable=why)
     t, rss = _thinned(t, rss)
     slope, low, high = _slope(t, rss)
     half = len(t) // 2
@@ -42,16 +43,16 @@ def leak(t_s: np.ndarray, rss_bytes: np.ndarray, warmup_s: float) -> dict[str, A
     rises = bool(np.all(np.diff([np.median(part) for part in np.array_split(rss, _PARTS)]) > 0))
     leaks = low > 0 and growth > _RESOLUTION_MB and rises and second > _GOES_ON * max(first, 0)
     hour = 3600.0
-    return {
-        "verdict": "leak" if leaks else "no leak",
-        "mb_per_hour": slope * hour,
-        "interval": [low * hour, high * hour],
-        "first_half_mb_per_hour": first * hour,
-        "second_half_mb_per_hour": second * hour,
-        "detectable_mb_per_hour": _RESOLUTION_MB / span * hour,
-        "start_mb": float(rss[0]),
-        "end_mb": float(rss[-1]),
-    }
+    return MemoryGrowth(
+        verdict="leak" if leaks else "no leak",
+        mb_per_hour=slope * hour,
+        interval=(low * hour, high * hour),
+        first_half_mb_per_hour=first * hour,
+        second_half_mb_per_hour=second * hour,
+        detectable_mb_per_hour=_RESOLUTION_MB / span * hour,
+        start_mb=float(rss[0]),
+        end_mb=float(rss[-1]),
+    )
 
 
 def _thinned(t: np.ndarray, rss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

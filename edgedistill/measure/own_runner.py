@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import harness
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgedistill.measure.harness import Protocol
     from edgedistill.measure.places import Place
     from edgedistill.measure.records import Record
+    from edgedistill.records.measurements import Measurement, Program, Setup
 
 _ADAPTER = "edgedistill.measure.runner.program"
 _TIMEOUT_S = 3600.0
@@ -22,71 +23,87 @@ _NO_OUTPUTS = "the program runs on inputs of its own and keeps no outputs, so it
 
 def bench_with(
     binary: str, model: Path, spec: str, protocol: Protocol, *, kind: str | None = None, extra: Sequence[str] = (), save: str | None = None
-) -> dict[str, Any]:
+) -> Measurement:
     """Measure `model` on the device `spec` with the program `binary`: a file of this machine, or else a path on the device.
 
-    Its shared libraries are sent with it if they lie beside it. The document is that of `bench`, with the latencies that the program
-    prints, and is stored. Raises UserError for a program of unknown kind or for another machine, and for a model that it does not take;
-    DeviceFailed for a device that can't be reached. A failed measurement has a document too.
+    Its shared libraries are sent with it if they lie beside it. The measurement has the latencies that the program prints, and is stored.
+    Raises UserError for a program of unknown kind or for another machine, and for a model that it does not take; DeviceFailed for a device
+    that can't be reached. A failed measurement has a record too.
     """
     from edgedistill.backends import of_suffix
     from edgedistill.files import sha256_file
     from edgedistill.measure import binaries, document
     from edgedistill.measure.places import place
+    from edgedistill.records.measurements import MeasuredFile, Program
 
     kind = binaries.kind_of(binary, kind)
     binaries.check(kind, model.name)
     if not model.is_file():
         raise UserError(f"no such file: {model}")
-    format_ = backend.format if (backend := of_suffix(model)) else model.suffix
-    fields = {"name": model.name, "format": format_, "precision": None, "bytes": model.stat().st_size}
-    artifact = fields | {"sha256": sha256_file(model), "file": str(model)}
+    backend = of_suffix(model)
+    artifact = MeasuredFile(
+        name=model.name, file=str(model), format=backend.format if backend else model.suffix, precision=None, bytes=model.stat().st_size,
+        sha256=sha256_file(model),
+    )  # fmt: skip
     here = Path(binary).is_file()
-    program = {"path": binary, "kind": kind, "sha256": sha256_file(Path(binary)) if here else None}
+    program = Program(path=binary, kind=kind, sha256=sha256_file(Path(binary)) if here else None)
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
         if here:
             _check_machine(Path(binary), where)
-        more = {"adapter": _ADAPTER, "build": f"{kind} of the user's own build", "program": program, "threads": protocol.threads}
-        begun = document.base("bench", where.facts, artifact, **more, protocol=protocol.asked)
+        build = f"{kind} of the user's own build"
+        setup = document.setup("bench", where.facts, artifact, adapter=_ADAPTER, build=build, threads=protocol.threads)
         try:
-            return _measure(where, binary, model, kind, protocol, begun, extra, save)
+            return _measure(where, model, program, protocol, setup, extra, save)
         except DeviceFailed as error:
-            return document.failed(begun, str(error))
+            return document.failed(setup, protocol.asked, str(error), program)
 
 
 def _measure(
-    where: Place, binary: str, model: Path, kind: str, protocol: Protocol, begun: dict[str, Any], extra: Sequence[str], save: str | None
-) -> dict[str, Any]:
+    where: Place, model: Path, program: Program, protocol: Protocol, setup: Setup, extra: Sequence[str], save: str | None
+) -> Measurement:
     from edgedistill.measure import binaries, document
     from edgedistill.measure.job import new_job
-    from edgedistill.measure.statistics import unavailable
+    from edgedistill.measure.series import series_of
+    from edgedistill.measure.validity import judge
+    from edgedistill.records import Unavailable
+    from edgedistill.records.measurements import Measurement
 
     spec = where.facts.spec
 
     def run(arguments: list[str]) -> tuple[str, tuple[list[Record], Path]]:
-        program = {"binary": {"artifact": _sent(binary)}, "arguments": arguments, "libraries": _libraries(Path(binary))}
-        job = new_job("program", adapter=_ADAPTER, artifact=model, program=program, conditions=protocol.conditions)
+        started = {"binary": {"artifact": _sent(program.path)}, "arguments": arguments, "libraries": _libraries(Path(program.path))}
+        job = new_job("program", adapter=_ADAPTER, artifact=model, program=started, conditions=protocol.conditions)
         kept = harness.records_path(spec, job)
         records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
         return _printed(records)["text"], (records, kept)
 
-    figures, (records, kept) = binaries.drive(kind, run, threads=protocol.threads, seconds=protocol.asked["min_s"], extra=extra)
+    figures, (records, kept) = binaries.drive(program.kind, run, threads=protocol.threads, seconds=protocol.asked.min_s, extra=extra)
     printed = _printed(records)
-    if isinstance(figures["peak_rss_mb"], dict) and printed["peak_rss"]:
-        figures |= {"peak_rss_mb": printed["peak_rss"] / 2**20, "peak_rss_source": "VmHWM of the whole program, read each 0.1 s"}
-    whole = {
-        **begun,
-        **document.judged(where.facts.emulated, records),
-        "versions": {},
-        "facts": records[0]["facts"],
-        "command": printed["command"],
-        **figures,
-        "intervals_ms": unavailable("the program prints no single durations of which an interval could be made"),
-        "steady": unavailable("the program prints no single durations"),
-        "outputs": unavailable(_NO_OUTPUTS),
-        **document.sensed(records),
-    }
-    return harness.stored(whole, kept, save and harness.saved_as(save, whole))
+    peak_rss_mb, peak_rss_source = figures.peak_rss_mb, figures.peak_rss_source
+    if isinstance(peak_rss_mb, Unavailable) and printed["peak_rss"]:
+        peak_rss_mb, peak_rss_source = printed["peak_rss"] / 2**20, "VmHWM of the whole program, read each 0.1 s"
+    validity, reasons = judge(where.facts.emulated, records, series_of(records))
+    measurement = Measurement(
+        **dict(setup),
+        **dict(document.sensed(records)),
+        protocol=protocol.asked,
+        program=program,
+        command=printed["command"],
+        validity=validity,
+        reasons=reasons,
+        versions={},
+        facts=records[0]["facts"],
+        load_ms=figures.load_ms,
+        first_inference_ms=figures.first_inference_ms,
+        latency_ms=figures.latency_ms,
+        intervals_ms=Unavailable(unavailable="the program prints no single durations of which an interval could be made"),
+        steady=Unavailable(unavailable="the program prints no single durations"),
+        peak_rss_mb=peak_rss_mb,
+        peak_rss_source=peak_rss_source,
+        llm=figures.llm,
+        outputs=Unavailable(unavailable=_NO_OUTPUTS),
+    )
+    return harness.stored(measurement, kept, save and harness.saved_as(save, measurement))
 
 
 def _printed(records: list[Record]) -> Record:

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from edgedistill.backends import Adapter, backends
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure import local, remote, session
+from edgedistill.measure import document, local, remote, session
 from edgedistill.measure.devices import facts, listing, open_device
 from edgedistill.measure.devices.base import Device
 from edgedistill.measure.local import Reduced, Seen
 from edgedistill.measure.locks import locked
 from edgedistill.measure.records import Record
 from edgedistill.records.devices import DeviceFacts
+from edgedistill.records.measurements import MeasuredFile, Setup
 
 KIT_BUILD = "CPU, glibc build, not the app's build"
 
@@ -43,9 +44,9 @@ class Place:
     adapters: dict[str, str]
     build: str
 
-    def told(self, form: str) -> dict[str, Any]:
-        """What a document says about what ran a file: the adapter, null where there is none, and the build."""
-        return {"adapter": self.adapters.get(form), "build": self.build}
+    def setup(self, kind: document.Kind, artifact: MeasuredFile, threads: int) -> Setup:
+        """What a measurement of a file here is about."""
+        return document.setup(kind, self.facts, artifact, adapter=self.adapters.get(artifact.format), build=self.build, threads=threads)
 
     def adapter(self, form: str) -> str:
         """The module that runs files of a format. Raises DeviceFailed where nothing does."""

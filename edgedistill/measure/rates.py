@@ -1,15 +1,16 @@
 """Computes the throughput in parts of a run, with intervals that account for disturbances of some seconds."""
 
-from typing import Any
-
 import numpy as np
+
+from edgedistill.records.results import Interval
+from edgedistill.records.stress import Estimate
 
 _RESAMPLED = 999
 _BLOCK = 5
 
 
-def rates(counts: np.ndarray, seconds: np.ndarray, parts: dict[str, np.ndarray], seed: int = 0) -> dict[str, Any]:
-    """Inferences per second in each of two `parts`, and the ratio of the second to the first: {name or "ratio": {"value", "interval"}}.
+def rates(counts: np.ndarray, seconds: np.ndarray, parts: dict[str, np.ndarray], seed: int = 0) -> dict[str, Estimate]:
+    """Inferences per second in each of two `parts` by its name, and as "ratio" that of the second to the first.
 
     counts, seconds [n]: the inferences that ended in each window, and the time available. parts: {name: indices of windows}. The
     intervals are 95% percentiles of the moving-block bootstrap with blocks of 5 windows, since neighbouring windows are correlated
@@ -25,12 +26,13 @@ def rates(counts: np.ndarray, seconds: np.ndarray, parts: dict[str, np.ndarray],
         resampled[name] = _rate(counts[chosen].sum(axis=1), seconds[chosen].sum(axis=1))
     before, after = parts
     values["ratio"], resampled["ratio"] = values[after] / values[before], resampled[after] / resampled[before]
-    return {name: {"value": float(value), "interval": _interval(resampled[name])} for name, value in values.items()}
+    return {name: Estimate(value=float(value), interval=_interval(resampled[name])) for name, value in values.items()}
 
 
 def _rate(counts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return counts / seconds
 
 
-def _interval(values: np.ndarray) -> list[float]:
-    return [float(bound) for bound in np.quantile(values, (0.025, 0.975))]
+def _interval(values: np.ndarray) -> Interval:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)

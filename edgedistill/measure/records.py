@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.statistics import latency_ms, median_interval_ms, unavailable
+from edgedistill.measure.statistics import latency_ms, median_interval_ms
+from edgedistill.records import Latency, Load, Unavailable
+from edgedistill.records.results import Interval
 
 Record = dict[str, Any]
 
@@ -21,13 +25,13 @@ class Execution:
     """
 
     versions: dict[str, str]
-    facts: dict[str, Any]
-    load_ms: dict[str, float]
+    facts: dict[str, JsonValue]
+    load_ms: Load
     first_inference_ms: float
-    latency_ms: dict[str, Any] | None
-    median_interval_ms: list[float] | None
+    latency_ms: Latency | None
+    median_interval_ms: Interval | None
     steady: bool | None
-    peak_rss_mb: float | dict[str, Any]
+    peak_rss_mb: float | Unavailable
     peak_rss_source: str
     outputs: dict[str, Path] | None
     raw_durations_ns: list[int]
@@ -91,7 +95,7 @@ def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Exec
     return Execution(
         versions=by_type["start"]["versions"],
         facts=by_type["start"]["facts"],
-        load_ms={"cold": loads["first"], "warm": loads["warm"]},
+        load_ms=Load(cold=loads["first"], warm=loads["warm"]),
         first_inference_ms=by_type["first_inference"]["ns"] / 1e6,
         latency_ms=latency_ms(durations) if durations else None,
         median_interval_ms=median_interval_ms(durations),
@@ -103,9 +107,9 @@ def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Exec
     )
 
 
-def _peak_mb(memory: Record) -> float | dict[str, Any]:
+def _peak_mb(memory: Record) -> float | Unavailable:
     if memory["peak_rss"] is None or memory["rss_runtime_loaded"] is None:
-        return unavailable(memory["source"])
+        return Unavailable(unavailable=memory["source"])
     return (memory["peak_rss"] - memory["rss_runtime_loaded"]) / 2**20
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure.battery import battery_current
-from edgedistill.measure.statistics import unavailable
+from edgedistill.records import Unavailable
+from edgedistill.records.measurements import SensorFigures
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,21 @@ def series_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
 
 def between(series: Mapping[str, Series], start_s: float, end_s: float) -> dict[str, Series]:
     """Each series from `start_s` to `end_s`, without those that have no value there."""
-    cut = {name: one.between(start_s, end_s) for name, one in series.items()}
-    return {name: one for name, one in cut.items() if len(one.values)}
+    cut = {name: sensor.between(start_s, end_s) for name, sensor in series.items()}
+    return {name: sensor for name, sensor in cut.items() if len(sensor.values)}
 
 
-def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The `sensors` part of a measurement document: by name its unit, source, n, first, last, min and max, or why it is unavailable."""
+def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, SensorFigures | Unavailable]:
+    """The figures of each sensor by its name, or why it is unavailable."""
     series, reasons = _split(records)
-    figures = {
-        name: {
-            "unit": one.unit,
-            "source": one.source,
-            "n": len(one.values),
-            "first": float(one.values[0]),
-            "last": float(one.values[-1]),
-            "min": float(one.values.min()),
-            "max": float(one.values.max()),
-        }
-        for name, one in series.items()
+    return {name: _figures(sensor) for name, sensor in series.items()} | {
+        name: Unavailable(unavailable=reason) for name, reason in reasons.items()
     }
-    return figures | {name: unavailable(reason) for name, reason in reasons.items()}
+
+
+def _figures(sensor: Series) -> SensorFigures | Unavailable:
+    first, last, low, high = map(float, (sensor.values[0], sensor.values[-1], sensor.values.min(), sensor.values.max()))
+    return SensorFigures(unit=sensor.unit, source=sensor.source, n=len(sensor.values), first=first, last=last, min=low, max=high)
 
 
 def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dict[str, str]]:

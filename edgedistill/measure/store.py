@@ -3,12 +3,16 @@
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from edgedistill.errors import UserError
+from edgedistill.records.comparisons import InterleavedComparison
+from edgedistill.records.measurements import Measured, Measurement
+from edgedistill.records.stored import Stored, StoredMeasurement
 
 PATH = Path(".edgedistill", "measurements.db")
 FILTERS = ("device", "file", "kind", "name", "validity")
@@ -35,7 +39,7 @@ _CAUSES = {
     "SQLITE_READONLY": "it can't be written to; check the permissions of it and of its folder",
     "SQLITE_CANTOPEN": "it can't be opened; check the permissions of it and of its folder",
 }
-Document = dict[str, Any]
+_STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
 
 
 @contextmanager
@@ -64,7 +68,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def save(self, document: Mapping[str, Any], records: bytes, name: str | None = None) -> int:
+    def save(self, measurement: Measured, records: bytes, name: str | None = None) -> int:
         """Store a measurement with its raw records (JSON lines), both or neither; returns its id.
 
         name: the name of a baseline. Raises UserError for a name that could be an id.
@@ -72,13 +76,13 @@ class Store:
         if name is not None and (not name or name.isdigit()):
             raise UserError(f"found the name '{name}' for a measurement, expected one with a letter: numbers alone are ids")
         row = (
-            document["created"],
-            document["kind"],
-            document["device"]["spec"],
-            _file(document),
-            document["validity"],
+            measurement.created,
+            measurement.kind,
+            measurement.device.spec,
+            _file(measurement),
+            measurement.validity,
             name,
-            json.dumps(document, allow_nan=False),
+            json.dumps(measurement.model_dump(mode="json"), allow_nan=False),
         )
         with _transaction(self._connection):
             columns = "created, kind, device, file, validity, name, document"
@@ -86,10 +90,10 @@ class Store:
             self._connection.execute("INSERT INTO raw VALUES (?, ?)", (new_id, zlib.compress(records)))
         return int(new_id or 0)
 
-    def documents(self, **filters: str | None) -> list[Document]:
-        """The documents that match all `filters` (device, file, kind, name, validity; None matches all), oldest first.
+    def measurements(self, **filters: str | None) -> list[Stored]:
+        """The measurements that match all `filters` (device, file, kind, name, validity; None matches all), oldest first.
 
-        Each has its `id` and `name`. The name `main` also matches names below it, such as `main/local/student-int8.pte`.
+        The name `main` also matches names below it, such as `main/local/student-int8.pte`.
         """
         where, values = ["TRUE"], list[str]()
         for key, value in filters.items():
@@ -101,8 +105,8 @@ class Store:
                 values += [value] * (3 if below else 1)
         return self._read(" AND ".join(where), values)
 
-    def get(self, which: int | str) -> Document:
-        """The document with an id, or the newest with exactly this name. Raises UserError when there is none."""
+    def get(self, which: int | str) -> Stored:
+        """The measurement with an id, or the newest with exactly this name. Raises UserError when there is none."""
         by_id = isinstance(which, int) or which.isdigit()
         matching = self._read("id = ?" if by_id else "name = ?", [int(which) if by_id else which])
         if not matching:
@@ -110,16 +114,17 @@ class Store:
             raise UserError(f"there is no measurement '{which}'; names are: {', '.join(sorted(names)) or 'none'}. List all with `results`")
         return matching[-1]
 
-    def sessions(self, name: str, before: int | None = None) -> list[Document]:
+    def sessions(self, name: str, before: int | None = None) -> list[StoredMeasurement]:
         """The newest measurement with a name, and the earlier ones with that name of the same bytes and settings, oldest first.
 
         before: an id. Only earlier measurements count, so that a measurement is not compared with itself. Raises UserError if there is
         none.
         """
-        named = [document for document in self._read("name = ?", [name]) if before is None or document["id"] < before]
+        found = [measurement for measurement in self._read("name = ?", [name]) if before is None or (measurement.id or 0) < before]
+        named = [measurement for measurement in found if isinstance(measurement, StoredMeasurement)]
         if not named:
             raise UserError(f"there is no measurement '{name}' to compare with; save one with `bench --save NAME`")
-        return [document for document in named if _subject(document) == _subject(named[-1])]
+        return [measurement for measurement in named if _subject(measurement) == _subject(named[-1])]
 
     def raw(self, which: int) -> bytes:
         """The raw records of a measurement, as its runner wrote them. Raises UserError when there is none."""
@@ -128,27 +133,35 @@ class Store:
             raise UserError(f"there is no measurement {which}; list all with `results`")
         return zlib.decompress(row[0])
 
-    def _read(self, where: str, values: list[Any]) -> list[Document]:
+    def _read(self, where: str, values: Sequence[int | str]) -> list[Stored]:
         rows = self._connection.execute(f"SELECT id, name, document FROM measurements WHERE {where} ORDER BY id", values)
-        return [{"id": number, "name": name, **json.loads(document)} for number, name, document in rows]
+        return [_parsed(number, name, document) for number, name, document in rows]
 
 
-def _file(document: Mapping[str, Any]) -> str:
+def _parsed(number: int, name: str | None, document: str) -> Stored:
+    try:
+        return _STORED.validate_python({**json.loads(document), "id": number, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"measurement {number} is none that this version reads: {where}: {first['msg']}. Another version stored it; read it with "
+            "that version, or move the store away"
+        ) from error
+
+
+def _file(measurement: Measured) -> str:
     """The file that was measured; a comparison has two."""
-    sides = [document["a"], document["b"]] if document["kind"] == "compare" else [document]
-    return ", ".join(side["artifact"]["name"] for side in sides)
+    if isinstance(measurement, InterleavedComparison):
+        return f"{measurement.a.artifact.name}, {measurement.b.artifact.name}"
+    return measurement.artifact.name
 
 
-def _subject(document: Document) -> list[Any]:
-    protocol = document.get("protocol") or {}
-    return [
-        (document.get("artifact") or {}).get("sha256"),
-        document["device"].get("model"),
-        document.get("build"),
-        document.get("adapter"),
-        document.get("threads"),
-        protocol.get("preset"),
-    ]
+def _subject(measurement: Measurement) -> tuple[object, ...]:
+    return (
+        measurement.artifact.sha256, measurement.device.model, measurement.build, measurement.adapter, measurement.threads,
+        measurement.protocol.preset,
+    )  # fmt: skip
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

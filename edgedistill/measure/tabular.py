@@ -3,12 +3,12 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from edgedistill.errors import UserError
 from edgedistill.files import replacing, write_json
-
-Document = dict[str, Any]
+from edgedistill.records.stored import Stored
 
 _TEXT, _INTEGER, _REAL = "VARCHAR", "BIGINT", "DOUBLE"
 _FETCHING = ("autoinstall_known_extensions", "autoload_known_extensions")
@@ -56,47 +56,47 @@ COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
 """Each column: its SQL type, and the path of its value in a document."""
 
 
-def export(documents: Sequence[Document], path: Path) -> None:
-    """Write `documents` to `path` in the format of its suffix: .csv, .json or .parquet. Unavailable values are empty or null.
+def export(measurements: Sequence[Stored], path: Path) -> None:
+    """Write `measurements` to `path` in the format of its suffix: .csv, .json or .parquet. Unavailable values are empty or null.
 
     Raises UserError for another suffix.
     """
     writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
     if path.suffix.lower() not in writers:
         raise UserError(f"found '{path.name}' to export to, expected a name that ends with {', '.join(writers)}")
-    writers[path.suffix.lower()](documents, path)
+    writers[path.suffix.lower()]([measurement.model_dump(mode="json") for measurement in measurements], path)
 
 
-def row(document: Document) -> list[Any]:
-    """The values of `COLUMNS`; None if the document lacks one."""
+def row(document: JsonValue) -> list[str | float | None]:
+    """The values of `COLUMNS` in the JSON of a measurement; None if it lacks one."""
     return [_value(document, place) for _, place in COLUMNS.values()]
 
 
-def _value(document: Document, place: Sequence[str | int]) -> Any:
-    value: Any = document
+def _value(document: JsonValue, place: Sequence[str | int]) -> str | float | None:
+    value = document
     for key in place:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError):
-            return None
+        if isinstance(value, dict):
+            value = value.get(str(key))
+        elif isinstance(value, list):
+            value = value[int(key)]
     if isinstance(value, list):
         return "; ".join(map(str, value))
     # A dict is an unavailable value with its reason.
     return None if isinstance(value, dict) else value
 
 
-def _write_json(documents: Sequence[Document], path: Path) -> None:
+def _write_json(documents: Sequence[JsonValue], path: Path) -> None:
     write_json(path, list(documents))
 
 
-def _write_csv(documents: Sequence[Document], path: Path) -> None:
+def _write_csv(documents: Sequence[JsonValue], path: Path) -> None:
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(COLUMNS)
         writer.writerows(row(document) for document in documents)
 
 
-def _write_parquet(documents: Sequence[Document], path: Path) -> None:
+def _write_parquet(documents: Sequence[JsonValue], path: Path) -> None:
     import duckdb
 
     # Parquet is built in, so forbid DuckDB to download extensions.

@@ -8,55 +8,55 @@ import numpy as np
 from edgedistill.measure.energy import inference_times
 from edgedistill.measure.series import Series, between
 from edgedistill.measure.stress_records import Loaded
+from edgedistill.records.measurements import Course
 
 _POINTS = 240
 _DRAWN = ("temperature.", "frequency.", "power.", "battery.", "thermal.", "throttled.", "memory.", "load.")
 
 
-def timeline(load: Loaded, series: Mapping[str, Series]) -> dict[str, Any]:
-    """{name: {"unit", "t_s", "low", "median", "high"}} of the latency, each instance's memory and the sensors, with at most 240 points.
-
-    t_s: middle of each period, in seconds since the load began. All periods are equally long; those without a value are left out.
-    """
+def timeline(load: Loaded, series: Mapping[str, Series]) -> dict[str, Course]:
+    """The latency, each instance's memory and the sensors over time, by name, with at most 240 points each."""
     ends, durations = load.pooled()
-    lines = {"latency": {"unit": "ms"} | buckets(ends, durations * 1e3, load.ran_s)}
-    for one in load.instances:
-        known = np.isfinite(one.rss_bytes)
+    courses = {"latency": course("ms", ends, durations * 1e3, load.ran_s)}
+    for instance in load.instances:
+        known = np.isfinite(instance.rss_bytes)
         if known.any():
-            lines[f"memory.instance{one.index}"] = {"unit": "MB"} | buckets(one.batch_end_s[known], one.rss_bytes[known] / 1e6, load.ran_s)
-    return lines | _sensors(series, load.t0_s, load.ran_s)
+            megabytes = instance.rss_bytes[known] / 1e6
+            courses[f"memory.instance{instance.index}"] = course("MB", instance.batch_end_s[known], megabytes, load.ran_s)
+    return courses | _sensors(series, load.t0_s, load.ran_s)
 
 
-def bench_timeline(records: Iterable[Mapping[str, Any]], series: Mapping[str, Series]) -> dict[str, Any]:
+def bench_timeline(records: Iterable[Mapping[str, Any]], series: Mapping[str, Series]) -> dict[str, Course]:
     """The same for the records of a benchmark, from its first timed inference to its last; empty without one."""
     begins, ends = inference_times(records)
     if not len(begins):
         return {}
     t0_s, span_s = float(begins[0]), float(ends[-1] - begins[0])
     during = between(series, t0_s, t0_s + span_s)
-    return {"latency": {"unit": "ms"} | buckets(ends - t0_s, (ends - begins) * 1e3, span_s), **_sensors(during, t0_s, span_s)}
+    return {"latency": course("ms", ends - t0_s, (ends - begins) * 1e3, span_s), **_sensors(during, t0_s, span_s)}
 
 
-def _sensors(series: Mapping[str, Series], t0_s: float, span_s: float) -> dict[str, Any]:
-    chosen = {name: one for name, one in series.items() if name.startswith(_DRAWN) and len(one.values)}
-    return {name: {"unit": one.unit} | buckets(one.t_s - t0_s, one.values, span_s) for name, one in chosen.items()}
+def _sensors(series: Mapping[str, Series], t0_s: float, span_s: float) -> dict[str, Course]:
+    drawn = {name: sensor for name, sensor in series.items() if name.startswith(_DRAWN) and len(sensor.values)}
+    return {name: course(sensor.unit, sensor.t_s - t0_s, sensor.values, span_s) for name, sensor in drawn.items()}
 
 
-def buckets(t_s: np.ndarray, values: np.ndarray, span_s: float, points: int = _POINTS) -> dict[str, list[float]]:
+def course(unit: str, t_s: np.ndarray, values: np.ndarray, span_s: float, points: int = _POINTS) -> Course:
     """Minimum, median and maximum of `values` [N] at times t_s [N] in each of `points` equal periods of [0, span_s]."""
     step = span_s / points
     place = np.clip((t_s / step).astype(int), 0, points - 1)
     order = np.argsort(place, kind="stable")
     groups = np.split(values[order], np.flatnonzero(np.diff(place[order])) + 1)
     some = np.unique(place)
-    return {
-        "t_s": _rounded((some + 0.5) * step),
-        "low": _rounded([group.min() for group in groups]),
-        "median": _rounded([np.median(group) for group in groups]),
-        "high": _rounded([group.max() for group in groups]),
-    }
+    return Course(
+        unit=unit,
+        t_s=_rounded((some + 0.5) * step),
+        low=_rounded([group.min() for group in groups]),
+        median=_rounded([np.median(group) for group in groups]),
+        high=_rounded([group.max() for group in groups]),
+    )
 
 
-def _rounded(values: Any) -> list[float]:
+def _rounded(values: Iterable[float]) -> list[float]:
     # Six digits are more than a drawing can show, and take a third of the bytes.
     return [float(f"{value:.6g}") for value in values]

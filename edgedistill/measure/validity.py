@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure.series import Series
+from edgedistill.records.measurements import Validity
 
-RANKS = ("valid", "noisy", "throttled", "invalid")
+RANKS: tuple[Validity, ...] = ("valid", "noisy", "throttled", "invalid")
 # At least 10% below the initial frequency, for at least 10% of the time: more than a governor's steps between two samples.
 _SLOWER, _FOR = 0.9, 0.1
 _BUSY = 0.1
@@ -20,8 +21,8 @@ _MODERATE = 2
 
 def judge(
     emulated: str | None, records: Sequence[Mapping[str, Any]], series: Mapping[str, Series], *, steady: bool | None = None,
-    widths: tuple[float | None, float] | None = None, known: Sequence[tuple[str, str]] = (),
-) -> tuple[str, list[str]]:  # fmt: skip
+    widths: tuple[float | None, float] | None = None, known: Sequence[tuple[Validity, str]] = (),
+) -> tuple[Validity, list[str]]:  # fmt: skip
     """The validity and its reasons.
 
     emulated: why the device is not a real one, or None. widths: the half-width of the median's interval as a share of the median (None
@@ -56,8 +57,8 @@ def judge(
 def throttling(series: Mapping[str, Series]) -> list[str]:
     """The signs of throttling in the sensors during the load; empty if there are none."""
     signs = []
-    for name, one in series.items():
-        values = one.values
+    for name, sensor in series.items():
+        values = sensor.values
         if name.startswith("frequency.") and len(values) >= 10:
             first = float(np.median(values[: max(2, len(values) // 10)]))
             slow = float(np.mean(values < _SLOWER * first))
@@ -66,7 +67,7 @@ def throttling(series: Mapping[str, Series]) -> list[str]:
                 signs.append(f"throttled: {name} was {below} for {100 * slow:.0f}% of the time")
         elif name.startswith("throttled."):
             if bits := int(np.bitwise_or.reduce(values.astype(np.int64))) & _THROTTLED_NOW:
-                signs.append(f"throttled: {one.source} says {bits:#x}")
+                signs.append(f"throttled: {sensor.source} says {bits:#x}")
         elif name == "thermal.status" and (status := int(values.max())) >= _MODERATE:
             signs.append(f"throttled: Android's thermal status was {status}")
     return signs

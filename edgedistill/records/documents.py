@@ -120,16 +120,21 @@ class Failed(Record):
 def documents() -> dict[str, type[Record]]:
     """The record of each document with a schema, by the command that prints it."""
     from edgedistill.records.catalogue import DocumentList, NewRecipe, RecipeList, RecipeText, TargetList
+    from edgedistill.records.comparisons import CompareDocument
     from edgedistill.records.devices import DeviceList
     from edgedistill.records.doctor import Diagnosis
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
+    from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
+    from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
     from edgedistill.records.summary import Summary
 
     return {
         "run": Summary, "distill": Summary, "export": Exported, "verify": Verified, "verify-file": VerifiedFile, "bench": Benched,
-        "bench-file": BenchedFile, "devices": DeviceList, "doctor": Diagnosis, "inspect": Inspection, "report": Reported, "error": Failed,
+        "bench-file": BenchedFile, "bench-device": DeviceBench, "bench-devices": FleetBench, "compare": CompareDocument,
+        "stress": StressDocument, "stress-devices": FleetStress, "devices": DeviceList, "results": Results,
+        "results-export": ExportedResults, "doctor": Diagnosis, "inspect": Inspection, "report": Reported, "error": Failed,
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
         "students": StudentComparison, "targets": TargetList,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.results import Accuracy, ArtifactResult, Interval, Pair
+from edgedistill.records.stored import AnyMeasurement
 from edgedistill.records.verdicts import Status
 
 SUMMARY = "edgedistill/summary/1"
@@ -192,6 +193,6 @@ class Summary(Record):
     lowering: dict[str, LoweringCost] = Field(description="By format.")
     confusion: dict[str, JsonValue]
     reliability: dict[str, JsonValue]
-    devices: list[dict[str, JsonValue]] = Field(description="What was measured on devices.")
+    devices: list[AnyMeasurement] = Field(description="What was measured on devices.")
     bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
     report: str

@@ -14,17 +14,21 @@ Status = Literal["ok", "check_failed", "runtime_failed"]
 class Latency(Record):
     """Percentiles of the durations of single inferences, in milliseconds."""
 
+    left_out: ClassVar[tuple[str, ...]] = ("p90", "average")
+
     p50: float | Unavailable
+    p90: float | Unavailable | None = Field(None, description="Given where MLPerf's rules judge by it.")
     p95: float | Unavailable
     p99: float | Unavailable
-    n: int = Field(description="Number of samples.")
+    average: float | Unavailable | None = Field(None, description="Given where another program measured.")
+    n: int | Unavailable = Field(description="Number of samples.")
 
 
 class Load(Record):
     """Time of the first load in a process and of a later one, in milliseconds."""
 
-    cold: float
-    warm: float
+    cold: float | Unavailable
+    warm: float | Unavailable
 
 
 class Execution(Record):

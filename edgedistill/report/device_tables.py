@@ -1,195 +1,211 @@
 """The tables of measurements on devices."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from edgedistill.records import Unavailable
+from edgedistill.records.comparisons import InterleavedComparison
+from edgedistill.records.devices import Core
+from edgedistill.records.measurements import ComparedOutput, EqualIntegers, Intervals, Measured, Measurement, Outputs
+from edgedistill.records.results import Interval
+from edgedistill.records.stress import Estimate, Hours, InstanceMemory, StressFigures, StressTest, Temperature, Throttling, UnknownMemory
 from edgedistill.report.tables import Table
-from edgedistill.report.values import Cell, figures, get, integer, interval, number, reason, show, unavailable, words
+from edgedistill.report.values import Cell, figures, integer, interval, show, unavailable, words
 
-Document = Mapping[str, Any]
 _WHEN = 16
 
 
-def devices(documents: Sequence[Document]) -> Table:
+def devices(measurements: Sequence[Measured]) -> Table:
     """Each device once: what it is, and what was measured with."""
-    found = {str(get(one, "device", "spec")): one for one in documents}
+    last = {measurement.device.spec: measurement for measurement in measurements}
     rows = [
         [
             Cell(spec, "code"),
-            *(words(get(one, "device", key)) for key in ("model", "soc", "os", "abi", "kernel")),
-            _cores(get(one, "device", "cores")),
-            show(get(one, "device", "memory_bytes"), lambda size: f"{size / 2**30:.1f}"),
-            words(get(one, "build")),
+            *(_words(text) for text in (one.device.model, one.device.soc, one.device.os, one.device.abi, one.device.kernel)),
+            _cores(one.device.cores),
+            _number(one.device.memory_bytes, lambda size: f"{size / 2**30:.1f}"),
+            words(one.build),
         ]
-        for spec, one in found.items()
+        for spec, one in last.items()
     ]
     return Table("Devices", ("device", "model", "chip", "system", "ABI", "kernel", "cores", "memory, GiB", "what ran"), rows)
 
 
-def benches(documents: Sequence[Document]) -> Table:
+def benches(measurements: Sequence[Measurement]) -> Table:
     """Each bench: latency with its intervals, load, memory, energy, whether the outputs are this machine's, and the validity."""
     headers = (
         "device", "file", "validity", "threads", "p50, ms", "p95, ms", "p99, ms", "samples", "load, ms", "peak memory, MiB",
         "energy, mJ", "outputs", "measured (UTC)",
     )  # fmt: skip
-    return Table("Latency on devices, batch 1", headers, [_bench_row(one) for one in documents if one.get("kind") == "bench"])
+    return Table("Latency on devices, batch 1", headers, [_bench_row(measurement) for measurement in measurements])
 
 
-def _bench_row(one: Document) -> list[Cell]:
-    energy = get(one, "energy", "mj_per_inference")
+def _bench_row(measurement: Measurement) -> list[Cell]:
+    loads, energy = measurement.load_ms, measurement.energy
     return [
-        Cell(str(get(one, "device", "spec")), "code"),
-        _file(one),
-        validity(one),
-        show(one.get("threads"), integer),
-        *(_bounded(get(one, "latency_ms", q), get(one, "intervals_ms", q)) for q in ("p50", "p95", "p99")),
-        show(get(one, "latency_ms", "n"), integer),
-        show(get(one, "load_ms", "cold"), figures),
-        show(one.get("peak_rss_mb"), figures),
-        _bounded(energy, get(one, "energy", "interval")),
-        _outputs(one.get("outputs")),
-        Cell(str(one.get("created"))[:_WHEN].replace("T", "\n"), "number"),
+        Cell(measurement.device.spec, "code"),
+        _file(measurement),
+        validity(measurement),
+        _number(measurement.threads, integer),
+        *_latency(measurement),
+        _number(loads if isinstance(loads, Unavailable) else loads.cold),
+        _number(measurement.peak_rss_mb),
+        _number(energy) if energy is None or isinstance(energy, Unavailable) else _bounded(energy.mj_per_inference, energy.interval),
+        _outputs(measurement.outputs),
+        Cell(measurement.created[:_WHEN].replace("T", "\n"), "number"),
     ]
 
 
-def loads(documents: Sequence[Document]) -> Table:
+def _latency(measurement: Measurement) -> list[Cell]:
+    """The percentiles with their intervals, and the number of samples."""
+    latency, intervals = measurement.latency_ms, measurement.intervals_ms
+    if isinstance(latency, Unavailable):
+        return [_number(latency)] * 4
+    percentiles = (latency.p50, latency.p95, latency.p99)
+    bounds = (intervals.p50, intervals.p95, intervals.p99) if isinstance(intervals, Intervals) else (intervals,) * 3
+    return [*(_bounded(value, ends) for value, ends in zip(percentiles, bounds, strict=True)), _number(latency.n, integer)]
+
+
+def loads(tests: Sequence[StressTest]) -> Table:
     """Each stress test in a line: what was kept up, when it throttled, heat, battery and memory."""
     headers = (
         "device", "file", "validity", "load", "initial, 1/s", "sustained, 1/s", "sustained of initial", "throttled after, s", "peak, °C",
         "headroom left", "battery from full, h", "memory, MB an hour",
     )  # fmt: skip
-    return Table("Stress tests", headers, [_load_row(one) for one in documents if one.get("kind") == "stress"])
+    return Table("Stress tests", headers, [_load_row(test) for test in tests])
 
 
-def _load_row(one: Document) -> list[Cell]:
-    found = one.get("stress")
-    load = ""
-    if isinstance(found, Mapping) and "mode" in found:
-        count = f", {len(found['instances'])} instances" if len(found["instances"]) > 1 else ""
-        load = f"{found['mode']}{count}\n{found['ran_s']:.0f} s"
+def _load_row(test: StressTest) -> list[Cell]:
+    about = [Cell(test.device.spec, "code"), _file(test), validity(test)]
+    figured = test.stress
+    if isinstance(figured, Unavailable):
+        return [*about, *[_number(figured)] * 9]
+    count = f", {len(figured.instances)} instances" if len(figured.instances) > 1 else ""
+    rate, room, battery = figured.throughput, figured.headroom, figured.battery_hours
     return [
-        Cell(str(get(one, "device", "spec")), "code"),
-        _file(one),
-        validity(one),
-        Cell(load) if load else unavailable(found),
-        *(_measured(get(found, "throughput", part)) for part in ("initial", "sustained", "ratio")),
-        _throttled(get(found, "throttling")),
-        _peak(get(found, "temperature")),
-        show(get(found, "headroom", "min_left"), figures),
-        _measured(get(found, "battery_hours", "full")),
-        _memory(get(found, "memory")),
+        *about,
+        Cell(f"{figured.mode}{count}\n{figured.ran_s:.0f} s"),
+        *map(_estimate, (rate,) * 3 if isinstance(rate, Unavailable) else (rate.initial, rate.sustained, rate.ratio)),
+        _throttled(figured.throttling),
+        _peak(figured.temperature),
+        _number(room if isinstance(room, Unavailable) else room.min_left),
+        _estimate(battery if isinstance(battery, Unavailable) else battery.full),
+        _memory(figured.memory),
     ]
 
 
-def minutes(found: Mapping[str, Any]) -> Table:
+def minutes(figured: StressFigures | Unavailable) -> Table:
     """Latency in each minute of a load."""
     rows = [
-        [Cell(str(row["minute"]), "number"), *(show(row[q], figures) for q in ("p50", "p95", "p99")), show(row["n"], integer)]
-        for row in found.get("by_minute") or []
+        [Cell(str(row.minute), "number"), _number(row.p50), _number(row.p95), _number(row.p99), _number(row.n, integer)]
+        for row in (figured.by_minute if isinstance(figured, StressFigures) else [])
     ]
     return Table("Latency by minute", ("minute", "p50, ms", "p95, ms", "p99, ms", "inferences"), rows)
 
 
-def compared(documents: Sequence[Document]) -> Table:
+def compared(comparisons: Sequence[InterleavedComparison]) -> Table:
     """Each comparison in turns: B against A."""
     rows = [
         [
-            Cell(str(get(one, "device", "spec")), "code"),
-            *(Cell(str(get(one, side, "artifact", "name")), "code") for side in ("a", "b")),
-            *(_bounded(get(one, side, "latency_ms", "p50"), get(one, side, "intervals_ms", "p50")) for side in ("a", "b")),
-            _measured(get(one, "ratio")),
-            words(one.get("verdict")),
-            validity(one),
+            Cell(comparison.device.spec, "code"),
+            *(Cell(side.artifact.name, "code") for side in (comparison.a, comparison.b)),
+            *(_bounded(side.latency_ms.p50, side.intervals_ms.p50) for side in (comparison.a, comparison.b)),
+            _bounded(comparison.ratio.value, comparison.ratio.interval),
+            _words(comparison.verdict),
+            validity(comparison),
         ]
-        for one in documents
-        if one.get("kind") == "compare"
+        for comparison in comparisons
     ]
     headers = ("device", "A", "B", "A's p50, ms", "B's p50, ms", "B takes times A", "B is", "validity")
     return Table("Interleaved comparison", headers, rows)
 
 
-def _cores(found: Any) -> Cell:
+def _cores(cores: Sequence[Core]) -> Cell:
     """How many cores of each highest frequency, the fastest first: 4 at 2,400 MHz, 4 at 1,800 MHz."""
-    if not isinstance(found, list) or not found:
-        return unavailable(found)
+    if not cores:
+        return unavailable(None)
     counts: dict[float, int] = {}
-    for core in found:
-        top = number(core.get("max_mhz")) or 0.0
-        counts[top] = counts.get(top, 0) + 1
-    return Cell(", ".join(f"{n} at {integer(top)} MHz" if top else str(n) for top, n in sorted(counts.items(), reverse=True)))
+    for core in cores:
+        highest = core.max_mhz if isinstance(core.max_mhz, float) else 0.0
+        counts[highest] = counts.get(highest, 0) + 1
+    texts = (f"{n} at {integer(highest)} MHz" if highest else str(n) for highest, n in sorted(counts.items(), reverse=True))
+    return Cell(", ".join(texts))
 
 
-def validity(one: Document) -> Cell:
+def validity(measurement: Measured) -> Cell:
     """valid, noisy, throttled or invalid; `reasons` has why."""
-    found = str(one.get("validity"))
-    return Cell(found, "ok" if found == "valid" else "failed" if found == "invalid" else "text")
+    kind = measurement.validity
+    return Cell(kind, "ok" if kind == "valid" else "failed" if kind == "invalid" else "text")
 
 
-def reasons(documents: Sequence[Document]) -> list[str]:
+def reasons(measurements: Sequence[Measured]) -> list[str]:
     """Why measurements are not valid: each reason of a device once, with the files that it is about."""
     about: dict[tuple[str, str], list[str]] = {}
     files: dict[str, set[str]] = {}
-    for one in documents:
-        spec, name = str(get(one, "device", "spec")), _file(one).text
+    for measurement in measurements:
+        spec, name = measurement.device.spec, measurement.artifact.name
         files.setdefault(spec, set()).add(name)
-        for told in one.get("reasons") or []:
-            about.setdefault((spec, str(told)), []).append(name)
+        for reason in measurement.reasons:
+            about.setdefault((spec, reason), []).append(name)
     return [
-        f"{spec}, {'all files' if len(names) > 1 and set(names) == files[spec] else ', '.join(dict.fromkeys(names))}: {told}"
-        for (spec, told), names in about.items()
+        f"{spec}, {'all files' if len(names) > 1 and set(names) == files[spec] else ', '.join(dict.fromkeys(names))}: {reason}"
+        for (spec, reason), names in about.items()
     ]
 
 
-def _file(one: Document) -> Cell:
-    return Cell(str(get(one, "artifact", "name")), "code")
+def _file(measurement: Measured) -> Cell:
+    return Cell(measurement.artifact.name, "code")
 
 
-def _bounded(value: Any, bounds: Any) -> Cell:
-    cell, ends = show(value, figures), interval(bounds, figures)
+def _number(value: float | Unavailable | None, form: Callable[[float], str] = figures) -> Cell:
+    return show(value.model_dump() if isinstance(value, Unavailable) else value, form)
+
+
+def _words(value: str | Unavailable) -> Cell:
+    return words(value.model_dump() if isinstance(value, Unavailable) else value)
+
+
+def _bounded(value: float | Unavailable, bounds: Interval | tuple[float, float | None] | Unavailable) -> Cell:
+    cell, ends = _number(value), interval(bounds, figures)
     return Cell(f"{cell.text}\n{ends}", "number") if ends and cell.kind == "number" else cell
 
 
-def _measured(value: Any) -> Cell:
-    return _bounded(value, value.get("interval") if isinstance(value, Mapping) else None)
+def _estimate(estimate: Estimate | Hours | Unavailable) -> Cell:
+    return _number(estimate) if isinstance(estimate, Unavailable) else _bounded(estimate.value, estimate.interval)
 
 
-def _throttled(found: Any) -> Cell:
+def _throttled(throttling: Throttling) -> Cell:
     """When it throttled and why; a dash where it was seen not to."""
-    if not isinstance(found, Mapping) or "text" not in found:
-        return unavailable(found)
-    if found["time_s"] is None:
+    if throttling.time_s is None:
         return Cell("did not throttle")
-    time = number(found["time_s"])
-    if time is None:
-        return unavailable(found["time_s"])
-    causes = ", ".join(dict.fromkeys(one["cause"] for one in found["causes"])) or "unexplained"
-    return Cell(f"{time:.0f} (an inference takes {100 * found['rise']:.0f}% longer)\n{causes}", "number")
+    if isinstance(throttling.time_s, Unavailable):
+        return _number(throttling.time_s)
+    causes = ", ".join(dict.fromkeys(cause.cause for cause in throttling.causes or [])) or "unexplained"
+    longer = f"an inference takes {100 * (throttling.rise or 0):.0f}% longer"
+    return Cell(f"{throttling.time_s:.0f} ({longer})\n{causes}", "number")
 
 
-def _peak(found: Any) -> Cell:
-    if not isinstance(found, Mapping) or "unavailable" in found:
-        return unavailable(found)
-    name = max(found, key=lambda key: found[key]["peak_c"])
-    return Cell(f"{found[name]['peak_c']:.1f}\n{name.removeprefix('temperature.')}", "number")
+def _peak(sensors: dict[str, Temperature] | Unavailable) -> Cell:
+    if isinstance(sensors, Unavailable):
+        return _number(sensors)
+    name, hottest = max(sensors.items(), key=lambda item: item[1].peak_c)
+    return Cell(f"{hottest.peak_c:.1f}\n{name.removeprefix('temperature.')}", "number")
 
 
-def _memory(found: Any) -> Cell:
+def _memory(instances: Sequence[InstanceMemory | UnknownMemory]) -> Cell:
     """Of the instance whose memory grew most: how fast, and whether that is a leak."""
-    if not isinstance(found, Sequence) or not found:
-        return unavailable(found)
-    known = [one for one in found if "verdict" in one]
+    known = [memory for memory in instances if isinstance(memory, InstanceMemory)]
     if not known:
-        return unavailable(found[0])
-    worst = max(known, key=lambda one: (one["verdict"] == "leak", one["mb_per_hour"]))
-    return Cell(f"{worst['verdict']}\n{figures(worst['mb_per_hour'])} {interval(worst['interval'], figures)}".rstrip(), "number")
+        return _number(next((memory for memory in instances if isinstance(memory, UnknownMemory)), None))
+    worst = max(known, key=lambda memory: (memory.verdict == "leak", memory.mb_per_hour))
+    return Cell(f"{worst.verdict}\n{figures(worst.mb_per_hour)} {interval(worst.interval, figures)}".rstrip(), "number")
 
 
-def _outputs(found: Any) -> Cell:
-    if not isinstance(found, Mapping) or "unavailable" in found:
-        return unavailable(found)
-    if found.get("exact") == 1.0 or found.get("equal"):
-        return Cell("✓ equal", "ok")
-    if found.get("ok") is False:
+def _outputs(outputs: Outputs | None) -> Cell:
+    if outputs is None or isinstance(outputs, Unavailable):
+        return _number(outputs)
+    if not outputs.ok:
         return Cell("✗ differ", "failed")
-    near = f"{figures(found['max_lsb'])} LSB" if number(found.get("max_lsb")) is not None else reason(found)
-    return Cell(f"✓ within {near}" if "max_lsb" in found else "✓ within the rule", "ok")
+    if isinstance(outputs, EqualIntegers) or (isinstance(outputs, ComparedOutput) and (outputs.equal or outputs.exact == 1.0)):
+        return Cell("✓ equal", "ok")
+    lsb = outputs.max_lsb if isinstance(outputs, ComparedOutput) else None
+    return Cell("✓ within the rule" if lsb is None else f"✓ within {figures(lsb)} LSB", "ok")

@@ -1,33 +1,77 @@
 """The part of a report about devices, and a page of its own for measurements without a run."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue, TypeAdapter
 
 from edgedistill import files
 from edgedistill.measure.problems import problems
+from edgedistill.records import Latency, Unavailable
+from edgedistill.records.comparisons import InterleavedComparison
+from edgedistill.records.measurements import Intervals, Measured, Measurement
+from edgedistill.records.results import Interval
+from edgedistill.records.stored import AnyMeasurement
+from edgedistill.records.stress import StressFigures, StressTest, Throughput
 from edgedistill.report import device_charts, device_tables
+from edgedistill.report.device_charts import Point
+from edgedistill.report.tables import Table
 from edgedistill.report.templates import environment, shown
-from edgedistill.report.values import LEVEL, get, number
+from edgedistill.report.values import LEVEL
 
-SCHEMA = "edgedistill/measurement/1"
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 _MIN_POINTS = 5
+_ANY: TypeAdapter[AnyMeasurement] = TypeAdapter(AnyMeasurement)
 
 
-def write_device_report(documents: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Write a page about measurements to `path`, atomically, and return `path`. Raises UserError for documents of another schema."""
-    files.write_text(path, render_devices(documents))
+@dataclass(frozen=True)
+class BenchCourse:
+    """A benchmark over time."""
+
+    title: str
+    chart: Markup
+
+
+@dataclass(frozen=True)
+class LoadPart:
+    """What the page says about a stress test."""
+
+    title: str
+    text: str
+    throttled: bool
+    chart: Markup | None
+    why: str
+    minutes: Table
+    wrong: list[str]
+
+
+@dataclass(frozen=True)
+class DeviceSection:
+    """What the template devices.html.j2 takes as `devices`: tables, charts beside each other, and each load over time."""
+
+    tables: dict[str, Table]
+    reasons: list[str]
+    latency: Markup | None
+    kept: Markup | None
+    loads: list[LoadPart]
+    courses: list[BenchCourse]
+
+
+def write_device_report(measurements: Sequence[AnyMeasurement], path: Path) -> Path:
+    """Write a page about measurements to `path`, atomically, and return `path`."""
+    files.write_text(path, render_devices(measurements))
     return path
 
 
-def render_devices(documents: Sequence[Mapping[str, Any]]) -> str:
-    """The page about measurements (schema edgedistill/measurement/1) as one self-contained HTML document."""
-    from edgedistill.errors import UserError
-
-    for one in documents:
-        if one.get("schema") != SCHEMA:
-            raise UserError(f"measurement: schema is {one.get('schema')!r}, but this version reads {SCHEMA!r}; measure again")
-    names = sorted({str(get(one, "device", "spec")) for one in documents})
+def render_devices(measurements: Sequence[AnyMeasurement]) -> str:
+    """The page about measurements as one self-contained HTML document."""
+    names = sorted({measurement.device.spec for measurement in measurements})
     notes: list[str] = []
     return (
         environment()
@@ -35,72 +79,95 @@ def render_devices(documents: Sequence[Mapping[str, Any]]) -> str:
         .render(
             level=LEVEL,
             name=f"Measured on {', '.join(names)}",
-            devices=section(documents),
+            devices=_section(measurements),
             notes=notes,
             shown=lambda cell: shown(cell, notes),
         )
     )
 
 
-def section(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the template part devices.html.j2 takes as `devices`: tables, charts beside each other, and each load over time."""
+def section(documents: Sequence[Mapping[str, JsonValue]]) -> DeviceSection:
+    """The part of a run's report about the measurements in its summary."""
+    return _section([_ANY.validate_python(document) for document in documents])
+
+
+def _section(measurements: Sequence[AnyMeasurement]) -> DeviceSection:
     from markupsafe import Markup
 
-    benches = [one for one in documents if one.get("kind") == "bench"]
-    loads = [one for one in documents if one.get("kind") == "stress"]
-    latency = device_charts.beside([_latency(one) for one in benches], "median latency, ms (logarithmic)") if benches else None
-    kept = device_charts.beside([_kept(one) for one in loads], "sustained of initial throughput", zero=True) if len(loads) > 1 else None
-    return {
-        "tables": {
-            "devices": device_tables.devices(documents),
-            "benches": device_tables.benches(documents),
-            "loads": device_tables.loads(documents),
-            "compared": device_tables.compared(documents),
+    benches = [measurement for measurement in measurements if isinstance(measurement, Measurement)]
+    tests = [measurement for measurement in measurements if isinstance(measurement, StressTest)]
+    comparisons = [measurement for measurement in measurements if isinstance(measurement, InterleavedComparison)]
+    latency = device_charts.beside(_latencies(benches), "median latency, ms (logarithmic)") if benches else None
+    kept = device_charts.beside(_kept(tests), "sustained of initial throughput", zero=True) if len(tests) > 1 else None
+    return DeviceSection(
+        tables={
+            "devices": device_tables.devices(measurements),
+            "benches": device_tables.benches(benches),
+            "loads": device_tables.loads(tests),
+            "compared": device_tables.compared(comparisons),
         },
-        "reasons": device_tables.reasons(documents),
-        "latency": Markup(latency) if latency else None,
-        "kept": Markup(kept) if kept else None,
-        "loads": [_load(one) for one in loads],
-        "courses": [found for one in benches if (found := _course(one))],
-    }
+        reasons=device_tables.reasons(measurements),
+        latency=Markup(latency) if latency else None,
+        kept=Markup(kept) if kept else None,
+        loads=[_load(test) for test in tests],
+        courses=[course for measurement in benches if (course := _course(measurement))],
+    )
 
 
-def _course(one: Mapping[str, Any]) -> dict[str, Any] | None:
+def _title(measurement: Measured) -> str:
+    return f"{measurement.artifact.name} on {measurement.device.spec}"
+
+
+def _course(measurement: Measurement) -> BenchCourse | None:
     """A benchmark over time; None for one that was too short for its sensors to draw a line."""
     from markupsafe import Markup
 
-    lines = one.get("timeline") or {}
-    known = [line for name, line in lines.items() if name.startswith(("temperature.", "frequency.")) and len(line["t_s"]) >= _MIN_POINTS]
-    chart = device_charts.over_time({"timeline": lines}) if known else None
-    title = f"{get(one, 'artifact', 'name')} on {get(one, 'device', 'spec')}"
-    return {"title": title, "chart": Markup(chart)} if chart else None
+    timeline = measurement.timeline or {}
+    drawn = [
+        name for name, course in timeline.items() if name.startswith(("temperature.", "frequency.")) and len(course.t_s) >= _MIN_POINTS
+    ]
+    chart = device_charts.over_time(timeline) if drawn else None
+    return BenchCourse(_title(measurement), Markup(chart)) if chart else None
 
 
-def _load(one: Mapping[str, Any]) -> dict[str, Any]:
+def _load(test: StressTest) -> LoadPart:
     from markupsafe import Markup
 
-    found = one.get("stress")
-    known = found if isinstance(found, Mapping) else {}
-    chart = device_charts.over_time(known)
-    return {
-        "title": f"{get(one, 'artifact', 'name')} on {get(one, 'device', 'spec')}",
-        "text": str(get(known, "throttling", "text")) if "throttling" in known else "",
-        "throttled": number(get(known, "throttling", "time_s")) is not None,
-        "chart": Markup(chart) if chart else None,
-        "why": str(known.get("unavailable", "no timeline was recorded")),
-        "minutes": device_tables.minutes(known),
-        "wrong": problems(known),
-    }
+    figures, minutes = test.stress, device_tables.minutes(test.stress)
+    if isinstance(figures, Unavailable):
+        return LoadPart(_title(test), "", throttled=False, chart=None, why=figures.unavailable, minutes=minutes, wrong=[])
+    onset_s = figures.throttling.time_s if isinstance(figures.throttling.time_s, float) else None
+    chart = device_charts.over_time(figures.timeline, end_s=figures.ran_s, onset_s=onset_s)
+    return LoadPart(
+        _title(test),
+        figures.throttling.text,
+        throttled=onset_s is not None,
+        chart=Markup(chart) if chart else None,
+        why="no timeline was recorded",
+        minutes=minutes,
+        wrong=problems(figures),
+    )
 
 
-def _latency(one: Mapping[str, Any]) -> dict[str, Any]:
-    return _point(one, get(one, "latency_ms", "p50"), get(one, "intervals_ms", "p50"))
+def _latencies(measurements: Sequence[Measurement]) -> list[Point]:
+    points = []
+    for measurement in measurements:
+        latency, intervals = measurement.latency_ms, measurement.intervals_ms
+        if isinstance(latency, Latency) and isinstance(latency.p50, float):
+            bounds = intervals.p50 if isinstance(intervals, Intervals) else intervals
+            points.append(_point(measurement, latency.p50, bounds))
+    return points
 
 
-def _kept(one: Mapping[str, Any]) -> dict[str, Any]:
-    return _point(one, get(one, "stress", "throughput", "ratio"), get(one, "stress", "throughput", "ratio", "interval"))
+def _kept(tests: Sequence[StressTest]) -> list[Point]:
+    points = []
+    for test in tests:
+        if isinstance(test.stress, StressFigures) and isinstance(test.stress.throughput, Throughput):
+            ratio = test.stress.throughput.ratio
+            points.append(_point(test, ratio.value, ratio.interval))
+    return points
 
 
-def _point(one: Mapping[str, Any], value: Any, bounds: Any) -> dict[str, Any]:
-    where = {"file": get(one, "artifact", "name"), "device": get(one, "device", "spec")}
-    return where | {"value": value, "interval": bounds, "valid": one.get("validity") == "valid"}
+def _point(measurement: Measured, value: float, bounds: Interval | Unavailable) -> Point:
+    known = None if isinstance(bounds, Unavailable) else bounds
+    return Point(measurement.artifact.name, measurement.device.spec, value, known, measurement.validity == "valid")

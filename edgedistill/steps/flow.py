@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill import processes
 from edgedistill.errors import UserError
@@ -24,8 +24,9 @@ from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.records import ArtifactSpec
+    from edgedistill.records import ArtifactSpec, Status
     from edgedistill.records.documents import Benched, BenchedFile, Exported, Verified, VerifiedFile
+    from edgedistill.records.stored import DeviceBench
     from edgedistill.records.summary import Summary
 
 RUNS = Path("runs")
@@ -151,12 +152,15 @@ def bench_file(path: AnyPath) -> BenchedFile:
 def bench_on(
     run_or_file: AnyPath, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None,
     runner: str | None = None, runner_kind: str | None = None, runner_arg: Sequence[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> DeviceBench:  # fmt: skip
     """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
 
     save: a name under which they are found again; against: one that was given before; runner: a program of the user's own, see
-    `own_runner`. The document has `device`, `status` and `measurements`, each with a `regression` where it was held to an earlier one.
+    `own_runner`. Each measurement has a `regression` where it was held to an earlier one.
     """
+    from edgedistill.records.measurements import Regression
+    from edgedistill.records.stored import DeviceBench
+
     run_or_file = Path(run_or_file)
     if is_run(run_or_file):
         require("report")
@@ -164,22 +168,23 @@ def bench_on(
         if runner is not None:
             if run_or_file.is_dir():
                 raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
-            documents = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
+            measurements = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
         elif run_or_file.is_dir():
             run = stack.enter_context(open_run(_existing(run_or_file)))
-            documents = harness.bench(stack.enter_context(harness.of_run(run)), device, protocol, save=save)
-            harness.keep(run, device, documents)
+            measurements = harness.bench(stack.enter_context(harness.of_run(run)), device, protocol, save=save)
+            harness.keep(run, device, measurements)
             write_outcome(run)
         else:
-            documents = harness.bench(stack.enter_context(harness.of_file(run_or_file)), device, protocol, save=save)
+            measurements = harness.bench(stack.enter_context(harness.of_file(run_or_file)), device, protocol, save=save)
     if against is not None:
-        documents = [harness.held_against(one, against) for one in documents]
-    status = "ok"
-    if any(one.get("regression", {}).get("verdict") == "regression" for one in documents):
+        measurements = [harness.held_against(measurement, against) for measurement in measurements]
+    regressions = [measurement.regression for measurement in measurements]
+    status: Status = "ok"
+    if any(isinstance(regression, Regression) and regression.verdict == "regression" for regression in regressions):
         status = "check_failed"
-    if any("id" not in one for one in documents):
+    if any(measurement.id is None for measurement in measurements):
         status = "runtime_failed"
-    return {"device": device, "status": status, "measurements": documents}
+    return DeviceBench(device=device, status=status, measurements=measurements)
 
 
 def report(run_dir: AnyPath) -> Path:

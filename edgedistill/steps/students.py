@@ -167,4 +167,5 @@ def _measured(run: Run, kind: str, adapter: str, ports: Signature, threads: int)
         log=run.path("logs", "bench.log"),
         timeout_s=_TIMEOUT_S,
     )
-    return {"latency_ms": done.latency_ms, "steady": done.steady}
+    assert done.latency_ms is not None
+    return {"latency_ms": done.latency_ms.model_dump(mode="json"), "steady": done.steady}

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.binaries import output
@@ -18,7 +18,8 @@ from edgedistill.measure.runner.program import MODEL
 
 _PROBE_RUNS, _MIN_RUNS, _MAX_RUNS = 10, 20, 5_000
 
-Run = Callable[[list[str]], tuple[str, Any]]
+Rest = TypeVar("Rest")
+Run = Callable[[list[str]], tuple[str, Rest]]
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,15 @@ def check(kind: str, model: str) -> None:
         raise UserError(f"{kind} runs {' and '.join(TOOLS[kind].suffixes)} files, found {posixpath.basename(model)}")
 
 
-def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[str] = ()) -> tuple[Figures, Any]:
+def drive(kind: str, run: Run[Rest], *, threads: int, seconds: float, extra: Sequence[str] = ()) -> tuple[Figures, Rest]:
     """Let `run` execute a tool of `kind`, and return its figures and the second result of `run`.
 
     run: takes the tool's arguments, with `runner.program.MODEL` for the model's path, and returns (what it printed, anything). extra: more
-    arguments, such as an LLM's --tokenizer_path. Figures are those of a measurement document: load_ms, first_inference_ms, latency_ms (p50,
-    p95, p99 where the tool gives them, average, n), peak_rss_mb, peak_rss_source, and `llm` for a language model.
-    Raises DeviceFailed if the tool does not print its result.
+    arguments, such as an LLM's --tokenizer_path. Raises DeviceFailed if the tool does not print its result.
     """
     tool = TOOLS[kind]
 
-    def once(runs: int) -> tuple[Figures, Any]:
+    def once(runs: int) -> tuple[Figures, Rest]:
         text, rest = run([*tool.arguments(MODEL, threads, seconds, runs), *extra])
         try:
             return tool.parse(text), rest
@@ -73,7 +72,9 @@ def drive(kind: str, run: Run, *, threads: int, seconds: float, extra: Sequence[
         return once(_MIN_RUNS)
     # It takes a number of runs instead of a time, and prints a line for each.
     figures, _ = once(_PROBE_RUNS)
-    return once(min(max(_MIN_RUNS, math.ceil(seconds * 1e3 / max(figures["latency_ms"]["average"], 1e-3))), _MAX_RUNS))
+    average_ms = figures.latency_ms.average
+    assert isinstance(average_ms, float)
+    return once(min(max(_MIN_RUNS, math.ceil(seconds * 1e3 / max(average_ms, 1e-3))), _MAX_RUNS))
 
 
 TOOLS = {

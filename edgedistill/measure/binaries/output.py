@@ -1,4 +1,4 @@
-"""Reads the output of benchmark programs into figures of a measurement document.
+"""Reads the output of benchmark programs into figures of a measurement.
 
 It searches for lines and never counts them, since builds differ in prefixes, order and additional lines. Sources, read in November 2026:
 benchmark_model.cc and stats_calculator.h of TensorFlow and LiteRT; performance_runner.cc and README.md of ONNX Runtime's perftest;
@@ -8,13 +8,27 @@ executor_runner.cpp and extension/llm/runner/stats.h of ExecuTorch. Each reader 
 import json
 import math
 import re
-from typing import Any
+from dataclasses import dataclass
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.statistics import latency_ms, unavailable
+from edgedistill.measure.statistics import latency_ms
+from edgedistill.records import Latency, Load, Unavailable
+from edgedistill.records.measurements import TokenRates
 
-Figures = dict[str, Any]
 _NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))"
+_ONCE = Unavailable(unavailable="the tool loads the model once")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a program printed, in milliseconds and MiB."""
+
+    load_ms: Load
+    first_inference_ms: float | Unavailable
+    latency_ms: Latency
+    peak_rss_mb: float | Unavailable
+    peak_rss_source: str
+    llm: TokenRates | None = None
 
 
 def _find(pattern: str, text: str) -> float | None:
@@ -31,47 +45,30 @@ def _needed(pattern: str, text: str, line: str) -> float:
     return value
 
 
-def _scaled(value: float | None, factor: float, why: str) -> float | dict[str, Any]:
-    return unavailable(why) if value is None else value * factor
-
-
-def _figures(
-    load: float | dict[str, Any], first: float | dict[str, Any], latency: dict[str, Any], memory: tuple[float | dict[str, Any], str]
-) -> Figures:
-    return {
-        "load_ms": {"cold": load, "warm": unavailable("the tool loads the model once")},
-        "first_inference_ms": first,
-        "latency_ms": latency,
-        "peak_rss_mb": memory[0],
-        "peak_rss_source": memory[1],
-    }
+def _scaled(value: float | None, factor: float, why: str) -> float | Unavailable:
+    return Unavailable(unavailable=why) if value is None else value * factor
 
 
 def benchmark_model(text: str) -> Figures:
     """TensorFlow Lite's and LiteRT's benchmark_model, in microseconds and MiB."""
     line = "Inference timings in us"
     average = _needed(rf"{line}: .*Inference \(avg\): #", text, line)
+    load = _scaled(_find(rf"{line}: .*Init: #", text), 1e-3, "benchmark_model printed no time of its initialization")
+    first = _scaled(_find(rf"{line}: .*First inference: #", text), 1e-3, "benchmark_model printed no first inference")
     overall = _find(r"Memory footprint delta from the start of the tool \(MB\): .*overall=#", text)
-    return _figures(
-        _scaled(_find(rf"{line}: .*Init: #", text), 1e-3, "benchmark_model printed no time of its initialization"),
-        _scaled(_find(rf"{line}: .*First inference: #", text), 1e-3, "benchmark_model printed no first inference"),
-        _series(text, average / 1e3),
-        _footprint(overall),
-    )
+    return Figures(Load(cold=load, warm=_ONCE), first, _series(text, average / 1e3), _footprint(overall), _FOOTPRINT)
 
 
 def benchmark_litert_model(text: str) -> Figures:
     """LiteRT's benchmark_litert_model: a table in milliseconds and MiB after the series of benchmark_model."""
     average = _needed(r"Inference \(avg\): +# ms", text, "Inference (avg)")
-    return _figures(
-        _scaled(_find(r"Model initialization: +# ms", text), 1, "benchmark_litert_model printed no time of its initialization"),
-        _scaled(_find(r"Warmup \(first\): +# ms", text), 1, "benchmark_litert_model printed no first inference"),
-        _series(text, average),
-        _footprint(_find(r"Overall footprint: +# MB", text)),
-    )
+    load = _scaled(_find(r"Model initialization: +# ms", text), 1, "benchmark_litert_model printed no time of its initialization")
+    first = _scaled(_find(r"Warmup \(first\): +# ms", text), 1, "benchmark_litert_model printed no first inference")
+    overall = _find(r"Overall footprint: +# MB", text)
+    return Figures(Load(cold=load, warm=_ONCE), first, _series(text, average), _footprint(overall), _FOOTPRINT)
 
 
-def _series(text: str, average_ms: float) -> dict[str, Any]:
+def _series(text: str, average_ms: float) -> Latency:
     """Latencies of the timed runs, from the summary line of both tools, in microseconds."""
     # Each series begins with this sentence, and the last series is the timed one. Profiles print similar lines elsewhere.
     series = text.split("Running benchmark for at least ")[1:]
@@ -83,18 +80,21 @@ def _series(text: str, average_ms: float) -> dict[str, Any]:
         # All durations are equal, so the tool prints only one.
         values |= dict.fromkeys(("median", "p95"), values["curr"])
     why = "this build prints the average only"
-    return {
-        "average": average_ms,
-        "p50": _scaled(values.get("median"), 1e-3, why),
-        "p95": _scaled(values.get("p95"), 1e-3, why),
-        "p99": unavailable("the tool prints no 99th percentile"),
-        "n": int(values["count"]) if "count" in values else unavailable("the tool printed no count of its timed runs"),
-    }
+    uncounted = Unavailable(unavailable="the tool printed no count of its timed runs")
+    return Latency(
+        average=average_ms,
+        p50=_scaled(values.get("median"), 1e-3, why),
+        p95=_scaled(values.get("p95"), 1e-3, why),
+        p99=Unavailable(unavailable="the tool prints no 99th percentile"),
+        n=int(values["count"]) if "count" in values else uncounted,
+    )
 
 
-def _footprint(mb: float | None) -> tuple[float | dict[str, Any], str]:
-    source = "growth of the largest resident set since the start of the tool, as the tool prints it"
-    return _scaled(mb or None, 1, "the tool printed no growth of its memory"), source
+_FOOTPRINT = "growth of the largest resident set since the start of the tool, as the tool prints it"
+
+
+def _footprint(mb: float | None) -> float | Unavailable:
+    return _scaled(mb or None, 1, "the tool printed no growth of its memory")
 
 
 def perf_test(text: str) -> Figures:
@@ -104,24 +104,20 @@ def perf_test(text: str) -> Figures:
     first = _find(r"First inference time cost: ?# ms", text)
     peak = _find(r"Peak working set size: ?#", text)
 
-    def percentile(name: str) -> float | dict[str, Any]:
+    def percentile(name: str) -> float | Unavailable:
         return _scaled(_find(rf"\bP{name} Latency(?: is|:) ?# ?s", text), 1e3, f"onnxruntime_perf_test printed no P{name}")
 
-    return _figures(
-        _scaled(_find(r"Session creation time cost: ?# s", text), 1e3, "this build of onnxruntime_perf_test prints no session creation"),
+    load = _find(r"Session creation time cost: ?# s", text)
+    uncounted = Unavailable(unavailable="onnxruntime_perf_test printed no number of requests")
+    return Figures(
+        Load(cold=_scaled(load, 1e3, "this build of onnxruntime_perf_test prints no session creation"), warm=_ONCE),
         # Whole milliseconds: 0 means less than 1.
         _scaled(first or None, 1, "less than the tool's millisecond" if first == 0 else "this build prints no first inference"),
-        {
-            "average": average,
-            "p50": percentile("50"),
-            "p95": percentile("95"),
-            "p99": percentile("99"),
-            "n": unavailable("onnxruntime_perf_test printed no number of requests") if count is None else int(count),
-        },
-        (
-            _scaled(peak, 2**-20, "onnxruntime_perf_test printed no peak working set size"),
-            "peak working set size of the whole process, ONNX Runtime included, as onnxruntime_perf_test prints it",
+        Latency(
+            average=average, p50=percentile("50"), p95=percentile("95"), p99=percentile("99"), n=uncounted if count is None else int(count)
         ),
+        _scaled(peak, 2**-20, "onnxruntime_perf_test printed no peak working set size"),
+        "peak working set size of the whole process, ONNX Runtime included, as onnxruntime_perf_test prints it",
     )
 
 
@@ -134,22 +130,20 @@ def executor_runner(text: str) -> Figures:
     each = {int(index): float(ms) for index, ms in re.findall(r"Iteration (\d+) of \d+: ([\d.]+) ms", text)}
     if count == 0:
         raise DeviceFailed("it ran no inference")
+    first: float | Unavailable
     if len(each) > 1:
         # There is no warm-up, so the first run is reported separately and is not a sample.
-        first = each.pop(1, None) or unavailable("the line of the first run was lost")
+        first = each.pop(1, None) or Unavailable(unavailable="the line of the first run was lost")
         timed = list(each.values())
-        latency = {**latency_ms([round(ms * 1e6) for ms in timed]), "average": sum(timed) / len(timed)}
+        latency = latency_ms([round(ms * 1e6) for ms in timed]).model_copy(update={"average": sum(timed) / len(timed)})
     else:
-        why = "this build of executor_runner prints the total of its runs only, the first among them"
-        first = unavailable(why)
-        latency = {"average": total / count, "p50": unavailable(why), "p95": unavailable(why), "n": int(count)}
-    load = _find(r"Model loaded in # ms", text)
-    return _figures(
-        _scaled(load, 1, "this build of executor_runner prints no load time"),
-        first,
-        latency,
-        (unavailable("executor_runner prints no memory"), "executor_runner prints no memory"),
-    )
+        first = total_only = Unavailable(
+            unavailable="this build of executor_runner prints the total of its runs only, the first among them"
+        )
+        latency = Latency(average=total / count, p50=total_only, p95=total_only, p99=total_only, n=int(count))
+    load = _scaled(_find(r"Model loaded in # ms", text), 1, "this build of executor_runner prints no load time")
+    unknown = Unavailable(unavailable="executor_runner prints no memory")
+    return Figures(Load(cold=load, warm=_ONCE), first, latency, unknown, unknown.unavailable)
 
 
 def llm_runner(text: str) -> Figures:
@@ -170,25 +164,25 @@ def llm_runner(text: str) -> Figures:
     if generated < 1 or first <= 0:
         raise DeviceFailed("it generated no token")
     load = stamps.get("model_load_end_ms", 0) - stamps.get("model_load_start_ms", 0)
-    none = unavailable("an LLM runner times tokens, which stand in `llm`")
-    return {
-        **_figures(
-            load if load > 0 else unavailable("the runner printed no load time of a millisecond or more"),
-            none,
-            {"p50": none, "p95": none, "n": generated},
-            (unavailable("the runner prints no memory"), "the runner prints no memory"),
+    tokens = Unavailable(unavailable="an LLM runner times tokens, which stand in `llm`")
+    unknown = Unavailable(unavailable="the runner prints no memory")
+    return Figures(
+        Load(cold=load if load > 0 else Unavailable(unavailable="the runner printed no load time of a millisecond or more"), warm=_ONCE),
+        tokens,
+        Latency(p50=tokens, p95=tokens, p99=tokens, n=generated),
+        unknown,
+        unknown.unavailable,
+        TokenRates(
+            prompt_tokens=prompt,
+            generated_tokens=generated,
+            time_to_first_token_ms=first - start,
+            prompt_tokens_per_s=_rate(prompt, stamps.get("prompt_eval_end_ms", 0) - start),
+            decode_tokens_per_s=_rate(generated - 1, end - first),
         ),
-        "llm": {
-            "prompt_tokens": prompt,
-            "generated_tokens": generated,
-            "time_to_first_token_ms": first - start,
-            "prompt_tokens_per_s": _rate(prompt, stamps.get("prompt_eval_end_ms", 0) - start),
-            "decode_tokens_per_s": _rate(generated - 1, end - first),
-        },
-    }
+    )
 
 
-def _rate(tokens: int, ms: float) -> float | dict[str, Any]:
+def _rate(tokens: int, ms: float) -> float | Unavailable:
     if tokens < 1 or ms <= 0:
-        return unavailable(f"{tokens} tokens in {ms:g} ms give no rate")
+        return Unavailable(unavailable=f"{tokens} tokens in {ms:g} ms give no rate")
     return tokens / ms * 1e3
