@@ -102,12 +102,12 @@ def test_a_runtime_runs_where_there_is_no_c_library(root: Path, built: kit.Kit, 
     assert found["executable"] == found["child"] == "/a kit/python"
     assert all(path.startswith("/a kit/") for path in found["path"] if path)
     assert found["python"] == ["PYTHONHOME", "PYTHONPATH"], "the kit sets no variable of its own"
-    assert built.manifest["runtimes"].items() >= found["versions"].items()
+    assert built.manifest.runtimes.items() >= found["versions"].items()
     assert not list((root / "job").rglob("*.pyc"))
 
 
 def test_the_same_packages_make_the_same_bytes(built: kit.Kit, tmp_path: Path) -> None:
     again = kit.build(platform.machine(), cache=tmp_path)
-    assert again.sha256 == built.sha256 == hashlib.sha256(again.path.read_bytes()).hexdigest()
-    assert again.id == built.id
-    assert built.manifest["packed_bytes"] < 50 * 2**20
+    assert again.manifest.sha256 == built.manifest.sha256 == hashlib.sha256(again.path.read_bytes()).hexdigest()
+    assert again.manifest.id == built.manifest.id
+    assert built.manifest.packed_bytes < 50 * 2**20

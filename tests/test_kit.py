@@ -19,7 +19,7 @@ import pytest
 from edgedistill.errors import UserError
 from edgedistill.measure import kit
 from edgedistill.measure.kit import assemble, elf, fetching, index, lock, mirror, packages
-from edgedistill.records.kit import KitFacts
+from edgedistill.records.kit import KitContent, KitFacts
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +64,7 @@ def _sha256(data):
 
 
 LOADER = "ld-linux-aarch64.so.1"
+CONTENT = KitContent(id="0", arch="aarch64", python="3.13", runtimes={}, packages=[], libraries=[], warnings=[])
 PINNED = lock.Lock("aarch64", "arm64", "trixie", LOADER, (), ())
 LIBRARY = "usr/lib/aarch64-linux-gnu"
 DEBS = {
@@ -168,7 +169,7 @@ def test_files_of_another_machine_or_page_size_stop_the_build(options, said):
 def test_the_archive_is_the_same_whenever_it_is_made(tmp_path):
     tree = assemble.assemble(PINNED, DEBS, [WHEEL])
     for name in ("a", "b"):
-        assemble.write_archive(dict(reversed(tree.items())) if name == "b" else tree, {"x": 1}, tmp_path / name)
+        assemble.write_archive(dict(reversed(tree.items())) if name == "b" else tree, CONTENT, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_bytes()[4:8] == bytes(4), "gzip's own time stamp"
     with tarfile.open(tmp_path / "a") as archive:
@@ -333,15 +334,17 @@ def test_a_kit_is_built_once_and_again_when_its_file_was_damaged(pip, tmp_path, 
     pinned = replace(PINNED, debs=tuple(pins), wheels=(pip,))
     monkeypatch.setattr(lock, "read", lambda arch: pinned)
     first = kit.build("aarch64", cache=tmp_path / "cache", mirror=root.as_uri())
-    assert first.manifest["runtimes"] == {"thing": "1.0"}
-    assert first.manifest["libraries"] == [LOADER, "libc.so.6", "libdeep.so.1", "libz.so.1"]
-    assert [package["from"] for package in first.manifest["packages"]] == ["Debian"] * 4 + ["PyPI"]
-    printed = {"path": str(first.path), **first.manifest}
+    manifest = json.loads((first.path.parent / "manifest.json").read_text())
+    assert manifest["schema"] == "edgedistill/kit/1"
+    assert manifest["runtimes"] == {"thing": "1.0"}
+    assert manifest["libraries"] == [LOADER, "libc.so.6", "libdeep.so.1", "libz.so.1"]
+    assert [package["from"] for package in manifest["packages"]] == ["Debian"] * 4 + ["PyPI"]
+    printed = {"path": str(first.path), **manifest}
     assert KitFacts.model_validate(printed).model_dump(mode="json") == printed
-    assert first.sha256 == _sha256(first.path.read_bytes())
+    assert manifest["sha256"] == first.manifest.sha256 == _sha256(first.path.read_bytes())
     with tarfile.open(first.path) as archive:
         inside = json.load(archive.extractfile("manifest.json"))
-    assert inside.items() <= first.manifest.items()
+    assert inside.items() <= manifest.items()
     shutil.rmtree(root)
     assert kit.build("aarch64", cache=tmp_path / "cache") == first
     first.path.write_bytes(gzip.compress(b"half"))

@@ -263,8 +263,8 @@ def test_no_instance_outlives_a_runner_that_was_killed(job, tmp_path, body):
 
 def test_wrong_paces_are_named():
     with pytest.raises(ValueError, match="mode is 'wild', expected continuous, rate or bursts"):
-        pace({"mode": "wild"})
+        pace("wild")
     with pytest.raises(ValueError, match="rate_hz is None, but mode rate needs a number above 0"):
-        pace({"mode": "rate", "rate_hz": None})
+        pace("rate")
     with pytest.raises(ValueError, match="pause_s is 0, but mode bursts"):
-        pace({"mode": "bursts", "burst_s": 1, "pause_s": 0})
+        pace("bursts", burst_s=1, pause_s=0)

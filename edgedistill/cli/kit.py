@@ -18,7 +18,7 @@ def kit(arch: str, mirror: str | None, *, as_json: bool) -> None:
         from edgedistill.records.kit import KitFacts
 
         built = kits.build(arch, mirror=mirror)
-        return KitFacts.model_validate({"path": str(built.path), **built.manifest})
+        return KitFacts(path=str(built.path), **dict(built.manifest))
 
     finish(as_json, work, _show)
 

@@ -66,7 +66,7 @@ def _check(load: StressLoad) -> None:
     from edgedistill.measure.runner.pace import pace
 
     try:
-        pace(load.model_dump())
+        pace(load.mode, load.rate_hz, load.burst_s, load.pause_s)
     except ValueError as error:
         raise UserError(str(error)) from error
     if load.seconds <= 0 or load.instances < 1:

@@ -1,15 +1,16 @@
 """Aligns the device's clock with the host's, for meters whose samples the host time-stamps."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices.base import Device
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.records.measurements import ClockJump
 
 # Quartz clocks are within some tens of ppm, and NTP slews a monotonic clock by up to 500 ppm.
@@ -104,7 +105,7 @@ def _offset(exchange: Exchange) -> tuple[float, float]:
     return exchange.before_s + half - exchange.device_s, half + _UPTIME_STEP_S / 2
 
 
-def boottime_lead_s(records: Iterable[Mapping[str, Any]]) -> float:
+def boottime_lead_s(records: Iterable[Record]) -> float:
     """Lead of the device's uptime over its monotonic clock, from the last `clock` record that has both; 0 without one.
 
     It is the time that the device has slept since its start.
@@ -117,7 +118,7 @@ def boottime_lead_s(records: Iterable[Mapping[str, Any]]) -> float:
     return leads[-1] if leads else 0.0
 
 
-def clock_jumps(records: Iterable[Mapping[str, Any]]) -> list[ClockJump]:
+def clock_jumps(records: Iterable[Record]) -> list[ClockJump]:
     """Jumps of the device's wall clock during a run, from each `clock` record to the next.
 
     No figure depends on the wall clock, but the device's own logs do.

@@ -1,13 +1,13 @@
 """Computes the energy of an inference: the power under load minus the power of the idle device."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 from math import hypot
-from typing import Any
 
 import numpy as np
 
 from edgedistill.measure.power import FINDERS, FLAGS, AllSeries, Power, sampled
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.measure.series import between, series_of
 from edgedistill.records import Unavailable
 from edgedistill.records.measurements import Energy
@@ -51,7 +51,7 @@ def energy(
     return Unavailable(unavailable=why)
 
 
-def energy_of(records: Iterable[Mapping[str, Any]], meters: AllSeries | None = None, *, sensor: str | None = None) -> Energy | Unavailable:
+def energy_of(records: Iterable[Record], meters: AllSeries | None = None, *, sensor: str | None = None) -> Energy | Unavailable:
     """`energy` from the records of a run: the idle window is its `idle` phase, the inferences are those that it timed.
 
     meters: series of the host's power meters on the device's clock, see `meters.power_series`.
@@ -64,7 +64,7 @@ def energy_of(records: Iterable[Mapping[str, Any]], meters: AllSeries | None = N
     return energy(series, still, *inference_times(records), sensor=sensor)
 
 
-def inference_times(records: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def inference_times(records: Iterable[Record]) -> tuple[np.ndarray, np.ndarray]:
     """Begin and end of each timed inference, float64 [n] in seconds of the device's monotonic clock, ascending by begin."""
     spans = [np.empty((2, 0))]
     for record in records:

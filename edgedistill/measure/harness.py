@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgedistill.measure.places import Place
+    from edgedistill.measure.runner.job_types import BenchSettings, ConditionSettings, InaChip, SensorOptions
     from edgedistill.records.measurements import BenchProtocol, Measured, Measurement
     from edgedistill.run import Run
     from edgedistill.signature import MethodSignature
@@ -64,27 +65,30 @@ class Protocol:
         return settings.model_copy(update={"min_s": self.seconds, "max_s": max(self.seconds, settings.max_s)})
 
     @property
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self) -> BenchSettings:
         """The settings `bench` of its jobs."""
-        return self.asked.model_dump(include={"warmup_s", "min_s", "max_s", "min_samples", "relative_width"})
+        asked = self.asked
+        return {
+            "warmup_s": asked.warmup_s, "relative_width": asked.relative_width, "min_s": asked.min_s, "max_s": asked.max_s,
+            "min_samples": asked.min_samples,
+        }  # fmt: skip
 
     @property
-    def sensors(self) -> dict[str, Any]:
+    def sensors(self) -> SensorOptions:
         """Options of the sensors: the power monitors that `ina` names, each as chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board."""
-        chips = []
+        chips: list[InaChip] = []
         for text in self.ina:
             entry = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
             try:
-                chips.append(
-                    entry
-                    | {"bus": int(entry["bus"], 0), "address": int(entry["address"], 0), "shunt_ohm": float(entry.get("shunt_ohm", 0))}
-                )
+                chip, bus, address = entry["chip"], int(entry["bus"], 0), int(entry["address"], 0)
+                shunt_ohm, name = float(entry.get("shunt_ohm", 0)), entry.get("name", chip)
             except (KeyError, ValueError) as error:
                 raise UserError(f"--ina: found '{text}', expected chip=ina226,bus=1,address=0x40,shunt_ohm=0.1,name=board") from error
+            chips.append({"chip": chip, "bus": bus, "address": address, "shunt_ohm": shunt_ohm, "name": name})
         return {"ina": chips} if chips else {}
 
     @property
-    def conditions(self) -> dict[str, Any]:
+    def conditions(self) -> ConditionSettings:
         """The conditions of its jobs."""
         from edgedistill.measure import presets
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from edgedistill.measure.harness import Protocol
     from edgedistill.measure.places import Place
-    from edgedistill.measure.records import Record
+    from edgedistill.measure.runner.record_types import Program as ProgramOutput
+    from edgedistill.measure.runner.record_types import Record
     from edgedistill.records.measurements import Measurement, Program, Setup
 
 _ADAPTER = "edgedistill.measure.runner.program"
@@ -70,15 +71,17 @@ def _measure(
 
     spec = where.facts.spec
 
-    def run(arguments: list[str]) -> tuple[str, tuple[list[Record], Path]]:
+    def run(arguments: list[str]) -> tuple[str, tuple[list[Record], ProgramOutput, Path]]:
         started = {"binary": {"artifact": _sent(program.path)}, "arguments": arguments, "libraries": _libraries(Path(program.path))}
         job = new_job("program", adapter=_ADAPTER, artifact=model, program=started, conditions=protocol.conditions)
         kept = harness.records_path(spec, job)
         records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
-        return _printed(records)["text"], (records, kept)
+        printed = next(record for record in records if record["type"] == "program")
+        return printed["text"], (records, printed, kept)
 
-    figures, (records, kept) = binaries.drive(program.kind, run, threads=protocol.threads, seconds=protocol.asked.min_s, extra=extra)
-    printed = _printed(records)
+    figures, (records, printed, kept) = binaries.drive(
+        program.kind, run, threads=protocol.threads, seconds=protocol.asked.min_s, extra=extra
+    )
     peak_rss_mb, peak_rss_source = figures.peak_rss_mb, figures.peak_rss_source
     if isinstance(peak_rss_mb, Unavailable) and printed["peak_rss"]:
         peak_rss_mb, peak_rss_source = printed["peak_rss"] / 2**20, "VmHWM of the whole program, read each 0.1 s"
@@ -92,7 +95,7 @@ def _measure(
         validity=validity,
         reasons=reasons,
         versions={},
-        facts=records[0]["facts"],
+        facts=next(record["facts"] for record in records if record["type"] == "start"),
         load_ms=figures.load_ms,
         first_inference_ms=figures.first_inference_ms,
         latency_ms=figures.latency_ms,
@@ -104,10 +107,6 @@ def _measure(
         outputs=Unavailable(unavailable=_NO_OUTPUTS),
     )
     return harness.stored(measurement, kept, save and harness.saved_as(save, measurement))
-
-
-def _printed(records: list[Record]) -> Record:
-    return next(record for record in records if record["type"] == "program")
 
 
 def _sent(binary: str) -> Path | str:

@@ -1,7 +1,6 @@
 """The presets: how long and how strictly to measure."""
 
-from typing import Any
-
+from edgedistill.measure.runner.job_types import ConditionSettings, Cores, SensorOptions
 from edgedistill.records.comparisons import CompareProtocol
 from edgedistill.records.measurements import BenchProtocol
 
@@ -32,8 +31,8 @@ SENSORS_EVERY_S = 0.5
 
 
 def conditions(
-    preset: str, *, cool_to: float | None, cores: str | list[int] | None, governor: str | None, sensors: dict[str, Any] | None = None
-) -> dict[str, Any]:
+    preset: str, *, cool_to: float | None, cores: Cores, governor: str | None, sensors: SensorOptions | None = None
+) -> ConditionSettings:
     """The conditions of a job.
 
     cool_to: wait until the device is this cool, in °C; with None the kind of sensor decides, and a preset without cool-down does not wait.

@@ -4,16 +4,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import JsonValue
+from typing import cast
 
 from edgedistill.errors import DeviceFailed
+from edgedistill.measure.runner.record_types import Error, MachineFacts, Memory, Output, Record
 from edgedistill.measure.statistics import latency_ms, median_interval_ms
 from edgedistill.records import Latency, Load, Unavailable
 from edgedistill.records.results import Interval
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Execution:
     """
 
     versions: dict[str, str]
-    facts: dict[str, JsonValue]
+    facts: MachineFacts
     load_ms: Load
     first_inference_ms: float
     latency_ms: Latency | None
@@ -39,7 +36,7 @@ class Execution:
 
 def read_lines(data: bytes) -> list[Record]:
     """The complete records in `data`. A runner that crashed may have left half a line at the end."""
-    records = []
+    records: list[Record] = []
     for line in data.splitlines():
         try:
             record = json.loads(line)
@@ -47,7 +44,7 @@ def read_lines(data: bytes) -> list[Record]:
             break
         if not isinstance(record, dict):
             break
-        records.append(record)
+        records.append(cast(Record, record))
     return records
 
 
@@ -59,13 +56,12 @@ def parse(data: bytes, nonce: str) -> list[Record]:
     records = read_lines(data)
     if error := find_error(records):
         raise DeviceFailed(error["message"])
-    last = records[-1] if records else {}
-    if last.get("type") != "end":
+    first, last = (records[0], records[-1]) if records else (None, None)
+    if last is None or last["type"] != "end":
         raise DeviceFailed(f"the runner stopped before its end record, after {_place(records)}")
-    if last["nonce"] != nonce or records[0].get("nonce") != nonce:
-        raise DeviceFailed(
-            f"the records belong to another run: expected nonce {nonce}, found {records[0].get('nonce')} and {last['nonce']}"
-        )
+    begun = first["nonce"] if first is not None and first["type"] == "start" else None
+    if last["nonce"] != nonce or begun != nonce:
+        raise DeviceFailed(f"the records belong to another run: expected nonce {nonce}, found {begun} and {last['nonce']}")
     *lines, _ = data.splitlines(keepends=True)
     digest = hashlib.sha256(b"".join(lines)).hexdigest()
     if last["records"] != len(lines) or last["sha256"] != digest:
@@ -76,7 +72,7 @@ def parse(data: bytes, nonce: str) -> list[Record]:
     return records
 
 
-def find_error(records: list[Record]) -> Record | None:
+def find_error(records: list[Record]) -> Error | None:
     """The `error` record, if the runner wrote one."""
     return next((record for record in records if record["type"] == "error"), None)
 
@@ -86,20 +82,20 @@ def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Exec
 
     Raises DeviceFailed if the file of an output is not the one that the runner wrote.
     """
-    by_type = {record["type"]: record for record in records}
+    start = next(record for record in records if record["type"] == "start")
+    memory = next(record for record in records if record["type"] == "memory")
     loads = {record["kind"]: record["ns"] / 1e6 for record in records if record["type"] == "load"}
     durations = [ns for record in records if record["type"] == "iterations" for ns in record["durations_ns"]]
     if outputs is not None:
         _check_outputs(outputs, [record for record in records if record["type"] == "output"])
-    memory = by_type["memory"]
     return Execution(
-        versions=by_type["start"]["versions"],
-        facts=by_type["start"]["facts"],
+        versions=start["versions"],
+        facts=start["facts"],
         load_ms=Load(cold=loads["first"], warm=loads["warm"]),
-        first_inference_ms=by_type["first_inference"]["ns"] / 1e6,
+        first_inference_ms=next(record["ns"] for record in records if record["type"] == "first_inference") / 1e6,
         latency_ms=latency_ms(durations) if durations else None,
         median_interval_ms=median_interval_ms(durations),
-        steady=by_type["warmup"]["steady"] if "warmup" in by_type else None,
+        steady=next((record["steady"] for record in records if record["type"] == "warmup"), None),
         peak_rss_mb=_peak_mb(memory),
         peak_rss_source=memory["source"],
         outputs=outputs,
@@ -107,13 +103,13 @@ def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Exec
     )
 
 
-def _peak_mb(memory: Record) -> float | Unavailable:
+def _peak_mb(memory: Memory) -> float | Unavailable:
     if memory["peak_rss"] is None or memory["rss_runtime_loaded"] is None:
         return Unavailable(unavailable=memory["source"])
     return (memory["peak_rss"] - memory["rss_runtime_loaded"]) / 2**20
 
 
-def _check_outputs(paths: dict[str, Path], records: list[Record]) -> None:
+def _check_outputs(paths: dict[str, Path], records: list[Output]) -> None:
     digests = {record["name"]: record["sha256"] for record in records}
     for name, path in paths.items():
         if name not in digests:
@@ -124,4 +120,4 @@ def _check_outputs(paths: dict[str, Path], records: list[Record]) -> None:
 
 
 def _place(records: list[Record]) -> str:
-    return f"its '{records[-1].get('type')}' record" if records else "writing nothing"
+    return f"its '{records[-1]['type']}' record" if records else "writing nothing"

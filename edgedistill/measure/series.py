@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from edgedistill.measure.battery import battery_current
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.records import Unavailable
 from edgedistill.records.measurements import SensorFigures
 
@@ -27,7 +27,7 @@ class Series:
         return replace(self, t_s=self.t_s[inside], values=self.values[inside])
 
 
-def series_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
+def series_of(records: Iterable[Record]) -> dict[str, Series]:
     """The series in the `sensors` and `sensor` records of a run, by name, without sensors that gave no value.
 
     battery.current in mA is derived from battery.current.raw if its unit is known, see `battery_current`.
@@ -41,7 +41,7 @@ def between(series: Mapping[str, Series], start_s: float, end_s: float) -> dict[
     return {name: sensor for name, sensor in cut.items() if len(sensor.values)}
 
 
-def sensor_figures(records: Iterable[Mapping[str, Any]]) -> dict[str, SensorFigures | Unavailable]:
+def sensor_figures(records: Iterable[Record]) -> dict[str, SensorFigures | Unavailable]:
     """The figures of each sensor by its name, or why it is unavailable."""
     series, reasons = _split(records)
     return {name: _figures(sensor) for name, sensor in series.items()} | {
@@ -54,7 +54,7 @@ def _figures(sensor: Series) -> SensorFigures | Unavailable:
     return SensorFigures(unit=sensor.unit, source=sensor.source, n=len(sensor.values), first=first, last=last, min=low, max=high)
 
 
-def _split(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Series], dict[str, str]]:
+def _split(records: Iterable[Record]) -> tuple[dict[str, Series], dict[str, str]]:
     """The series, and the reason of each sensor that has none."""
     about: dict[str, tuple[str, str]] = {}
     reasons: dict[str, str] = {}

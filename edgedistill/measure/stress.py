@@ -1,7 +1,7 @@
 """The `stress` part of a measurement document: the sustained speed of a device and its throttling; see docs/stress.md."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from edgedistill.measure.causes import causes, judged
 from edgedistill.measure.endurance import battery_hours, headroom, temperatures
 from edgedistill.measure.leak import leak
 from edgedistill.measure.rates import rates
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.measure.series import Series, between, series_of
 from edgedistill.measure.statistics import latency_ms, percentile
 from edgedistill.measure.stress_records import Instance, Loaded, loaded
@@ -36,7 +37,7 @@ from edgedistill.records.stress import (
 _MINUTE_S = 60.0
 _GAP_S = 1.0
 
-Records = Sequence[Mapping[str, Any]]
+Records = Sequence[Record]
 
 
 def stress_figures(records: Records) -> StressFigures | Unavailable:

@@ -1,10 +1,11 @@
 """Reads the records of a stress test: the inferences of each instance and its memory over time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from edgedistill.measure.runner.record_types import InstanceBatch, Record
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Loaded:
         return ends[order], durations[order]
 
 
-def loaded(records: Iterable[Mapping[str, Any]]) -> Loaded | None:
+def loaded(records: Iterable[Record]) -> Loaded | None:
     """The load in the records of a stress job, or None if none began."""
-    batches: dict[int, list[Mapping[str, Any]]] = {}
+    batches: dict[int, list[InstanceBatch]] = {}
     start = end_ns = None
     for record in records:
         if record["type"] == "stress_start":
@@ -65,7 +66,7 @@ def loaded(records: Iterable[Mapping[str, Any]]) -> Loaded | None:
     return Loaded(t0 / 1e9, asked, ran, start["mode"], instances)
 
 
-def _instance(index: int, batches: list[Mapping[str, Any]], t0: int) -> Instance:
+def _instance(index: int, batches: list[InstanceBatch], t0: int) -> Instance:
     begins, durations, lates, ends = [], [], [], []
     for batch in batches:
         took = np.array(batch["durations_ns"], dtype=np.int64)

@@ -1,11 +1,11 @@
 """Reduces series for drawing to a few points, each with the minimum, median and maximum of its period, so that no peak is hidden."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from edgedistill.measure.energy import inference_times
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.measure.series import Series, between
 from edgedistill.measure.stress_records import Loaded
 from edgedistill.records.measurements import Course
@@ -26,7 +26,7 @@ def timeline(load: Loaded, series: Mapping[str, Series]) -> dict[str, Course]:
     return courses | _sensors(series, load.t0_s, load.ran_s)
 
 
-def bench_timeline(records: Iterable[Mapping[str, Any]], series: Mapping[str, Series]) -> dict[str, Course]:
+def bench_timeline(records: Iterable[Record], series: Mapping[str, Series]) -> dict[str, Course]:
     """The same for the records of a benchmark, from its first timed inference to its last; empty without one."""
     begins, ends = inference_times(records)
     if not len(begins):

@@ -1,10 +1,10 @@
 """Judges whether a measurement allows a conclusion about the device: valid, noisy, throttled or invalid, with the reasons."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from edgedistill.measure.runner.record_types import Record
 from edgedistill.measure.series import Series
 from edgedistill.records.measurements import Validity
 
@@ -20,7 +20,7 @@ _MODERATE = 2
 
 
 def judge(
-    emulated: str | None, records: Sequence[Mapping[str, Any]], series: Mapping[str, Series], *, steady: bool | None = None,
+    emulated: str | None, records: Sequence[Record], series: Mapping[str, Series], *, steady: bool | None = None,
     widths: tuple[float | None, float] | None = None, known: Sequence[tuple[Validity, str]] = (),
 ) -> tuple[Validity, list[str]]:  # fmt: skip
     """The validity and its reasons.

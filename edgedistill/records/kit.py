@@ -19,11 +19,10 @@ class KitPackage(Record):
     source: Literal["Debian", "PyPI"] = Field(alias="from")
 
 
-class KitFacts(Record):
-    """What `kit` prints: where the archive is, and what its manifest says."""
+class KitContent(Record):
+    """What the manifest in the archive says."""
 
-    path: str
-    document: Literal["edgedistill/kit/1"] = Field(alias="schema")
+    document: Literal["edgedistill/kit/1"] = Field("edgedistill/kit/1", alias="schema")
     id: str = Field(description="SHA-256 over names, modes and bytes of its files, the manifest left out.")
     arch: str
     python: str = Field(description="Version.")
@@ -31,6 +30,17 @@ class KitFacts(Record):
     packages: list[KitPackage]
     libraries: list[str]
     warnings: list[str]
+
+
+class KitManifest(KitContent):
+    """What the manifest beside the archive says."""
+
     sha256: str = Field(description="Of the archive.")
     packed_bytes: int
     unpacked_bytes: int
+
+
+class KitFacts(KitManifest):
+    """What `kit` prints: where the archive is, and what its manifest says."""
+
+    path: str

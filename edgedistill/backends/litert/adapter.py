@@ -1,7 +1,7 @@
 """LiteRT (formerly TensorFlow Lite) on the CPU, with the XNNPACK delegate that it applies by default."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,9 +58,9 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
     return forward
 
 
-def _shortened(ports: dict[str, Any], signature: Signature | None, kind: str) -> set[str]:
+def _shortened(ports: dict[str, Any], signature: Signature | None, kind: Literal["inputs", "outputs"]) -> set[str]:
     """Names of tensors that are int64 in the signature and int32 in the file."""
-    wide = {spec["name"] for spec in (signature or {kind: []})[kind] if spec.get("dtype") == "int64"}
+    wide = {spec["name"] for spec in (signature[kind] if signature else []) if spec["dtype"] == "int64"}
     return {name for name in wide if ports[name]["dtype"] == np.int32}
 
 

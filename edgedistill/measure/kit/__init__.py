@@ -5,14 +5,12 @@ docs/kit.md describes its parts, their origin and licences.
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgedistill import files, progress
 from edgedistill.measure.kit import assemble, lock, mirror, packages
-
-SCHEMA = "edgedistill/kit/1"
+from edgedistill.records.kit import KitContent, KitManifest, KitPackage
 
 
 @dataclass(frozen=True)
@@ -20,15 +18,10 @@ class Kit:
     """A packed kit.
 
     path: a .tar.gz; unpack it into a new folder and start `sh FOLDER/python`, with the code to run in the current folder.
-    id: SHA-256 over names, modes and bytes of all files in it, except manifest.json; sha256: of the archive.
-    manifest: {"schema", "id", "arch", "python", "runtimes": {package: version}, "packages": [{name, version, file, sha256, from}],
-    "libraries": [name], "warnings": [text], "sha256", "packed_bytes", "unpacked_bytes"}.
     """
 
     path: Path
-    id: str
-    sha256: str
-    manifest: dict[str, Any]
+    manifest: KitManifest
 
 
 def build(arch: str, *, cache: Path | None = None, mirror: str | None = None) -> Kit:
@@ -44,7 +37,7 @@ def build(arch: str, *, cache: Path | None = None, mirror: str | None = None) ->
     if kit is None:
         progress.log(f"building the kit for {arch}: {len(pinned.debs)} Debian packages and {len(pinned.wheels)} wheels")
         kit = _build(pinned, folder, mirror)
-    for warning in kit.manifest["warnings"]:
+    for warning in kit.manifest.warnings:
         progress.log(f"warning: kit for {arch}: {warning}")
     return kit
 
@@ -56,7 +49,7 @@ def _default_cache() -> Path:
 def _key(pinned: lock.Lock) -> str:
     """Hash of all that determines the content: the pinned packages, and this code."""
     code = {path.name: files.sha256_file(path) for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".sh")}
-    return files.canonical_hash([lock.as_json(pinned), code])
+    return files.canonical_hash([asdict(pinned), code])
 
 
 def _open(folder: Path) -> Kit | None:
@@ -65,11 +58,11 @@ def _open(folder: Path) -> Kit | None:
     # The manifest is written last.
     if not about.is_file():
         return None
-    manifest = files.read_json(about)
-    if not path.is_file() or files.sha256_file(path) != manifest["sha256"]:
+    manifest = KitManifest.read(about)
+    if not path.is_file() or files.sha256_file(path) != manifest.sha256:
         progress.log(f"warning: {path} is not what its manifest says, so it is built again")
         return None
-    return Kit(path, manifest["id"], manifest["sha256"], manifest)
+    return Kit(path, manifest)
 
 
 def _build(pinned: lock.Lock, folder: Path, url: str | None) -> Kit:
@@ -80,25 +73,25 @@ def _build(pinned: lock.Lock, folder: Path, url: str | None) -> Kit:
             pinned, {deb.name: packages.unpack_deb(data) for deb, data in debs}, [packages.unpack_wheel(wheel) for wheel in wheels]
         )
     used = [
-        *({"name": deb.name, "version": deb.version, "file": deb.path, "sha256": deb.sha256, "from": "Debian"} for deb, _ in debs),
+        *(KitPackage(name=deb.name, version=deb.version, file=deb.path, sha256=deb.sha256, source="Debian") for deb, _ in debs),
         *(
-            {"name": wheel.name, "version": wheel.version, "file": wheel.file, "sha256": wheel.sha256, "from": "PyPI"}
+            KitPackage(name=wheel.name, version=wheel.version, file=wheel.file, sha256=wheel.sha256, source="PyPI")
             for wheel in pinned.wheels
         ),
     ]
-    manifest: dict[str, Any] = {
-        "schema": SCHEMA,
-        "id": assemble.tree_hash(tree),
-        "arch": pinned.arch,
-        "python": next(deb.version for deb, _ in debs if deb.name == assemble.PYTHON_PACKAGE),
-        "runtimes": {wheel.name: wheel.version for wheel in pinned.wheels},
-        "packages": used,
-        "libraries": assemble.libraries(tree),
-        "warnings": warnings,
-    }
+    content = KitContent(
+        id=assemble.tree_hash(tree),
+        arch=pinned.arch,
+        python=next(deb.version for deb, _ in debs if deb.name == assemble.PYTHON_PACKAGE),
+        runtimes={wheel.name: wheel.version for wheel in pinned.wheels},
+        packages=used,
+        libraries=assemble.libraries(tree),
+        warnings=warnings,
+    )
     path = folder / "kit.tar.gz"
     with files.replacing(path) as temporary_path:
-        unpacked = assemble.write_archive(tree, manifest, temporary_path)
-    manifest |= {"sha256": files.sha256_file(path), "packed_bytes": path.stat().st_size, "unpacked_bytes": unpacked}
-    files.write_json(folder / "manifest.json", manifest)
-    return Kit(path, manifest["id"], manifest["sha256"], manifest)
+        unpacked = assemble.write_archive(tree, content, temporary_path)
+    digest, size = files.sha256_file(path), path.stat().st_size
+    manifest = KitManifest(**dict(content), sha256=digest, packed_bytes=size, unpacked_bytes=unpacked)
+    manifest.write(folder / "manifest.json")
+    return Kit(path, manifest)

@@ -4,17 +4,16 @@ import fnmatch
 import gzip
 import hashlib
 import io
-import json
 import posixpath
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from edgedistill.errors import UserError
 from edgedistill.measure.kit import elf
 from edgedistill.measure.kit.lock import Lock
 from edgedistill.measure.kit.packages import Tree
+from edgedistill.records.kit import KitContent
 
 PYTHON_PACKAGE = "python3.13-minimal"
 STDLIB, SITE, LIBRARIES = "lib/python3.13", "lib/python3/dist-packages", "lib"
@@ -125,9 +124,9 @@ def tree_hash(tree: Tree) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def write_archive(tree: Tree, manifest: Mapping[str, Any], path: Path) -> int:
+def write_archive(tree: Tree, manifest: KitContent, path: Path) -> int:
     """Write `tree` and its manifest as .tar.gz without times and owners; returns the total size of the files in bytes."""
-    files = {**tree, _MARKER: json.dumps(manifest, indent=2).encode() + b"\n"}
+    files = {**tree, _MARKER: (manifest.model_dump_json(indent=2) + "\n").encode()}
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, data in sorted(files.items()):
             member = tarfile.TarInfo(name)

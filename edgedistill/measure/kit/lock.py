@@ -1,8 +1,9 @@
 """The pinned packages of each architecture, from lock.json."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
@@ -47,15 +48,4 @@ def read(arch: str, path: Path = PATH) -> Lock:
     document = read_json(path)
     if arch not in document["architectures"]:
         raise UserError(f"no kit for the architecture {arch!r}: expected one of {', '.join(document['architectures'])}")
-    return from_json(arch, document["suite"], document["architectures"][arch])
-
-
-def from_json(arch: str, suite: str, entry: dict[str, Any]) -> Lock:
-    """The lock that one entry of the document describes."""
-    debs, wheels = (Deb(**deb) for deb in entry["debs"]), (Wheel(**wheel) for wheel in entry["wheels"])
-    return Lock(arch, entry["debian"], suite, entry["loader"], tuple(debs), tuple(wheels))
-
-
-def as_json(lock: Lock) -> dict[str, Any]:
-    """`lock` as plain data."""
-    return asdict(lock)
+    return TypeAdapter(Lock).validate_python({"arch": arch, "suite": document["suite"], **document["architectures"][arch]})

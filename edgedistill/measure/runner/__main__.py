@@ -8,10 +8,10 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.conditions import conditions
+from edgedistill.measure.runner.job_types import AnyJob
 from edgedistill.measure.runner.records import Recorder
 
 SCHEMA = 3
@@ -39,13 +39,13 @@ def main() -> int:
     return 0
 
 
-def _run(job: dict[str, Any], folder: Path, recorder: Recorder) -> None:
+def _run(job: AnyJob, folder: Path, recorder: Recorder) -> None:
     if job["schema"] != SCHEMA:
         raise ValueError(
             f"the job has schema {job['schema']} and this runner understands {SCHEMA}: use matching versions of host and runner"
         )
-    sides = [job[side] for side in ("a", "b") if side in job] or [job]
-    versions = [importlib.import_module(side["adapter"]).versions() for side in sides]
+    adapters = [job["a"]["adapter"], job["b"]["adapter"]] if job["task"] == "compare" else [job["adapter"]]
+    versions = [importlib.import_module(adapter).versions() for adapter in adapters]
     merged = {package: version for packages in versions for package, version in packages.items()}
     recorder.write("start", nonce=job["nonce"], versions=merged, facts=facts.machine())
     _clock(recorder)
@@ -62,7 +62,7 @@ def _clock(recorder: Recorder) -> None:
     recorder.write("clock", monotonic_ns=time.monotonic_ns(), time_ns=time.time_ns(), **uptime)
 
 
-def _stop(number: int, frame: Any) -> None:
+def _stop(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
+from edgedistill.measure.runner.job_types import ConditionSettings, CooldownSettings
 from edgedistill.measure.runner.placement import place
+from edgedistill.measure.runner.record_types import AndroidState
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.settings import governor, governors
 from edgedistill.measure.runner.watch import watching
@@ -24,7 +25,7 @@ _KINDS = ("skin", "cpu", "soc", "package", "tctl", "x86_pkg", "")
 
 
 @contextmanager
-def conditions(wanted: Mapping[str, Any] | None, folder: Path, recorder: Recorder) -> Iterator[Latest]:
+def conditions(wanted: ConditionSettings | None, folder: Path, recorder: Recorder) -> Iterator[Latest]:
     """Establish the job's conditions `wanted` (see docs/measuring.md) for the block, which gets the latest values of the sensors.
 
     folder: the job's own folder, for a script that undoes changes. With None nothing is read and nothing is changed.
@@ -36,13 +37,13 @@ def conditions(wanted: Mapping[str, Any] | None, folder: Path, recorder: Recorde
         # Start the sampling process first, so that it is not bound to the measured cores.
         latest: Latest = dict
         if wanted["sensors_interval_s"] is not None:
-            latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted.get("sensors")))
+            latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted["sensors"]))
         stack.enter_context(governor(wanted["governor"], folder, recorder))
         recorder.write("preflight", placement=place(wanted["affinity"]), governors=governors(), **android_state())
         if wanted["cooldown"] is not None:
             _phase("cooldown", recorder)
             cool_down(wanted["cooldown"], latest, recorder)
-        if wanted.get("idle_s"):
+        if wanted["idle_s"]:
             _phase("idle", recorder)
             time.sleep(wanted["idle_s"])
         _phase("work", recorder)
@@ -56,7 +57,7 @@ def _phase(name: str, recorder: Recorder) -> None:
     recorder.write("phase", name=name, t_ns=time.monotonic_ns())
 
 
-def cool_down(wanted: Mapping[str, Any], latest: Latest, recorder: Recorder) -> None:
+def cool_down(wanted: CooldownSettings, latest: Latest, recorder: Recorder) -> None:
     """Wait until the device is below `below_c` (default: by kind of sensor), at most `timeout_s`, and write `cooldown`."""
     started = time.monotonic()
     while (reading := hottest(latest())) is None:
@@ -87,8 +88,8 @@ def _usual_limit(sensor: str) -> float:
     return next(limit for kind, limit in _COOL_C.items() if kind in sensor.lower())
 
 
-def android_state() -> dict[str, Any]:
-    """The state of the screen and of Doze, from Android; null if unknown."""
+def android_state() -> AndroidState:
+    """The state of the screen and of Doze, from Android."""
     return {"screen": _dumped("power", "mWakefulness="), "doze": _dumped("deviceidle", "mState=")}
 
 

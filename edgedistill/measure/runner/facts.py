@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # The instruction sets by which a runtime chooses its kernels, on x86 and Arm.
 _KERNEL_FLAGS = re.compile(r"avx.*|sse4_\d|fma|f16c|amx_.*|neon|asimd.*|i8mm|bf16|fphp|sve.*|sme\d?|sme_.*")
@@ -56,22 +56,36 @@ def high_water_bytes(pid: int) -> int | None:
     return _status("VmHWM", pid)
 
 
-def watch_peak() -> dict[str, Any]:
+class PeakWatch(NamedTuple):
+    """The begin of watching the peak of resident memory: whether it was reset, and the peak at that time in bytes."""
+
+    reset: bool
+    high: int | None
+
+
+class Peak(NamedTuple):
+    """A peak of resident memory in bytes, and how it was read; or None, and why it is unknown."""
+
+    peak_rss: int | None
+    source: str
+
+
+def watch_peak() -> PeakWatch:
     """Start watching the peak of resident memory; pass the result to `peak_since`."""
     try:
         Path(_CLEAR_REFS).write_text("5")
     except OSError:
-        return {"reset": False, "high": _status("VmHWM")}
-    return {"reset": True, "high": _status("VmHWM")}
+        return PeakWatch(reset=False, high=_status("VmHWM"))
+    return PeakWatch(reset=True, high=_status("VmHWM"))
 
 
-def peak_since(watch: dict[str, Any]) -> dict[str, Any]:
-    """Peak of resident memory in bytes since `watch_peak`, or None, and the source: how it was read, or why it is unknown."""
+def peak_since(watch: PeakWatch) -> Peak:
+    """The peak of resident memory since `watch_peak`."""
     high = _status("VmHWM")
-    if high is None or watch["high"] is None:
-        return {"peak_rss": None, "source": f"{platform.system()} has no VmHWM in /proc/self/status"}
-    if watch["reset"]:
-        return {"peak_rss": high, "source": f"VmHWM of /proc/self/status, reset through {_CLEAR_REFS} before the load"}
-    if high > watch["high"]:
-        return {"peak_rss": high, "source": "VmHWM of /proc/self/status, not reset; the load raised it"}
-    return {"peak_rss": None, "source": f"{_CLEAR_REFS} is not writable, and the import of the runtime had taken more memory than the load"}
+    if high is None or watch.high is None:
+        return Peak(None, f"{platform.system()} has no VmHWM in /proc/self/status")
+    if watch.reset:
+        return Peak(high, f"VmHWM of /proc/self/status, reset through {_CLEAR_REFS} before the load")
+    if high > watch.high:
+        return Peak(high, "VmHWM of /proc/self/status, not reset; the load raised it")
+    return Peak(None, f"{_CLEAR_REFS} is not writable, and the import of the runtime had taken more memory than the load")

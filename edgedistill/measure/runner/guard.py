@@ -1,7 +1,9 @@
 """The limits at which a load stops by itself: temperature and battery level."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from edgedistill.measure.runner.job_types import StressSettings
+from edgedistill.measure.runner.record_types import Exceeded
 
 
 def watched(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
@@ -16,12 +18,14 @@ def watched(values: Mapping[str, float]) -> dict[str, tuple[str, float]]:
     return readings
 
 
-def crossed(settings: dict[str, Any], values: dict[str, tuple[str, float]]) -> dict[str, Any] | None:
-    """The limit of `settings` that the `watched` values exceed: {reason, sensor, value, limit}, or None."""
-    for name, reason, sign in (("limit_c", "temperature", 1), ("min_battery", "battery level", -1)):
-        limit = settings.get(name)
-        if limit is not None and name in values:
-            sensor, value = values[name]
-            if sign * value > sign * limit:
-                return {"reason": reason, "sensor": sensor, "value": value, "limit": limit}
+def crossed(settings: StressSettings, values: Mapping[str, tuple[str, float]]) -> Exceeded | None:
+    """The limit of `settings` that the `watched` values exceed, or None."""
+    if "limit_c" in values and (limit := settings["limit_c"]) is not None:
+        sensor, value = values["limit_c"]
+        if value > limit:
+            return {"reason": "temperature", "sensor": sensor, "value": value, "limit": limit}
+    if "min_battery" in values and (limit := settings["min_battery"]) is not None:
+        sensor, value = values["min_battery"]
+        if value < limit:
+            return {"reason": "battery level", "sensor": sensor, "value": value, "limit": limit}
     return None

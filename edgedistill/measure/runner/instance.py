@@ -12,16 +12,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import BinaryIO
 
 import numpy as np
 
 from edgedistill.measure.runner.facts import resident_bytes
+from edgedistill.measure.runner.job_types import StressJob, StressSettings
 from edgedistill.measure.runner.pace import pace
+from edgedistill.measure.runner.record_types import Batch, Ready
 from edgedistill.measure.runner.samples import Arrays, Forward, Promised, Samples
 
-Send = Callable[[dict[str, Any]], None]
+Send = Callable[[Ready | Batch], None]
 
 _BATCH_NS = 500_000_000
 _GRACE_S = 2.0
@@ -42,8 +44,8 @@ def main() -> int:
     return 0
 
 
-def _serve(job: dict[str, Any], pipe: BinaryIO) -> None:
-    def send(message: dict[str, Any]) -> None:
+def _serve(job: StressJob, pipe: BinaryIO) -> None:
+    def send(message: Mapping[str, object]) -> None:
         pipe.write(json.dumps(message, allow_nan=False).encode() + b"\n")
         pipe.flush()
 
@@ -73,13 +75,14 @@ def _run(
     forward: Forward,
     samples: Samples,
     expected: Arrays,
-    settings: dict[str, Any],
+    settings: StressSettings,
     t0: int,
     stop: threading.Event,
     send: Send,
 ) -> None:
     """Run the samples in turn from `t0` on and send a batch about every 0.5 s; outputs of sample 0 that are not `expected` are counted."""
-    due_after, clock = pace(settings), time.monotonic_ns
+    due_after = pace(settings["mode"], settings["rate_hz"], settings["burst_s"], settings["pause_s"])
+    clock = time.monotonic_ns
     waits, lates = settings["mode"] != "continuous", settings["mode"] == "rate"
     limit = round(settings["seconds"] * 1e9)
     # The collector runs between batches: with it an inference would include its pauses, without it cycles would look like a leak.
@@ -130,7 +133,7 @@ class _Batch:
         self.checked += 1
         self.changed += not all(np.array_equal(output[name], expected[name]) for name in expected)
 
-    def message(self, waits: bool, lates: bool) -> dict[str, Any]:
+    def message(self, waits: bool, lates: bool) -> Batch:
         return {
             "t0_ns": self.t0,
             "durations_ns": self.durations,

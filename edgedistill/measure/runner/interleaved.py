@@ -8,18 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
+from edgedistill.measure.runner.job_types import CompareJob
 from edgedistill.measure.runner.ratio import bootstrap_interval, log_ratios
+from edgedistill.measure.runner.record_types import Block, LoadFigures, TimedBlock, WarmupFigures
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.signals import signal_name
 
 _GRACE_S = 5.0
 
 
-def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
+def run(job: CompareJob, recorder: Recorder, latest: object = None) -> None:
     """Compare the job's `a` and `b`, each {adapter, artifact, signature, inputs}, as its `compare` says, and write the records of it.
 
     compare: block_s, and pairs of a block of each side in a round; warmup_s bounds the warm-up of each process; relative_width is the
@@ -28,7 +30,7 @@ def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
     Raises RuntimeError, naming the side and its last words, when a process of it died.
     """
     settings, started = job["compare"], time.monotonic()
-    choose, blocks = random.Random(settings["seed"]), list[dict[str, Any]]()
+    choose, blocks = random.Random(settings["seed"]), list[Block]()
     rounds, stopped = 0, ""
     while not stopped:
         blocks += _round(job, rounds, choose, recorder)
@@ -43,9 +45,10 @@ def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
     recorder.write("compared", rounds=rounds, stopped=stopped, seed=settings["seed"])
 
 
-def _round(job: dict[str, Any], number: int, choose: random.Random, recorder: Recorder) -> list[dict[str, Any]]:
-    """Start both sides, warm them up, and let them take turns; returns the fields of the `block` records."""
-    settings, order, blocks = job["compare"], ["a", "b"], list[dict[str, Any]]()
+def _round(job: CompareJob, number: int, choose: random.Random, recorder: Recorder) -> list[Block]:
+    """Start both sides, warm them up, and let them take turns; returns the `block` records."""
+    settings, blocks = job["compare"], list[Block]()
+    order: list[Literal["a", "b"]] = ["a", "b"]
     choose.shuffle(order)
     with _side(job, order[0]) as one, _side(job, order[1]) as other:
         sides = (one, other)
@@ -53,24 +56,26 @@ def _round(job: dict[str, Any], number: int, choose: random.Random, recorder: Re
         for side in sides:
             side.answer()
         for side in sides:
-            found = side.ask(do="load")
-            first = found.pop("first_inference_ns")
-            recorder.write("load", kind="first", side=side.name, round=number, **found)
-            recorder.write("first_inference", side=side.name, round=number, ns=first)
+            loaded: LoadFigures = side.ask("load")
+            recorder.write(
+                "load", kind="first", side=side.name, round=number, ns=loaded["ns"], rss_bytes_before=loaded["rss_bytes_before"],
+                rss_bytes_after=loaded["rss_bytes_after"],
+            )  # fmt: skip
+            recorder.write("first_inference", side=side.name, round=number, ns=loaded["first_inference_ns"])
         for side in sides:
-            found = side.ask(do="warm_up", bound_s=settings["warmup_s"], tolerance=settings["relative_width"])
-            recorder.write("warmup", side=side.name, round=number, **found)
+            warmed: WarmupFigures = side.ask("warm_up", bound_s=settings["warmup_s"], tolerance=settings["relative_width"])
+            recorder.write("warmup", side=side.name, round=number, **warmed)
         for pair in range(settings["pairs"]):
             # A B, B A, A B: a drift over the round meets both alike.
             for side in sides if pair % 2 == 0 else sides[::-1]:
-                block = {"side": side.name, "round": number, **side.ask(do="block", min_ns=round(settings["block_s"] * 1e9))}
-                recorder.write("block", **block)
-                blocks.append(block)
+                timed: TimedBlock = side.ask("block", min_ns=round(settings["block_s"] * 1e9))
+                recorder.write("block", side=side.name, round=number, **timed)
+                blocks.append({"type": "block", "side": side.name, "round": number, **timed})
     return blocks
 
 
 @contextmanager
-def _side(job: dict[str, Any], name: str) -> Iterator["_Side"]:
+def _side(job: CompareJob, name: Literal["a", "b"]) -> Iterator["_Side"]:
     """The process of a side, which is gone when the block ends."""
     side = _Side(name, job[name]["artifact"])
     try:
@@ -83,7 +88,7 @@ def _side(job: dict[str, Any], name: str) -> Iterator["_Side"]:
 class _Side:
     """A process of one side and the pipes to it; what it writes to stderr goes into the log, and its last line is kept."""
 
-    def __init__(self, name: str, artifact: str) -> None:
+    def __init__(self, name: Literal["a", "b"], artifact: str) -> None:
         self.name, self._artifact, self._last_line = name, artifact, ""
         pipe = subprocess.PIPE
         # The modules that this process found must be found by its children, wherever it got them from.
@@ -93,24 +98,24 @@ class _Side:
         self._log = threading.Thread(target=self._follow_log, daemon=True)
         self._log.start()
 
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Give a command and wait for its answer."""
-        self.send(command)
+    def ask(self, command: str, **arguments: float) -> Any:
+        """Give a command and wait for its answer, a JSON object."""
+        self.send({"do": command, **arguments})
         return self.answer()
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Mapping[str, object]) -> None:
         assert self._process.stdin is not None
         # One that is dead can't be told, and that it does not answer says so.
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
-    def answer(self) -> dict[str, Any]:
-        """The answer to what was sent last. Raises RuntimeError when there is none."""
+    def answer(self) -> Any:
+        """The answer to what was sent last, a JSON object. Raises RuntimeError when there is none."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if line.endswith(b"\n"):
-            return dict(json.loads(line))
+            return json.loads(line)
         code = self._process.wait()
         self._log.join(_GRACE_S)
         how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit status {code}"

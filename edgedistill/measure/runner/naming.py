@@ -1,14 +1,13 @@
 """Names of a signature and names in a file: equal in some formats, and a matter of the order in those that keep none."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-Signature = Mapping[str, Sequence[Mapping[str, Any]]]
-"""{"inputs": specs, "outputs": specs}, in their order; a spec has at least a name."""
+from edgedistill.measure.runner.job_types import Signature
 
 
-def matched(own: Sequence[str], signature: Signature | None, kind: str) -> dict[str, str]:
+def matched(own: Sequence[str], signature: Signature | None, kind: Literal["inputs", "outputs"]) -> dict[str, str]:
     """{name in the signature: name in the file} of the `kind` inputs or outputs, whose names in the file are `own`.
 
     By name where all are the same, else by position. Without a signature a file's names are used. Raises ValueError where the file has

@@ -2,13 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
+
+from edgedistill.measure.runner.job_types import Cores
+from edgedistill.measure.runner.record_types import Cluster, Placement
 
 _CPU = "sys/devices/system/cpu"
 
 
-def clusters(root: Path = Path("/")) -> list[dict[str, Any]]:
-    """Groups of equal cores, the slowest first: {"cores": [index], "max_mhz": float or None}.
+def clusters(root: Path = Path("/")) -> list[Cluster]:
+    """Groups of equal cores, the slowest first.
 
     Cores are equal if their cpu_capacity and cpuinfo_max_freq are (the kernel's Documentation/ABI/testing/sysfs-devices-system-cpu).
     """
@@ -31,7 +33,7 @@ def chosen(wanted: str | list[int], root: Path = Path("/")) -> list[int]:
     return list(groups[-1 if wanted == "big" else 0]["cores"])
 
 
-def place(wanted: str | list[int] | None, root: Path = Path("/")) -> dict[str, Any]:
+def place(wanted: Cores, root: Path = Path("/")) -> Placement:
     """Bind this process and its children to the cores `wanted`, and return where they run.
 
     Raises ValueError if that fails.

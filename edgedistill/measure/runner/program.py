@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter_ns, sleep
-from typing import Any
 
 from edgedistill.measure.runner.facts import high_water_bytes
+from edgedistill.measure.runner.job_types import ProgramJob
 from edgedistill.measure.runner.records import Recorder
 
 MODEL = "{model}"
@@ -24,11 +24,10 @@ def versions() -> dict[str, str]:
     return {}
 
 
-def run(job: dict[str, Any], recorder: Recorder, latest: Callable[[], Mapping[str, float]] = dict) -> None:
+def run(job: ProgramJob, recorder: Recorder, latest: Callable[[], Mapping[str, float]] = dict) -> None:
     """Run `job["program"]` on `job["artifact"]` and write a `program` record: command, text, ns, peak_rss (bytes or null).
 
-    program: {"binary": {"artifact": path}, "arguments": [text], "libraries": {name: {"artifact": path}}}. The program gets its own
-    folder with its libraries under their names. Raises RuntimeError if its exit status is not 0.
+    The program gets its own folder with its libraries under their names. Raises RuntimeError if its exit status is not 0.
     """
     wanted = job["program"]
     binary = wanted["binary"]["artifact"]

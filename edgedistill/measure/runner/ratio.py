@@ -7,9 +7,10 @@ docs/comparing.md explains each step, and shows how often the interval was right
 import math
 from collections.abc import Sequence
 from statistics import NormalDist, median
-from typing import Any
 
 import numpy as np
+
+from edgedistill.measure.runner.record_types import Block
 
 # With fewer rounds a 95% interval would reach beyond the most extreme resamples.
 MIN_ROUNDS = 6
@@ -17,7 +18,7 @@ _RESAMPLES = 10_000
 _CHUNK = 1_000_000
 
 
-def log_ratios(blocks: Sequence[dict[str, Any]]) -> list[float]:
+def log_ratios(blocks: Sequence[Block]) -> list[float]:
     """The logarithm of B's duration divided by A's for each round of `block` records: the median over pairs of neighbouring blocks.
 
     The i-th blocks of A and B are neighbours in time, so that common conditions such as the clock frequency cancel out.

@@ -1,6 +1,6 @@
 """What goes into a model and what comes out, by name: inputs from files, one sample at a time, and outputs that are what was promised.
 
-A spec is {"name", "dtype", "shape"}, with a name in the shape for a size that varies. Sample i of an array is `a[i : i + 1]` where the
+Sample i of an array is `a[i : i + 1]` where the
 first size of the shape is 1, which is the batch, and `a[i]` elsewhere.
 """
 
@@ -8,13 +8,12 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from edgedistill.measure.runner.job_types import Spec
 from edgedistill.measure.runner.records import Recorder
 
-Spec = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 Forward = Callable[[Arrays], Arrays]
 
@@ -51,7 +50,7 @@ class Promised:
     """Outputs held to their specs; a size that varies is that of the first sample."""
 
     def __init__(self, specs: list[Spec]) -> None:
-        self._specs = [dict(spec) for spec in specs]
+        self._specs = [spec.copy() for spec in specs]
 
     def checked(self, outputs: Arrays, index: int) -> Arrays:
         """Return `outputs` if they are what was promised, and finite; whatever else a runtime answers is an error that names the sample."""
@@ -66,7 +65,7 @@ class Promised:
                 raise ValueError(f"{what}: expected {expected}, found {text_of(output)}")
             if output.dtype.kind == "f" and (bad := int(np.count_nonzero(~np.isfinite(output)))):
                 raise ValueError(f"{what}: {bad} of {output.size} values are NaN or infinite")
-            spec["shape"] = list(output.shape)
+            spec["shape"] = [*output.shape]
         return outputs
 
     def write(self, forward: Forward, samples: Samples, paths: Mapping[str, str], recorder: Recorder) -> None:
@@ -75,7 +74,7 @@ class Promised:
         batched = {spec["name"]: is_batched(spec) for spec in self._specs}
         for spec in self._specs:
             shape = spec["shape"][1:] if batched[spec["name"]] else spec["shape"]
-            rows[spec["name"]] = np.empty((len(samples), *shape), spec["dtype"])
+            rows[spec["name"]] = np.empty((len(samples), *map(int, shape)), spec["dtype"])
         for index in range(len(samples)):
             for name, output in self.checked(forward(samples[index]), index).items():
                 rows[name][index] = output[0] if batched[name] else output
@@ -98,7 +97,7 @@ def fits(spec: Spec, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
     )
 
 
-def text_of(array: Any) -> str:
+def text_of(array: object) -> str:
     """An array in a few words, as float32[1,10]; of anything else its type."""
     return f"{array.dtype}[{','.join(map(str, array.shape))}]" if isinstance(array, np.ndarray) else type(array).__name__
 

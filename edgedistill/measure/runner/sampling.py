@@ -5,9 +5,10 @@ import itertools
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter_ns
-from typing import Any
 
 from edgedistill.measure.runner.interval import relative_half_width
+from edgedistill.measure.runner.job_types import BenchSettings
+from edgedistill.measure.runner.record_types import WarmupFigures
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.samples import Forward, Samples
 from edgedistill.measure.runner.steady import is_steady
@@ -19,7 +20,7 @@ _BATCH_NS = 100_000_000
 _MIN_SAMPLING_NS = 500_000_000
 
 
-def bench(forward: Forward, samples: Samples, settings: dict[str, Any], recorder: Recorder) -> None:
+def bench(forward: Forward, samples: Samples, settings: BenchSettings, recorder: Recorder) -> None:
     """Time `forward` on the samples in turn, and write `warmup` and `iterations` records.
 
     settings: warmup_s bounds the warm-up; relative_width is the half-width of the median's 95% interval at which sampling stops, and the
@@ -49,8 +50,8 @@ def timer(forward: Forward, samples: Samples) -> Callable[[], int]:
     return timed
 
 
-def warm_up(timed: Callable[[], int], bound_s: float, tolerance: float) -> dict[str, Any]:
-    """Run until the medians of windows are steady, or `bound_s` has passed; the fields of `warmup`, without the durations."""
+def warm_up(timed: Callable[[], int], bound_s: float, tolerance: float) -> WarmupFigures:
+    """Run until the medians of windows are steady, or `bound_s` has passed."""
     started, bound_ns = perf_counter_ns(), int(bound_s * 1e9)
     medians: list[float] = []
     iterations, steady = 0, False
@@ -69,7 +70,7 @@ def _window_is_full(count: int, elapsed_ns: int, bound_ns: int) -> bool:
     return (count >= _WINDOW_ITERATIONS and elapsed_ns >= _WINDOW_NS) or elapsed_ns >= bound_ns / 16
 
 
-def _sample(timed: Callable[[], int], settings: dict[str, Any], recorder: Recorder) -> None:
+def _sample(timed: Callable[[], int], settings: BenchSettings, recorder: Recorder) -> None:
     """Take batches of at least 0.1 s, each written when complete, until the stopping rule holds."""
     started, ordered, min_ns = perf_counter_ns(), list[int](), max(_MIN_SAMPLING_NS, int(settings.get("min_s", 0) * 1e9))
     while True:

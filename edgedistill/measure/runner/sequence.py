@@ -3,15 +3,17 @@
 import gc
 import importlib
 from time import perf_counter_ns
-from typing import Any
+from types import ModuleType
+from typing import Literal
 
 from edgedistill.measure.runner import facts
+from edgedistill.measure.runner.job_types import RunJob
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.samples import Forward, Promised, Samples
 from edgedistill.measure.runner.sampling import bench
 
 
-def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
+def run(job: RunJob, recorder: Recorder, latest: object = None) -> None:
     """Load the job's artifact twice, run its inputs, and measure, as it says; `latest` values of sensors are not needed for it."""
     adapter = importlib.import_module(job["adapter"])
     samples, promised = Samples(job["inputs"], job["signature"]["inputs"]), Promised(job["signature"]["outputs"])
@@ -26,7 +28,7 @@ def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
     started = perf_counter_ns()
     output = forward(sample)
     recorder.write("first_inference", ns=perf_counter_ns() - started)
-    recorder.write("memory", rss_runtime_loaded=before, **facts.peak_since(watch))
+    recorder.write("memory", rss_runtime_loaded=before, **facts.peak_since(watch)._asdict())
     promised.checked(output, 0)
 
     # Released first: two copies at once would measure something that no application does.
@@ -39,7 +41,7 @@ def run(job: dict[str, Any], recorder: Recorder, latest: object = None) -> None:
         bench(forward, samples, job["bench"], recorder)
 
 
-def _load(adapter: Any, job: dict[str, Any], kind: str, recorder: Recorder) -> Forward:
+def _load(adapter: ModuleType, job: RunJob, kind: Literal["first", "warm"], recorder: Recorder) -> Forward:
     before, started = facts.resident_bytes(), perf_counter_ns()
     forward = adapter.load(job["artifact"], job["threads"], job["signature"])
     elapsed = perf_counter_ns() - started

@@ -9,11 +9,12 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from typing import Any
 
 from edgedistill.measure.runner.facts import resident_bytes
+from edgedistill.measure.runner.job_types import SideJob
+from edgedistill.measure.runner.record_types import LoadFigures, TimedBlock
 from edgedistill.measure.runner.samples import Samples
 from edgedistill.measure.runner.sampling import timer, warm_up
 
@@ -30,7 +31,8 @@ def main() -> int:
     for line in sys.stdin.buffer:
         message = json.loads(line)
         if answers is None:
-            answers, reply = _answers(message), {"pid": os.getpid()}
+            answers = _answers(message)
+            reply: Mapping[str, object] = {"pid": os.getpid()}
         else:
             reply = answers[message.pop("do")](**message)
         pipe.write(json.dumps(reply, allow_nan=False).encode() + b"\n")
@@ -38,27 +40,29 @@ def main() -> int:
     return 0
 
 
-def _answers(job: dict[str, Any]) -> dict[str, Callable[..., dict[str, Any]]]:
+def _answers(job: SideJob) -> dict[str, Callable[..., Mapping[str, object]]]:
     """Import the runtime; returns the function that answers each command."""
     adapter = importlib.import_module(job["adapter"])
     adapter.prepare(job["threads"])
     samples = Samples(job["inputs"], job["signature"]["inputs"])
     timed: Callable[[], int]
 
-    def load() -> dict[str, Any]:
+    def load() -> LoadFigures:
         nonlocal timed
         before, started = resident_bytes(), perf_counter_ns()
         forward = adapter.load(job["artifact"], job["threads"], job["signature"])
         elapsed = perf_counter_ns() - started
         timed = timer(forward, samples)
-        loaded = {"ns": elapsed, "rss_bytes_before": before, "rss_bytes_after": resident_bytes(), "first_inference_ns": timed()}
+        loaded: LoadFigures = {
+            "ns": elapsed, "rss_bytes_before": before, "rss_bytes_after": resident_bytes(), "first_inference_ns": timed()
+        }  # fmt: skip
         # As in a benchmark of one artifact: garbage collection of Python is not part of an inference.
         gc.collect()
         gc.freeze()
         gc.disable()
         return loaded
 
-    def block(min_ns: int) -> dict[str, Any]:
+    def block(min_ns: int) -> TimedBlock:
         # The caches hold data of the other side. One inference that does not count refills them.
         timed()
         durations, opened = list[int](), perf_counter_ns()

@@ -7,14 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import IO, Literal
 
 from edgedistill.measure.runner import guard
 from edgedistill.measure.runner.conditions import Latest
+from edgedistill.measure.runner.job_types import StressJob, StressSettings
 from edgedistill.measure.runner.pace import pace
+from edgedistill.measure.runner.record_types import Batch, Ready
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.signals import signal_name
 
@@ -25,21 +27,22 @@ _GRACE_S = 3.0
 _OVERTIME_S = 30.0
 
 
-def run(job: dict[str, Any], recorder: Recorder, latest: Latest) -> None:
+def run(job: StressJob, recorder: Recorder, latest: Latest) -> None:
     """Load the device as `job["stress"]` says, and write the records of it.
 
     stress: "seconds"; "mode" with what `pace` takes; "instances"; "limit_c" and "min_battery" (percent) or None: past them it stops.
     Raises RuntimeError when every instance died. No instance is left when this returns or raises.
     """
     settings = job["stress"]
-    pace(settings)
+    pace(settings["mode"], settings["rate_hz"], settings["burst_s"], settings["pause_s"])
     with _instances(job) as load:
         load.await_ready(recorder)
         load.go(settings, recorder)
         ended = load.follow(settings, recorder, latest)
         died = [instance for instance in load.instances if instance.died]
         # A limit that no sensor could tell about was not kept, and the host must know.
-        unguarded = [name for name in ("limit_c", "min_battery") if settings.get(name) is not None and name not in load.guarded]
+        limits = {"limit_c": settings["limit_c"], "min_battery": settings["min_battery"]}
+        unguarded = [name for name, limit in limits.items() if limit is not None and name not in load.guarded]
         recorder.write("stress_end", ended=ended, t_ns=time.monotonic_ns(), cpu_ns=time.process_time_ns(), unguarded=unguarded)
         if len(died) == len(load.instances):
             raise RuntimeError(f"all {len(died)} instances died, the last of them with: {died[-1].last_line or 'no message'}")
@@ -61,9 +64,9 @@ class _Load:
     def __init__(self) -> None:
         self.instances: list[_Instance] = []
         self.guarded: set[str] = set()
-        self._messages: queue.Queue[tuple[_Instance, dict[str, Any] | None]] = queue.Queue()
+        self._messages: queue.Queue[tuple[_Instance, Ready | Batch | None]] = queue.Queue()
 
-    def start(self, index: int, job: dict[str, Any]) -> None:
+    def start(self, index: int, job: StressJob) -> None:
         command = [sys.executable, "-m", "edgedistill.measure.runner.instance"]
         # The modules that this process found must be found by its children, wherever it got them from.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
@@ -86,16 +89,18 @@ class _Load:
             else:
                 recorder.write("instance_ready", index=instance.index, **message)
 
-    def go(self, settings: dict[str, Any], recorder: Recorder) -> None:
+    def go(self, settings: StressSettings, recorder: Recorder) -> None:
         """Start all instances that live at one instant of the clock that they share."""
         t0 = time.monotonic_ns() + _START_DELAY_NS
         alive = [instance for instance in self.instances if instance.running]
         for instance in alive:
             _tell(instance, {"t0_ns": t0})
-        asked = {name: settings[name] for name in ("seconds", "mode", "rate_hz", "burst_s", "pause_s")}
-        recorder.write("stress_start", t0_ns=t0, instances=[instance.index for instance in alive], **asked)
+        recorder.write(
+            "stress_start", t0_ns=t0, instances=[instance.index for instance in alive], seconds=settings["seconds"], mode=settings["mode"],
+            rate_hz=settings["rate_hz"], burst_s=settings["burst_s"], pause_s=settings["pause_s"],
+        )  # fmt: skip
 
-    def follow(self, settings: dict[str, Any], recorder: Recorder, latest: Latest) -> str:
+    def follow(self, settings: StressSettings, recorder: Recorder, latest: Latest) -> Literal["time", "aborted", "died"]:
         """Write what the instances send until the last has ended; returns what ended the load: time, aborted or died."""
         end, checked, aborted = time.monotonic() + settings["seconds"] + _OVERTIME_S, 0.0, False
         while any(instance.running for instance in self.instances):
@@ -175,7 +180,7 @@ class _Load:
 
 
 @contextmanager
-def _instances(job: dict[str, Any]) -> Iterator[_Load]:
+def _instances(job: StressJob) -> Iterator[_Load]:
     load = _Load()
     try:
         for index in range(job["stress"]["instances"]):
@@ -185,7 +190,7 @@ def _instances(job: dict[str, Any]) -> Iterator[_Load]:
         load.end()
 
 
-def _tell(instance: _Instance, message: dict[str, Any]) -> None:
+def _tell(instance: _Instance, message: Mapping[str, object]) -> None:
     assert instance.process.stdin is not None
     # One that is dead cannot be told, and its closed stdout says so.
     with suppress(BrokenPipeError):
@@ -199,6 +204,7 @@ def _close(instance: _Instance) -> None:
         instance.process.stdin.close()
 
 
-def _lines(handle: BinaryIO | Any) -> Iterator[bytes]:
+def _lines(handle: IO[bytes] | None) -> Iterator[bytes]:
+    assert handle is not None
     with handle:
         yield from handle

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from edgedistill.measure.runner.job_types import SensorOptions
 from edgedistill.measure.runner.records import Recorder
 
 # Python takes a second or two to start on a small board, and each tool takes some time to answer.
@@ -36,7 +36,7 @@ class _Values:
 
 
 @contextmanager
-def watching(recorder: Recorder, interval_s: float, options: Mapping[str, Any] | None = None) -> Iterator[Callable[[], dict[str, float]]]:
+def watching(recorder: Recorder, interval_s: float, options: SensorOptions | None = None) -> Iterator[Callable[[], dict[str, float]]]:
     """Sample the sensors of this process and its machine every `interval_s` seconds into `recorder` until the block ends.
 
     The block gets a function that returns the latest value of each sensor by name, unless it is older than 15 s. options: see

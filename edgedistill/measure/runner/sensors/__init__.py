@@ -1,9 +1,9 @@
 """Sensors of a device. Each is optional: a value has a unit and a source, a missing one has a reason. Standard library only."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
+from edgedistill.measure.runner.job_types import SensorOptions
 from edgedistill.measure.runner.sensors import (
     battery,
     cpu_load,
@@ -33,13 +33,12 @@ _FINDERS: tuple[Callable[[Scope], Iterable[Source | Missing]], ...] = (
 
 
 def discover(
-    pid: int, root: Path = Path("/"), tool: Tool = run_tool, options: Mapping[str, Any] | None = None
+    pid: int, root: Path = Path("/"), tool: Tool = run_tool, options: SensorOptions | None = None
 ) -> tuple[list[Source], list[Missing]]:
     """The sensors that can be read now, and those that cannot, with reasons.
 
     pid: the measured process. root: where /proc, /sys and /dev are. tool: runs a command and returns its output, or raises OSError.
-    options: {"ina": [...]}, see `sensors.ina`.
     """
-    scope = Scope(pid, root, tool, options or {})
+    scope = Scope(pid, root, tool, options or SensorOptions())
     entries = [entry for find in _FINDERS for entry in find(scope)]
     return [entry for entry in entries if isinstance(entry, Source)], [entry for entry in entries if isinstance(entry, Missing)]

@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from edgedistill.measure.runner.job_types import SensorOptions
 
 Tool = Callable[[list[str]], str]
 Reader = Callable[[], float]
@@ -45,7 +47,7 @@ class Scope(NamedTuple):
     pid: int
     root: Path
     tool: Tool
-    options: Mapping[str, Any]
+    options: SensorOptions
 
 
 def run_tool(command: list[str]) -> str:

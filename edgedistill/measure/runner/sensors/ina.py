@@ -11,8 +11,8 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from edgedistill.measure.runner.job_types import InaChip
 from edgedistill.measure.runner.sensors.base import Missing, Scope, Source, why
 
 Register = Callable[[int], int]
@@ -57,7 +57,7 @@ def decode(chip: str, register: Register, shunt_ohm: float) -> tuple[float, floa
     return first * 10e-6 / shunt_ohm, (bus >> 3) * 4e-3
 
 
-def _source(scope: Scope, name: str, entry: dict[str, Any]) -> Source:
+def _source(scope: Scope, name: str, entry: InaChip) -> Source:
     chip, bus, address = entry["chip"], int(entry["bus"]), int(entry["address"])
     if chip not in _CHIPS:
         raise ValueError(f"chip {chip!r} is unknown; known are {', '.join(_CHIPS)}")
