@@ -120,8 +120,8 @@ class Store:
         before: an id. Only earlier measurements count, so that a measurement is not compared with itself. Raises UserError if there is
         none.
         """
-        found = [measurement for measurement in self._read("name = ?", [name]) if before is None or (measurement.id or 0) < before]
-        named = [measurement for measurement in found if isinstance(measurement, StoredMeasurement)]
+        every = [measurement for measurement in self._read("name = ?", [name]) if before is None or (measurement.id or 0) < before]
+        named = [measurement for measurement in every if isinstance(measurement, StoredMeasurement)]
         if not named:
             raise UserError(f"there is no measurement '{name}' to compare with; save one with `bench --save NAME`")
         return [measurement for measurement in named if _subject(measurement) == _subject(named[-1])]

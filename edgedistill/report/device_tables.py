@@ -16,16 +16,16 @@ _WHEN = 16
 
 def devices(measurements: Sequence[Measured]) -> Table:
     """Each device once: what it is, and what was measured with."""
-    last = {measurement.device.spec: measurement for measurement in measurements}
+    last = {measurement.device.spec: (measurement.device, measurement.build) for measurement in measurements}
     rows = [
         [
             Cell(spec, "code"),
-            *(_words(text) for text in (one.device.model, one.device.soc, one.device.os, one.device.abi, one.device.kernel)),
-            _cores(one.device.cores),
-            _number(one.device.memory_bytes, lambda size: f"{size / 2**30:.1f}"),
-            words(one.build),
+            *map(_words, (device.model, device.soc, device.os, device.abi, device.kernel)),
+            _cores(device.cores),
+            _number(device.memory_bytes, lambda size: f"{size / 2**30:.1f}"),
+            words(build),
         ]
-        for spec, one in last.items()
+        for spec, (device, build) in last.items()
     ]
     return Table("Devices", ("device", "model", "chip", "system", "ABI", "kernel", "cores", "memory, GiB", "what ran"), rows)
 

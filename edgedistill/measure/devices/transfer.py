@@ -18,13 +18,14 @@ def push(device: Device, source: Path, target: str, send: Callable[[Path, str], 
     part, wanted = f"{target}.part", sha256_file(source)
     quoted = shlex.quote(part)
     device.sh(f"mkdir -p {shlex.quote(target.rpartition('/')[0])}")
-    said = send(source, part)
-    found = device.sh(_DIGEST.format(path=quoted)).out.strip()
-    if found != wanted:
+    failure = send(source, part)
+    arrived = device.sh(_DIGEST.format(path=quoted)).out.strip()
+    if arrived != wanted:
         room = device.sh(f"rm -f {quoted}; df -k {shlex.quote(target.rpartition('/')[0])} | tail -1").out.split()
         free = f"; {int(room[3]) / 1024:.0f} MiB are free there" if len(room) > 3 and room[3].isdigit() else ""
         need = f"{source.stat().st_size / 2**20:.1f} MiB"
-        raise DeviceFailed(f"{device.spec}: {source.name} ({need}) did not arrive at {target}: {said or 'it was changed on the way'}{free}")
+        why = failure or "it was changed on the way"
+        raise DeviceFailed(f"{device.spec}: {source.name} ({need}) did not arrive at {target}: {why}{free}")
     moved = device.sh(f"mv -f {quoted} {shlex.quote(target)}")
     if moved.code:
         raise DeviceFailed(f"{device.spec}: {target} could not be written: {moved.err.strip() or moved.out.strip()}")
@@ -38,10 +39,10 @@ def pull(device: Device, source: str, target: Path, fetch: Callable[[str, Path],
         raise DeviceFailed(f"{device.spec}: there is no file {source}")
     part = complete(target)
     try:
-        said = fetch(source, part)
-        found = hashlib.sha256(part.read_bytes()).hexdigest() if part.exists() else "no file"
-        if found != asked.out.strip():
-            raise DeviceFailed(f"{device.spec}: {source} did not arrive whole{': ' + said if said else ''}")
+        failure = fetch(source, part)
+        arrived = hashlib.sha256(part.read_bytes()).hexdigest() if part.exists() else "no file"
+        if arrived != asked.out.strip():
+            raise DeviceFailed(f"{device.spec}: {source} did not arrive whole{': ' + failure if failure else ''}")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -27,8 +27,8 @@ def packages(mirror: str, suite: str, debian: str, names: Collection[str]) -> di
     name = f"main/binary-{debian}/Packages.xz"
     digest = _digest(_release(f"{mirror}/dists/{suite}/InRelease", suite), name)
     data = _fetch(f"{mirror}/dists/{suite}/{name}")
-    if (found := hashlib.sha256(data).hexdigest()) != digest:
-        raise UserError(f"{mirror}/dists/{suite}/{name}: the signed index announces SHA-256 {digest}, found {found}")
+    if (actual := hashlib.sha256(data).hexdigest()) != digest:
+        raise UserError(f"{mirror}/dists/{suite}/{name}: the signed index announces SHA-256 {digest}, found {actual}")
     newest: dict[str, Deb] = {}
     for paragraph in lzma.decompress(data).decode().split("\n\n"):
         fields = dict(re.findall(r"^(Package|Version|Filename|SHA256): (.+)$", paragraph, re.MULTILINE))
@@ -72,7 +72,7 @@ def _release(url: str, suite: str) -> str:
 
 def _digest(release: str, name: str) -> str:
     section = release.split("\nSHA256:\n", 1)[-1]
-    found = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", section, re.MULTILINE)
-    if found is None:
+    line = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", section, re.MULTILINE)
+    if line is None:
         raise UserError(f"the signed index names no {name}")
-    return found[1]
+    return line[1]

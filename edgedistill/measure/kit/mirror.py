@@ -20,10 +20,10 @@ def choose(url: str | None) -> str:
 
     Raises UserError if none of them is known.
     """
-    found = url or os.environ.get(VARIABLE) or _of_apt()
-    if found is None:
+    chosen = url or os.environ.get(VARIABLE) or _of_apt()
+    if chosen is None:
         raise UserError(f"the kit needs a Debian archive, and apt is not here to name one: give its URL with --mirror or in {VARIABLE}")
-    return found.rstrip("/")
+    return chosen.rstrip("/")
 
 
 def _of_apt() -> str | None:
@@ -32,8 +32,8 @@ def _of_apt() -> str | None:
         return None
     # Debian-Security has another label and third parties have another origin.
     command = [apt, "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian", "Component: main"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    return next((uri for uri in found if urllib.parse.urlsplit(uri).scheme in ("http", "https", "file")), None)
+    archives = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return next((uri for uri in archives if urllib.parse.urlsplit(uri).scheme in ("http", "https", "file")), None)
 
 
 def fetch(lock: Lock, mirror: str) -> tuple[list[tuple[Deb, bytes]], list[str]]:
@@ -41,25 +41,25 @@ def fetch(lock: Lock, mirror: str) -> tuple[list[tuple[Deb, bytes]], list[str]]:
 
     Raises UserError if a file has another hash, or is neither pinned nor in the signed index.
     """
-    found: dict[str, bytes] = {}
+    fetched: dict[str, bytes] = {}
     with progress.track("fetching Debian packages", len(lock.debs)) as tracker:
         for deb in lock.debs:
             with contextlib.suppress(fetching.GoneError):
-                found[deb.name] = _checked(deb, mirror)
+                fetched[deb.name] = _checked(deb, mirror)
             tracker.advance()
-    gone = [deb for deb in lock.debs if deb.name not in found]
+    gone = [deb for deb in lock.debs if deb.name not in fetched]
     if not gone:
-        return [(deb, found[deb.name]) for deb in lock.debs], []
+        return [(deb, fetched[deb.name]) for deb in lock.debs], []
     newer = index.packages(mirror, lock.suite, lock.debian, {deb.name for deb in gone})
     for deb in newer.values():
         try:
-            found[deb.name] = _checked(deb, mirror)
+            fetched[deb.name] = _checked(deb, mirror)
         except fetching.GoneError as error:
             raise UserError(f"{error} is in the mirror's signed index but not on the mirror: try again later or name another") from error
     warnings = [
         f"{deb.name} {deb.version} is gone from the mirror: {newer[deb.name].version} of its signed index was taken" for deb in gone
     ]
-    return [(newer.get(deb.name, deb), found[deb.name]) for deb in lock.debs], warnings
+    return [(newer.get(deb.name, deb), fetched[deb.name]) for deb in lock.debs], warnings
 
 
 def _checked(deb: Deb, mirror: str) -> bytes:

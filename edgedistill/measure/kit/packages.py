@@ -65,11 +65,11 @@ def unpack_wheel(path: Path) -> Tree:
         for name in archive.namelist():
             if name.endswith("/"):
                 continue
-            found = re.fullmatch(r"[^/]+\.data/([^/]+)/(.+)", name)
-            if found is None:
+            moved = re.fullmatch(r"[^/]+\.data/([^/]+)/(.+)", name)
+            if moved is None:
                 tree[name] = archive.read(name)
-            elif found[1] in ("purelib", "platlib"):
-                tree[found[2]] = archive.read(name)
+            elif moved[1] in ("purelib", "platlib"):
+                tree[moved[2]] = archive.read(name)
     return tree
 
 

@@ -50,8 +50,8 @@ def _round(job: CompareJob, number: int, choose: random.Random, recorder: Record
     settings, blocks = job["compare"], list[Block]()
     order: list[Literal["a", "b"]] = ["a", "b"]
     choose.shuffle(order)
-    with _side(job, order[0]) as one, _side(job, order[1]) as other:
-        sides = (one, other)
+    with _side(job, order[0]) as first, _side(job, order[1]) as second:
+        sides = (first, second)
         # Both have imported their runtimes before either loads or is timed.
         for side in sides:
             side.answer()

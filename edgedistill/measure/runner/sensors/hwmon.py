@@ -50,13 +50,13 @@ def _reader(file: Path, divisor: int) -> Reader:
 
 def _inputs(chip: Path, kind: str) -> dict[str, Path]:
     """The file of each channel by its name, as in1; some chips tell their power as an average only."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for ending in ("_input", "_average"):
         for path in sorted(chip.glob(f"{kind}*{ending}")):
             index = path.name.removesuffix(ending)
             if index[len(kind) :].isdigit():
-                found.setdefault(index, path)
-    return dict(sorted(found.items(), key=lambda item: int(item[0][len(kind) :])))
+                files.setdefault(index, path)
+    return dict(sorted(files.items(), key=lambda item: int(item[0][len(kind) :])))
 
 
 def _label(chip: Path, index: str) -> str:

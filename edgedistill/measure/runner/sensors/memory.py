@@ -44,17 +44,17 @@ def find(scope: Scope) -> Iterator[Source | Missing]:
 
 def tree(proc: Path, pid: int) -> list[int]:
     """`pid` and what it started, without this sampling process; only `pid` where the kernel has no CONFIG_PROC_CHILDREN."""
-    found, waiting = list[int](), [pid]
+    processes, waiting = list[int](), [pid]
     while waiting:
         current = waiting.pop()
-        found.append(current)
+        processes.append(current)
         try:
             tasks = f"{proc}/{current}/task"
             lists = [text(f"{tasks}/{task}/children") for task in os.listdir(tasks)]
         except OSError:
             continue
         waiting += [int(child) for line in lists for child in line.split() if int(child) != os.getpid()]
-    return found
+    return processes
 
 
 def _tells_children(proc: Path, pid: int) -> bool:

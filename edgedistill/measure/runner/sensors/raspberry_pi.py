@@ -49,8 +49,8 @@ def temperature(line: str) -> float:
 
 def throttled(line: str) -> float:
     """The bits of `throttled=0x50005`. Raises ValueError."""
-    if found := re.search(r"throttled=(0x[\da-fA-F]+)", line):
-        return float(int(found[1], 16))
+    if match := re.search(r"throttled=(0x[\da-fA-F]+)", line):
+        return float(int(match[1], 16))
     raise ValueError(f"vcgencmd answered {line.strip()[:100]!r}")
 
 
@@ -66,6 +66,6 @@ def pmic(lines: str) -> dict[str, float]:
 
 
 def _match(pattern: str, line: str) -> float:
-    if found := re.search(pattern, line):
-        return float(found[1])
+    if match := re.search(pattern, line):
+        return float(match[1])
     raise ValueError(f"vcgencmd answered {line.strip()[:100]!r}")

@@ -36,19 +36,19 @@ def values(dump: str) -> dict[str, float]:
     status = re.search(r"^Thermal Status: (\d+)\s*$", dump, re.MULTILINE)
     if not status:
         raise ValueError(f"dumpsys thermalservice reported no thermal status but {dump.strip()[:100]!r}")
-    found = {"thermal.status": float(status[1])}
+    readings = {"thermal.status": float(status[1])}
     skins: dict[str, float] = {}
     for entry in re.finditer(r"Temperature\{mValue=([^,]+), mType=(-?\d+), mName=([^,}]+)", _block(dump, "Current temperatures from HAL:")):
         value, kind, name = _number(entry[1]), int(entry[2]), entry[3].strip()
         # 0.0, -99.9 and NaN mean that the hardware layer lists a sensor but cannot read it.
         if not math.isfinite(value) or value == 0 or value <= -40:
             continue
-        found[f"temperature.hal.{'-'.join(name.split())}"] = value
+        readings[f"temperature.hal.{'-'.join(name.split())}"] = value
         if _is_skin(name, kind):
             skins[name] = value
     if (headroom := _headroom(skins, _severe_thresholds(dump))) is not None:
-        found["thermal.headroom"] = headroom
-    return found
+        readings["thermal.headroom"] = headroom
+    return readings
 
 
 def _headroom(skins: dict[str, float], severe: dict[str, float]) -> float | None:
@@ -62,13 +62,13 @@ def _headroom(skins: dict[str, float], severe: dict[str, float]) -> float | None
 
 
 def _severe_thresholds(dump: str) -> dict[str, float]:
-    found = {}
+    thresholds = {}
     block = _block(dump, "Temperature static thresholds from HAL:")
     for entry in re.finditer(r"TemperatureThreshold\{mType=-?\d+, mName=([^,}]+), mHotThrottlingThresholds=\[([^\]]*)\]", block):
         hot = [_number(field) for field in entry[2].split(",")]
         if len(hot) > _SEVERE and math.isfinite(hot[_SEVERE]):
-            found[entry[1].strip()] = hot[_SEVERE]
-    return found
+            thresholds[entry[1].strip()] = hot[_SEVERE]
+    return thresholds
 
 
 def _is_skin(name: str, kind: int) -> bool:
@@ -79,8 +79,8 @@ def _is_skin(name: str, kind: int) -> bool:
 
 def _block(dump: str, title: str) -> str:
     """The entries below `title`, up to the next title, which is not indented."""
-    found = re.search(rf"^{re.escape(title)}\s*\n((?:[ \t]+.*(?:\n|$))*)", dump, re.MULTILINE)
-    return found[1] if found else ""
+    block = re.search(rf"^{re.escape(title)}\s*\n((?:[ \t]+.*(?:\n|$))*)", dump, re.MULTILINE)
+    return block[1] if block else ""
 
 
 def _number(field: str) -> float:
