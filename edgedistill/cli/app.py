@@ -2,9 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edgedistill.measure.runner.job_types import StressSettings
 
 app = typer.Typer(
     name="edgedistill",
@@ -182,9 +185,13 @@ def bench(
         artifacts.bench(run_or_file, runs_dir, as_json=as_json)
     from edgedistill.cli import harness
 
-    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
-    more = {"save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg}
-    options |= {"mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina}
+    options: harness.ProtocolOptions = {
+        "preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python,
+        "mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina,
+    }  # fmt: skip
+    more: harness.BenchOptions = {
+        "save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg
+    }  # fmt: skip
     harness.bench(run_or_file, device, fleet, options, more, runs_dir, as_json=as_json)
 
 
@@ -205,8 +212,11 @@ def compare(
     """Compare two model files, interleaved on a device: which is faster, by how much, and how certain that is."""
     from edgedistill.cli import compare as command
 
-    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
-    command.compare(a, b, device, options | {"mirror": mirror}, as_json=as_json)
+    options: command.ProtocolOptions = {
+        "preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python,
+        "mirror": mirror,
+    }  # fmt: skip
+    command.compare(a, b, device, options, as_json=as_json)
 
 
 @app.command()
@@ -241,10 +251,15 @@ def stress(
     """Load a device for minutes: sustained speed, throttling, battery hours, memory growth."""
     from edgedistill.cli import stress as command
 
-    options = {"preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python}
-    load = {"seconds": 60 * minutes, "mode": mode, "rate_hz": rate_hz, "burst_s": burst_s, "pause_s": pause_s, "instances": instances}
-    load |= {"limit_c": limit_c, "min_battery": min_battery}
-    command.stress(run_or_file, artifact, device, fleet, options | {"mirror": mirror}, load, report_to, runs_dir, as_json=as_json)
+    options: command.ProtocolOptions = {
+        "preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python,
+        "mirror": mirror,
+    }  # fmt: skip
+    load: StressSettings = {
+        "seconds": 60 * minutes, "mode": mode, "rate_hz": rate_hz, "burst_s": burst_s, "pause_s": pause_s, "instances": instances,
+        "limit_c": limit_c, "min_battery": min_battery,
+    }  # fmt: skip
+    command.stress(run_or_file, artifact, device, fleet, options, load, report_to, runs_dir, as_json=as_json)
 
 
 @app.command()

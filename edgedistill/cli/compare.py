@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgedistill.cli.harness import ProtocolOptions, protocol_of
 from edgedistill.cli.output import finish
 from edgedistill.cli.results import with_interval
 from edgedistill.cli.tables import console
@@ -13,15 +14,13 @@ if TYPE_CHECKING:
     from edgedistill.records.comparisons import CompareDocument, Side
 
 
-def compare(a: Path, b: Path, device: str, options: dict[str, Any], *, as_json: bool) -> None:
-    """Compare two files on a device; options: the fields of `measure.harness.Protocol`."""
+def compare(a: Path, b: Path, device: str, options: ProtocolOptions, *, as_json: bool) -> None:
+    """Compare two files on a device."""
 
     def work() -> CompareDocument:
-        from edgedistill.cli.harness import core_list
         from edgedistill.measure import comparing
-        from edgedistill.measure.harness import Protocol
 
-        return comparing.compare(a, b, device, Protocol(**options | {"cores": core_list(options["cores"])}))
+        return comparing.compare(a, b, device, protocol_of(options))
 
     finish(as_json, work, show)
 

@@ -4,34 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.parallel import interruptible, on_each
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
+    from edgedistill.measure.harness import Protocol
     from edgedistill.records.measurements import Measurement
     from edgedistill.records.stored import DeviceBench, FleetBench
 
 
+class ProtocolOptions(TypedDict):
+    """The options of a measurement, as the command line gives them; see `measure.harness.Protocol`."""
+
+    preset: str
+    threads: int
+    cores: str | None
+    governor: str | None
+    cool_to: float | None
+    python: str | None
+    mirror: str | None
+    seconds: NotRequired[float | None]
+    meter: NotRequired[str | None]
+    ina: NotRequired[list[str]]
+
+
+class BenchOptions(TypedDict):
+    """The other options of `bench`; see `steps.flow.bench_on`."""
+
+    save: str | None
+    against: str | None
+    runner: str | None
+    runner_kind: str | None
+    runner_arg: list[str]
+
+
+def protocol_of(options: ProtocolOptions) -> Protocol:
+    """The protocol that `options` ask for. Raises UserError for a preset or cores that there are none of."""
+    from edgedistill.measure.harness import Protocol
+
+    return Protocol(
+        preset=options["preset"], seconds=options.get("seconds"), threads=options["threads"], cores=core_list(options["cores"]),
+        governor=options["governor"], cool_to=options["cool_to"], python=options["python"], mirror=options["mirror"],
+        meter=options.get("meter"), ina=options.get("ina", ()),
+    )  # fmt: skip
+
+
 def bench(
-    run_or_file: Path | None, devices: list[str], fleet: Path | None, options: dict[str, Any], more: dict[str, Any], runs_dir: Path, *,
+    run_or_file: Path | None, devices: list[str], fleet: Path | None, options: ProtocolOptions, more: BenchOptions, runs_dir: Path, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure on devices under the protocol; options: the fields of `measure.harness.Protocol`; more: save, against and the runner's."""
+    """Measure on devices under the protocol."""
 
     def work() -> DeviceBench | FleetBench:
         from edgedistill.measure.fleet import resolve
-        from edgedistill.measure.harness import Protocol
         from edgedistill.records.stored import DeviceBench, FleetBench
         from edgedistill.steps import flow
 
         specs = resolve(devices, fleet)
         chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
-        protocol = Protocol(**options | {"cores": core_list(options["cores"])})
+        protocol = protocol_of(options)
         if len(specs) > 1:
-            status, documents = on_each(["bench", str(chosen), *arguments(options | more)], specs, DeviceBench)
+            status, documents = on_each(["bench", str(chosen), *arguments({**options, **more})], specs, DeviceBench)
             return FleetBench(status=status, devices=documents)
         interruptible()
         return flow.bench_on(chosen, specs[0], protocol, **more)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgedistill.cli.harness import ProtocolOptions, arguments, protocol_of
 from edgedistill.cli.output import finish
 from edgedistill.cli.parallel import interruptible, on_each
 from edgedistill.cli.tables import console
@@ -15,25 +16,24 @@ if TYPE_CHECKING:
     from edgedistill.measure.harness import Subject
     from edgedistill.measure.local import Seen
     from edgedistill.measure.records import Record
+    from edgedistill.measure.runner.job_types import StressSettings
     from edgedistill.records import Unavailable
     from edgedistill.records.stored import FleetStress
     from edgedistill.records.stress import Estimate, Hours, StressDocument, StressFigures, StressLoad
 
 
 def stress(
-    run_or_file: Path | None, artifact: str | None, devices: list[str], fleet: Path | None, options: dict[str, Any], load: dict[str, Any],
+    run_or_file: Path | None, artifact: str | None, devices: list[str], fleet: Path | None, options: ProtocolOptions, load: StressSettings,
     report: Path | None, runs_dir: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
-    """Load a device; options: the fields of `measure.harness.Protocol`, load: those of `StressLoad`.
+    """Load a device.
 
     artifact: which one of a run, its first int8 file when None. report: where to draw the measurement as HTML, or None.
     """
 
     def work() -> StressDocument | FleetStress:
-        from edgedistill.cli.harness import arguments, core_list
         from edgedistill.measure import stressing
         from edgedistill.measure.fleet import resolve
-        from edgedistill.measure.harness import Protocol
         from edgedistill.records.stored import FleetStress
         from edgedistill.records.stress import StressDocument, StressLoad
         from edgedistill.steps import flow
@@ -41,10 +41,10 @@ def stress(
         asked = StressLoad(**load)
         _check(asked)
         chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
-        protocol = Protocol(**options | {"cores": core_list(options["cores"])})
+        protocol = protocol_of(options)
         specs = resolve(devices or ["local"], fleet)
         if len(specs) > 1:
-            words = arguments(options | load | {"minutes": asked.seconds / 60, "seconds": None, "artifact": artifact})
+            words = arguments({**options, **load, "minutes": asked.seconds / 60, "seconds": None, "artifact": artifact})
             status, documents = on_each(["stress", str(chosen), *words], specs, StressDocument)
             return FleetStress(status=status, devices=documents)
         interruptible()
