@@ -60,7 +60,7 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
 
 def _shortened(ports: dict[str, Any], signature: Signature | None, kind: Literal["inputs", "outputs"]) -> set[str]:
     """Names of tensors that are int64 in the signature and int32 in the file."""
-    wide = {spec["name"] for spec in (signature[kind] if signature else []) if spec["dtype"] == "int64"}
+    wide = {spec["name"] for spec in (signature[kind] if signature else []) if spec.get("dtype") == "int64"}
     return {name for name in wide if ports[name]["dtype"] == np.int32}
 
 
