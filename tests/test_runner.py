@@ -345,12 +345,12 @@ def test_memory_counts_what_the_model_takes(run):
 def test_a_peak_hidden_by_the_import_is_unavailable(monkeypatch):
     monkeypatch.setattr(facts, "_CLEAR_REFS", "/proc/self/no-such-file")
     watch = facts.watch_peak()
-    assert watch["reset"] is False
-    hidden = facts.peak_since(watch | {"high": watch["high"] + 2**30})
-    assert hidden["peak_rss"] is None
-    assert "not writable" in hidden["source"]
-    raised = facts.peak_since(watch | {"high": 1})
-    assert raised["peak_rss"] > 2**20
+    assert watch.reset is False
+    hidden = facts.peak_since(watch._replace(high=watch.high + 2**30))
+    assert hidden.peak_rss is None
+    assert "not writable" in hidden.source
+    raised = facts.peak_since(watch._replace(high=1))
+    assert raised.peak_rss > 2**20
 
 
 def test_the_benchmark_is_timed_right(run):
