@@ -6,7 +6,11 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import threading
 from pathlib import Path
+
+# Two threads that parse at once can get a SystemError from Python 3.11 ("AST constructor recursion depth mismatch").
+_PARSING = threading.Lock()
 
 
 @functools.cache
@@ -24,13 +28,15 @@ def code_hash(module: str) -> str:
 
 def trees(module: str) -> dict[str, ast.Module]:
     """The syntax trees of a module and of those that it imports from its own package, by name."""
-    package, found, waiting = module.rpartition(".")[0], {}, [module]
+    package, known, waiting = module.rpartition(".")[0], dict[str, ast.Module](), [module]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name] = ast.parse(_source(name).read_text(encoding="utf-8"))
-            waiting += [other for other in imports(found[name], name) if other.startswith(f"{package}.") and _is_module(other)]
-    return found
+        if name not in known:
+            text = _source(name).read_text(encoding="utf-8")
+            with _PARSING:
+                known[name] = ast.parse(text)
+            waiting += [other for other in imports(known[name], name) if other.startswith(f"{package}.") and _is_module(other)]
+    return known
 
 
 def _source(module: str) -> Path:
@@ -51,15 +57,15 @@ def _is_module(name: str) -> bool:
 def imports(tree: ast.Module, module: str) -> list[str]:
     """The modules that `module` imports anywhere; a name that it imports from a package may be one of them."""
     package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
-    found = []
+    modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
             start = ".".join(part for part in (base, node.module) if part)
-            found += [start, *(f"{start}.{alias.name}" for alias in node.names)]
-    return found
+            modules += [start, *(f"{start}.{alias.name}" for alias in node.names)]
+    return modules
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -1,12 +1,18 @@
 """A run folder: what is done is read back, what changed is made again, what was interrupted goes on."""
 
+import ast
 import os
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgedistill import provenance
 from edgedistill.errors import UserError
 from edgedistill.run import Run, Step, newest, open_run
 
@@ -227,3 +233,19 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(tmp_path: Path) -> No
         for record in run.work("records").iterdir():
             os.utime(record, (10_000 - age, 10_000 - age))
     assert newest(tmp_path).name == "newer"
+
+
+def test_threads_parse_code_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, parsing = ast.parse, threading.Lock()
+
+    def alone(*arguments: Any, **options: Any) -> ast.Module:
+        assert parsing.acquire(blocking=False), "another thread parses"
+        try:
+            time.sleep(0.01)
+            return parse(*arguments, **options)
+        finally:
+            parsing.release()
+
+    monkeypatch.setattr(ast, "parse", alone)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(provenance.trees, ["edgedistill.teach.cache"] * 4))) == 4
