@@ -72,7 +72,7 @@ def main() -> None:
     print(f"{summary['verdict']['text']}\n")
     print("| rung | accuracy on val | 95% interval |\n| --- | --- | --- |")
     for rung in summary["ladder"][:5]:
-        val = rung["accuracy"]["val"]
+        val = rung["score"]["val"]
         print(f"| {rung['rung']} ({rung['model']}) | {val['value']:.1%} | {val['interval'][0]:.1%} to {val['interval'][1]:.1%} |")
     print("\nLatency at batch 1 on one thread, through each runtime's Python interface.\n")
     print(

@@ -30,4 +30,4 @@ def limits(request: pytest.FixtureRequest) -> dict[str, float]:
     from device_tests.bundle import Bundle
 
     option = request.config.getoption
-    return budgets(Bundle(option("--bundle")).manifest["target"]["name"], option("--target"), option("--budget"))
+    return budgets(Bundle(option("--bundle")).manifest.target.name, option("--target"), option("--budget"))

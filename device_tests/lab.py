@@ -32,7 +32,7 @@ class Lab:
         return self.where.facts.emulated
 
     def executed(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
-        """The golden inputs run by a file, and its outputs float32 [N, classes]."""
+        """The golden inputs run by a file, and its outputs [N, ...] by name."""
         return self._once(("executed", subject.name), lambda: self._execute(subject))
 
     def benched(self, subject: Subject) -> tuple[Measurement, dict[str, Series]]:
@@ -47,7 +47,7 @@ class Lab:
         return figures
 
     def _execute(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
-        outputs = by_name(subject.method.outputs, self.folder / f"{subject.name}.npy")
+        outputs = by_name(subject.method.outputs, self.folder / subject.name)
         job = self._job("run", subject, outputs=outputs, bench=None)
         done = self.where.run(job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda records: to_execution(records, outputs))
         return done, {name: np.load(path) for name, path in outputs.items()}

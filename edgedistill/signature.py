@@ -55,6 +55,11 @@ class TensorSpec(BaseModel):
         return cls(name=match["name"], dtype=match["dtype"], shape=tuple(shape))  # type: ignore[arg-type]
 
     @property
+    def batched(self) -> bool:
+        """Whether the first dimension is the batch, which is 1 for one sample; without it a sample is the tensor as a whole."""
+        return self.shape[:1] == (1,)
+
+    @property
     def dynamic(self) -> tuple[str, ...]:
         """Names of the dimensions that vary."""
         return tuple(size for size in self.shape if isinstance(size, str))

@@ -37,7 +37,7 @@ def main(runs: Path) -> bool:
     measured = edgedistill.bench(run)
 
     for artifact in measured.model_dump()["artifacts"]:
-        low, high = artifact["accuracy"]["val"]["interval"]
+        low, high = artifact["score"]["val"]["interval"]
         print(
             f"{artifact['name']:22} {artifact['bytes'] / 1024:6.0f} KiB, {artifact['latency_ms']['p50']:.3f} ms, "
             f"accuracy {artifact['accuracy']['val']['value']:.3f} [{low:.3f}, {high:.3f}], "

@@ -1,13 +1,19 @@
 """Measurements as the devices of a project would give them, and results of artifacts."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from made_load import made
 
 from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
+from edgedistill.bundle.write import Contents
+from edgedistill.export.fitting import of_file
 from edgedistill.measure.stress import stress_figures
+from edgedistill.recipe.targets import Target
 from edgedistill.records import ArtifactResult, Unavailable
+from edgedistill.records.manifest import ModelFacts, Preprocessing
+from edgedistill.signature import Signature
 from edgedistill.records.comparisons import InterleavedComparison
 from edgedistill.records.measurements import Measurement
 from edgedistill.records.stress import StressDocument, StressProtocol
@@ -107,5 +113,19 @@ def made_result(format_: str, precision: str, **fields: Any) -> ArtifactResult:
     """What is known of an int8 or other artifact of the student that was executed and nothing else; `fields` are known as well."""
     none = Unavailable(unavailable="not asked for")
     figures = dict.fromkeys(("delegation", "parity", "load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb"), none)
-    known = {"bytes": 1, "sha256": "", "export_seconds": 0.0, "accuracy": {"val": none, "holdout": none}, "budgets": []}
+    known = {"bytes": 1, "sha256": "", "export_seconds": 0.0, "score": {"val": none, "holdout": none}, "outputs": none, "budgets": []}
     return ArtifactResult(format_, precision, **figures | known | {"executed_by": "own_runtime", "ok": True, "runtime": {}} | fields)
+
+
+TARGET = Target.model_validate(
+    {"name": "t", "description": "d", "minimum_os": "any", "artifacts": [{"format": "onnx", "precision": "fp32"}]}
+)
+
+
+def contents(artifacts: list[ArtifactResult], signature: Signature, images: np.ndarray, run: Path) -> Contents:
+    """What a bundle of these files of a classifier is made of, without outputs."""
+    return Contents(
+        task="image-classification", run=run, artifacts=artifacts, methods={a.name: of_file(signature, a).forward for a in artifacts},
+        model=ModelFacts(name="n", state_sha256="", output_scale={"logits": 1.0}), signature=signature, preprocessing=Preprocessing(),
+        samples={"image": images}, outputs={}, versions={},
+    )  # fmt: skip

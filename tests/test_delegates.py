@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.ao.quantization.fx._decomposed  # registers the operators of quantized programs
 from conftest import NAMES, plain
+from made_documents import TARGET, contents
 from torch import nn
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from edgedistill.cli.tables import show_artifacts
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
 from edgedistill.measure.adapters import not_here
+from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.precisions import refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.records import Artifact, ArtifactSpec, Delegation
@@ -31,11 +33,11 @@ from edgedistill.report.artifacts import artifact
 from edgedistill.report.twins import with_twins
 from edgedistill.run import Step, open_run
 from edgedistill.steps import flow
-from edgedistill.tasks.image_classification import imageset
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.verify import judge
 from edgedistill.verify.parity import FLOAT_LIMITS, float_parity
+from edgedistill.verify.scoring import Scorer
 
 NEEDS = backend("executorch").delegates["vulkan"].needs
 CORE_ML, VULKAN = ArtifactSpec("executorch", "fp16", delegate="coreml"), ArtifactSpec("executorch", "int8", delegate="vulkan")
@@ -217,31 +219,26 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
     shutil.copytree(tiny / "runs" / "tiny", copied)
     lowered = Artifact(**VULKAN.model_dump(), bytes=1, sha256="0", seconds=1.0)
     with open_run(copied) as state:
-        images = imageset.load(state.work("data"))
-        assert artifact(state, lowered, images).parity.unavailable.startswith("not verified")
+        scorer = Scorer(state, recorded(state.folder))
+        assert artifact(state, lowered, scorer).parity.unavailable.startswith("not verified")
         state.step(Step(f"val-{VULKAN.name}"), lambda _: {"unavailable": not_here("executorch", "vulkan", files["vulkan"])})
-        record = artifact(state, lowered, images)
+        record = artifact(state, lowered, scorer)
     assert (record.executed_by, record.ok, record.parity.value) == ("unavailable", None, None)
-    for found in (record.parity, record.accuracy.val, record.latency_ms):
+    for found in (record.parity, record.score.val, record.latency_ms):
         assert found.unavailable == NEEDS
     assert judge.status_of([record]) == "ok"
     other = record.model_copy(update={"precision": "fp32", "delegate": None})
-    record, _ = with_twins([record, other], lambda _: None, None)
+    record, _ = with_twins([record, other], scorer.difference, 0.003)
     assert record.quantization.twin == "student", "a file for XNNPACK is no twin of one for Vulkan"
-    show_artifacts(Benched(run="r", status="ok", artifacts=[record], environment={}))
+    show_artifacts(Benched(run="r", status="ok", metric=scorer.task.metric, artifacts=[record], environment={}))
     said = " ".join(capsys.readouterr().out.split())
     assert "not run" in said
     assert f"{VULKAN.name} was lowered and not executed: {NEEDS}" in said
     shutil.copy(files["vulkan"], copied / record.path)
-    write_bundle(
-        tmp_path / "bundle", target={"name": "t", "description": "d", "minimum_os": "m"}, artifacts=[record],
-        run=copied, images=np.zeros((1, 3, 32, 32), np.float32), outputs={},
-        model={"name": "n", "classes": ["a"], "image_size": 32, "mean": [0], "std": [1], "versions": {},
-               "state_sha256": "", "output_scale": 1},
-    )  # fmt: skip
+    write_bundle(tmp_path / "bundle", TARGET, contents([record], signature(32, 10), np.zeros((1, 3, 32, 32), np.float32), copied))
     (entry,) = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["artifacts"]
     assert (entry["delegate"], entry["ok"], entry["unavailable"]) == ("vulkan", None, NEEDS)
-    assert "golden_outputs" not in entry
+    assert "outputs" not in entry["golden"]
 
 
 def test_a_core_ml_delegate_in_parts_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,8 +59,8 @@ def test_tflite_runtime_runs_what_litert_runs(tiny, tmp_path):
         "np.save(sys.argv[3], np.concatenate([forward({'x': image[None]})['y'] for image in images]))\n"
     )
     model = run / "artifacts/student-fp32.tflite"
-    _python(script, model, run / "work/holdout/holdout.npy", tmp_path / "out.npy", packages=tmp_path)
-    expected = np.load(run / "work/holdout-student-fp32.tflite/outputs.npy")[:3]
+    _python(script, model, run / "work/holdout/samples/image.npy", tmp_path / "out.npy", packages=tmp_path)
+    expected = np.load(run / "work/holdout-student-fp32.tflite/outputs/logits.npy")[:3]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 

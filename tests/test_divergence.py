@@ -43,7 +43,7 @@ def test_every_form_of_the_state_is_cut_at_the_same_layers(tiny: Path) -> None:
 def test_the_last_prefix_is_the_program_and_an_earlier_one_what_a_layer_passes_on(tiny: Path) -> None:
     programs = tiny / "runs" / "tiny" / "work" / "programs"
     whole = load_converted(programs / "student-reference.pt2")
-    images = np.load(programs / "val.npy")[:8]
+    images = np.load(programs / "samples" / "image.npy")[:8]
     cuts = divergence.cuts(whole)
     reference = references(whole)["integer"]
     last = references(divergence.prefix(whole, len(cuts) - 1))["integer"]
@@ -60,16 +60,17 @@ def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monke
     """The runtime is torch here: it runs prefixes of a program in which one channel's weights have the wrong sign."""
     run = tmp_path / "run"
     (run / "work").mkdir(parents=True)
-    (run / "work" / "programs").symlink_to(tiny / "runs" / "tiny" / "work" / "programs")
+    for name in ("programs", "records"):
+        (run / "work" / name).symlink_to(tiny / "runs" / "tiny" / "work" / name)
     faulty = load_converted(run / "work" / "programs" / "student-converted.pt2")
     convolution = operators(faulty, (torch.ops.aten.conv2d.default,))[layer]
     tensor_of(faulty, convolution.args[1].args[0]).neg_()
     cuts = divergence.cuts(faulty)
 
-    def executed(state: Run, spec: ArtifactSpec, program: Any, images: Path, folder: Path) -> np.ndarray:
+    def executed(state: Run, spec: ArtifactSpec, program: Any, samples: Path, folder: Path) -> np.ndarray:
         position = int(folder.name.removeprefix("cut-"))
         shorter = references(divergence.prefix(faulty, position))["integer"]
-        return np.concatenate([predict(shorter, image[None]) for image in np.load(images)])
+        return np.concatenate([predict(shorter, image[None]) for image in np.load(samples / "image.npy")])
 
     monkeypatch.setattr(step, "_executed", executed)
     (run / "divergence").mkdir()

@@ -133,7 +133,7 @@ def test_a_stage_ends_early_with_the_weights_of_its_best_epoch(tmp_path: Path, m
     told = [0.5, 0.9, 0.7, 0.9, 0.2, 0.3, 0.3, 0.3]
     weights: list[torch.Tensor] = []
 
-    def accuracy(_: Lesson, module: torch.nn.Module, split: str) -> float:
+    def accuracy(_: Lesson, module: torch.nn.Module) -> float:
         weights.append(module.net[1].weight.detach().clone())  # type: ignore[index, union-attr]
         return told[len(weights) - 1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLASSIFIER, NAMES, classifier, plain
-from made_documents import made_result
+from made_documents import TARGET, contents, made_result
 from torch import nn
 
 from edgedistill.backends import backend, backends
@@ -25,6 +25,7 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.recipe.inputs import SUFFIXES, refusal
 from edgedistill.recipe.targets import Target, TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
+from edgedistill.records.manifest import Manifest
 from edgedistill.steps import flow
 from edgedistill.tasks.image_classification.models import signature, to_unit
 from edgedistill.tasks.pixels import as_taken
@@ -202,19 +203,16 @@ def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
         records.append(made_result("onnx", "fp32", input=kind))
         (tmp_path / records[-1].path).parent.mkdir(exist_ok=True)
         (tmp_path / records[-1].path).write_bytes(b"file")
-    target = {"name": "t", "description": "d", "minimum_os": "any"}
-    model = dict.fromkeys(("name", "versions", "state_sha256", "output_scale", "mean", "std")) | {"classes": ["a"], "image_size": SIZE}
-    folder = write_bundle(tmp_path / "both", target=target, artifacts=records, run=tmp_path, model=model, images=IMAGE, outputs={})
-    manifest = json.loads((folder / "manifest.json").read_text())
-    floats, pixels = manifest["artifacts"]
-    assert (floats["input"]["dtype"], floats["input"]["shape"], floats["input"]["range"]) == ("float32", [1, 3, SIZE, SIZE], [0, 1])
-    assert (pixels["input"]["dtype"], pixels["input"]["shape"], pixels["input"]["range"]) == ("uint8", [1, SIZE, SIZE, 3], [0, 255])
-    assert (np.load(folder / pixels["golden_inputs"]["path"]) == BYTES.transpose(0, 2, 3, 1)).all()
-    assert (np.load(folder / floats["golden_inputs"]["path"]) == IMAGE).all()
-    assert manifest["input"]["dtype"] == "float32"
-    folder = write_bundle(tmp_path / "bytes", target=target, artifacts=records[1:], run=tmp_path, model=model, images=IMAGE, outputs={})
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert (manifest["input"]["dtype"], manifest["golden"]["inputs"]["path"]) == ("uint8", "golden/inputs-uint8.npy")
+    folder = write_bundle(tmp_path / "both", TARGET, contents(records, signature(SIZE, 3), IMAGE, tmp_path))
+    floats, pixels = Manifest.read(folder / "manifest.json").artifacts
+    (taken,) = floats.signature.inputs
+    assert (floats.input, taken.dtype, taken.shape, taken.range) == ("float32-nchw", "float32", (1, 3, SIZE, SIZE), (0, 1))
+    (taken,) = pixels.signature.inputs
+    assert (pixels.input, taken.dtype, taken.shape, taken.range) == ("uint8-nhwc", "uint8", (1, SIZE, SIZE, 3), (0, 255))
+    assert (np.load(folder / pixels.golden.inputs["image"].path) == BYTES.transpose(0, 2, 3, 1)).all()
+    assert (np.load(folder / floats.golden.inputs["image"].path) == IMAGE).all()
+    folder = write_bundle(tmp_path / "bytes", TARGET, contents(records[1:], signature(SIZE, 3), IMAGE, tmp_path))
+    assert [path.name for path in (folder / "golden").iterdir()] == ["inputs-uint8"]
 
 
 def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_path: Path) -> None:
@@ -229,7 +227,7 @@ def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_p
     found = flow.verify_file(path, run).model_dump(mode="json")
     assert (found["ok"], found["precision"], found["parity"]["reference"]) == (True, "int8", "integer")
     own = json.loads((run / "summary.json").read_text())["artifacts"]
-    assert found["accuracy"]["file"] == next(a for a in own if a["name"] == "student-int8.onnx")["accuracy"]["val"]
+    assert found["score"]["file"] == next(a for a in own if a["name"] == "student-int8.onnx")["score"]["val"]
     measured = flow.bench_file(path).model_dump(mode="json")
     assert (measured["status"], measured["inputs"][0]["dtype"], measured["inputs"][0]["shape"]) == ("ok", "uint8", [1, 32, 32, 3])
     with pytest.raises(UserError, match=r"takes uint8 \[1, 16, 16, 3\].*uint8 \[1, 32, 32, 3\]"):

@@ -165,7 +165,10 @@ def test_a_trace_gives_the_steps_of_the_nodes_that_were_asked_for(state: Quantiz
 @pytest.mark.parametrize("suffix", ["pte", "tflite", "onnx"])
 def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) -> None:
     run = tiny / "runs" / "tiny"
-    images, found = np.load(run / "work" / "programs" / "val.npy"), np.load(run / "work" / f"val-student-int8.{suffix}" / "outputs.npy")
+    images, found = (
+        np.load(run / "work" / "programs" / "samples" / "image.npy"),
+        np.load(run / "work" / f"val-student-int8.{suffix}" / "outputs" / "logits.npy"),
+    )
     reference = IntegerReference(load_converted(run / "work" / "programs" / "student-reference.pt2"))
     scale = json.loads((run / "work" / "records" / "programs.json").read_text())["result"]["output_scale"]["logits"]
     parity = quantized_parity(found, reference(torch.from_numpy(images)).numpy(), scale)
@@ -177,7 +180,7 @@ def test_files_equal_the_integer_reference_bit_for_bit(tiny: Path, suffix: str) 
 
 def test_one_weight_channel_of_the_wrong_sign_is_seen(tiny: Path) -> None:
     run = tiny / "runs" / "tiny"
-    images = torch.from_numpy(np.load(run / "work" / "programs" / "val.npy"))
+    images = torch.from_numpy(np.load(run / "work" / "programs" / "samples" / "image.npy"))
     converted = load_converted(run / "work" / "programs" / "student-reference.pt2")
     changed = copy.deepcopy(converted)
     convolutions = operators(changed, (torch.ops.aten.conv2d.default,))

@@ -13,10 +13,12 @@ from edgedistill.backends.coreml.mil import float64 as mil
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.float16 import Watch, load_watched
 from edgedistill.backends.coreml.ranges import float16_ranges, scan
+from edgedistill.files import write_arrays, write_json
 from edgedistill.records import ArtifactSpec
 from edgedistill.records.summary import Float16Value
 from edgedistill.report import ranges as report
 from edgedistill.run import Run, Step
+from edgedistill.signature import Signature, TensorSpec
 from edgedistill.steps import ranges
 
 BRIGHT = 2
@@ -156,9 +158,11 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
         return {}
 
     def programs(folder: Path) -> None:
-        np.save(folder / "val.npy", val)
-        for name in ("student-reference.pt2", "student-reference.signature.json"):
-            (folder / name).touch()
+        write_arrays(folder / "samples", {"image": val})
+        (folder / "student-reference.pt2").touch()
+        ports = Signature.of([TensorSpec(name="image", shape=(1, *val.shape[1:]))], [TensorSpec(name="logits", shape=(1, 12))])
+        for name in ("student-reference", "student-float"):
+            write_json(folder / f"{name}.signature.json", ports.model_dump(mode="json"))
 
     state.step(Step("programs"), programs)
     state.step(Step("export-coreml", outputs=(spec.path,)), exported)
@@ -167,7 +171,7 @@ def test_a_run_names_the_layer_that_overflows_and_the_image_of_val(
     recorded = report.recorded(state, [spec])
     summary = {"ranges": recorded.model_dump()}
     found = summary["ranges"]["float16"][spec.name]
-    assert found["images"] == 64
+    assert found["samples"] == 64
     (layer,) = found["layers"]
     assert layer == found["largest"]
     assert (layer["name"], layer["operator"], layer["largest"], layer["sample"]) == ("beyond", "mul", 78750.0, 2 * BRIGHT)

@@ -17,11 +17,11 @@ from edgedistill.export.flatten import flatten
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature, save_program
 from edgedistill.measure import local
-from edgedistill.quantize.samples import answers
 from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.modules import batches_of, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.outputs import compare
 from edgedistill.verify.reference import Reference
@@ -73,7 +73,10 @@ def quantized(case: Case, name: str, folder: Path) -> Made:
     for key, array in arrays.items():
         (folder / "val").mkdir(exist_ok=True)
         np.save(folder / "val" / f"{key}.npy", array)
-    given = [answers(signature, module, arrays) for module in (flat, IntegerReference(state.converted), Reference(state.converted))]
+    given = [
+        predict(module, batches_of(arrays, 1), signature.forward)
+        for module in (flat, IntegerReference(state.converted), Reference(state.converted))
+    ]
     return Made(folder, signature, arrays, *given, state.output_scale)
 
 

@@ -8,11 +8,12 @@ import torch
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from edgedistill import tasks
 from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification.calibration_error import calibration_error
 from edgedistill.tasks.intervals import paired_difference, wilson
 from edgedistill.verify import judge
-from edgedistill.verify.intervals import verdict
+from edgedistill.verify.helped import verdict
 from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, INT16_LIMIT, float_parity, quantized_parity
 
 LSB = 0.25
@@ -230,13 +231,13 @@ def test_the_paired_interval_has_a_width_without_discordant_samples() -> None:
 )
 def test_the_verdict_in_words(cells: tuple[int, int, int, int], outcome: str, words: str) -> None:
     student, control = _right(*cells)
-    found = verdict(student, control)
+    found = verdict(tasks.task("image-classification"), student, control).model_dump()
     assert found["outcome"] == outcome
     assert words in found["text"]
     assert "360 validation images" in found["text"]
     assert ("ship the control" in found["text"].lower()) == (outcome == "hurt")
     difference, low, high = paired_difference(student, control)
-    assert (found["difference"], found["interval"], found["n"]) == (difference, [low, high], 360)
+    assert (found["difference"], found["interval"], found["n"]) == (difference, (low, high), 360)
 
 
 def test_the_bins_reproduce_the_calibration_error() -> None:

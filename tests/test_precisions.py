@@ -18,15 +18,16 @@ from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
+from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.precisions import is_dynamic, needs_program, refusal
 from edgedistill.recipe.targets import TargetArtifact, load_target
 from edgedistill.records import ArtifactSpec
-from edgedistill.report.artifacts import judged
 from edgedistill.run import Run
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.verify.dynamic import DynamicReference
 from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, float_parity
 from edgedistill.verify.rungs import load_converted
+from edgedistill.verify.scoring import Scorer
 
 SIZE = 8
 
@@ -230,13 +231,14 @@ def test_an_export_proves_them_and_puts_them_into_one_table(tiny: Path, tmp_path
     state = Run(tmp_path / "tiny")
     pixels = next(a for a in document["artifacts"] if a["name"] == "student-int8-uint8.onnx")
     assert (pixels["input"], pixels["quantization"]["twin"]) == ("uint8-nhwc", "student-fp32.onnx")
-    same = [np.load(state.work(f"val-student-int8{suffix}.onnx", "outputs.npy")) for suffix in ("", "-uint8")]
+    same = [np.load(state.work(f"val-student-int8{suffix}.onnx", "outputs", "logits.npy")) for suffix in ("", "-uint8")]
     assert (same[0] == same[1]).all()
     assert next(row for row in pixels["delegation"]["layers"] if row["operator"] == "Div")["delegate"] is None
-    outputs = state.work("val-student-int8-static.onnx", "outputs.npy")
+    outputs = state.work("val-student-int8-static.onnx", "outputs", "logits.npy")
     np.save(outputs, np.load(outputs) + 5 * state.result("program-int8-static")["output_scale"]["logits"])
     # Counted in steps of its own scale, which is not that of the state that was trained.
-    assert judged(state, state.artifact("student-int8-static.onnx")).parity.mean_lsb == pytest.approx(5, abs=0.1)
+    judged = Scorer(state, recorded(state.folder)).judged(state.artifact("student-int8-static.onnx"))
+    assert judged.parity.mean_lsb == pytest.approx(5, abs=0.1)
     cost = by_precision["int8-weights"]["quantization"]
     assert cost["twin"] == "student-fp32.onnx"
     assert cost["bytes_ratio"] < 1

@@ -91,16 +91,16 @@ def test_a_constant_belongs_to_no_image(images: np.ndarray) -> None:
 def test_a_run_scans_its_state_and_its_float16_packages(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads((tiny / "result.json").read_text())
     int8, (package, float16) = summary["ranges"]["int8"], *summary["ranges"]["float16"].items()
-    assert (int8["images"], float16["images"], package) == (256, 64, "student-fp16.mlpackage")
+    assert (int8["samples"], float16["samples"], package) == (256, 64, "student-fp16.mlpackage")
     assert int8["activations"] == 28
     assert "." in int8["least_used"]["name"], "the module, and not the node"
     assert float16["layers"] == []
     assert 0 < float16["largest"]["share"] < 0.01
-    val = np.load(tiny / "runs/tiny/work/programs/val.npy")
+    val = np.load(tiny / "runs/tiny/work/programs/samples/image.npy")
     assert 0 <= float16["largest"]["sample"] < len(val)
     text = (tiny / "runs/tiny/report.html").read_text()
-    assert "Levels of int8 in use, on 256 images of val" in text
-    assert "What could leave float16&#39;s range, on 64 images of val" in text
+    assert "Levels of int8 in use, on 256 samples of val" in text
+    assert "What could leave float16&#39;s range, on 64 samples of val" in text
     show_artifacts(Exported.model_validate(summary))
     shown = capsys.readouterr().out
     assert " of 28 activations waste levels or clip" in shown

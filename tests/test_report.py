@@ -102,7 +102,7 @@ def completed(document):
     whole["pairs"] = [{"rule": "R", "difference": none, "interval": none} | pair for pair in document["pairs"]]
     compared = dict.fromkeys(("flips", "difference", "interval", "bytes_ratio"), none) | {"advice": None}
     whole["artifacts"] = [
-        {"export_seconds": 1.0, "delegation": none, "budgets": []}
+        {"export_seconds": 1.0, "delegation": none, "budgets": [], "outputs": none}
         | a
         | {"parity": a["parity"] if "unavailable" in a["parity"] else {"ok": a["ok"]} | a["parity"]}
         | {"latency_ms": a["latency_ms"] if "unavailable" in a["latency_ms"] else {"p99": none} | a["latency_ms"]}
@@ -120,13 +120,13 @@ def test_ladder_has_every_rung_with_counts_interval_drop_and_executor(page, summ
         row = table[rung["rung"]]
         assert row["executed by"] == rung["executed_by"]
         for split in ("val", "holdout"):
-            score = rung["accuracy"][split]
+            score = rung["score"][split]
             low, high = (f"{100 * bound:.2f}%" for bound in score["interval"])
             counts = f"{score['correct']} of {score['n']}"
             assert row[f"accuracy on {split}"] == f"{100 * score['value']:.2f}% ({counts}) [{low}, {high}]"
     assert table["student"]["drop, points"] == "0.56 from teacher"
     assert table["control"]["drop, points"] == "–"
-    assert table["converted"]["ECE"] == "0.0350"
+    assert table["converted"]["ece"] == "0.0350"
 
 
 def test_measurements_show_samples_threads_and_each_twin(page, summary):
@@ -157,7 +157,7 @@ def test_parity_and_pairs_show_differences_flips_rule_and_result(page, summary):
     int8, fp32 = page.tables[PARITY]["student-int8.onnx"], page.tables[PARITY]["student-fp32.onnx"]
     assert (int8["largest difference"], int8["mean difference"], int8["within 2 LSB"]) == ("2 LSB", "0.0131 LSB", "100.00%")
     assert (int8["flips"], int8["result"], int8["against"]) == ("0 of 360", "✓ ok", "converted")
-    assert fp32["largest difference"] == "1.34e−05 8.20e−07 of the largest logit"
+    assert fp32["largest difference"] == "1.34e−05 8.20e−07 of the largest output"
     for a in summary["artifacts"]:
         assert page.tables[PARITY][a["name"]]["rule"] == a["parity"]["rule"]
     assert len(page.tables[PAIRS]) == len(summary["pairs"]) == 6
@@ -173,12 +173,12 @@ def test_verdict_command_recipe_hashes_and_meanings_are_there(page, summary):
     assert "source: sklearn-digits" in page.text
     hashes = {row["hash"] for row in page.tables["SHA-256"].values()}
     assert {a["sha256"] for a in summary["artifacts"]} | {summary["recipe"]["sha256"], summary["data"]["sha256"]} <= hashes
-    for meaning in ("executed on Linux in float64", "does not prove fp16 arithmetic", "this machine's CPU", "holdout is scored once"):
+    for meaning in ("executed on Linux in float64", "does not verify fp16 arithmetic", "this machine's CPU", "holdout is scored once"):
         assert meaning.lower() in page.text.lower()
 
 
-def test_what_the_logits_were_divided_by_is_reported(page):
-    assert "logits are divided by 1.25 (student), 1.50 (int8), fitted on val" in page.text
+def test_what_the_outputs_were_divided_by_is_reported(page):
+    assert "outputs are divided by 1.25 (student), 1.50 (int8), fitted on val" in page.text
 
 
 def test_unavailable_is_shown_with_its_reason_and_never_as_zero(page, summary):
@@ -216,7 +216,9 @@ def test_headings_tables_and_charts_are_accessible(page):
 
 def test_names_from_data_and_recipe_are_text_everywhere(changed):
     labels = [f"{EVIL}{index}" for index in range(10)]
-    changed["data"]["classes"] = changed["confusion"]["labels"] = labels
+    confusion = changed["sections"][0]["blocks"][0]
+    confusion["names"] = changed["data"]["described"] = labels
+    changed["sections"][0]["title"] += EVIL
     for key in ("name", "command", "run"):
         changed[key] += EVIL
     changed["recipe"]["effective"]["note"] = EVIL
@@ -256,9 +258,9 @@ def test_no_control_has_no_verdict_and_not_finite_numbers_are_unavailable(change
     del changed["curves"]["control"]
     changed["recipe"]["effective"]["lr"] = math.inf
     changed["curves"]["student"][0]["loss"] = math.nan
-    changed["reliability"]["ece"] = math.nan
+    changed["sections"][1]["blocks"][0]["bins"][-1]["accuracy"] = math.nan
     artifact(changed, "student-int8.pte")["latency_ms"]["p50"] = math.nan
-    artifact(changed, "student-int8.onnx")["accuracy"]["val"]["value"] = math.nan
+    artifact(changed, "student-int8.onnx")["score"]["val"]["value"] = math.nan
     text = render(changed)
     page = Page(text)
     assert "No verdict: the recipe trains no control." in page.text
@@ -268,7 +270,7 @@ def test_no_control_has_no_verdict_and_not_finite_numbers_are_unavailable(change
 
 
 def test_a_run_without_artifacts_or_training_still_reports():
-    page = Page(render({"schema": "edgedistill/summary/1", "name": "early", "status": "ok", "artifacts": [], "ladder": []}))
+    page = Page(render({"schema": "edgedistill/summary/2", "name": "early", "status": "ok", "artifacts": [], "ladder": []}))
     assert "nothing was checked" in page.text
     assert "All artifacts: unavailable: not recorded in the summary" in page.text
     assert not [tag for tag, _ in page.tags if tag == "svg"]
@@ -276,20 +278,20 @@ def test_a_run_without_artifacts_or_training_still_reports():
 
 def test_a_hundred_classes_stay_small_and_have_no_text_in_cells(changed):
     size = 100
-    changed["confusion"]["labels"] = [f"class{index:03}" for index in range(size)]
-    changed["confusion"]["matrix"] = [[7001 if i == j else 3 for j in range(size)] for i in range(size)]
+    confusion, _ = changed["sections"][0]["blocks"]
+    confusion["names"] = [f"class{index:03}" for index in range(size)]
+    confusion["counts"] = [[7001 if i == j else 3 for j in range(size)] for i in range(size)]
     text = render(changed)
     assert len(text.encode()) < 2_000_000
     drawing = text.split("Confusion matrix of")[-1].split("</svg>")[0]
     assert drawing.count("<path") >= size * size
     assert ">7,001<" not in drawing
     assert 10 <= len(re.findall(r">class\d+<", drawing)) <= 40
-    assert "class000" in Page(text).tables["Most frequent confusions"]
 
 
 def test_another_schema_is_refused_and_writing_leaves_one_file(summary, tmp_path):
-    with pytest.raises(UserError, match="edgedistill/summary/2"):
-        render(summary | {"schema": "edgedistill/summary/2"})
+    with pytest.raises(UserError, match="edgedistill/summary/1"):
+        render(summary | {"schema": "edgedistill/summary/1"})
     path = tmp_path / "run" / "report.html"
     assert write_report(completed(summary), path) == path
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
@@ -372,7 +374,7 @@ def scanned(**fields):
             "layer": "model.stem",
             "node": "conv2d",
             "kind": "convolution",
-            "kl": 0.01,
+            "distance": 0.01,
             "flips": 2,
             "bytes": 1296,
             "sqnr_db": 21.5,
@@ -382,7 +384,7 @@ def scanned(**fields):
             "layer": "model.head",
             "node": "linear",
             "kind": "linear",
-            "kl": 0.04,
+            "distance": 0.04,
             "flips": 5,
             "bytes": 1920,
             "sqnr_db": None,
@@ -390,7 +392,7 @@ def scanned(**fields):
         },
     ]
     gap = {"difference": 0.02, "interval": [0.01, 0.03], "n": 360}
-    int8 = {"kl": 0.05, "flips": 6, "gap": gap}
+    int8 = {"distance": 0.05, "flips": 6, "gap": gap}
     return {
         "n": 256,
         "of": 360,
@@ -415,10 +417,10 @@ def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_take
     assert list(table) == ["model.stem", "model.head"]
     assert table["model.stem"]["chosen"] == "proposed"
     assert (table["model.head"]["flips"], table["model.head"]["SQNR, dB"], table["model.head"]["chosen"]) == ("5 of 256", "none", "–")
-    assert "model.stem costs most: with it alone in float32 the KL is 0.0100." in page.text
+    assert "model.stem costs most: with it alone in float32 the KL divergence, nats is 0.0100." in page.text
     assert "Proposed: quantize: {mixed: auto} leaves model.stem in float32, for 1,296 bytes and 25.00%" in page.text
 
-    result = {"kl": 0.01, "flips": 2, "gap": None}
+    result = {"distance": 0.01, "flips": 2, "gap": None}
     changed["sensitivity"] = priced(scanned(applied=True, result=result, stopped="gap"), completed(changed).artifacts)
     assert "added_ms" not in changed["sensitivity"]["files"][0]
     page = Page(render(changed))

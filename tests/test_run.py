@@ -44,8 +44,8 @@ def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifact
     for name, a in artifacts.items():
         executor = "mil_float16" if a["precision"] == "fp16" else "mil_float64"
         assert a["executed_by"] == (executor if a["format"] == "coreml" else "own_runtime")
-        assert a["accuracy"]["val"]["n"] == 359
-        assert a["accuracy"]["holdout"]["n"] == 359
+        assert a["score"]["val"]["n"] == 359
+        assert a["score"]["holdout"]["n"] == 359
         assert a["bytes"] > 10_000
         if a["format"] == "coreml":
             assert "no runtime of Core ML" in a["latency_ms"]["unavailable"]
@@ -62,7 +62,7 @@ def test_the_ladder_has_every_rung_and_the_verdict_its_interval(summary: dict[st
     rungs = [row["rung"] for row in summary["ladder"]]
     assert rungs[:6] == ["teacher", "control", "student", "fake_quant", "converted", "integer"]
     assert set(rungs[6:]) == ARTIFACTS - {"teacher-fp32.onnx"}
-    assert summary["ladder"][0]["accuracy"]["val"]["value"] > 0.8
+    assert summary["ladder"][0]["score"]["val"]["value"] > 0.8
     assert summary["verdict"]["outcome"] in ("helped", "no_difference", "hurt")
     assert set(summary["state"]["temperature"]) == {"student", "int8"}
     assert all(value > 0 for value in summary["state"]["temperature"].values())
@@ -78,14 +78,14 @@ def test_a_bundle_has_its_files_and_golden_outputs(tiny: Path, summary: dict[str
     bundle = tiny / summary["bundles"]["android"]
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert {a["name"] for a in manifest["artifacts"]} == {f"student-{p}{e}" for p in ("int8", "fp32") for e in (".pte", ".tflite")}
-    images = np.load(bundle / "golden" / "inputs.npy")
+    images = np.load(bundle / "golden" / "inputs" / "image.npy")
     assert images.shape == (16, 3, 32, 32)
     assert manifest["labels"] == [str(i) for i in range(10)]
     from edgedistill.backends.litert import adapter as litert
 
     litert.prepare(1)
     run = plain(litert.load(str(bundle / "student-int8.tflite"), 1, NAMES))
-    golden = np.load(bundle / "golden" / "student-int8.tflite.npy")
+    golden = np.load(bundle / "golden" / "outputs" / "student-int8.tflite" / "logits.npy")
     assert np.array_equal(np.concatenate([run(images[i : i + 1]) for i in range(16)]), golden)
 
 

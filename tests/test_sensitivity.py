@@ -1,6 +1,7 @@
 """The sensitivity scan and mixed precision, on a network of which one layer has weights of few levels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgedistill import tasks
 from edgedistill.backends.onnx.floats import keep_floats
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
@@ -18,8 +20,8 @@ from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
 from edgedistill.tasks.image_classification.models import predict, signature, to_unit
 from edgedistill.verify.integer import IntegerReference
-from edgedistill.verify.mixed_precision import examine
-from edgedistill.verify.sensitivity import scan
+from edgedistill.verify.mixed_precision import Exam, examine
+from edgedistill.verify.sensitivity import Samples, scan
 
 RANDOM = np.random.default_rng(0)
 # Each image has a colour, so that the answers differ.
@@ -59,13 +61,19 @@ def answers(state: QuantizedState) -> np.ndarray:
     return predict(IntegerReference(state.converted), IMAGES)
 
 
+def examined(state: QuantizedState, student: np.ndarray, integer: np.ndarray, labels: np.ndarray | None = None, *, apply: bool) -> Any:
+    targets = {} if labels is None else {"logits": labels}
+    exam = Exam(tasks.task("image-classification"), PORTS, {"image": to_unit(IMAGES).numpy()}, {"logits": student}, targets)
+    return examine(state, exam, {"logits": integer}, apply=apply)
+
+
 def test_the_scan_gives_what_each_mixed_program_computes(state: QuantizedState) -> None:
-    whole, alone, facts = scan(state.converted, state.trained, IMAGES)
+    whole, alone, facts = scan(state.converted, state.trained, Samples(PORTS, {"image": to_unit(IMAGES).numpy()}))
     assert [fact["layer"] for fact in facts] == ["0", "2", "4", "8"], "average pooling has no weights that were trained"
     assert [fact["kind"] for fact in facts] == ["convolution", "depthwise convolution", "convolution", "linear"]
-    assert np.array_equal(whole, answers(state))
+    assert np.array_equal(whole["logits"], answers(state))
     for fact in facts:
-        assert np.array_equal(alone[fact["node"]], answers(leave_float(state, [fact["node"]]))), fact["layer"]
+        assert np.array_equal(alone[fact["node"]]["logits"], answers(leave_float(state, [fact["node"]]))), fact["layer"]
     first = facts[0]
     assert (first["bytes"], first["macs"]) == (3 * 8 * 27, 8 * 8 * 8 * 27)
     assert facts[2]["sqnr_db"] < min(fact["sqnr_db"] for fact in facts if fact["layer"] != BAD) - 6
@@ -73,13 +81,13 @@ def test_the_scan_gives_what_each_mixed_program_computes(state: QuantizedState) 
 
 def test_a_layer_with_few_levels_costs_most_and_is_left_in_floating_point(state: QuantizedState) -> None:
     student = predict(network(), IMAGES)
-    mixed, found = examine(state, IMAGES, None, student, answers(state), apply=True)
+    mixed, found = examined(state, student, answers(state), apply=True)
     assert found["layers"][0]["layer"] == found["chosen"][0]["layer"] == BAD
     assert found["applied"]
-    assert found["result"]["kl"] < 0.2 * found["int8"]["kl"]
+    assert found["result"]["distance"] < 0.2 * found["int8"]["distance"]
     assert mixed.sha256 == leave_float(state, [layer["node"] for layer in found["chosen"]]).sha256 != state.sha256
 
-    same, proposed = examine(state, IMAGES, None, student, answers(state), apply=False)
+    same, proposed = examined(state, student, answers(state), apply=False)
     assert same is state
     assert [layer["layer"] for layer in proposed["chosen"]] == [BAD]
     assert (proposed["applied"], proposed["result"], proposed["stopped"]) == (False, None, None)
@@ -88,10 +96,10 @@ def test_a_layer_with_few_levels_costs_most_and_is_left_in_floating_point(state:
 
 def test_no_layer_is_chosen_where_accuracy_or_divergence_gain_nothing(state: QuantizedState) -> None:
     student, integer = predict(network(), IMAGES), answers(state)
-    same, found = examine(state, IMAGES, integer.argmax(axis=1), student, integer, apply=True)
+    same, found = examined(state, student, integer, integer.argmax(axis=1), apply=True)
     assert same is state
     assert (found["chosen"], found["stopped"]) == ([], "gap"), "the int8 program is the more accurate one"
-    _, found = examine(state, IMAGES, None, integer, integer, apply=True)
+    _, found = examined(state, integer, integer, apply=True)
     assert (found["chosen"], found["stopped"]) == ([], "share"), "a program is nearest to itself"
 
 

@@ -234,12 +234,12 @@ def test_disagreement_of_each_pair() -> None:
     (found,) = disagreement({"one": A, "two": B})
     middle = (p(A) + p(B)) / 2
     expected = 0.5 * ((p(A) * np.log(p(A) / middle)).sum(axis=1) + (p(B) * np.log(p(B) / middle)).sum(axis=1)).mean()
-    assert found["share"] == (A.argmax(axis=1) != B.argmax(axis=1)).mean()
-    assert found["divergence"] == pytest.approx(expected)
+    assert found.share == (A.argmax(axis=1) != B.argmax(axis=1)).mean()
+    assert found.further["Jensen-Shannon divergence, nats"] == pytest.approx(expected)
     alone = A.copy()
     alone[:, 1:] = -np.inf
     (found,) = disagreement({"one": alone, "two": B})
-    assert "fewer than two classes" in found["share"]["unavailable"]
+    assert "fewer than two classes" in found.share.unavailable
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: P
     assert 0 <= pair["share"] < 1
     assert members["teaching_set"]["samples"] == 400
     assert members["teaching_set"]["labelled"] == 200
-    assert summary["teacher"]["accuracy"]["val"]["n"] == 100
+    assert summary["teacher"]["score"]["val"]["n"] == 100
     assert {"teacher-small", "teacher-other", "control", "student"} <= set(summary["curves"])
     assert (folder / "runs/two/work/teaching-set/teaching-set.csv").read_text().startswith("sample,label,teacher,confidence")
     assert "How far the teachers disagree on val" in (folder / "runs/two/report.html").read_text()

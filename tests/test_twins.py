@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from made_documents import made_result
 
+from edgedistill import tasks
 from edgedistill.records import ArtifactResult, Quantization, Unavailable
 from edgedistill.report.twins import with_twins
 from edgedistill.verify.failures import warnings
+from edgedistill.verify.scoring import Scorer
 
 LABELS = np.arange(1000) % 10
 
@@ -26,9 +28,18 @@ def artifact(precision: str, size: int, p50: float) -> ArtifactResult:
 def told(wrong: int, p50: float = 1.0, labels: np.ndarray | None = LABELS) -> tuple[Quantization, list[str]]:
     """The cost of an int8 file with `wrong` of 1,000 predictions, whose twin has 20 others, and the warnings."""
     artifacts = [artifact("int8", 25, p50), artifact("fp32", 100, 2.0)]
-    outputs = {"student-int8.tflite": answers(wrong), "student-fp32.tflite": answers(20)}
-    artifacts = with_twins(artifacts, outputs.get, labels)
-    return artifacts[0].quantization, warnings(artifacts)
+    scorer = Scored({"student-int8.tflite": answers(wrong), "student-fp32.tflite": answers(20)}, labels)
+    artifacts = with_twins(artifacts, scorer.difference, scorer.task.metric.tolerated)
+    return artifacts[0].quantization, warnings(artifacts, scorer.task.metric)
+
+
+class Scored(Scorer):
+    """Scores logits that are given, without a run."""
+
+    def __init__(self, logits: dict[str, np.ndarray], labels: np.ndarray | None) -> None:
+        self.task, self._scores = tasks.task("image-classification"), {}
+        self.outputs = lambda name, split="val": {"logits": logits[name]}
+        self.targets = lambda split: {} if labels is None else {"logits": labels}
 
 
 def test_a_loss_beyond_doubt_is_a_warning_that_says_how_much_and_what_to_do() -> None:

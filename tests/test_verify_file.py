@@ -15,7 +15,7 @@ from edgedistill.records.inspection import Content, StoredTensors
 from edgedistill.steps import flow
 
 FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
-FIELDS = {"file", "format", "precision", "sha256", "run", "ok", "parity", "accuracy", "status"}
+FIELDS = {"file", "format", "precision", "sha256", "run", "ok", "parity", "score", "status"}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def test_the_files_of_a_run_hold_under_any_name(
     summary = json.loads((run / "summary.json").read_text())
     recorded = next(a for a in summary["artifacts"] if a["name"] == source.name)
     assert found["sha256"] == recorded["sha256"]
-    assert found["accuracy"]["file"] == recorded["accuracy"]["val"]
+    assert found["score"]["file"] == recorded["score"]["val"]
     student = next(row for row in summary["ladder"] if row["rung"] == "student")
-    assert found["accuracy"]["student"] == student["accuracy"]["val"]
+    assert found["score"]["student"] == student["score"]["val"]
 
 
 def test_ort_is_executed_as_onnx_is(run: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_two_classes_swapped_do_not_hold(run: Path, tmp_path: Path, precision: s
     assert (found["ok"], found["status"], found["precision"]) == (False, "check_failed", precision)
     # A fifth of the digits are twos and sevens.
     assert found["parity"]["flips"] > 40
-    assert found["accuracy"]["file"]["value"] < found["accuracy"]["student"]["value"] - 0.1
+    assert found["score"]["file"]["value"] < found["score"]["student"]["value"] - 0.1
 
 
 def test_the_text_says_what_was_compared(run: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_the_runtime_refuses_is_a_failed_runtime(run: Path, tmp_path: Path)
     found = json.loads(done.stdout)
     assert (found["ok"], found["status"], found["executed_by"]) == (False, "runtime_failed", "unavailable")
     assert "Reluctant" in found["parity"]["unavailable"]
-    assert found["accuracy"]["file"]["value"] is None
+    assert found["score"]["file"]["value"] is None
 
 
 def _model(path: Path, size: int, classes: int) -> Path:

@@ -98,14 +98,14 @@ def test_it_is_proven_with_the_weights_of_the_checkpoint_and_its_normalisation(b
     assert document["status"] == "ok"
     assert {a["name"]: a["ok"] for a in document["artifacts"]} == {"student-int8.onnx": True, "student-fp32.onnx": True}
     run = brought / "runs" / "net"
-    images = np.load(run / "work" / "programs" / "val.npy")
+    images = np.load(run / "work" / "programs" / "samples" / "image.npy")
     assert len(images) == 40
     model = network().eval()
     with torch.no_grad():
         expected = model((torch.from_numpy(images) - 0.5) / 0.25).numpy()
-    assert np.allclose(np.load(run / "work" / "programs" / "student.npy"), expected, atol=1e-4)
+    assert np.allclose(np.load(run / "work" / "programs" / "rungs" / "student" / "logits.npy"), expected, atol=1e-4)
     scale = json.loads((run / "work" / "records" / "programs.json").read_text())["result"]["output_scale"]["logits"]
-    found = np.load(run / "work" / "val-student-int8.onnx" / "outputs.npy")
+    found = np.load(run / "work" / "val-student-int8.onnx" / "outputs" / "logits.npy")
     # Calibrated ranges: a wrong one would be off by many steps.
     assert np.abs(found - expected).mean() < 2 * scale
     assert expected.std(axis=0).min() > 6 * scale, "else constant outputs would pass as well"
@@ -138,7 +138,7 @@ def test_without_labels_accuracy_is_unavailable_and_flips_are_not(brought: Path)
     summary = json.loads((brought / "runs" / "net" / "summary.json").read_text())
     int8 = next(a for a in summary["artifacts"] if a["precision"] == "int8")
     missing = {"value": None, "unavailable": "the images have no labels"}
-    assert int8["accuracy"]["val"] == missing
+    assert int8["score"]["val"] == missing
     assert int8["quantization"]["difference"] == missing
     assert int8["quantization"]["n"] == 40
     assert summary["verdict"]["outcome"] == "unavailable"
@@ -152,7 +152,7 @@ def test_without_labels_accuracy_is_unavailable_and_flips_are_not(brought: Path)
 def test_the_bundle_numbers_the_outputs(brought: Path) -> None:
     manifest = json.loads((brought / "runs" / "net" / "bundles" / "plain" / "manifest.json").read_text())
     assert manifest["labels"] == ["0", "1", "2", "3"]
-    assert manifest["output"]["shape"] == [1, 4]
+    assert manifest["signature"]["methods"]["forward"]["outputs"][0]["shape"] == [1, 4]
     assert manifest["model"]["name"] == "carried:net"
 
 

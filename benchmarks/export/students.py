@@ -75,7 +75,7 @@ def main(data: str, runs: str, *names: str) -> None:
     print("| student | rung | accuracy on val |\n| --- | --- | --- |")
     for name, summary in found.items():
         for rung in summary["ladder"][:5]:
-            val = rung["accuracy"]["val"]
+            val = rung["score"]["val"]
             print(f"| {name} | {rung['rung']} | {val['value']:.1%} ({val['interval'][0]:.1%} to {val['interval'][1]:.1%}) |")
     print("\nEach int8 file against its reference, and against the floating-point file of its format (fp16 for Core ML).\n")
     print(

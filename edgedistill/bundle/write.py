@@ -1,114 +1,125 @@
 """Writes a bundle: the artifacts of one target, manifest.json, and golden inputs with their outputs."""
 
+from __future__ import annotations
+
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from pydantic import JsonValue
 
 from edgedistill.backends import backends
 from edgedistill.errors import UserError
-from edgedistill.files import sha256_file, write_json
-from edgedistill.recipe.inputs import DEFAULT, takes_bytes
-from edgedistill.records import ArtifactResult
-from edgedistill.tasks.pixels import as_taken
+from edgedistill.files import sha256_file, write_arrays
+from edgedistill.measure.inputs import taken
+from edgedistill.recipe.inputs import takes_bytes
+from edgedistill.recipe.targets import Target
+from edgedistill.records import ArtifactResult, Unavailable
+from edgedistill.records.manifest import Entry, File, Golden, Manifest, ModelFacts, Preprocessing, TargetFacts
+from edgedistill.signature import MethodSignature, Signature
 
 GOLDEN = 16
 _MANIFEST = "manifest.json"
-SCHEMA = "edgedistill/manifest/1"
-_ENTRY = ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime")
+Arrays = Mapping[str, np.ndarray]
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    target: dict[str, Any],
-    artifacts: Sequence[ArtifactResult],
-    run: Path,
-    model: dict[str, Any],
-    images: np.ndarray,
-    outputs: dict[str, np.ndarray],
-) -> Path:
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle is made of.
+
+    run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. samples: golden
+    inputs [G, ...] as programs take them, by name. outputs: what each artifact gave for them, by name of artifact and output; one that
+    nothing could execute is missing. versions: of what trained, quantized and lowered the model.
+    """
+
+    task: str
+    run: Path
+    artifacts: Sequence[ArtifactResult]
+    methods: Mapping[str, MethodSignature]
+    model: ModelFacts
+    signature: Signature
+    preprocessing: Preprocessing
+    samples: Arrays
+    outputs: Mapping[str, Arrays]
+    versions: dict[str, str]
+
+
+def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    artifacts: their `path` is in the folder `run`. One that nothing could execute has the reason in the manifest, as `unavailable`, and no
-    golden outputs.
-    model: name, classes, image_size, mean, std, state_sha256, output_scale, and versions, those of what made the artifacts.
-    images: golden inputs float32 [G, 3, H, W] in 0..1; outputs: logits float32 [G, classes] by artifact name.
     Raises UserError when `folder` holds something else than a bundle.
     """
     _check_ours(folder)
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "golden").mkdir(parents=True)
-    size = model["image_size"]
-    golden_inputs = {a.input: _golden(temporary, images, a.input) for a in artifacts}
-    # What the bundle as a whole is said to take: float32 where a file of it does.
-    first = min(golden_inputs, key=takes_bytes)
+    temporary.mkdir(parents=True)
     entries = []
-    for artifact in artifacts:
-        source, copy = run / artifact.path, temporary / artifact.name
+    for artifact in contents.artifacts:
+        source, copy = contents.run / artifact.path, temporary / artifact.name
         if source.is_dir():
             shutil.copytree(source, copy)
         else:
             shutil.copy2(source, copy)
-        entry = {
-            key: getattr(artifact, key)
-            for key in ("name", "format", "precision", "delegate", "bytes", "sha256", "executed_by", "ok", "runtime", "packages")
-        }
-        entry |= {"input": _input(artifact.input, size), "golden_inputs": golden_inputs[artifact.input]}
-        if artifact.ok is None:
-            entry["unavailable"] = artifact.parity.unavailable  # type: ignore[union-attr]
-        if artifact.name in outputs:
-            golden = temporary / "golden" / f"{artifact.name}.npy"
-            np.save(golden, outputs[artifact.name])
-            entry["golden_outputs"] = {"path": f"golden/{golden.name}", "sha256": sha256_file(golden)}
-        entries.append(entry)
-    builds = _companions(temporary, artifacts, run)
-    manifest = {
-        "schema": SCHEMA,
-        "target": {key: target[key] for key in ("name", "description", "minimum_os")},
-        "model": {key: model[key] for key in ("name", "state_sha256", "output_scale")},
-        "input": {
-            "name": "image", **_input(first, size),
-            "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
-            "normalization": {"mean": model["mean"], "std": model["std"], "where": "inside the program"},
-        },
-        "output": {"name": "logits", "shape": [1, len(model["classes"])], "dtype": "float32", "postprocessing": "softmax"},
-        "labels": model["classes"],
-        "artifacts": entries,
-        **builds,
-        "golden": {"count": len(images), "inputs": golden_inputs[first]},
-        "versions": model["versions"],
-    }  # fmt: skip
-    write_json(temporary / _MANIFEST, manifest)
+        entries.append(_entry(temporary, artifact, contents))
+    facts = {**contents.preprocessing.manifest, **_companions(temporary, contents.artifacts, contents.run)}
+    Manifest(
+        task=contents.task,
+        target=TargetFacts(name=target.name, description=target.description, minimum_os=target.minimum_os),
+        model=contents.model,
+        signature=contents.signature,
+        preprocessing=contents.preprocessing,
+        artifacts=entries,
+        versions=contents.versions,
+        **facts,
+    ).write(temporary / _MANIFEST)
     remove_bundle(folder)
     temporary.rename(folder)
     return folder
 
 
-def _input(kind: str, size: int) -> dict[str, Any]:
-    """What an artifact takes: the values 0 to 255 of bytes mean 0 to 1."""
-    found: dict[str, dict[str, Any]] = {
-        DEFAULT: {"shape": [1, 3, size, size], "dtype": "float32", "layout": "NCHW", "range": [0.0, 1.0]},
-        "uint8-nhwc": {"shape": [1, size, size, 3], "dtype": "uint8", "layout": "NHWC", "range": [0, 255]},
-        "image": {"shape": [size, size], "dtype": "uint8", "layout": "image", "range": [0, 255]},
-    }
-    return found[kind] | {"color": "RGB"}
+def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
+    method = contents.methods[artifact.name]
+    given = contents.outputs.get(artifact.name)
+    missing = artifact.parity.unavailable if artifact.ok is None and isinstance(artifact.parity, Unavailable) else None
+    count = len(next(iter(contents.samples.values())))
+    golden = Golden(
+        count=count,
+        inputs=_golden_inputs(folder, artifact.input, method, contents.samples),
+        outputs=None if given is None else _written(folder, f"golden/outputs/{artifact.name}", given),
+    )
+    names = ("name", "format", "precision", "delegate", "bytes", "sha256", "input", "executed_by", "ok", "runtime", "packages")
+    return Entry(**{name: getattr(artifact, name) for name in names}, signature=method, unavailable=missing, golden=golden)
 
 
-def _golden(folder: Path, images: np.ndarray, kind: str) -> dict[str, str]:
-    """The golden inputs for the input `kind`, written to the bundle `folder`: float32 [G, 3, S, S] or uint8 [G, S, S, 3]."""
-    path = folder / "golden" / ("inputs-uint8.npy" if takes_bytes(kind) else "inputs.npy")
-    np.save(path, as_taken(images, kind))
-    return {"path": f"golden/{path.name}", "sha256": sha256_file(path)}
+def _golden_inputs(folder: Path, kind: str, method: MethodSignature, samples: Arrays) -> dict[str, File]:
+    """The golden inputs as files with the input `kind` take them; those that take the same share them."""
+    types = {spec.name: np.dtype(spec.dtype) for spec in method.inputs}
+    same = all(samples[name].dtype == dtype for name, dtype in types.items()) and not takes_bytes(kind)
+    path = "golden/inputs" if same else f"golden/inputs-{'-'.join(dict.fromkeys(map(str, types.values())))}"
+    if same:
+        return _written(folder, path, samples)
+    with TemporaryDirectory(prefix="edgedistill-") as plain:
+        write_arrays(Path(plain), samples)
+        with taken(Path(plain), method, kind) as files:
+            return _written(folder, path, {name: np.load(file) for name, file in files.items()})
 
 
-def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) -> dict[str, Any]:
+def _written(folder: Path, path: str, arrays: Arrays) -> dict[str, File]:
+    write_arrays(folder / path, arrays)
+    return {name: _file(folder, f"{path}/{name}.npy") for name in arrays}
+
+
+def _file(folder: Path, path: str) -> File:
+    return File(path=path, sha256=sha256_file(folder / path))
+
+
+def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) -> dict[str, JsonValue]:
     """Copy what a format has beside its files, such as lists that a build of its runtime is made from; returns the manifest's part."""
-    found: dict[str, Any] = {}
+    found: dict[str, JsonValue] = {}
     for name, backend in backends().items():
         files = [run / a.path for a in artifacts if a.format == name]
         if files and backend.companions:

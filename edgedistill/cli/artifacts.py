@@ -121,7 +121,7 @@ def _is_model(path: Path) -> bool:
 def _show_file(document: VerifiedFile) -> None:
     from edgedistill.records import Unavailable
 
-    parity, accuracy = document.parity, document.accuracy
+    parity, score = document.parity, document.score
     for warning in document.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     what = f"{document.format}, {document.precision}, {document.bytes / 1024:.0f} KiB"
@@ -129,7 +129,7 @@ def _show_file(document: VerifiedFile) -> None:
     if isinstance(parity, Unavailable):
         print(f"{'not executed' if document.ok is None else 'FAILED: it did not run'}: {parity.unavailable}")
         return
-    print(f"accuracy on val: {_accuracy(accuracy.file)}; the run's student, fp32: {_accuracy(accuracy.student)}")
+    print(f"{document.metric.title} on val: {_score(score.file)}; the run's student, fp32: {_score(score.student)}")
     if parity.reason is not None:
         distance = parity.reason
     else:
@@ -142,7 +142,7 @@ def _show_file(document: VerifiedFile) -> None:
     print(f"{'ok' if document.ok else 'CHECK FAILED'}: the rule is {parity.rule}")
 
 
-def _accuracy(score: Score | Unavailable) -> str:
+def _score(score: Score | Unavailable) -> str:
     if score.value is None:
         return f"unavailable ({score.unavailable})"
     low, high = score.interval

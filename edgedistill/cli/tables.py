@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgedistill.records import Accuracy, ArtifactResult
+    from edgedistill.records import ArtifactResult, Scores
     from edgedistill.records.documents import Benched, Exported, Verified
     from edgedistill.records.summary import Summary
 
 _PLAIN_WIDTH = 132
 
 
-def _accuracy(accuracy: Accuracy) -> str:
-    val = accuracy.val
+def _score(score: Scores) -> str:
+    val = score.val
     if val.value is None:
         return "unavailable"
     low, high = val.interval
@@ -44,13 +44,13 @@ def _artifact_cells(a: ArtifactResult) -> list[str]:
     ]
 
 
-def _table(title: str) -> Any:
+def _table(title: str, metric: str) -> Any:
     from rich.table import Table
 
     table = Table(title=title)
-    for name in ("model", "precision", "accuracy on val [95%]"):
+    for name in ("model", "precision", f"{metric} on val [95%]"):
         table.add_column(name, no_wrap=True)
-    for name in ("size", "p50 ms", "p95 ms", "peak MB", "parity", "proof"):
+    for name in ("size", "p50 ms", "p95 ms", "peak MB", "parity", "verified"):
         table.add_column(name, justify="right")
     return table
 
@@ -70,20 +70,22 @@ def show_summary(summary: Summary) -> None:
 
     screen = console()
     by_name = {a.name: a for a in summary.artifacts}
-    table = _table(f"{summary.name}: {summary.data['source']}, {summary.data['splits']['val']} validation images")  # type: ignore[index,call-overload]
+    data = summary.data
+    title = f"{summary.name}: {data.source}, {data.splits['val']} validation {summary.words.samples}"
+    table = _table(title, summary.metric.title)
     for row in summary.ladder:
         artifact = by_name.get(row.rung)
         cells = _artifact_cells(artifact) if artifact else ["-"] * 6
-        table.add_row(row.rung, row.precision, _accuracy(row.accuracy), *cells)
+        table.add_row(row.rung, row.precision, _score(row.score), *cells)
     screen.print(table)
     teacher = next((a for a in summary.artifacts if a.role == "teacher"), None)
     if teacher is not None and summary.teacher is not None:
         size, p50, p95, peak, *_ = _artifact_cells(teacher)
-        title = backend(teacher.format).title
-        screen.print(f"Teacher {summary.teacher.model} as {title}: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
+        form = backend(teacher.format).title
+        screen.print(f"Teacher {summary.teacher.model} as {form}: {size}, p50 {p50} ms, p95 {p95} ms, peak {peak} MB.")
     for pair in summary.teacher.members.disagreement if summary.teacher else ():
-        if isinstance(share := pair["share"], float):
-            screen.print(f"Teachers {pair['a']} and {pair['b']} choose different classes on {share:.1%} of val.")
+        if isinstance(pair.share, float):
+            screen.print(f"Teachers {pair.a} and {pair.b} decide differently on {pair.share:.1%} of val.")
     for line in _not_verified(summary.artifacts):
         screen.print(line, soft_wrap=True)
     screen.print(summary.verdict.text)
@@ -105,16 +107,16 @@ def show_artifacts(document: Exported | Verified | Benched) -> None:
     from edgedistill.verify.failures import failures, warnings
 
     screen = console()
-    table = _table(document.run)
+    table = _table(document.run, document.metric.title)
     for a in document.artifacts:
-        table.add_row(a.name, a.precision, _accuracy(a.accuracy), *_artifact_cells(a))
+        table.add_row(a.name, a.precision, _score(a.score), *_artifact_cells(a))
     screen.print(table)
     lines = [delegation.line(a) for a in document.artifacts]
     # A bench has none.
     lines += ranges.lines(document.ranges) if hasattr(document, "ranges") else []
     for line in [*lines, *_not_verified(document.artifacts)]:
         screen.print(line, soft_wrap=True)
-    for line in warnings(document.artifacts):
+    for line in warnings(document.artifacts, document.metric):
         screen.print(f"WARNING: {line}", soft_wrap=True, markup=False)
     for line in failures(document.artifacts):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)

@@ -1,7 +1,8 @@
 """What is taught, and in which order: stages, samples, views, and what the teachers say of them."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -59,6 +60,8 @@ class Lesson:
     batch_size: int
     seed: int
     signals: TeacherSignals | None = None
+    answers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What the teachers give for val, [N, ...] by the name of the output: what a task without targets is scored against."""
     with_targets_only: bool = False
     """Leave out samples without a target, in as many steps as with them."""
 
@@ -95,11 +98,11 @@ class Lesson:
             raise ValueError(f"stage {stage.name} compares with a teacher, found none")
         return self.signals.asked(batch.inputs, indices) if stage.online else self.signals.replayed(indices, view)
 
-    def score(self, module: nn.Module, split: str) -> float:
-        """The primary metric of `module` on a split."""
-        indices = self.data.indices[split]
+    def score(self, module: nn.Module) -> float:
+        """The primary metric of `module` on val."""
+        indices = self.data.indices["val"]
         outputs = predict(module, batches(self.data, indices), self.signature.forward)
-        return float(self.task.score(outputs, self.data.targets(indices)).mean())
+        return float(self.task.score(outputs, self.data.targets(indices) or self.answers).mean())
 
 
 def _blended(batch: Batch) -> Batch:

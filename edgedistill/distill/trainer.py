@@ -122,7 +122,7 @@ def fit(
                     f"Lower its lr ({stage.lr:g}) or check the samples; the epochs before it are kept."
                 )
             # The main process decides: statistics of batch norm differ a little between processes.
-            score = broadcast_object_list([lesson.score(scored.eval(), "val")])[0]
+            score = broadcast_object_list([lesson.score(scored.eval())])[0]
             if best is not None:
                 if not passed or score > max(passed):
                     best.load_state_dict(scored.state_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from edgedistill.records.measurements import BenchProtocol, Measured, Measurement
     from edgedistill.run import Run
     from edgedistill.signature import MethodSignature
+    from edgedistill.verify.judge import Decide
 
 PROJECT = Path(".edgedistill")
-_IMAGES = 16
+_SAMPLES = 16
 _TIMEOUT_S = 3600.0
 Kind = TypeVar("Kind", bound="Measured")
 """A kind of measurement."""
@@ -100,7 +101,7 @@ class Subject:
     """One file to measure.
 
     method: what it takes and gives; inputs: the samples of each input, [N, ...]; expected: this machine's outputs for them by name, or
-    None; lsb: the scale of each output of an int8 file, or None.
+    None; lsb: the scale of each quantized output of an int8 file, or None. decide: what is decided of each sample, see `Task.decide`.
     """
 
     path: Path
@@ -113,6 +114,7 @@ class Subject:
     inputs: dict[str, Path]
     expected: dict[str, np.ndarray] | None
     lsb: dict[str, float] | None
+    decide: Decide | None = None
 
     @property
     def artifact(self) -> dict[str, Any]:
@@ -124,32 +126,29 @@ class Subject:
 @contextmanager
 def of_run(run: Run) -> Iterator[list[Subject]]:
     """The artifacts of a run that a device's processor can run, with the first samples of val."""
-    import numpy as np
-
+    from edgedistill import tasks
     from edgedistill.backends import backend
     from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
     from edgedistill.files import sha256_tree, tree_bytes
+    from edgedistill.recipe.loading import recorded
     from edgedistill.recipe.precisions import is_static
+    from edgedistill.verify import stored
 
-    scale = run.result("programs")["output_scale"]
-    with TemporaryDirectory(prefix="edgedistill-") as folder:
-        few = Path(folder, "few.npy")
-        np.save(few, np.load(run.work("programs", "val.npy"), mmap_mode="r")[:_IMAGES])
+    sizes, scale = stored.sizes(run), run.result("programs")["output_scale"]
+    decide = tasks.task(recorded(run.folder).task).decide
+    with ExitStack() as stack:
         found = []
         for artifact in run.artifacts():
-            path, outputs = run.path(artifact.path), run.work(f"val-{artifact.name}", "outputs.npy")
-            if not backend(artifact.format).measured_here or artifact.delegate or not outputs.exists():
+            path, outputs = run.path(artifact.path), stored.outputs(run, artifact.name, "val")
+            if not backend(artifact.format).measured_here or artifact.delegate or not outputs:
                 continue
-            method = of_file(load_signature(run.work(artifact.program)), artifact).forward
-            inputs = by_name(method.inputs, Path(folder, f"{artifact.name}.npy"))
-            with taken(few, artifact.input) as images:
-                (file,) = inputs.values()
-                file.write_bytes(images.read_bytes())
-            expected = {method.outputs[0].name: np.load(outputs, mmap_mode="r")[:_IMAGES]}
+            method = of_file(load_signature(run.work(artifact.program)), artifact).forward.with_sizes(sizes)
+            inputs = stack.enter_context(taken(run.path(stored.SAMPLES["val"]), method, artifact.input, first=_SAMPLES))
+            expected = {name: values[:_SAMPLES] for name, values in outputs.items()}
             lsb = scale if is_static(artifact.precision) else None
-            size, digest = tree_bytes(path), sha256_tree(path)
-            found.append(Subject(path, artifact.name, artifact.format, artifact.precision, size, digest, method, inputs, expected, lsb))
+            file = (path, artifact.name, artifact.format, artifact.precision, tree_bytes(path), sha256_tree(path))
+            found.append(Subject(*file, method, inputs, expected, lsb, decide))
         if not found:
             raise UserError(f"{run.folder} has no artifact that was executed here; make them with `edgedistill export {run.folder}`")
         yield found
@@ -162,7 +161,7 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
 
     facts, method = benchfile.facts_of(path)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
-        benchfile.write_random_samples(Path(folder), method, _IMAGES)
+        benchfile.write_random_samples(Path(folder), method, _SAMPLES)
         expected = benchfile.outputs_here(path, facts.format, method, Path(folder), log_path("local")) if run else None
         file = (path, path.name, facts.format, precision_of(facts), facts.bytes, facts.sha256)
         yield [Subject(*file, method, by_name(method.inputs, Path(folder)), expected, None)]
@@ -240,11 +239,13 @@ def held_against(measurement: Measurement, name: str) -> Measurement:
 def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[str, Any]:
     """The device's outputs compared with this machine's; of several outputs each is under its name in `by_output`."""
     from edgedistill.measure.statistics import unavailable
+    from edgedistill.verify import judge
 
     if subject.expected is None:
         return unavailable("this machine has no outputs of the file to compare with")
+    flipped = judge.flips(found, subject.expected, subject.decide)
     compared = {
-        name: _compared(found[name], expected, None if subject.lsb is None else subject.lsb.get(name))
+        name: _compared(found[name], expected, None if subject.lsb is None else subject.lsb.get(name), flipped)
         for name, expected in subject.expected.items()
     }
     if len(compared) == 1:
@@ -252,7 +253,7 @@ def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[s
     return {"ok": all(one["ok"] for one in compared.values()), "by_output": compared}
 
 
-def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None) -> dict[str, Any]:
+def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None, flips: int | None) -> dict[str, Any]:
     """One output [N, ...]: of int8 files in steps of its scale, other floats as a share of the largest, integers for equality."""
     import numpy as np
 
@@ -261,17 +262,12 @@ def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None) -> dic
     if expected.dtype.kind != "f":
         equal = bool(np.array_equal(found, expected))
         return {"ok": equal, "equal": equal, "rule": "equal integers"}
-    found, expected = (array.reshape(len(array), -1) for array in (found, expected))
     if lsb is not None:
-        return parity.quantized_parity(found, expected, lsb, _flips(found, expected)).model_dump()
+        return parity.quantized_parity(found, expected, lsb, flips).model_dump()
     # Kernels for other instruction sets sum in another order, and some devices compute in float16.
     limit = parity.FLOAT_LIMITS["fp16"]
-    compared = parity.float_parity(found, expected, relative_limit=limit, flips=_flips(found, expected))
+    compared = parity.float_parity(found, expected, relative_limit=limit, flips=flips)
     return compared.model_dump() | {"equal": bool(np.array_equal(found, expected))}
-
-
-def _flips(a: np.ndarray, b: np.ndarray) -> int | None:
-    return int((a.argmax(axis=1) != b.argmax(axis=1)).sum()) if a.shape == b.shape else None
 
 
 def stored(measurement: Kind, kept: Path, name: str | None) -> Kind:

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import WEIGHTED, operators, outputs_of, replace, tensor_of
 from edgedistill.quantize.pooling import is_pooling
-from edgedistill.quantize.temperature import divide_logits
+from edgedistill.quantize.temperature import divide_output
 from edgedistill.quantize.ties import break_ties, separate_means
 from edgedistill.signature import Signature
 
@@ -32,7 +32,7 @@ class QuantizedState:
     output_scale: the LSB of each quantized output, in its own units, by name; the one that an output had where its last layer was left in
     floating point (`mixed`).
     sha256: hash over every weight, scale, zero point and bias, in execution order.
-    temperature: the divisor of the logits; 1 if it could not be folded into the last layer.
+    temperature: the divisor of the output; 1 if it could not be folded into the last layer.
     trained: the quantized layers, except average pooling, by the names of their nodes in both forms.
     """
 
@@ -47,14 +47,14 @@ class QuantizedState:
 def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.0) -> QuantizedState:
     """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); `graph` is not changed.
 
-    temperature: the logits of the state are those of the graph divided by it, if it can be folded into the last layer; see `temperature`.
+    temperature: the output of the state is that of the graph divided by it, if it can be folded into the last layer; see `temperature`.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     graph = copy.deepcopy(prepared)
     fold_batchnorm(graph)
     unfolded = convert_pt2e(graph, fold_quantize=False)
-    folded = temperature if divide_logits(unfolded, temperature) else 1.0
+    folded = temperature if divide_output(unfolded, temperature) else 1.0
     break_ties(unfolded)
     separate_means(unfolded)
     trained = _trained(unfolded)

@@ -1,27 +1,15 @@
-"""Folds a temperature into the last layer, which divides the logits by it without a change of the program's structure."""
+"""Folds a temperature into the last layer, which divides the output by it without a change of the program's structure."""
 
 import torch
-from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.graph import float32, last_layers, tensor_of
 
 
-def divide_classifier(model: nn.Module, temperature: float) -> bool:
-    """Divide weight and bias of a timm model's classifier in place. Returns False, without a change, if it has no such layer."""
-    classifier = model.get_classifier()  # type: ignore[operator]
-    if not isinstance(classifier, (nn.Linear, nn.Conv2d)):
-        return False
-    with torch.no_grad():
-        for parameter in classifier.parameters(recurse=False):
-            parameter.div_(temperature)
-    return True
+def divide_output(graph: GraphModule, temperature: float) -> bool:
+    """Divide the only output of a converted graph with float weights, in place. Returns False, without a change, if it cannot be folded.
 
-
-def divide_logits(graph: GraphModule, temperature: float) -> bool:
-    """Divide the logits of a converted graph with float weights, in place. Returns False, without a change, if it cannot be folded.
-
-    It divides the scales of the last weights and of the logits, and the float weights and bias. All integers and all multipliers between
+    It divides the scales of the last weights and of the output, and the float weights and bias. All integers and all multipliers between
     scales stay the same. So the int8 program does not change, only the size of a step of its output.
     """
     ops = torch.ops.quantized_decomposed

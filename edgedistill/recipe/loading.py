@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedistill.errors import UserError
+from edgedistill.files import read_json
 from edgedistill.recipe.base import RecipeError, nearest, shown
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.overrides import apply_overrides, override_of
@@ -137,3 +139,11 @@ def _validated(
     if recipe is None or errors:
         raise RecipeError(path, errors)
     return recipe
+
+
+def recorded(run: Path) -> Recipe:
+    """The recipe that the folder of a run was made from, every field with its value. Raises UserError where there is none."""
+    record = run / "recipe.json"
+    if not record.exists():
+        raise UserError(f"{run} has no recipe.json; go on with `edgedistill run` of its recipe")
+    return Recipe.model_validate(read_json(record)["effective"])

@@ -5,37 +5,43 @@ Free of torch, and fast to import.
 
 from edgedistill.records.artifacts import Artifact, ArtifactSpec, Lowered
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.metric import Metric
 from edgedistill.records.results import (
-    Accuracy,
     ArtifactResult,
     Budget,
     Delegation,
+    Disagreement,
     Divergence,
+    OutputError,
     Pair,
     Quantization,
     Score,
+    Scores,
     UnknownDelegation,
 )
 from edgedistill.records.verdicts import Comparison, Execution, Latency, Load, Parity, Status
 
 __all__ = [
-    "Accuracy",
     "Artifact",
     "ArtifactResult",
     "ArtifactSpec",
     "Budget",
     "Comparison",
     "Delegation",
+    "Disagreement",
     "Divergence",
     "Execution",
     "Latency",
     "Load",
     "Lowered",
+    "Metric",
+    "OutputError",
     "Pair",
     "Parity",
     "Quantization",
     "Record",
     "Score",
+    "Scores",
     "Status",
     "Unavailable",
     "UnknownDelegation",

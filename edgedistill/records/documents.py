@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.metric import Metric
 from edgedistill.records.results import ArtifactResult, Pair, Score
 from edgedistill.records.summary import Ranges
 from edgedistill.records.verdicts import Latency, Load, Parity, Status
@@ -15,6 +16,7 @@ class Exported(Record):
 
     run: str
     status: Status
+    metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
     ranges: Ranges
     bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
@@ -25,6 +27,7 @@ class Verified(Record):
 
     run: str
     status: Status
+    metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
     pairs: list[Pair]
     ranges: Ranges
@@ -35,11 +38,12 @@ class Benched(Record):
 
     run: str
     status: Status
+    metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
     environment: dict[str, JsonValue]
 
 
-class ExternalAccuracy(Record):
+class ExternalScore(Record):
     """The score on val of a file from elsewhere, and of the run's student."""
 
     file: Score | Unavailable
@@ -61,7 +65,8 @@ class VerifiedFile(Record):
     ok: bool | None
     status: Status
     parity: Parity | Unavailable
-    accuracy: ExternalAccuracy
+    metric: Metric = Field(description="What scores are.")
+    score: ExternalScore
 
 
 class Port(Record):

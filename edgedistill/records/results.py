@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, computed_field
+from pydantic import ConfigDict, Field, computed_field
 
 from edgedistill.records.artifacts import ArtifactSpec
 from edgedistill.records.base import Record, Unavailable
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 
 class Score(Record):
-    """The mean score of a split, such as the accuracy, with its 95% interval."""
+    """The primary metric of a split, such as the accuracy, with its 95% interval."""
 
     left_out = ("correct",)
 
@@ -25,11 +25,39 @@ class Score(Record):
     interval: Interval
 
 
-class Accuracy(Record):
+class Scores(Record):
     """The score of a rung or artifact on each split."""
 
     val: Score | Unavailable
     holdout: Score | Unavailable
+
+
+class Disagreement(Record):
+    """How far two teachers disagree on `n` samples of val."""
+
+    a: str
+    b: str
+    n: int
+    share: float | Unavailable = Field(description="Share of the samples on which they decide differently.")
+    further: dict[str, float] = Field({}, description="Further figures, by what they are.")
+
+
+class OutputError(Record):
+    """How far one output is from that of the model in floating point."""
+
+    model_config = ConfigDict(frozen=True)
+
+    largest: float | None = Field(
+        description="Largest difference, as a share of the range; null where a value is not finite, or the output constant and not met."
+    )
+    mean: float | None = Field(description="Mean difference, as a share of the range.")
+    range: float = Field(description="Largest value less the smallest; the magnitude of a constant.")
+    worst: int | None = Field(description="Sample of val with the largest difference or a value that is not finite; null for none.")
+    snr_db: float | None = Field(
+        description="Signal-to-noise ratio in dB, 10 log10 of the mean square of the output over that of the difference; null for none."
+    )
+    not_finite: int = Field(description="Values that are NaN or infinite on one side only.")
+    n: int = Field(description="Number of samples.")
 
 
 class Divergence(Record):
@@ -39,7 +67,7 @@ class Divergence(Record):
 
     cuts: int = Field(description="Places at which the program can be cut.")
     lowered: int = Field(description="Prefixes that were lowered and run.")
-    images: int
+    samples: int
     layer: str | None = Field(description="None where no layer differs on its own.")
     operator: str | None = None
     lsb: float | None = None
@@ -111,6 +139,7 @@ class Quantization(Record):
     bytes_ratio: float | Unavailable = Field(description="Its bytes over the twin's.")
     speedup: float | Unavailable = Field(description="The twin's median latency over its own.")
     advice: str | None = Field(description="What to ship instead where it is slower.")
+    loses: bool = Field(False, description="Whether it loses more of the score than is tolerated, beyond doubt.")
 
 
 class Pair(Comparison):
@@ -131,13 +160,14 @@ class ArtifactResult(ArtifactSpec):
     sha256: str
     export_seconds: float
     packages: dict[str, str] = Field({}, description="Versions of what made it.")
-    accuracy: Accuracy
+    score: Scores
     delegation: Delegation | UnknownDelegation | Unavailable
     budgets: list[Budget]
     executed_by: str = Field(description="Who executed it: own_runtime, an interpreter such as mil_float64, or unavailable.")
     ok: bool | None = Field(description="None where it was not executed.")
     runtime: dict[str, str]
     parity: Parity | Unavailable
+    outputs: dict[str, OutputError] | Unavailable = Field(description="Each output against that of the model in floating point.")
     divergence: Divergence | None = None
     load_ms: Load | Unavailable
     first_inference_ms: float | Unavailable

@@ -7,11 +7,13 @@ from typing import Literal
 from pydantic import ConfigDict, Field, JsonValue
 
 from edgedistill.records.base import Record, Unavailable
-from edgedistill.records.results import Accuracy, ArtifactResult, Interval, Pair
+from edgedistill.records.metric import Metric, Words
+from edgedistill.records.results import ArtifactResult, Disagreement, Interval, Pair, Scores
+from edgedistill.records.sections import Section
 from edgedistill.records.stored import AnyMeasurement
 from edgedistill.records.verdicts import Status
 
-SUMMARY = "edgedistill/summary/1"
+SUMMARY = "edgedistill/summary/2"
 
 
 class Rung(Record):
@@ -23,12 +25,12 @@ class Rung(Record):
     model: str
     precision: str
     executed_by: str
-    accuracy: Accuracy
+    score: Scores
     format: str | None = None
     delegate: str | None = None
     drop_from: str | None = Field(None, description="Rung that it was made from.")
-    drop: float | None = Field(None, description="Points of the val score that it lost.")
-    ece: float | None = Field(None, description="Expected calibration error on val.")
+    drop: float | None = Field(None, description="What of the val score it lost.")
+    further: dict[str, float] = Field({}, description="Further scores on val, by name.")
 
 
 class Verdict(Record):
@@ -49,7 +51,7 @@ class Member(Record):
 
     name: str
     model: str
-    val_accuracy: float | Unavailable | None
+    val: float | Unavailable | None = Field(description="Score on val.")
     weight: float | None = Field(None, description="Its weight in a mean; None without one.")
 
 
@@ -57,7 +59,7 @@ class Members(Record):
     """What was found out about the teachers, and about the set that they teach."""
 
     members: list[Member] = Field(alias="list")
-    disagreement: list[dict[str, JsonValue]] = Field(description="How far each pair disagrees on val.")
+    disagreement: list[Disagreement]
     teaching_set: dict[str, JsonValue] | None
 
 
@@ -70,7 +72,7 @@ class TeacherResult(Record):
     model: str
     parameters: int | Unavailable
     bytes: int
-    accuracy: Accuracy | None
+    score: Scores | None
     members: Members
 
 
@@ -118,7 +120,7 @@ class ActivationRange(Record):
 class Int8Ranges(Record):
     """The activations of the quantized state."""
 
-    images: int
+    samples: int
     activations: int
     layers: list[ActivationRange] = Field(description="Those that waste levels or clip.")
     least_used: ActivationRange
@@ -141,7 +143,7 @@ class Float16Value(Record):
 class Float16Ranges(Record):
     """The values of a file that computes in float16."""
 
-    images: int
+    samples: int
     layers: list[Float16Value] = Field(description="Those past a quarter of the range.")
     largest: Float16Value
 
@@ -151,6 +153,17 @@ class Ranges(Record):
 
     int8: Int8Ranges | Unavailable
     float16: dict[str, Float16Ranges | Unavailable] = Field(description="By file.")
+
+
+class Data(Record):
+    """The samples, with what the task knows of them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source: str
+    sha256: str
+    splits: dict[str, int] = Field(description="Number of samples of each split.")
+    described: list[str] = Field(description="What else a reader should know of them.")
 
 
 class Epoch(Record):
@@ -169,7 +182,7 @@ class Epoch(Record):
 class Summary(Record):
     """Every figure of the report of a run; also `summary.json` in its folder."""
 
-    document: Literal["edgedistill/summary/1"] = Field("edgedistill/summary/1", alias="schema")
+    document: Literal["edgedistill/summary/2"] = Field("edgedistill/summary/2", alias="schema")
     name: str
     status: Status
     failed: list[str] = Field(description="What failed, a line each.")
@@ -179,8 +192,11 @@ class Summary(Record):
     created: str = Field(description="UTC time.")
     seconds: dict[str, float] = Field(description="Time of each part.")
     environment: dict[str, JsonValue]
+    task: str
+    metric: Metric = Field(description="What scores are.")
+    words: Words = Field(description="What the task calls its things.")
     recipe: RecipeRecord
-    data: dict[str, JsonValue]
+    data: Data
     ladder: list[Rung]
     verdict: Verdict
     teacher: TeacherResult | None
@@ -191,8 +207,7 @@ class Summary(Record):
     state: QuantizedState | None
     sensitivity: dict[str, JsonValue]
     lowering: dict[str, LoweringCost] = Field(description="By format.")
-    confusion: dict[str, JsonValue]
-    reliability: dict[str, JsonValue]
+    sections: list[Section] = Field(description="What only the task can tell.")
     devices: list[AnyMeasurement] = Field(description="What was measured on devices.")
     bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
     report: str

@@ -4,21 +4,19 @@ from pydantic import TypeAdapter
 
 from edgedistill.backends import backend
 from edgedistill.records import Artifact, ArtifactResult, Budget, Delegation, Execution, Latency, Load, Pair, Unavailable, UnknownDelegation
-from edgedistill.report.records import accuracy_of, arrays_of, decide, labels_of, outputs_of, scales_of
-from edgedistill.report.twins import compare
 from edgedistill.run import Run
-from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.verify import judge
+from edgedistill.verify.scoring import Scorer
 
 _NOT_EXAMINED = "not examined; run `edgedistill verify`"
 _DELEGATION: TypeAdapter[Delegation | UnknownDelegation | Unavailable] = TypeAdapter(Delegation | UnknownDelegation | Unavailable)
 _NOT_MEASURED = "not measured; run `edgedistill bench`"
 
 
-def artifact(run: Run, made: Artifact, images: ImageSet) -> ArtifactResult:
+def artifact(run: Run, made: Artifact, scorer: Scorer) -> ArtifactResult:
     """Everything known of one artifact of a run."""
     ran, benched = execution(run, "val", made.name), execution(run, "bench", made.name)
-    verdict = judged(run, made)
+    verdict = scorer.judged(made)
     found, budgets = delegation_of(run, made.name)
     divergence = run.result(f"divergence-{made.name}") if verdict.ok is False else None
     timed = benched is not None and benched.ran
@@ -30,23 +28,18 @@ def artifact(run: Run, made: Artifact, images: ImageSet) -> ArtifactResult:
             "sha256": made.sha256,
             "export_seconds": made.seconds,
             "packages": made.packages,
-            "accuracy": accuracy_of(run, made.name, images),
+            "score": scorer.score(made.name),
             "delegation": found,
             "budgets": budgets,
             "executed_by": verdict.executed_by,
             "ok": verdict.ok,
             "runtime": ran.versions if ran else {},
             "parity": verdict.parity,
+            "outputs": scorer.errors(made),
             "divergence": divergence,
         }
         | _figures(benched if timed else None, missing)
     )
-
-
-def judged(run: Run, made: Artifact) -> judge.Judgement:
-    """Who executed an artifact, whether it keeps its rule on val, and the comparison with its reference."""
-    outputs, expected = (arrays_of(run, rung, "val") for rung in (made.name, judge.reference(made)))
-    return judge.judged(made, execution(run, "val", made.name), outputs, expected, scales_of(run, made), decide)
 
 
 def delegation_of(run: Run, name: str) -> tuple[Delegation | UnknownDelegation | Unavailable, list[Budget]]:
@@ -86,13 +79,15 @@ def _figures(benched: Execution | None, missing: Unavailable) -> dict[str, Laten
     return {name: getattr(benched, name) for name in names} | {"latency_interval_ms": benched.median_interval_ms}
 
 
-def pairs(run: Run, artifacts: list[ArtifactResult], images: ImageSet) -> list[Pair]:
+def pairs(run: Run, artifacts: list[ArtifactResult], scorer: Scorer) -> list[Pair]:
     """Every two int8 artifacts against each other on val."""
     names = [a.name for a in artifacts if a.precision == "int8"]
-    outputs = {name: arrays for name in names if (arrays := arrays_of(run, name, "val")) is not None}
+    outputs = {name: arrays for name in names if (arrays := scorer.outputs(name)) is not None}
     if len(outputs) < 2:
         return []
-    compared = judge.pairs(outputs, run.result("programs")["output_scale"], decide)
-    labels = labels_of(images, "val")
-    differences = {(a, b): compare(outputs_of(run, a, "val"), outputs_of(run, b, "val"), labels) for a, b in compared}
-    return [Pair(a=a, b=b, **one.model_dump() | differences[a, b]) for (a, b), one in compared.items()]
+    compared = judge.pairs(outputs, run.result("programs")["output_scale"], scorer.task.decide)
+    found = []
+    for (a, b), comparison in compared.items():
+        against = scorer.difference(a, b)
+        found.append(Pair(a=a, b=b, **comparison.model_dump(), difference=against.difference, interval=against.interval))
+    return found

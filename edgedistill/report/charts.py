@@ -1,4 +1,4 @@
-"""The charts of results: the ladder, accuracy against cost, and what the model confuses. Each returns an SVG, or None without data."""
+"""The charts of results: the ladder, the score against cost, and those that a task asks for. Each returns an SVG, or None without data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,24 +9,24 @@ from edgedistill.recipe.precisions import is_float
 from edgedistill.report.svg import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE, TEXT, draw, rows
 from edgedistill.report.values import executed_by, figures, get, integer, limits, number, percent
 
-MANY_CLASSES = 20
+MANY = 20
 _STYLES = ((BLUE, "circle"), (GREEN, "triangle-up"), (PURPLE, "diamond"), (ORANGE, "square"), (ORANGE, "cross"), (GREY, "circle"))
 """What marks a format, by its place among the formats; from the last on all are marked alike."""
 _RUNNERS = {"pytorch": (GREY, "circle"), "own_runtime": (BLUE, "square"), "mil_float64": (ORANGE, "diamond")}
 _RUNNERS |= {"mil_float16": (PURPLE, "diamond"), "pytorch_float64": (GREY, "square"), "pytorch_integer": (GREEN, "circle")}
 
 
-def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Accuracy on val at each rung, with its interval; colour and shape say what executed it."""
+def ladder(rungs: Sequence[Mapping[str, Any]], metric: str) -> str | None:
+    """The score on val at each rung, with its interval; colour and shape say what executed it."""
     import altair as alt
 
     points: list[dict[str, Any]] = []
     for rung in rungs:
-        found = number(get(rung, "accuracy", "val"))
+        found = number(get(rung, "score", "val"))
         if found is None:
             continue
         by = executed_by(rung.get("executed_by"))
-        low, high = limits(get(rung, "accuracy", "val", "interval")) or (found, found)
+        low, high = limits(get(rung, "score", "val", "interval")) or (found, found)
         label = f"{rung['rung']}: {percent(found)}, {percent(low)} to {percent(high)}, executed by {by}"
         points.append({"rung": str(rung["rung"]), "value": found, "low": low, "high": high, "by": by, "label": label})
     if not points:
@@ -41,7 +41,7 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
     base = rows("points")
     # Only the points carry the colour channel, so that the legend shows one symbol for each runner.
     bars = base.mark_rule(strokeWidth=2, color=MUTED).encode(
-        x=alt.X("low:Q", scale=scale, title="accuracy on val", axis=alt.Axis(format=".1%", tickCount=4, labelSeparation=14)),
+        x=alt.X("low:Q", scale=scale, title=f"{metric} on val", axis=alt.Axis(format=".1%", tickCount=4, labelSeparation=14)),
         x2="high:Q",
         y=y,
     )
@@ -55,13 +55,15 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> str | None:
     return draw((bars + dots).properties(width=260, height=alt.Step(25)), left=26, points=points)
 
 
-def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], factor: float, unit: str, title: str) -> str | None:
-    """Accuracy on val against `quantity` (a path into each artifact, times `factor`, in `unit`), on a logarithmic axis."""
+def against(
+    artifacts: Sequence[Mapping[str, Any]], metric: str, quantity: Sequence[str], factor: float, unit: str, title: str
+) -> str | None:
+    """The score on val against `quantity` (a path into each artifact, times `factor`, in `unit`), on a logarithmic axis."""
     import altair as alt
 
     points: list[dict[str, Any]] = []
     for artifact in artifacts:
-        cost, score = number(get(artifact, *quantity)), number(get(artifact, "accuracy", "val"))
+        cost, score = number(get(artifact, *quantity)), number(get(artifact, "score", "val"))
         if cost is None or cost <= 0 or score is None:
             continue
         cost *= factor
@@ -89,7 +91,7 @@ def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], fac
     x = alt.X("cost:Q", title=title, scale=alt.Scale(type="log", nice=False, domain=[left, right]), axis=axis)
     y = alt.Y(
         "score:Q",
-        title="accuracy on val",
+        title=f"{metric} on val",
         scale=alt.Scale(domain=[min(scores) - margin, min(max(scores) + margin, 1.004)]),
         axis=alt.Axis(format=".1%", tickCount=5),
     )
@@ -107,17 +109,20 @@ def against(artifacts: Sequence[Mapping[str, Any]], quantity: Sequence[str], fac
     return draw((symbols + name).properties(width=350, height=230), points=points)
 
 
-def confusion(labels: Sequence[Any], matrix: Sequence[Sequence[Any]]) -> str | None:
-    """Rows are the true class, columns the predicted; shade is the share of the row. Counts are written up to MANY_CLASSES classes."""
+def confusion(block: Mapping[str, Any]) -> str | None:
+    """Of a `ConfusionMatrix`: rows are what is true, columns what was predicted, and shade is the share of the row.
+
+    Up to MANY names, cells have their counts.
+    """
     import altair as alt
 
-    names = [str(label) for label in labels]
+    names = [str(name) for name in block["names"]]
     points: list[dict[str, Any]] = []
-    for true, counts in zip(names, matrix, strict=False):
+    for true, counts in zip(names, block["counts"], strict=False):
         total = sum(number(count) or 0 for count in counts)
         for guess, count in zip(names, counts, strict=False):
             found = number(count)
-            # Empty cells are the background: a page with 100 classes would else hold 10 000 of them.
+            # Empty cells are the background: a page with 100 names would else hold 10 000 of them.
             if found:
                 points.append(
                     {
@@ -130,7 +135,7 @@ def confusion(labels: Sequence[Any], matrix: Sequence[Sequence[Any]]) -> str | N
                 )
     if not points:
         return None
-    many, brief = len(names) > MANY_CLASSES, max(map(len, names)) <= 3
+    many, brief = len(names) > MANY, max(map(len, names)) <= 3
     axis: dict[str, Any] = {
         "ticks": False,
         "domain": False,
@@ -140,7 +145,7 @@ def confusion(labels: Sequence[Any], matrix: Sequence[Sequence[Any]]) -> str | N
         "titlePadding": 8 if brief else 24,
     }
     if many:
-        axis["values"] = names[:: math.ceil(len(names) / MANY_CLASSES)]
+        axis["values"] = names[:: math.ceil(len(names) / MANY)]
     scale = alt.Scale(domain=names, paddingInner=0.0 if many else 0.06)
     x = alt.X(
         "guess:N", scale=scale, title="predicted", axis=alt.Axis(**axis, labelAngle=0 if brief and not many else -60, orient="bottom")
@@ -157,12 +162,13 @@ def confusion(labels: Sequence[Any], matrix: Sequence[Sequence[Any]]) -> str | N
     return draw(layers.properties(width=360, height=360, view=alt.ViewConfig(fill="var(--cell)", stroke=MUTED)), left=18, points=points)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> str | None:
-    """Accuracy in each bin of confidence as bars, mean confidence as points whose size is the number of samples, and the diagonal."""
+def reliability(block: Mapping[str, Any]) -> str | None:
+    """Of a `ReliabilityDiagram`: accuracy in each bin of confidence as bars, mean confidence as points whose size is the number of samples,
+    and the diagonal."""
     import altair as alt
 
     points: list[dict[str, Any]] = []
-    for entry in bins:
+    for entry in block["bins"]:
         low, high, count = (number(entry.get(key)) for key in ("low", "high", "count"))
         sure, right = number(entry.get("confidence")), number(entry.get("accuracy"))
         if low is None or high is None or not count or sure is None or right is None:
@@ -196,6 +202,24 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> str | None:
         .encode(x=alt.X("sure:Q", scale=unit), y=alt.Y("right:Q", scale=unit), size=size, description="label:N")
     )
     return draw((bars + line + dots).properties(width=330, height=330), points=points, diagonal=[{"from": 0, "to": 1}])
+
+
+def chart(block: Mapping[str, Any]) -> str | None:
+    """The lines of a `Chart` of a task."""
+    import altair as alt
+
+    points = [{"line": name, "x": x, "y": y} for name, line in block["series"].items() for x, y in line]
+    if not points:
+        return None
+    used, hues = list(block["series"]), [hue for hue, _ in _STYLES]
+    legend = alt.Legend(symbolType="stroke") if len(used) > 1 else None
+    scale = alt.Scale(domain=used, range=[hues[place % len(hues)] for place in range(len(used))])
+    base = rows("points").encode(
+        x=alt.X("x:Q", title=block["x"], scale=alt.Scale(zero=False)),
+        y=alt.Y("y:Q", title=block["y"], scale=alt.Scale(zero=False)),
+        color=alt.Color("line:N", title=None, legend=legend, scale=scale),
+    )
+    return draw((base.mark_line(strokeWidth=2) + base.mark_point(filled=True, size=24)).properties(width=350, height=230), points=points)
 
 
 def _styles(known: Mapping[str, tuple[str, str]], names: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

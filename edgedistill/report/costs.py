@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgedistill.report.tables import Table, by_format
+from edgedistill.report.tables import Table, by_format, title
 from edgedistill.report.values import Cell, figures, get, integer, interval, number, points, seconds, show, words
 
 Summary = Mapping[str, Any]
@@ -11,7 +11,7 @@ Summary = Mapping[str, Any]
 
 def quantization(summary: Summary) -> Table:
     """Each quantized artifact beside the floating-point file of its format, by format and then by bytes."""
-    headers = ("artifact", "against", "flips", "accuracy, points", "its bytes are", "faster", "advice")
+    headers = ("artifact", "against", "flips", f"{title(summary)}, points", "its bytes are", "faster", "advice")
     rows = [_row(a) for a in by_format(summary) if isinstance(a.get("quantization"), Mapping)]
     return Table("What quantization cost and gained, on val", headers, rows)
 

@@ -10,10 +10,10 @@ _MODELS = {"teacher": (GREY, [6, 3]), "control": (ORANGE, [2, 2]), "student": (B
 
 
 def lines(curves: Mapping[str, Any], field: str, title: str) -> str | None:
-    """`field` ("loss" or "val_accuracy") by epoch, counted over all stages of a model; None where no model has a value."""
+    """`field` ("loss" or a score on val, "val_...") by epoch, counted over all stages of a model; None where no model has a value."""
     import altair as alt
 
-    share = field == "val_accuracy"
+    share = field.startswith("val_")
     points = [point for model in _MODELS for point in _points(model, curves.get(model) or [], field, share)]
     if not points:
         return None
@@ -32,7 +32,7 @@ def lines(curves: Mapping[str, Any], field: str, title: str) -> str | None:
         marks.mark_rule(strokeDash=[3, 3]),
         marks.mark_point(filled=True, shape="triangle-up", size=80, opacity=1).encode(y=y, color=colour, description="label:N"),
     ]
-    # Accuracy rises and loss falls, so the free corner for the names of stages is below or above.
+    # A score rises and loss falls, so the free corner for the names of stages is below or above.
     edge = {"align": "left", "dx": 4, "y": "height"} if share else {"align": "right", "dx": -4, "y": 0}
     layers.append(marks.mark_text(angle=270, baseline="top", dy=3, color=TEXT, fontSize=11, **edge).encode(text="stage:N"))
     return draw(alt.layer(*layers).properties(width=350, height=220), points=points, starts=starts)

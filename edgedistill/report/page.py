@@ -2,19 +2,18 @@
 
 import datetime
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgedistill import files
 from edgedistill.errors import UserError
 from edgedistill.records.summary import SUMMARY, Summary
-from edgedistill.report import charts, costs, curves, delegation, devices, layers, ranges, sensitivity, tables
+from edgedistill.report import charts, costs, curves, delegation, devices, layers, ranges, sections, sensitivity, tables
 from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import (
     LEVEL,
     Cell,
-    accuracy,
     figures,
     finite,
     get,
@@ -23,6 +22,7 @@ from edgedistill.report.values import (
     number,
     percent,
     reason,
+    score,
     seconds,
     show,
     words,
@@ -36,7 +36,7 @@ def write_report(summary: Summary, path: Path) -> Path:
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """The report of a summary's document (schema edgedistill/summary/1) as one self-contained HTML document.
+    """The report of a summary's document (schema edgedistill/summary/2) as one self-contained HTML document.
 
     Parts that the document lacks are shown as unavailable with the reason. Raises UserError for another schema.
     """
@@ -55,7 +55,10 @@ def render(summary: Mapping[str, Any]) -> str:
             recipe_path=words(get(summary, "recipe", "path")).text,
             level=LEVEL,
             distilled=_distilled(summary),
-            labelled=_labelled(summary),
+            scored=_scored(summary),
+            metric=tables.title(summary),
+            described=get(summary, "metric", "described"),
+            words=_words(summary),
             shown=lambda cell: shown(cell, notes),
             notes=notes,
             failures=summary.get("failed") or [],
@@ -68,26 +71,30 @@ def render(summary: Mapping[str, Any]) -> str:
             tables=_tables(summary),
             layers=layers.tables(summary),
             charts=_charts(summary),
-            scores={key: show(get(summary, "reliability", key), figures).text for key in ("ece", "adaptive_ece", "brier", "nll")},
+            sections=sections.sections(summary),
             sensitivity=sensitivity.sentences(summary),
-            many_classes=charts.MANY_CLASSES,
             not_plotted=_not_plotted(summary),
             memory=list(dict.fromkeys(str(a["peak_rss_source"]) for a in summary.get("artifacts") or [] if a.get("peak_rss_source"))),
             recipe=_yaml(get(summary, "recipe", "effective")),
-            why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "confusion", "reliability", "pairs")}
+            why={key: reason(summary.get(key)) for key in ("artifacts", "ladder", "curves", "pairs")}
             | {"int8": reason(get(summary, "ranges", "int8"))},
         )
     )
 
 
-def _labelled(summary: Mapping[str, Any]) -> bool:
-    """Whether any accuracy is known."""
-    scores = [get(rung, "accuracy", "val", "value") for rung in summary.get("ladder") or []]
+def _scored(summary: Mapping[str, Any]) -> bool:
+    """Whether any score is known."""
+    scores = [get(rung, "score", "val", "value") for rung in summary.get("ladder") or []]
     return not scores or any(number(score) is not None for score in scores)
 
 
+def _words(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What the task calls its things; a summary that lacks them has plain words."""
+    return {"sample": "sample", "samples": "samples", "targets": "targets", "decision": "prediction"} | (summary.get("words") or {})
+
+
 def _headline(summary: Mapping[str, Any]) -> str | None:
-    """The smallest int8 artifact that passed against the teacher's file: accuracy, size, and latency where both were timed."""
+    """The smallest int8 artifact that passed against the teacher's file: score, size, and latency where both were timed."""
     every = summary.get("artifacts") or []
     teacher = next((a for a in every if a.get("role") == "teacher"), None)
     small = [
@@ -97,7 +104,7 @@ def _headline(summary: Mapping[str, Any]) -> str | None:
         return None
     best = min(small, key=lambda a: number(a.get("bytes")) or 0)
     rows = [
-        ("accuracy on val", ("accuracy", "val"), percent, ""),
+        (f"{tables.title(summary)} on val", ("score", "val"), percent, ""),
         ("size", ("bytes",), megabytes, " MB"),
         ("median latency", ("latency_ms", "p50"), figures, " ms"),
     ]
@@ -133,7 +140,7 @@ def _header(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Run", words(summary.get("run")).text),
         ("Created", _date(summary.get("created"))),
-        ("Data", _data(data) if data else words(data).text),
+        ("Data", _data(summary) if data else words(data).text),
         *(_teaching(summary) if _distilled(summary) else [("Model", words(get(summary, "recipe", "effective", "student", "torch")).text)]),
         ("Time", show(total, seconds).text + ", the sum of all steps"),
     ]
@@ -147,50 +154,47 @@ def _distilled(summary: Mapping[str, Any]) -> bool:
 def _teaching(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     teacher = summary.get("teacher")
     return [
-        ("Teacher", _teacher(teacher) if teacher else words(teacher).text),
-        *_taught(get(summary, "teacher", "members", "teaching_set")),
+        ("Teacher", _teacher(summary) if teacher else words(teacher).text),
+        *_taught(summary),
         ("Calibration", _calibration(get(summary, "state", "temperature"))),
     ]
 
 
-def _taught(found: Any) -> list[tuple[str, str]]:
+def _taught(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is in the teaching set; nothing where no answers were cached."""
-    if not isinstance(found, Mapping):
+    found = get(summary, "teacher", "members", "teaching_set")
+    if not isinstance(found, Mapping) or "unavailable" in found:
         return []
-    count = {key: show(found.get(key), integer).text for key in ("samples", "labelled", "views", "unsure", "contradicts")}
-    below = show(found.get("unsure_below"), percent).text
-    text = f"{count['samples']} images, {count['labelled']} with a label, {count['views']} views of each; the teacher is unsure "
-    return [("Teaching set", text + f"(below {below}) of {count['unsure']} and contradicts the label of {count['contradicts']}")]
+    count = {key: show(found.get(key), integer).text for key in ("samples", "views")}
+    parts = [f"{count['samples']} {_words(summary)['samples']}, {count['views']} views of each", str(found.get("text") or "")]
+    return [("Teaching set", "; ".join(part for part in parts if part))]
 
 
 def _calibration(temperature: Any) -> str:
     if not isinstance(temperature, Mapping) or "unavailable" in temperature:
         return words(temperature).text
+    if all(value == 1 for value in temperature.values()):
+        return "outputs are as trained"
     parts = [f"{show(value, figures).text} ({name})" for name, value in temperature.items()]
-    return "logits are divided by " + ", ".join(parts) + ", fitted on val"
+    return "outputs are divided by " + ", ".join(parts) + ", fitted on val"
 
 
-def _data(data: Any) -> str:
-    classes, splits = get(data, "classes"), get(data, "splits")
-    parts = [words(get(data, "source")).text]
-    if isinstance(classes, Sequence):
-        parts.append(f"{len(classes)} classes")
-    if number(get(data, "image_size")) is not None:
-        parts.append(f"images of {show(get(data, 'image_size'), integer).text} px")
+def _data(summary: Mapping[str, Any]) -> str:
+    splits = get(summary, "data", "splits")
+    parts = [words(get(summary, "data", "source")).text, *(get(summary, "data").get("described") or [])]
     if isinstance(splits, Mapping) and "unavailable" not in splits:
         parts.append(", ".join(f"{name} {show(n, integer).text}" for name, n in splits.items()))
-    if number(get(data, "unlabelled")):
-        parts.append(f"{show(get(data, 'unlabelled'), integer).text} without a label")
     return "; ".join(parts)
 
 
-def _teacher(teacher: Any) -> str:
-    found = get(teacher, "accuracy")
-    score = found.get("val", found) if isinstance(found, Mapping) else {"value": found}
+def _teacher(summary: Mapping[str, Any]) -> str:
+    teacher = summary["teacher"]
+    found = get(teacher, "score")
+    value = found.get("val", found) if isinstance(found, Mapping) else {"value": found}
     parts = [words(get(teacher, "model")).text]
     if number(get(teacher, "parameters")) is not None:
         parts.append(f"{show(get(teacher, 'parameters'), integer).text} parameters")
-    return "; ".join([*parts, f"accuracy on val {accuracy(score).text}"])
+    return "; ".join([*parts, f"{tables.title(summary)} on val {score(value).text}"])
 
 
 def _date(text: Any) -> str:
@@ -201,7 +205,6 @@ def _date(text: Any) -> str:
 
 
 def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
-    confusion, reliability = summary.get("confusion") or {}, summary.get("reliability") or {}
     environment = summary.get("environment") or {}
     machine = [(key, words(environment.get(key))) for key in ("platform", "cpu", "cores", "python")]
     flags = environment.get("cpu_flags")
@@ -217,6 +220,7 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
         "teachers": tables.teachers(summary),
         "disagreement": tables.disagreement(summary),
         "parity": tables.parity(summary),
+        "outputs": tables.outputs(summary),
         "pairs": tables.pairs(summary),
         "measurements": tables.measurements(summary),
         "delegation": delegation.table(summary),
@@ -225,8 +229,6 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
         "quantization": costs.quantization(summary),
         "sensitivity": sensitivity.table(summary),
         "lowering": costs.lowering(summary),
-        "confusions": tables.confusions(confusion.get("labels") or [], confusion.get("matrix") or []),
-        "bins": tables.bins(reliability),
         "epochs": tables.epochs(summary),
         "machine": tables.facts("Machine", ("what", "value"), machine),
         "packages": tables.facts(
@@ -244,15 +246,13 @@ def _charts(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Each chart as markup that the template may insert as it is: Vega escapes every text in its SVG."""
     from markupsafe import Markup
 
-    artifacts, confusion = summary.get("artifacts") or [], summary.get("confusion") or {}
+    artifacts, metric = summary.get("artifacts") or [], tables.title(summary)
     found = {
-        "ladder": charts.ladder(summary.get("ladder") or []),
-        "latency": charts.against(artifacts, ("latency_ms", "p50"), 1, "ms", "median latency, ms (logarithmic)"),
-        "size": charts.against(artifacts, ("bytes",), 1e-6, "MB", "file size, MB (logarithmic)"),
+        "ladder": charts.ladder(summary.get("ladder") or [], metric),
+        "latency": charts.against(artifacts, metric, ("latency_ms", "p50"), 1, "ms", "median latency, ms (logarithmic)"),
+        "size": charts.against(artifacts, metric, ("bytes",), 1e-6, "MB", "file size, MB (logarithmic)"),
         "loss": curves.lines(summary.get("curves") or {}, "loss", "training loss"),
-        "val": curves.lines(summary.get("curves") or {}, "val_accuracy", "accuracy on val"),
-        "confusion": charts.confusion(confusion.get("labels") or [], confusion.get("matrix") or []),
-        "reliability": charts.reliability((summary.get("reliability") or {}).get("bins") or []),
+        "val": curves.lines(summary.get("curves") or {}, f"val_{tables.metric(summary)}", f"{metric} on val"),
     }
     return {name: Markup(svg) if svg else None for name, svg in found.items()}
 

@@ -35,7 +35,7 @@ def lines(ranges: Ranges) -> list[str]:
     else:
         names = [f"{layer.name} ({layer.problem})" for layer in int8_.layers]
         count = f"{len(names)} of {int8_.activations} activations waste levels or clip" + (f": {', '.join(names)}" if names else "")
-        found.append(f"int8 ranges: {count}; on {int8_.images} images")
+        found.append(f"int8 ranges: {count}; on {int8_.samples} samples")
     for name, scanned in ranges.float16.items():
         line = f"ranges unavailable: {scanned.unavailable}" if isinstance(scanned, Unavailable) else _float16_line(scanned)
         found.append(f"{name}: {line}")
@@ -46,14 +46,14 @@ def _float16_line(found: Float16Ranges) -> str:
     layers, largest = [str(layer.name) for layer in found.layers], found.largest
     danger = f"{len(layers)} layer{'s' * (len(layers) != 1)} past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
     value, share = show(largest.largest, figures).text, show(largest.share, percent).text
-    return f"{danger}the largest value, {value} in {largest.name}, is at {share} of float16's range; on {found.images} images"
+    return f"{danger}the largest value, {value} in {largest.name}, is at {share} of float16's range; on {found.samples} samples"
 
 
 def float16(summary: Summary) -> Table:
     """The layers of each float16 package that go past a quarter of the range, or the one that goes farthest where none does."""
     rows = []
     packages = (summary.get("ranges") or {}).get("float16") or {}
-    images = {found["images"] for found in packages.values() if "images" in found}
+    counts = {found["samples"] for found in packages.values() if "samples" in found}
     for package, found in packages.items():
         name = Cell(str(package), "code")
         if "layers" not in found:
@@ -61,8 +61,8 @@ def float16(summary: Summary) -> Table:
             continue
         told_of = found["layers"] or [found["largest"]]
         rows += [[name, *_float16_row(layer, endangered=bool(found["layers"]))] for layer in told_of]
-    headers = ("package", "layer", "operator", "largest value", "share of 65504", "val image", "result")
-    return Table(f"What could leave float16's range{_on(images)}", headers, rows)
+    headers = ("package", "layer", "operator", "largest value", "share of 65504", "val sample", "result")
+    return Table(f"What could leave float16's range{_on(counts)}", headers, rows)
 
 
 def _float16_row(layer: Mapping[str, Any], *, endangered: bool) -> list[Cell]:
@@ -83,16 +83,16 @@ def _float16_row(layer: Mapping[str, Any], *, endangered: bool) -> list[Cell]:
 def int8(summary: Summary) -> Table:
     """The activations that waste levels or clip, or where there is none that of the fewest levels and that which clips most."""
     found = (summary.get("ranges") or {}).get("int8") or {}
-    headers = ("activation", "operator", "range of int8", "levels in use", "clipped", "largest value", "val image", "result")
+    headers = ("activation", "operator", "range of int8", "levels in use", "clipped", "largest value", "val sample", "result")
     if "layers" not in found:
         return Table("Levels of int8 in use", headers, [])
-    caption = f"Levels of int8 in use{_on({found['images']})}"
+    caption = f"Levels of int8 in use{_on({found['samples']})}"
     layers = found["layers"] or list({layer["name"]: layer for layer in (found["least_used"], found["most_clipped"])}.values())
     return Table(caption, headers, [_int8_row(layer) for layer in layers])
 
 
-def _on(images: set[int]) -> str:
-    return f", on {', '.join(map(str, images))} images of val" if images else ""
+def _on(counts: set[int]) -> str:
+    return f", on {', '.join(map(str, counts))} samples of val" if counts else ""
 
 
 def _int8_row(layer: Mapping[str, Any]) -> list[Cell]:

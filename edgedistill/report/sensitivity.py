@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from pydantic_core import to_jsonable_python
 
 from edgedistill.records import ArtifactResult, Latency, Unavailable
-from edgedistill.report.tables import Summary, Table
+from edgedistill.report.tables import Summary, Table, title
 from edgedistill.report.values import Cell, figures, integer, interval, lost, number, percent, points, show
 
 _NOT_SCANNED = "not scanned; the run is of an older version"
@@ -45,7 +45,7 @@ def table(summary: Summary) -> Table:
     """The layers by what they cost, the costliest first."""
     found = summary.get("sensitivity") or {}
     chosen = {layer["node"] for layer in found.get("chosen") or []}
-    headers = ("layer", "kind", "KL with it alone in float", "flips", "SQNR, dB", "bytes more", "share of MACs", "chosen")
+    headers = ("layer", "kind", f"{distance(summary)} with it alone in float", "flips", "SQNR, dB", "bytes more", "share of MACs", "chosen")
     rows = [_row(layer, found, layer["node"] in chosen) for layer in (found.get("layers") or [])[:_COSTLIEST]]
     return Table("Sensitivity: each layer alone in floating point, on val", headers, rows)
 
@@ -55,13 +55,18 @@ def _row(layer: Mapping[str, Any], found: Mapping[str, Any], chosen: bool) -> li
     return [
         Cell(str(layer["layer"]), "code"),
         Cell(str(layer["kind"])),
-        show(layer["kl"], figures),
-        Cell(f"{integer(layer['flips'])} of {integer(found['n'])}", "number"),
+        show(layer["distance"], figures),
+        Cell("–") if layer["flips"] is None else Cell(f"{integer(layer['flips'])} of {integer(found['n'])}", "number"),
         Cell("none") if sqnr is None else Cell(figures(sqnr), "number"),
         show(layer["bytes"], integer),
         show(layer["macs_share"], percent),
         Cell(("in float" if found["applied"] else "proposed") if chosen else "–"),
     ]
+
+
+def distance(summary: Summary) -> str:
+    """What the task measures distances of outputs by."""
+    return str((summary.get("words") or {}).get("distance", "distance"))
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -70,23 +75,24 @@ def sentences(summary: Summary) -> list[str]:
     if not found.get("layers"):
         return []
     int8, best, chosen = found["int8"], found["layers"][0], found["chosen"]
-    costliest = f"{best['layer']} costs most: with it alone in float32 the KL is {figures(best['kl'])}"
-    told = [f"All layers in int8: {_distance(int8, found)}. {costliest}."]
+    costliest = f"{best['layer']} costs most: with it alone in float32 the {distance(summary)} is {figures(best['distance'])}"
+    lines = [f"All layers in int8: {_distance(int8, summary)}. {costliest}."]
     size, share = (sum(layer[key] for layer in chosen) for key in ("bytes", "macs_share"))
     takes = f"{integer(size)} bytes and {percent(share)} of the multiply-accumulates"
     if found["applied"]:
         names = ", ".join(layer["layer"] for layer in chosen)
-        told.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(found['result'], found)}.")
+        lines.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(found['result'], summary)}.")
     elif chosen:
-        told.append(f"Proposed: quantize: {{mixed: auto}} leaves {best['layer']} in float32, for {takes}{_estimates(found['files'])}.")
-    told.append(_stopped(found))
-    return [text for text in told if text]
+        lines.append(f"Proposed: quantize: {{mixed: auto}} leaves {best['layer']} in float32, for {takes}{_estimates(found['files'])}.")
+    lines.append(_stopped(found, summary))
+    return [text for text in lines if text]
 
 
-def _distance(of: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    gap = of.get("gap")
-    behind = "" if gap is None else f", accuracy {lost(100 * gap['difference'])} points below, {interval(gap['interval'], points)}"
-    return f"KL {figures(of['kl'])} nats from the student in floating point, {integer(of['flips'])} of {integer(found['n'])} flips{behind}"
+def _distance(of: Mapping[str, Any], summary: Summary) -> str:
+    gap, name, n = of.get("gap"), title(summary), summary["sensitivity"]["n"]
+    behind = "" if gap is None else f", {name} {lost(100 * gap['difference'])} points below, {interval(gap['interval'], points)}"
+    flips = "" if of["flips"] is None else f", {integer(of['flips'])} of {integer(n)} flips"
+    return f"{distance(summary)} {figures(of['distance'])} from the student in floating point{flips}{behind}"
 
 
 def _estimates(files: list[Mapping[str, Any]]) -> str:
@@ -95,10 +101,12 @@ def _estimates(files: list[Mapping[str, Any]]) -> str:
     return f"; estimated by that share: {', '.join(told)}" if told else ""
 
 
-def _stopped(found: Mapping[str, Any]) -> str:
+def _stopped(found: Mapping[str, Any], summary: Summary) -> str:
     more = "further " if found["chosen"] else ""
+    samples = (summary.get("words") or {}).get("samples", "samples")
     return {
-        "gap": f"No {more}layer is proposed: on these images the accuracy can't be told from the student's.",
-        "share": f"No {more}layer is proposed: none alone takes away a tenth of the KL.",
+        "gap": f"No {more}layer is proposed: on these {samples} the {title(summary)} can't be told from the student's.",
+        "share": f"No {more}layer is proposed: none alone takes away a tenth of the {distance(summary)}.",
         "most": "More than three layers are not left in floating point.",
+        "all": "All layers are in floating point.",
     }.get(found["stopped"], "")

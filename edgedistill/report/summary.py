@@ -3,53 +3,54 @@
 import time
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from pydantic import JsonValue
 
 from edgedistill.backends import formats
 from edgedistill.files import read_json
+from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import ArtifactResult, Lowered, Unavailable
 from edgedistill.records.summary import Epoch, LoweringCost, Member, Members, Rung, Summary, TeacherResult
 from edgedistill.report import ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
-from edgedistill.report.ladder import ladder_of, verdict_of
-from edgedistill.report.records import NO_LABELS, labels_of, measured, outputs_of, probabilities
+from edgedistill.report.ladder import ladder_of
+from edgedistill.report.measured import measured
 from edgedistill.report.twins import with_twins
 from edgedistill.run import Run
-from edgedistill.tasks.data import spread
-from edgedistill.tasks.image_classification import imageset
-from edgedistill.tasks.image_classification.calibration_error import calibration_error
-from edgedistill.tasks.image_classification.imageset import ImageSet
+from edgedistill.tasks.sections import Results
 from edgedistill.verify import judge
 from edgedistill.verify.failures import failures, warnings
+from edgedistill.verify.scoring import Scorer
 
 
 def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
     """The summary of what `run` has by now; see docs/cli.md for the document."""
     recipe = read_json(run.path("recipe.json"))
-    valid = Recipe.model_validate(recipe["effective"])
-    images = imageset.load(run.work("data"))
-    found = [artifact(run, made, images) for made in run.artifacts()]
-    artifacts = with_twins(found, lambda name: outputs_of(run, name, "val"), labels_of(images, "val"))
-    compared = pairs(run, artifacts, images)
-    ladder = ladder_of(run, valid, artifacts, images)
+    valid = recorded(run.folder)
+    scorer = Scorer(run, valid)
+    task = scorer.task
+    artifacts = with_twins([artifact(run, made, scorer) for made in run.artifacts()], scorer.difference, task.metric.tolerated)
+    compared = pairs(run, artifacts, scorer)
+    ladder = ladder_of(valid, artifacts, scorer)
     programs = run.result("programs") or {}
     shipped = next((r.rung for r in ladder if r.precision == "int8" and r.rung != "fake_quant"), "student")
     return Summary(
-        name=recipe["effective"]["name"],
+        name=valid.name,
         status=judge.status_of(artifacts, compared),
         failed=failures(artifacts, compared),
-        warnings=warnings(artifacts),
+        warnings=warnings(artifacts, task.metric),
         run=str(run.folder),
         command=recipe["command"],
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=_seconds(run),
         environment=environment,
+        task=task.name,
+        metric=task.metric,
+        words=task.words,
         recipe=recipe,
-        data=run.result("data"),
+        data=run.result("data") | {"described": scorer.data.facts.described()},
         ladder=ladder,
-        verdict=verdict_of(run, images),
+        verdict=scorer.verdict(),
         teacher=_teacher(run, valid, ladder, artifacts),
         artifacts=artifacts,
         pairs=compared,
@@ -58,7 +59,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         state={key: value for key, value in programs.items() if key != "sensitivity"} or None,
         sensitivity=sensitivity.priced(programs.get("sensitivity"), artifacts),
         lowering=_lowering(run),
-        **_quality(run, shipped, images),
+        sections=task.sections(Results(scorer.data.facts, shipped, scorer.outputs, scorer.targets("val"))),
         devices=measured(run, artifacts),
         bundles={},
         report=str(run.path("report.html")),
@@ -74,7 +75,7 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
         "model": recipe.teacher.label,
         "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),
         "bytes": sum(one["bytes"] for one in trained),
-        "accuracy": next((row.accuracy for row in ladder if row.rung == "teacher"), None),
+        "score": next((row.score for row in ladder if row.rung == "teacher"), None),
         "members": _members(run, recipe),
     }
     file = next((a.model_dump() for a in artifacts if a.role == "teacher"), {})
@@ -86,8 +87,7 @@ def _members(run: Run, recipe: Recipe) -> Members:
     met = run.result("teaching")
     labels = {member.name: member.label for member in recipe.members}
     weights = met.get("weights") or {}
-    scores = met["val_accuracy"].items()
-    members = [Member(name=name, model=labels[name], val_accuracy=value, weight=weights.get(name)) for name, value in scores]
+    members = [Member(name=name, model=labels[name], val=value, weight=weights.get(name)) for name, value in met["val"].items()]
     return Members(members=members, disagreement=met["disagreement"], teaching_set=run.result("teaching-set"))
 
 
@@ -96,20 +96,6 @@ def _curves(run: Run, recipe: Recipe) -> dict[str, list[Epoch]]:
     curves = {name: (run.result(name) or {"curve": []})["curve"] for name in names}
     curves["student"] = curves["student"] + curves.pop("qat")
     return {name: curve for name, curve in curves.items() if curve}
-
-
-def _quality(run: Run, rung: str, images: ImageSet) -> dict[str, dict[str, JsonValue]]:
-    logits, labels, count = outputs_of(run, rung, "val"), labels_of(images, "val"), len(images.classes)
-    if logits is None or labels is None:
-        missing = Unavailable(unavailable=f"{rung} was not scored on val" if logits is None else NO_LABELS).model_dump()
-        return {"confusion": missing, "reliability": missing}
-    matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (labels, logits.argmax(axis=1)), 1)
-    reliability = calibration_error(probabilities(logits), labels)
-    return {
-        "confusion": {"rung": rung, "labels": images.classes, "matrix": matrix.tolist()},
-        "reliability": {"rung": rung, **reliability},
-    }
 
 
 def _seconds(run: Run) -> dict[str, float]:
@@ -134,11 +120,3 @@ def _lowering(run: Run) -> dict[str, LoweringCost]:
             files = [f"{a.name} {a.seconds:.1f} s" for a in made.artifacts]
             found[name] = LoweringCost(seconds=run.seconds(f"export-{name}"), peak_rss_mb=made.peak_rss_mb, files=files)
     return found
-
-
-def golden(run: Run, artifacts: Iterable[ArtifactResult], count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """At most `count` val images, float32 [G, 3, S, S], and what each artifact answered to them, float32 [G, classes]."""
-    images = np.load(run.work("programs", "val.npy"), mmap_mode="r")
-    places = spread(len(images), count)
-    found = {a.name: outputs_of(run, a.name, "val") for a in artifacts}
-    return np.array(images[places]), {name: logits[places] for name, logits in found.items() if logits is not None}

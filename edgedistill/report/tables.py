@@ -1,6 +1,5 @@
 """Build the report's tables: each takes a part of the summary and returns headers and rows of cells."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from edgedistill.recipe.precisions import is_float
 from edgedistill.report.values import (
     Cell,
-    accuracy,
     executed_by,
     figures,
     get,
@@ -20,6 +18,7 @@ from edgedistill.report.values import (
     percent,
     points,
     reason,
+    score,
     show,
     unavailable,
     verdict,
@@ -40,7 +39,7 @@ class Table:
 
 def overview(summary: Summary) -> Table:
     """Every artifact in one line."""
-    headers = ("artifact", "role", "format", "precision", "accuracy on val", "on holdout", "size, MB", "latency p50, ms", "parity")
+    headers = ("artifact", "role", "format", "precision", f"{title(summary)} on val", "on holdout", "size, MB", "latency p50, ms", "parity")
     return _table("All artifacts", headers, (_overview_row(artifact) for artifact in by_format(summary)))
 
 
@@ -48,8 +47,8 @@ def _overview_row(artifact: Summary) -> list[Cell]:
     return [
         Cell(str(artifact.get("name")), "code"),
         *(words(artifact.get(key)) for key in ("role", "format", "precision")),
-        show(get(artifact, "accuracy", "val"), percent),
-        show(get(artifact, "accuracy", "holdout"), percent),
+        show(get(artifact, "score", "val"), percent),
+        show(get(artifact, "score", "holdout"), percent),
         show(get(artifact, "bytes"), megabytes),
         show(get(artifact, "latency_ms", "p50"), figures),
         verdict(artifact.get("ok"), _not_judged(artifact)),
@@ -58,19 +57,21 @@ def _overview_row(artifact: Summary) -> list[Cell]:
 
 def ladder(summary: Summary) -> Table:
     """Each rung with its drop and what executed it."""
-    headers = ("rung", "model", "precision", "executed by", "accuracy on val", "drop, points", "accuracy on holdout", "ECE")
+    name, rungs = title(summary), summary.get("ladder") or []
+    further = dict.fromkeys(key for rung in rungs for key in rung.get("further") or {})
+    headers = ("rung", "model", "precision", "executed by", f"{name} on val", "drop, points", f"{name} on holdout", *further)
     rows = [
         [
             Cell(str(rung.get("rung")), "code"),
             words(rung.get("model")),
             words(rung.get("precision")),
             Cell(executed_by(rung.get("executed_by"))),
-            accuracy(get(rung, "accuracy", "val")),
+            score(get(rung, "score", "val")),
             _drop(rung),
-            accuracy(get(rung, "accuracy", "holdout")),
-            show(rung.get("ece"), figures),
+            score(get(rung, "score", "holdout")),
+            *(show((rung.get("further") or {}).get(key), figures) for key in further),
         ]
-        for rung in summary.get("ladder") or []
+        for rung in rungs
     ]
     return _table("The ladder: the same split scored at each rung", headers, rows)
 
@@ -90,27 +91,28 @@ def teachers(summary: Summary) -> Table:
         [
             Cell(str(one.get("name"))),
             words(one.get("model")),
-            show(one.get("val_accuracy"), percent),
+            show(one.get("val"), percent),
             show(one.get("weight"), percent) if one.get("weight") is not None else Cell("–"),
         ]
         for one in (found if isinstance(found, list) else [])
     ]
-    return _table("Teachers", ("name", "model", "accuracy on val", "weight"), rows)
+    return _table("Teachers", ("name", "model", f"{title(summary)} on val", "weight"), rows)
 
 
 def disagreement(summary: Summary) -> Table:
     """How far each pair of teachers disagrees on val."""
     found = get(summary, "teacher", "members", "disagreement") or []
+    pairs = found if isinstance(found, list) else []
+    further = dict.fromkeys(key for pair in pairs for key in pair.get("further") or {})
     rows = [
         [
             Cell(f"{pair.get('a')} and {pair.get('b')}"),
-            show(pair.get("classes"), integer),
             show(pair.get("share"), percent),
-            show(pair.get("divergence", pair.get("share")), figures),
+            *(show((pair.get("further") or {}).get(key, pair.get("share")), figures) for key in further),
         ]
-        for pair in (found if isinstance(found, list) else [])
+        for pair in pairs
     ]
-    headers = ("teachers", "classes that both know", "choose different classes", "Jensen-Shannon divergence, nats")
+    headers = ("teachers", "decide differently", *further)
     return _table("How far the teachers disagree on val", headers, rows)
 
 
@@ -134,7 +136,7 @@ def _parity_row(artifact: Summary) -> list[Cell]:
         relative = number(found.get("relative"))
         largest = show(
             found.get("max_abs"),
-            lambda value: figures(value) + (f"\n{figures(relative)} of the largest logit" if relative is not None else ""),
+            lambda value: figures(value) + (f"\n{figures(relative)} of the largest output" if relative is not None else ""),
         )
     return [
         name,
@@ -226,33 +228,36 @@ def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) 
     return Cell(f"{figures(other / mine)}×", "number")
 
 
-def confusions(labels: Sequence[Any], matrix: Sequence[Sequence[Any]], most: int = 8) -> Table:
-    """The most frequent mistakes."""
-    wrong = Counter({(i, j): n for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j and (n := number(value))})
+def outputs(summary: Summary) -> Table:
+    """Each output of each artifact against that of the model in floating point."""
+    headers = ("artifact", "output", "largest difference", "mean difference", "worst sample", "signal to noise, dB")
     rows = [
         [
-            Cell(str(labels[i])),
-            Cell(str(labels[j])),
-            Cell(integer(n), "number"),
-            Cell(percent(n / sum(number(x) or 0 for x in matrix[i])), "number"),
+            Cell(str(artifact.get("name")), "code"),
+            Cell(name, "code"),
+            *(_share(error, key) for key in ("largest", "mean")),
+            Cell("none") if error.get("worst") is None else show(error.get("worst"), integer),
+            Cell("no noise") if error.get("snr_db") is None else show(error.get("snr_db"), "{:.1f}".format),
         ]
-        for (i, j), n in wrong.most_common(most)
+        for artifact in by_format(summary)
+        for name, error in (artifact.get("outputs") or {}).items()
+        if isinstance(error, Mapping)
     ]
-    return _table("Most frequent confusions", ("true class", "predicted", "samples", "of this class"), rows)
+    return _table("Outputs against the model in floating point, on val; differences are shares of the output's range", headers, rows)
 
 
-def bins(reliability: Summary) -> Table:
-    """The numbers behind the reliability diagram."""
-    rows = [
-        [
-            Cell(" to ".join(show(entry.get(key), lambda value: f"{value:.2f}").text for key in ("low", "high"))),
-            show(entry.get("count"), integer),
-            show(entry.get("confidence"), percent) if entry.get("count") else Cell("–"),
-            show(entry.get("accuracy"), percent) if entry.get("count") else Cell("–"),
-        ]
-        for entry in reliability.get("bins") or []
-    ]
-    return _table("Bins of the reliability diagram", ("confidence", "samples", "mean confidence", "accuracy"), rows)
+def _share(error: Summary, key: str) -> Cell:
+    return Cell("not finite, or of a constant") if error.get(key) is None else show(error.get(key), percent)
+
+
+def title(summary: Summary) -> str:
+    """What the primary metric is called."""
+    return str((summary.get("metric") or {}).get("title", "score"))
+
+
+def metric(summary: Summary) -> str:
+    """The key of the primary metric in records."""
+    return str((summary.get("metric") or {}).get("name", "score"))
 
 
 def epochs(summary: Summary) -> Table:
@@ -263,14 +268,14 @@ def epochs(summary: Summary) -> Table:
             words(epoch.get("stage")),
             show(epoch.get("epoch"), integer),
             show(epoch.get("loss"), figures),
-            show(epoch.get("val_accuracy"), percent),
+            show(epoch.get(f"val_{metric(summary)}"), percent),
             show(epoch.get("lr"), figures),
             show(epoch.get("seconds"), figures),
         ]
         for model, entries in (summary.get("curves") or {}).items()
         for epoch in entries or []
     ]
-    return _table("Every epoch", ("model", "stage", "epoch", "loss", "accuracy on val", "learning rate", "seconds"), rows)
+    return _table("Every epoch", ("model", "stage", "epoch", "loss", f"{title(summary)} on val", "learning rate", "seconds"), rows)
 
 
 def facts(caption: str, headers: tuple[str, str], pairs_: Iterable[tuple[str, Cell]]) -> Table:
@@ -309,7 +314,7 @@ def _flips(found: Summary) -> Cell:
 
 def _not_judged(artifact: Summary) -> Any:
     """Where an artifact has no result, the value that says why."""
-    candidates = (artifact.get("executed_by"), artifact.get("parity"), get(artifact, "accuracy", "val"))
+    candidates = (artifact.get("executed_by"), artifact.get("parity"), get(artifact, "score", "val"))
     return next((value for value in candidates if isinstance(value, Mapping) and value.get("unavailable")), None)
 
 

@@ -84,7 +84,7 @@ def points(fraction: float) -> str:
 
 
 def lost(drop: float) -> str:
-    """A loss of accuracy that is already in percentage points; a gain is negative."""
+    """A loss of score that is already in percentage points; a gain is negative."""
     return points(drop / 100).removeprefix("+")
 
 
@@ -127,8 +127,8 @@ def limits(bounds: Any) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def accuracy(value: Any) -> Cell:
-    """An accuracy with its counts, and on a second line its interval: `98.06% (353 of 360)`, `[96.10%, 99.10%]`."""
+def score(value: Any) -> Cell:
+    """A score with its counts, and on a second line its interval: `98.06% (353 of 360)`, `[96.10%, 99.10%]`."""
     found = number(value)
     if found is None:
         return unavailable(value)

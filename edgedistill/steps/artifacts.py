@@ -20,12 +20,15 @@ from edgedistill.progress import log, track
 from edgedistill.records import Execution, Lowered
 from edgedistill.run import Run, Step
 from edgedistill.steps import variants
-from edgedistill.steps.declared import HOLDOUT_SAMPLES, SHARED, VAL_SAMPLES, program_files
+from edgedistill.steps.declared import SHARED, program_files
 from edgedistill.steps.distill import shipped_rungs
+from edgedistill.verify import stored
+from edgedistill.verify.stored import OUTPUTS, RUNGS, SAMPLES
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
+    from edgedistill.signature import MethodSignature
 
 _PARALLEL = 2
 _TIMEOUT_S = 900.0
@@ -142,7 +145,7 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
     return Step(
         f"{kind}-{spec.name}",
         recipe.measure.model_dump() if kind == "bench" else None,
-        reads=(spec.path, program_files(spec.program)[1], HOLDOUT_SAMPLES if kind == "holdout" else VAL_SAMPLES),
+        reads=(spec.path, program_files(spec.program)[1], SAMPLES["holdout" if kind == "holdout" else "val"]),
         code=(adapter.module,) if adapter else (),
         packages=(adapter.package,) if adapter else (),
     )
@@ -151,22 +154,20 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
 def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> Execution:
     import numpy as np
 
-    from edgedistill.export.fitting import of_file
-    from edgedistill.export.programs import load_signature
     from edgedistill.measure import local
 
     measured, path = recipe.measure, run.path(spec.path)
     try:
         if why := not_here(spec.format, spec.delegate, path):
             return Execution(unavailable=why)
-        images = run.path(HOLDOUT_SAMPLES if kind == "holdout" else VAL_SAMPLES)
-        with taken(images, spec.input) as inputs:
+        method = method_of(run, spec)
+        with taken(run.path(SAMPLES["holdout" if kind == "holdout" else "val"]), method, spec.input) as inputs:
             done = local.execute(
                 executor_of(spec).module,
                 path,
                 inputs,
-                signature=of_file(load_signature(run.work(spec.program)), spec).forward,
-                outputs=None if kind == "bench" else folder / "outputs.npy",
+                signature=method,
+                outputs=None if kind == "bench" else folder / OUTPUTS,
                 threads=measured.threads,
                 bench=sampling(measured) if kind == "bench" else None,
                 log=run.path("logs", f"{kind}-{spec.name}.log"),
@@ -180,18 +181,25 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 
 
+def method_of(run: Run, spec: ArtifactSpec) -> MethodSignature:
+    """What an artifact of a run takes and gives, with the sizes that its samples have."""
+    from edgedistill.export.fitting import of_file
+    from edgedistill.export.programs import load_signature
+
+    return of_file(load_signature(run.work(spec.program)), spec).forward.with_sizes(stored.sizes(run))
+
+
 def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
-    import numpy as np
-
     from edgedistill.export.programs import load_signature
+    from edgedistill.files import write_arrays
     from edgedistill.steps.teach import faculty_of
-    from edgedistill.verify.rungs import load_converted, references, score
+    from edgedistill.verify.rungs import load_converted, references, save_samples, score
 
     task = tasks.task(recipe.task)
     data = task.dataset(recipe, run.work("data"))
     holdout = data.indices["holdout"]
-    if not len(holdout) or not data.targets(holdout):
+    if not len(holdout) or not (data.targets(holdout) or task.scores_against_teacher):
         return
 
     def work(folder: Path) -> None:
@@ -199,11 +207,14 @@ def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         rungs = shipped_rungs(run, recipe, data.facts)
         program = run.work("programs", "student-reference.pt2")
         signature = load_signature(program)
-        score(rungs | references(load_converted(program)), data, signature, "holdout", folder)
+        save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
+        batch = 64 if task.batched(recipe) else 1
+        score(rungs | references(load_converted(program)), data, signature, "holdout", folder, batch=batch)
         if recipe.distill is None:
             return
         faculty = faculty_of(run, recipe, data)
-        np.save(folder / "teacher.npy", faculty.merged(faculty.outputs("holdout"), holdout)[signature.outputs[0].name])
+        merged = faculty.merged(faculty.outputs("holdout"), holdout)
+        write_arrays(folder / RUNGS / "teacher", {spec.name: merged[spec.name] for spec in signature.outputs})
 
     trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
     step = Step(

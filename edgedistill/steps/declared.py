@@ -1,7 +1,5 @@
 """What several steps declare that they read: files of a run, and code that the converters of all formats share."""
 
-VAL_SAMPLES = "work/programs/val.npy"
-HOLDOUT_SAMPLES = "work/holdout/holdout.npy"
 MADE_WITH = ("torch", "timm", "transformers", "accelerate", "numpy")
 """Packages whose versions the records of trained models keep. They do not count: an upgrade makes no trained weights wrong."""
 SHARED = ("edgedistill.export.fitting", "edgedistill.export.worker", "edgedistill.quantize.grid", "edgedistill.quantize.graph")

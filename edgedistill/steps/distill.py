@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill import processes, tasks
-from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, read_arrays, sha256_file, write_json
+from edgedistill.files import canonical_hash, read_arrays, sha256_file, write_arrays, write_json
 from edgedistill.progress import log
 from edgedistill.recipe.models import files_of
 from edgedistill.run import Run, Step
 from edgedistill.steps import teach
 from edgedistill.steps.declared import MADE_WITH
+from edgedistill.verify.stored import RUNGS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from edgedistill.quantize.qat import QATModule
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.signature import Signature
     from edgedistill.tasks.data import DataFacts
 
 
@@ -39,14 +38,13 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     task = tasks.task(recipe.task)
     data = task.dataset(recipe, run.work("data"))
     signature = task.signature(recipe, data.facts)
-    _check_ports(recipe.task, signature)
     lesson = Lesson(task, signature, data, recipe.data.views, recipe.data.batch_size, recipe.seed)
     alone = replace(lesson, with_targets_only=True)
     later = {key: value for key, value in effective["data"].items() if key not in task.parts().prepared}
     common = {"data": facts["sha256"], "seed": recipe.seed, **later}
     hashes = teach.train_teachers(run, recipe, alone, common)
     signals, key = teach.teach(run, recipe, lesson, hashes, facts["sha256"], runs_dir / ".cache" / "signals")
-    taught = replace(lesson, signals=signals)
+    taught = replace(lesson, signals=signals, answers=read_arrays(run.work("teaching", "val")))
     floats = [
         effective["student"],
         [sha256_file(path) for path in files_of(recipe.student)],
@@ -72,14 +70,6 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         _programs(run, recipe, lesson, prepared)
 
 
-def _check_ports(task: str, signature: Signature) -> None:
-    """UserError, before anything is trained, where the steps behind training could not go on."""
-    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
-        found = f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs"
-        todo = "Export a trained module with several by `edgedistill export --model torch:package.module:function --calibration FILE.npz`"
-        raise UserError(f"the task {task} has {found}, expected one of each: `run` and `distill` handle no others yet. {todo}")
-
-
 def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     """Note the recipe in recipe.json, and do the step `data`; its result."""
     recipe, effective = loaded.recipe, loaded.effective()
@@ -100,14 +90,11 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
 
     prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
     """
-    import numpy as np
-
     from edgedistill.distill import stages
     from edgedistill.distill.temperature_scaling import Tempered
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
-    from edgedistill.quantize.temperature import divide_classifier
     from edgedistill.steps import programs
 
     task, plan, facts = lesson.task, recipe.learning, lesson.data.facts
@@ -118,19 +105,21 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
         fitted = {"student": 1.0, "int8": 1.0}
         if plan.calibrate:
             fitted = {name: _temperature(model, lesson) for name, model in (("student", rungs["student"]), ("int8", module))}
-        if not divide_classifier(task.core(rungs["student"]), fitted["student"]):
+        if fitted["student"] != 1 and not task.divide(rungs["student"], fitted["student"]):
             fitted["student"] = 1.0
         quantized = convert(module.graph_module, lesson.signature, fitted["int8"])
         temperature = fitted | {"int8": quantized.temperature}
-        log(f"logits are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
-        np.save(folder / "teacher.npy", read_arrays(run.work("teaching", "val"))[lesson.signature.outputs[0].name])
+        if temperature != {"student": 1.0, "int8": 1.0}:
+            log(f"outputs are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
+        outputs = [spec.name for spec in lesson.signature.outputs]
+        taught = {name: values for name, values in read_arrays(run.work("teaching", "val")).items() if name in outputs}
+        write_arrays(folder / RUNGS / "teacher", taught)
         if getattr(recipe.teacher, "lowered", False):
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
-            save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2")
-        simulated = {"fake_quant": Tempered(module, quantized.temperature)}
-        return programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, mixed=recipe.quantize.mixed) | {
-            "temperature": temperature
-        }
+            save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
+        simulated = {"fake_quant": module if quantized.temperature == 1 else Tempered(module, quantized.temperature)}
+        done = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
+        return done | {"temperature": temperature}
 
     trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
     teachers = [run.result(step)["sha256"] for step in recipe.teacher_steps]
@@ -156,9 +145,7 @@ def float_rungs(run: Run, recipe: Recipe, facts: DataFacts) -> dict[str, nn.Modu
 
 def shipped_rungs(run: Run, recipe: Recipe, facts: DataFacts) -> dict[str, nn.Module]:
     """`float_rungs`, with the student as it is exported: its outputs divided by the temperature that was fitted."""
-    from edgedistill.quantize.temperature import divide_classifier
-
     rungs = float_rungs(run, recipe, facts)
     if (temperature := run.result("programs")["temperature"]["student"]) != 1:
-        divide_classifier(tasks.task(recipe.task).core(rungs["student"]), temperature)
+        tasks.task(recipe.task).divide(rungs["student"], temperature)
     return rungs

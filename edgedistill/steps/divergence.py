@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,34 +15,37 @@ from edgedistill.measure.inputs import taken
 from edgedistill.progress import log
 from edgedistill.records import Comparison, Divergence, Unavailable
 from edgedistill.run import Run, Step
-from edgedistill.steps.declared import VAL_SAMPLES, program_files
+from edgedistill.steps.declared import program_files
+from edgedistill.verify import stored
 from edgedistill.verify.judge import NOT_EXECUTED
+from edgedistill.verify.scoring import Scorer
 
 if TYPE_CHECKING:
     import numpy as np
     from torch.fx import GraphModule
 
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
+    from edgedistill.signature import Signature
 
-_IMAGES = 16
+_SAMPLES = 16
 _TIMEOUT_S = 300.0
 _NOTE = "found by bisection over lowered prefixes, in which the runtime may fuse operators otherwise than in the whole file"
 
 
-def locate(run: Run, specs: list[ArtifactSpec]) -> None:
+def locate(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     """Name the first diverging layer of every int8 artifact that ran and failed verification, in a step `divergence-NAME`."""
-    from edgedistill.report.artifacts import judged
-
+    scorer = Scorer(run, recipe)
     for spec in specs:
         if spec.precision != "int8":
             continue
-        judgement = judged(run, run.artifact(spec.name))
+        judgement = scorer.judged(spec)
         if judgement.ok is False and judgement.executed_by != NOT_EXECUTED:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
             one = backend(spec.format)
             step = Step(
                 f"divergence-{spec.name}",
-                reads=(spec.path, VAL_SAMPLES, *program_files("programs/student-reference.pt2")),
+                reads=(spec.path, stored.SAMPLES["val"], *program_files("programs/student-reference.pt2")),
                 code=("edgedistill.verify.divergence", one.lower),
                 packages=one.packages,
             )
@@ -50,57 +54,55 @@ def locate(run: Run, specs: list[ArtifactSpec]) -> None:
 
 def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
-    import numpy as np
-
+    from edgedistill.files import write_arrays
     from edgedistill.tasks.data import spread
     from edgedistill.verify import divergence
     from edgedistill.verify.rungs import load_converted
 
     programs = run.work("programs")
     program, whole = load_converted(run.work(spec.program)), load_converted(programs / "student-reference.pt2")
-    images = folder / "images.npy"
-    val = np.load(programs / "val.npy", mmap_mode="r")
-    np.save(images, val[spread(len(val), _IMAGES)])
+    val = stored.samples(run, "val")
+    chosen = spread(len(next(iter(val.values()))), _SAMPLES)
+    samples = {name: values[chosen] for name, values in val.items()}
+    write_arrays(folder / "samples", samples)
     cuts = divergence.cuts(whole)
     found: dict[int, Comparison | Unavailable] = {}
 
     def differs(position: int) -> bool:
         try:
-            outputs = _executed(run, spec, divergence.prefix(program, position), images, folder / f"cut-{position}")
+            outputs = _executed(run, spec, divergence.prefix(program, position), folder / "samples", folder / f"cut-{position}")
         except DeviceFailed as error:
             # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
             found[position] = Unavailable(unavailable=str(error))
             return False
-        compared = _compared(spec, divergence.prefix(whole, position), outputs, np.load(images), cuts[position].lsb)
+        compared = _compared(run, spec, divergence.prefix(whole, position), outputs, samples, cuts[position].lsb)
         found[position] = compared
         return not compared.close
 
     position = divergence.first(len(cuts), differs)
-    facts = {"cuts": len(cuts), "lowered": len(found), "images": _IMAGES}
+    facts = {"cuts": len(cuts), "lowered": len(found), "samples": _SAMPLES}
     if position is None:
-        agrees = f"the last layer agrees on {_IMAGES} images: what differs is seen on more of them only"
+        agrees = f"the last layer agrees on {_SAMPLES} samples: what differs is seen on more of them only"
         last = found.get(len(cuts) - 1)
         return Divergence(**facts, layer=None, reason=last.unavailable if isinstance(last, Unavailable) else agrees)
     return Divergence(**facts, **asdict(cuts[position]), parity=found[position], note=_NOTE)
 
 
-def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, folder: Path) -> np.ndarray:
+def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, samples: Path, folder: Path) -> np.ndarray:
     """What the runtime of `spec` answers for a prefix, float32 [N, features]."""
     import numpy as np
 
     from edgedistill.export.fitting import of_file
     from edgedistill.export.lower import lower
-    from edgedistill.export.programs import load_signature, save_program
+    from edgedistill.export.programs import save_program
     from edgedistill.measure import local
 
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
-    save_program(program, load_signature(run.work(spec.program)), folder / spec.program)
+    signature = _of_prefix(run, spec, program)
+    save_program(program, signature, folder / spec.program)
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
-    method = of_file(load_signature(run.work(spec.program)), spec).forward
-    # A prefix ends elsewhere, and its only output is made flat.
-    (output,) = method.outputs
-    method = method.model_copy(update={"outputs": (output.model_copy(update={"shape": (1, "features")}),)})
-    with taken(images, spec.input) as inputs:
+    method = of_file(signature, spec).forward
+    with taken(samples, method, spec.input) as inputs:
         done = local.execute(
             executor_of(spec).module, folder / spec.name, inputs, signature=method, outputs=folder / "outputs.npy", threads=1, bench=None,
             log=folder / "run.log", timeout_s=_TIMEOUT_S,
@@ -109,10 +111,25 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, images: Path, 
     return np.load(done.outputs[method.outputs[0].name])
 
 
-def _compared(spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, images: np.ndarray, lsb: float) -> Comparison:
-    from edgedistill.tasks.image_classification.models import predict
+def _of_prefix(run: Run, spec: ArtifactSpec, prefix: GraphModule) -> Signature:
+    """What a prefix of the program of `spec` takes, at the sizes of the samples, and its only output, which is flat."""
+    from edgedistill.export.programs import load_signature
+    from edgedistill.signature import Signature, TensorSpec
+    from edgedistill.verify.divergence import features
+
+    inputs = load_signature(run.work(spec.program)).forward.with_sizes(stored.sizes(run)).inputs
+    return Signature.of(inputs, [TensorSpec(name="features", shape=(1, features(prefix)))])
+
+
+def _compared(
+    run: Run, spec: ArtifactSpec, reference: GraphModule, outputs: np.ndarray, samples: Mapping[str, np.ndarray], lsb: float
+) -> Comparison:
+    from edgedistill.tasks.modules import batches_of, predict
     from edgedistill.verify import judge
     from edgedistill.verify.parity import quantized_parity
     from edgedistill.verify.rungs import references
 
-    return quantized_parity(outputs, predict(references(reference)[judge.reference(spec)], images), lsb)
+    batch = _SAMPLES if run.result("programs")["batched"] else 1
+    rung = references(reference)[judge.reference(spec)]
+    (expected,) = predict(rung, batches_of(samples, batch), _of_prefix(run, spec, reference).forward).values()
+    return quantized_parity(outputs, expected, lsb)

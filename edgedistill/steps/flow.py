@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from edgedistill import processes
 from edgedistill.errors import UserError
-from edgedistill.files import read_json
 from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.packages import require
-from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe
+from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
 from edgedistill.run import Run, check_run, is_run, newest, open_run
 from edgedistill.steps import artifacts, delegation, divergence, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
@@ -53,7 +52,7 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
         specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
         artifacts.export(run, loaded.recipe, specs)
         artifacts.execute(run, loaded.recipe, specs, "val")
-        divergence.locate(run, specs)
+        divergence.locate(run, loaded.recipe, specs)
         delegation.examine(run, specs, loaded.recipe.targets)
         ranges.scan(run, specs)
         artifacts.execute(run, loaded.recipe, specs, "bench")
@@ -93,7 +92,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         specs = list(dict.fromkeys([*artifacts.exported(run), *wanted]))
         artifacts.export(run, recipe, specs, again=fresh)
         artifacts.execute(run, recipe, specs, "val")
-        divergence.locate(run, specs)
+        divergence.locate(run, recipe, specs)
         delegation.examine(run, specs, targets, keep=True)
         ranges.scan(run, specs)
         summary = write_outcome(run, targets=targets, out=None if out is None else Path(out))
@@ -102,7 +101,14 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
 
     names = {s.name for s in wanted}
     asked = delegation.of_targets([a for a in summary.artifacts if a.name in names], targets)
-    return Exported(run=summary.run, status=judge.status_of(asked), artifacts=asked, ranges=summary.ranges, bundles=summary.bundles)
+    return Exported(
+        run=summary.run,
+        status=judge.status_of(asked),
+        metric=summary.metric,
+        artifacts=asked,
+        ranges=summary.ranges,
+        bundles=summary.bundles,
+    )
 
 
 def export_model(
@@ -118,7 +124,7 @@ def verify(run_dir: AnyPath) -> Verified:
     require("export", "report")
     with open_run(_existing(run_dir)) as run:
         artifacts.execute(run, _recipe(run), _artifacts(run), "val", again=True)
-        divergence.locate(run, _artifacts(run))
+        divergence.locate(run, _recipe(run), _artifacts(run))
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
         ranges.scan(run, _artifacts(run))
         summary = write_outcome(run)
@@ -128,7 +134,7 @@ def verify(run_dir: AnyPath) -> Verified:
 
 
 def verify_file(path: AnyPath, run_dir: AnyPath) -> VerifiedFile:
-    """Execute a model file from elsewhere on the val images of a run and hold it against the run's program of its precision."""
+    """Execute a model file from elsewhere on the val samples of a run and hold it against the run's program of its precision."""
     with open_run(_existing(run_dir)) as run:
         return verify_external.verify(run, _recipe(run), Path(path))
 
@@ -204,12 +210,9 @@ def _existing(run_dir: AnyPath) -> Path:
 
 
 def _recipe(run: Run) -> Recipe:
-    from edgedistill.recipe.schema import Recipe
-
-    record = run.path("recipe.json")
-    if run.result("programs") is None or not record.exists():
+    if run.result("programs") is None:
         raise UserError(f"{run.folder} has no quantized state; go on with `edgedistill run` of its recipe")
-    return Recipe.model_validate(read_json(record)["effective"])
+    return recorded(run.folder)
 
 
 def _artifacts(run: Run) -> list[ArtifactSpec]:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill import tasks
 from edgedistill.progress import log
 from edgedistill.run import Run, Step
+from edgedistill.verify.stored import SAMPLES
 
 if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.quantize.state import QuantizedState
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.signature import Signature
     from edgedistill.tasks.data import Dataset
 
@@ -51,30 +54,30 @@ def save(
     signature: Signature,
     folder: Path,
     *,
-    mixed: str,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """Save the student, rung `student` of `rungs`, and its quantized state as programs, and score everything on val.
 
-    simulated: rungs between the student and the state. mixed: `quantize.mixed` of the recipe.
+    simulated: rungs between the student and the state.
     """
-    import numpy as np
-
     from edgedistill.export.programs import save_program
+    from edgedistill.files import read_arrays
     from edgedistill.quantize.rewrite import plain_batchnorm
-    from edgedistill.verify.mixed_precision import examine
-    from edgedistill.verify.rungs import references, score
+    from edgedistill.verify.mixed_precision import Exam, examine
+    from edgedistill.verify.rungs import references, save_samples, score
 
-    val = data.indices["val"]
-    score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder)
-    targets = data.targets(val)
-    labels = targets[signature.outputs[0].name] if targets else None
-    student, integer = (np.load(folder / f"{name}.npy") for name in ("student", "integer"))
-    samples = np.load(folder / "val.npy", mmap_mode="r")
-    quantized, sensitivity = examine(quantized, samples, labels, student, integer, apply=mixed == "auto")
+    task, val, sizes = tasks.task(recipe.task), data.indices["val"], data.facts.sizes
+    batched = task.batched(recipe)
+    batch = 64 if batched else 1
+    samples = folder / Path(SAMPLES["val"]).name
+    save_samples(data, "val", samples)
+    scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batch=batch)
+    exam = Exam(task, signature, read_arrays(samples, mapped=True), scored["student"], data.targets(val), batched)
+    quantized, sensitivity = examine(quantized, exam, scored["integer"], apply=recipe.quantize.mixed == "auto")
     if sensitivity["applied"]:
-        score(references(quantized.converted), data, signature, "val", folder)
-    save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2")
-    save_program(quantized.converted, signature, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2")
-    save_program(quantized.converted, signature, folder / "student-reference.pt2", any_batch=True)
-    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "sensitivity": sensitivity}
+        score(references(quantized.converted), data, signature, "val", folder, batch=batch)
+    save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2", sizes=sizes)
+    save_program(quantized.converted, signature, folder / "student-converted.pt2", sizes=sizes)
+    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)
+    save_program(quantized.converted, signature, folder / "student-reference.pt2", any_batch=batched, sizes=sizes)
+    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "batched": batched, "sensitivity": sensitivity}

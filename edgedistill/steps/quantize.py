@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill import tasks
 from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash
+from edgedistill.files import canonical_hash, read_arrays
 from edgedistill.progress import log
 from edgedistill.run import Run, Step
 from edgedistill.signature import Signature
@@ -15,6 +16,7 @@ from edgedistill.steps import programs
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.steps.distill import float_rungs, prepared_data
 from edgedistill.tasks.data import spread
+from edgedistill.verify.stored import RUNGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +43,8 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
     def work(folder: Path) -> dict[str, Any]:
         rungs = float_rungs(run, recipe, data.facts)
         quantized = calibrated(rungs["student"], recipe, data, signature)
-        done = programs.save(quantized, rungs, {}, data, signature, folder, mixed=recipe.quantize.mixed)
-        _warn_where_outputs_are_constant(folder / "student.npy", quantized.output_scale[signature.outputs[0].name])
+        done = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe)
+        _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
         return done | {"temperature": {"student": 1.0, "int8": 1.0}}
 
     programs.step(run, [student["sha256"], student["signature"], recipe.quantize.model_dump()], ["student"], work)
@@ -61,12 +63,12 @@ def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Sig
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.static import calibrate
-    from edgedistill.tasks.modules import batches
+    from edgedistill.tasks.modules import batches, in_order
 
-    shown = calibration_samples(recipe, data)
-    ordered = (tuple(inputs[spec.name] for spec in signature.inputs) for inputs in batches(data, shown, _BATCH))
+    shown, batched = calibration_samples(recipe, data), tasks.task(recipe.task).batched(recipe)
+    ordered = in_order(batches(data, shown, _BATCH if batched else 1), signature.forward)
     try:
-        observed = calibrate(plain_batchnorm(student), signature, ordered)
+        observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
     except Exception as error:
         # torch.export meets whatever a model's code does.
         raise UserError(f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
@@ -96,9 +98,9 @@ def _examined(recipe: Recipe, facts: DataFacts) -> dict[str, Any]:
     return {"curve": [], "signature": signature.model_dump(mode="json"), "sha256": stages.weights_hash(core), **stages.size_of(core)}
 
 
-def _warn_where_outputs_are_constant(outputs: Path, output_scale: float) -> None:
-    import numpy as np
-
-    steps = float(np.load(outputs).std(axis=0).max()) / output_scale
-    if steps < _FEW_STEPS:
-        log(f"warning: the outputs move by {steps:.1f} int8 steps between samples: an untrained model? Verification then says little")
+def _warn_where_outputs_are_constant(outputs: Path, output_scale: Mapping[str, float]) -> None:
+    arrays = read_arrays(outputs)
+    for name, scale in output_scale.items():
+        steps = float(arrays[name].std(axis=0).max()) / scale
+        if steps < _FEW_STEPS:
+            log(f"warning: {name} moves by {steps:.1f} int8 steps between samples: an untrained model? Verification then says little")

@@ -10,6 +10,7 @@ from edgedistill.progress import log
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
+    from edgedistill.bundle.write import Contents
     from edgedistill.records import ArtifactResult
     from edgedistill.records.summary import Summary
 
@@ -37,20 +38,15 @@ def _same(before: Path, now: Summary) -> bool:
 
 def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[str, str]:
     """Write the bundle of each target whose artifacts are all verified, but for those that nothing on this machine can execute."""
-    import numpy as np
-
-    from edgedistill.bundle.write import GOLDEN, remove_bundle, write_bundle
-    from edgedistill.recipe.schema import Recipe
+    from edgedistill.bundle.write import remove_bundle, write_bundle
     from edgedistill.recipe.targets import load_target
     from edgedistill.report.artifacts import execution
-    from edgedistill.report.summary import golden
 
     def waits(name: str) -> bool:
         ran = execution(run, "val", name)
         return ran is not None and ran.unavailable is not None
 
-    ready = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}
-    data, written = Recipe.model_validate(summary.recipe.effective).data, {}
+    ready, written = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}, {}
     for target in map(load_target, targets):
         wanted = [a.spec.name for a in target.artifacts]
         folder = out / target.name
@@ -58,20 +54,40 @@ def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[
             log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
             remove_bundle(folder)
             continue
-        chosen = [ready[name] for name in wanted]
-        images, outputs = golden(run, chosen, GOLDEN)
-        count = np.load(run.work("programs", "student.npy"), mmap_mode="r").shape[1]
-        assert summary.state is not None
-        model = {
-            "name": summary.ladder[-1].model, "versions": _made_with(run, chosen),
-            # Outputs that no folder of images names have their numbers.
-            "classes": summary.data["classes"] or [str(number) for number in range(count)],
-            **{key: getattr(data, key) for key in ("image_size", "mean", "std")},
-            "state_sha256": summary.state.sha256, "output_scale": summary.state.output_scale["logits"],
-        }  # fmt: skip
-        write_bundle(folder, target=target.model_dump(), artifacts=chosen, run=run.folder, model=model, images=images, outputs=outputs)
+        write_bundle(folder, target, _contents(run, summary, [ready[name] for name in wanted]))
         written[target.name] = str(folder)
     return written
+
+
+def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Contents:
+    """What the bundle of some artifacts is made of."""
+    from edgedistill import tasks
+    from edgedistill.bundle.write import GOLDEN, Contents
+    from edgedistill.export.programs import load_signature
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.records.manifest import ModelFacts
+    from edgedistill.steps.artifacts import method_of
+    from edgedistill.tasks.data import spread
+    from edgedistill.verify import stored
+
+    assert summary.state is not None
+    recipe = Recipe.model_validate(summary.recipe.effective)
+    task, signature = tasks.task(recipe.task), load_signature(run.work("programs", "student-float.pt2"))
+    samples = stored.samples(run, "val")
+    chosen = spread(len(next(iter(samples.values()))), GOLDEN)
+    outputs = {a.name: arrays for a in artifacts if (arrays := stored.outputs(run, a.name, "val")) is not None}
+    return Contents(
+        task=task.name,
+        run=run.folder,
+        artifacts=artifacts,
+        methods={a.name: method_of(run, a) for a in artifacts},
+        model=ModelFacts(name=summary.ladder[-1].model, state_sha256=summary.state.sha256, output_scale=summary.state.output_scale),
+        signature=signature,
+        preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.result("data")), signature),
+        samples={name: values[chosen] for name, values in samples.items()},
+        outputs={name: {key: values[chosen] for key, values in arrays.items()} for name, arrays in outputs.items()},
+        versions=_made_with(run, artifacts),
+    )
 
 
 def _made_with(run: Run, artifacts: list[ArtifactResult]) -> dict[str, str]:

@@ -115,9 +115,9 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
             faculty.merger.save(folder)
         write_arrays(folder / "val", faculty.merged(answers, val))
         by_name = dict(zip([member.name for member in recipe.members], answers, strict=True))
-        scores = {name: float(task.score(outputs, targets).mean()) for name, outputs in by_name.items()}
+        scores = {name: float(task.score(outputs, targets).mean()) if targets else None for name, outputs in by_name.items()}
         merge = {} if faculty.merger is None else faculty.merger.facts()
-        return {f"val_{task.metric.name}": scores, "disagreement": task.disagreement(by_name), **merge}
+        return {"val": scores, "disagreement": task.disagreement(by_name), **merge}
 
     run.step(Step("teaching", [key, recipe.seed], noted=MADE_WITH), meet)
     if faculty.merger is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from edgedistill.progress import log
 from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
+from edgedistill.verify import stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,8 +28,8 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
     A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a calibrated
-    precision those of the quantized state. Beside the program are the logits of its rungs on val, RUNG.npy float32 [N, classes]: of the
-    program itself, or where activations are dynamic of the two ways of rounding.
+    precision those of the quantized state. Beside the program are the outputs of its rungs on val, see `verify.stored`:
+    of the program itself, or where activations are dynamic of the two ways of rounding.
     """
 
     def one(precision: str) -> Any:
@@ -63,22 +65,17 @@ def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str
     graph = load_converted(source)
     weights = put_on_grid(graph, precision)
     signature = load_signature(source)
-    save_program(graph, signature, folder / "student-float.pt2")
-    for name, rung in _rungs(graph, precision).items():
-        # The program has the batch that it is lowered for.
-        _score(rung, run, recipe, signature, folder / f"{name}.npy", batch=1)
+    save_program(graph, signature, folder / "student-float.pt2", sizes=stored.sizes(run))
+    # The program has the batch that it is lowered for.
+    _score(_rungs(graph, precision), run, recipe, signature, folder, batch=1)
     return {"sha256": sha256_file(folder / "student-float.pt2"), "weights": weights}
 
 
-def _score(rung: nn.Module, run: Run, recipe: Recipe, signature: Signature, path: Path, *, batch: int) -> None:
-    """Save the output of `rung` on val."""
-    import numpy as np
+def _score(rungs: Mapping[str, nn.Module], run: Run, recipe: Recipe, signature: Signature, folder: Path, *, batch: int) -> None:
+    """Save the outputs of `rungs` on val."""
+    from edgedistill.verify.rungs import score
 
-    from edgedistill.tasks.modules import batches, predict
-
-    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
-    (output,) = predict(rung, batches(data, data.indices["val"], batch), signature.forward).values()
-    np.save(path, output)
+    score(rungs, tasks.task(recipe.task).dataset(recipe, run.work("data")), signature, "val", folder, batch=batch)
 
 
 def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
@@ -94,25 +91,24 @@ def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, A
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
     from edgedistill.steps.quantize import calibration_samples
-    from edgedistill.tasks.modules import batches
+    from edgedistill.tasks.modules import batches, in_order
     from edgedistill.verify.rungs import load_converted
 
     data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     source = run.work("programs", "student-float.pt2")
     signature = load_signature(source)
-    shown = batches(data, calibration_samples(recipe, data), 1)
-    samples = (tuple(inputs[spec.name] for spec in signature.inputs) for inputs in shown)
+    samples = in_order(batches(data, calibration_samples(recipe, data), 1), signature.forward)
     quantized = int16.quantize(load_converted(source), signature, samples)
-    _save(quantized, signature, folder)
-    _score(quantized.converted, run, recipe, signature, folder / f"{precision}.npy", batch=1)
+    _save(quantized, signature, folder, data.facts.sizes)
+    _score({precision: quantized.converted}, run, recipe, signature, folder, batch=1)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
 
 
-def _save(quantized: QuantizedState, signature: Signature, folder: Path) -> None:
+def _save(quantized: QuantizedState, signature: Signature, folder: Path, sizes: Mapping[str, int]) -> None:
     from edgedistill.export.programs import save_program
 
-    save_program(quantized.converted, signature, folder / "student-converted.pt2")
-    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2")
+    save_program(quantized.converted, signature, folder / "student-converted.pt2", sizes=sizes)
+    save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)
 
 
 def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
@@ -125,7 +121,7 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[
     signature = load_signature(run.work("programs", "student-float.pt2"))
     student = shipped_rungs(run, recipe, data.facts)["student"]
     quantized = calibrated(student, recipe, data, signature)
-    _save(quantized, signature, folder)
-    for name, rung in references(quantized.converted).items():
-        _score(rung, run, recipe, signature, folder / f"{precision}-{name}.npy", batch=64)
+    _save(quantized, signature, folder, data.facts.sizes)
+    rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
+    _score(rungs, run, recipe, signature, folder, batch=64 if tasks.task(recipe.task).batched(recipe) else 1)
     return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}

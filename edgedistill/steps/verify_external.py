@@ -13,9 +13,10 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import executor, not_here
 from edgedistill.measure.inputs import taken
 from edgedistill.records import Parity, Score, Status, Unavailable
-from edgedistill.records.documents import ExternalAccuracy, VerifiedFile
+from edgedistill.records.documents import ExternalScore, VerifiedFile
 from edgedistill.run import Run
 from edgedistill.signature import MethodSignature, TensorSpec
+from edgedistill.verify import stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ _TIMEOUT_S = 900.0
 
 
 def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
-    """Execute the model file `path` on the val images of a run, and hold it against the run's program of the same precision.
+    """Execute the model file `path` on the val samples of a run, and hold it against the run's program of the same precision.
 
     An int8 file is held to the integer reference, or to the converted program where its format computes in floating point; a
     floating-point one to the student. The document has what docs/cli.md says.
@@ -36,18 +37,18 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     """
     from edgedistill.backends import arithmetic
     from edgedistill.backends.inspect import delegate_of, inspect
-    from edgedistill.report.records import decide
-    from edgedistill.tasks.image_classification import imageset
     from edgedistill.verify import judge, parity
+    from edgedistill.verify.scoring import Scorer, score_of
 
     facts = inspect(path)
     precision = precision_of(facts)
     rung = "student" if precision != "int8" else "integer" if arithmetic(facts.format, delegate_of(facts)).integer_kernels else "converted"
-    images = imageset.load(run.work("data"))
-    reference, student = (_logits(run, name) for name in (rung, "student"))
+    scorer = Scorer(run, recipe)
+    expected = scorer.outputs(rung)
+    if expected is None:
+        raise UserError(f"{run.folder} has no outputs of {rung}; go on with `edgedistill run` of its recipe, which makes them")
     kind, method = _checked_ports(path, facts, run)
-    labels = images.labels[images.indices["val"]] if images.classes else None
-    executed_by, versions, logits = judge.NOT_EXECUTED, dict[str, str](), None
+    executed_by, versions, outputs = judge.NOT_EXECUTED, dict[str, str](), None
     ok: bool | None = False
     status: Status = "runtime_failed"
     found: Parity | Unavailable
@@ -56,29 +57,24 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
             found = Unavailable(unavailable=why)
             ok, status = None, "ok"
         else:
-            logits, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
+            outputs, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
             limit = None if precision == "int8" else parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"]
-            scales, outputs, expected = run.result("programs")["output_scale"], {"logits": logits}, {"logits": reference}
-            compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=decide))
+            scales = run.result("programs")["output_scale"]
+            compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=scorer.task.decide))
             found, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
     except DeviceFailed as error:
         found = Unavailable(unavailable=str(error))
-    score = found if isinstance(found, Unavailable) or logits is None else _score(logits, labels)
+    targets = scorer.targets("val")
+    score: Score | Unavailable = Unavailable(unavailable=scorer.no_targets)
+    if isinstance(found, Unavailable) or outputs is None:
+        score = found if isinstance(found, Unavailable) else score
+    elif targets:
+        score = score_of(scorer.task, scorer.task.score(outputs, targets))
     return VerifiedFile(
         file=str(path), precision=precision, run=str(run.folder), executed_by=executed_by, runtime=versions, ok=ok, status=status,
-        parity=found, accuracy=ExternalAccuracy(file=score, student=_score(student, labels)),
+        parity=found, score=ExternalScore(file=score, student=scorer.score("student").val), metric=scorer.task.metric,
         **{key: getattr(facts, key) for key in ("format", "sha256", "bytes", "warnings")},
     )  # fmt: skip
-
-
-def _logits(run: Run, rung: str) -> np.ndarray:
-    """Logits float32 [N, classes] of a rung on val."""
-    import numpy as np
-
-    path = run.work("programs", f"{rung}.npy")
-    if not path.exists():
-        raise UserError(f"{run.folder} has no {path.name} in its programs; go on with `edgedistill run` of its recipe, which makes it")
-    return np.load(path)
 
 
 def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, MethodSignature]:
@@ -89,10 +85,11 @@ def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, Method
     from edgedistill.records import ArtifactSpec
 
     signature, wanted = load_signature(run.work("programs", "student-float.pt2")), dict[str, MethodSignature]()
+    sizes = stored.sizes(run)
     for name in backend(facts.format).inputs:
         # Only images can be bytes.
         with suppress(UserError):
-            wanted[name] = of_file(signature, ArtifactSpec(facts.format, "fp32", input=name)).forward
+            wanted[name] = of_file(signature, ArtifactSpec(facts.format, "fp32", input=name)).forward.with_sizes(sizes)
     if isinstance(facts.signature, Unavailable):
         return next(iter(wanted.items()))
     found = facts.signature.forward
@@ -123,30 +120,16 @@ def _text(specs: Sequence[TensorSpec]) -> str:
 
 def _execute(
     run: Run, recipe: Recipe, path: Path, facts: Inspection, kind: str, method: MethodSignature
-) -> tuple[np.ndarray, dict[str, str], str]:
-    """Logits on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
-    import numpy as np
-
+) -> tuple[dict[str, np.ndarray], dict[str, str], str]:
+    """Outputs on val of the file with the input `kind`, versions of what ran it, and what that was; a child process opens the file."""
     from edgedistill.backends.inspect import delegate_of
+    from edgedistill.files import read_arrays
     from edgedistill.measure import local
 
     adapter = executor(facts.format, delegate_of(facts), float16=has_float16(facts))
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.work("programs", "val.npy"), kind) as inputs:
-        outputs = Path(folder) / "outputs.npy"
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.path(stored.SAMPLES["val"]), method, kind) as inputs:
         done = local.execute(
-            adapter.module, path, inputs, signature=method, outputs=outputs, threads=recipe.measure.threads, bench=None,
+            adapter.module, path, inputs, signature=method, outputs=Path(folder), threads=recipe.measure.threads, bench=None,
             log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
-        return np.load(outputs), done.versions, adapter.executed_by
-
-
-def _score(logits: np.ndarray, labels: np.ndarray | None) -> Score | Unavailable:
-    """Accuracy with its 95% interval."""
-    from edgedistill.report.records import NO_LABELS
-    from edgedistill.tasks.intervals import wilson
-
-    if labels is None:
-        return Unavailable(unavailable=NO_LABELS)
-    right = logits.argmax(axis=1) == labels
-    interval = wilson(int(right.sum()), len(right))
-    return Score(value=float(right.mean()), correct=int(right.sum()), n=len(right), interval=interval)
+        return read_arrays(Path(folder)), done.versions, adapter.executed_by

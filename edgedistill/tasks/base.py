@@ -13,8 +13,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
+from edgedistill.records import Disagreement, Metric
+from edgedistill.records.manifest import Preprocessing
+from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import DataFacts, Dataset, Source
 from edgedistill.tasks.sections import Results, Section
@@ -33,32 +36,6 @@ Signals = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True)
-class Metric:
-    """The primary metric: the mean over samples of what `Task.score` gives."""
-
-    name: str
-    """Its key in records: accuracy."""
-    title: str
-    """Its name for readers, in the middle of a sentence."""
-    better: str = "more accurate"
-    """What a model with a higher score is: "the student is 0.4 points more accurate"."""
-    worse: str = "less accurate"
-    scale: float = 100.0
-    """Differences are shown multiplied by it, in `unit`."""
-    unit: str = "points"
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a task calls its things, in the middle of a sentence."""
-
-    sample: str = "sample"
-    samples: str = "samples"
-    decision: str = "prediction"
-    """What `Task.decide` gives for a sample; a flip is another one."""
-
-
-@dataclass(frozen=True)
 class RecipeParts:
     """What a task's recipes hold beside the parts that every recipe has. A type is a `Config`, or an annotated union of several."""
 
@@ -74,19 +51,6 @@ class RecipeParts:
     """Values of student, teacher and stages (of `distill`) that a recipe leaves out, as YAML would say them."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
-
-
-class Preprocessing(BaseModel):
-    """What an app does before and after a program, as the manifest of a bundle says it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    inputs: dict[str, dict[str, JsonValue]] = {}
-    """By the name of the input: how it is made of what a user has."""
-    outputs: dict[str, dict[str, JsonValue]] = {}
-    """By the name of the output: what is done with it."""
-    manifest: dict[str, JsonValue] = {}
-    """Further entries of the manifest, such as the names of the labels."""
 
 
 class Teacher(Protocol):
@@ -141,6 +105,8 @@ class Task(ABC):
     words = Words()
     blends = False
     """Whether a share of one sample and the rest of another make a sample, as the option `mixup` does; every input is then blended."""
+    scores_against_teacher = False
+    """Whether samples without targets are scored against what the teacher gives for them."""
     facts: type[DataFacts] = DataFacts
     """Type of what `Source.prepare` gives."""
 
@@ -181,6 +147,10 @@ class Task(ABC):
         """The signature of a student that comes trained; UserError where the module does not fit the data."""
         return self.signature(recipe, facts)
 
+    def batched(self, recipe: Recipe) -> bool:
+        """Whether the student takes several samples at once; one that does not is run on one at a time, and cannot be trained."""
+        return True
+
     def core(self, module: nn.Module) -> nn.Module:
         """The part of a module that `build` made whose weights are saved, without what the task puts around it."""
         return module
@@ -200,22 +170,25 @@ class Task(ABC):
         """What of a recipe determines a teacher's answers, beside its weights and the samples: another of it asks the teacher anew."""
         return {"teacher": config.model_dump(mode="json"), "data": recipe.data.model_dump(mode="json", exclude=set(self.parts().prepared))}
 
-    def disagreement(self, answers: Mapping[str, Arrays]) -> list[dict[str, JsonValue]]:
-        """For each pair of teachers, `a` and `b`: `n` samples of val and the `share` on which they decide differently.
+    def disagreement(self, answers: Mapping[str, Arrays]) -> list[Disagreement]:
+        """For each pair of teachers the share of val on which they decide differently; none where nothing is decided.
 
         answers: the outputs on val, by the name of the teacher.
         """
-        found: list[dict[str, JsonValue]] = []
+        found: list[Disagreement] = []
         for a, b in combinations(answers, 2):
             ours, theirs = self.decide(answers[a]), self.decide(answers[b])
             if ours is not None and theirs is not None:
-                differ = (ours != theirs).reshape(len(ours), -1).any(axis=1)
-                found.append({"a": a, "b": b, "n": len(ours), "share": float(differ.mean())})
+                share = (ours != theirs).reshape(len(ours), -1).any(axis=1).mean()
+                found.append(Disagreement(a=a, b=b, n=len(ours), share=float(share)))
         return found
 
     def teaching_set(self, answers: Arrays, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
-        """What a report says of the teacher's answers to the training samples, view 0; lists of samples go into `folder`."""
-        return {}
+        """What a report says of the teacher's answers to the training samples, view 0: `samples`, how many there are, and a `text`.
+
+        Lists of samples go into `folder`.
+        """
+        return {"samples": len(dataset.indices["train"]), "text": ""}
 
     def merger(self, recipe: Recipe, dataset: Dataset) -> Merger | None:
         """What makes one answer of those of all teachers; None where the recipe has one. UserError when they do not fit each other."""
@@ -235,7 +208,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
-        """How good each sample's outputs are, higher is better: bool or float [n]. Its mean is the primary metric."""
+        """How good each sample's outputs are, bool or float [n]: 1 is perfect, and higher is better. Its mean is the primary metric."""
 
     def interval(self, scores: np.ndarray) -> tuple[float, float]:
         """The 95% interval of the mean of `scores` [n]: by default Wilson's for bool, and Student's for numbers."""
@@ -257,14 +230,27 @@ class Task(ABC):
         """What is decided of each sample, integers or bool [n] or [n, ...]: where it changes, the sample flips. None for no decision."""
         return None
 
+    def distance(self, outputs: Arrays, expected: Arrays) -> float:
+        """How far the outputs of n samples are from those that were expected, 0 for equal ones; mixed precision makes it smaller.
+
+        By default the power of the difference over that of the expected outputs about their mean, averaged over the outputs.
+        """
+        from edgedistill.tasks.intervals import noise_to_signal
+
+        return noise_to_signal(outputs, expected)
+
     def temperature(self, outputs: Arrays, targets: Arrays) -> float:
         """The number by which the student's outputs are divided so that they mean what they say; 1 leaves them as they are."""
         return 1.0
 
+    def divide(self, module: nn.Module, temperature: float) -> bool:
+        """Divide what a module of `build` gives by `temperature`, in its last layer; False, without a change, where it cannot be done."""
+        return False
+
     # What is shipped and shown.
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts) -> Preprocessing:
-        """What an app does before and after the student."""
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
+        """What an app does before and after the student, whose programs have `signature`."""
         return Preprocessing()
 
     def sections(self, results: Results) -> list[Section]:

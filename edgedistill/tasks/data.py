@@ -25,6 +25,11 @@ class DataFacts(BaseModel):
     source: str = Field(description="Where the samples come from, for readers.")
     sha256: str = Field(description="Hash of all samples, targets and splits.")
     splits: dict[str, int] = Field(description="Number of samples in train, val and holdout.")
+    sizes: dict[str, int] = Field({}, description="The size that each dimension that varies has in the samples.")
+
+    def described(self) -> list[str]:
+        """What else a reader of the report should know of the data, in a few words each."""
+        return []
 
 
 @dataclass(frozen=True)

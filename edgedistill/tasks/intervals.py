@@ -1,6 +1,7 @@
-"""95% intervals of means over samples, and of differences of such means on the same samples."""
+"""Statistics that tasks share: 95% intervals of means over samples and of their differences, and distances of outputs."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -59,3 +60,13 @@ def _student(values: np.ndarray) -> tuple[float, float]:
         return -math.inf, math.inf
     half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return mean - half, mean + half
+
+
+def noise_to_signal(outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """Mean square of outputs less expected, over the variance of expected, averaged over the outputs [n, ...]; 0 for equal ones."""
+    ratios = []
+    for name, wanted in expected.items():
+        signal, noise = wanted.astype(np.float64), outputs[name].astype(np.float64) - wanted
+        power = float(np.square(noise).mean())
+        ratios.append(power / max(float(signal.var()), np.finfo(np.float64).tiny) if power else 0.0)
+    return float(np.mean(ratios))

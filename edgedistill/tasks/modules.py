@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgedistill import processes
 from edgedistill.errors import UserError
-from edgedistill.signature import MethodSignature, Signature
+from edgedistill.signature import MethodSignature, Signature, TensorSpec
 from edgedistill.tasks.data import Dataset
 
 
@@ -38,7 +38,7 @@ def forward(module: nn.Module, inputs: Mapping[str, Tensor], method: MethodSigna
     return named(module(*(inputs[spec.name] for spec in method.inputs)), method)
 
 
-def predict(module: nn.Module, batches: Iterator[Mapping[str, Tensor]], method: MethodSignature) -> dict[str, np.ndarray]:
+def predict(module: nn.Module, batches: Iterable[Mapping[str, Tensor]], method: MethodSignature) -> dict[str, np.ndarray]:
     """Outputs [N, ...] by name of all `batches` together, computed where the module is."""
     parameter = next(module.parameters(), None)
     device = None if parameter is None else parameter.device
@@ -46,13 +46,32 @@ def predict(module: nn.Module, batches: Iterator[Mapping[str, Tensor]], method: 
     with torch.no_grad():
         for inputs in batches:
             parts.append(forward(module, {name: value.to(device) for name, value in inputs.items()}, method))
-    return {spec.name: torch.cat([part[spec.name] for part in parts]).cpu().numpy() for spec in method.outputs}
+    return {spec.name: _joined([part[spec.name] for part in parts], spec) for spec in method.outputs}
+
+
+def _joined(parts: list[Tensor], spec: TensorSpec) -> np.ndarray:
+    """One array [N, ...]; what has no batch in front is one sample a part."""
+    return (torch.cat(parts) if spec.batched else torch.stack(parts)).cpu().numpy()
 
 
 def batches(data: Dataset, indices: np.ndarray, size: int = 64) -> Iterator[Mapping[str, Tensor]]:
     """The inputs of the samples `indices` as they are, `size` at a time."""
     for start in range(0, len(indices), size):
         yield data.batch(indices[start : start + size], None).inputs
+
+
+def batches_of(arrays: Mapping[str, np.ndarray], size: int = 64) -> Iterator[Mapping[str, Tensor]]:
+    """The same of arrays [N, ...] by the names of the inputs."""
+    count = len(next(iter(arrays.values())))
+    for start in range(0, count, size):
+        # Copied, since an array may be a read-only map of a file.
+        yield {name: torch.from_numpy(np.array(array[start : start + size])) for name, array in arrays.items()}
+
+
+def in_order(batches: Iterable[Mapping[str, Tensor]], method: MethodSignature) -> Iterator[tuple[Tensor, ...]]:
+    """The inputs of each batch as a tuple, in the order of the signature."""
+    for inputs in batches:
+        yield tuple(inputs[spec.name] for spec in method.inputs)
 
 
 class ModuleTaps:

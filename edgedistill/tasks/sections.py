@@ -1,51 +1,28 @@
-"""Sections of a report as data: a task says what to show, and the report draws it."""
+"""What a task is given to write its sections of the report, and what it writes them of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from edgedistill.records.sections import Bin, Block, Cell, Chart, ConfusionMatrix, ReliabilityDiagram, Section, Table
 from edgedistill.tasks.data import DataFacts
 
-Cell = str | int | float | None
-"""A text or number of a table; None where there is none."""
+if TYPE_CHECKING:
+    import numpy as np
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under `columns`; every row has one cell for each column."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Lines through points: `series` maps the name of a line to its points (x, y)."""
-
-    x: str
-    """What the horizontal axis shows, with its unit."""
-    y: str
-    series: dict[str, tuple[tuple[float, float], ...]]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, sentences, and what is shown below them."""
-
-    title: str
-    text: str = ""
-    blocks: tuple[Table | Chart, ...] = ()
+__all__ = ["Bin", "Block", "Cell", "Chart", "ConfusionMatrix", "ReliabilityDiagram", "Results", "Section", "Table"]
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a task can tell about: the outputs of each rung and artifact on val, and the targets.
-
-    outputs: arrays [N, ...] by the name of the output, by rung. targets: arrays [N, ...] by the name of the output; empty without any.
-    """
+    """What a task can tell about: the outputs of each rung and artifact on val, and the targets."""
 
     facts: DataFacts
-    outputs: dict[str, dict[str, object]]
-    targets: dict[str, object] = field(default_factory=dict)
+    shipped: str
+    """The rung that int8 files are held to, or the student where there is none."""
+    outputs: Callable[[str], Mapping[str, np.ndarray] | None]
+    """The outputs [N, ...] of a rung or artifact, by name; None where it was not run."""
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """[N, ...] by the name of the output; empty without any."""

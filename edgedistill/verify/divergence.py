@@ -5,13 +5,14 @@ program. A runtime may fuse a prefix otherwise than the whole, so the layer is a
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import PASSING, layer_of, operator_of, operators
+from edgedistill.quantize.graph import PASSING, layer_of, operator_of, operators, outputs_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ def prefix(graph: GraphModule, position: int) -> GraphModule:
     shorter.graph.eliminate_dead_code()
     shorter.recompile()
     return shorter
+
+
+def features(prefix: GraphModule) -> int:
+    """How many values a prefix answers for each sample."""
+    (answer,) = outputs_of(prefix)
+    return math.prod(int(size) for size in answer.meta["val"].shape[1:])
 
 
 def first(count: int, differs: Callable[[int], bool]) -> int | None:

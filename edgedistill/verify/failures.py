@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Pair, Quantization
-from edgedistill.verify import judge
+from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Metric, Pair, Quantization
+
+_LEAST_SNR_DB = 10.0
+_TRAIN = "Train it in int8, or for longer, or try quantize.mixed: auto"
+_KEEP = "Take a precision that keeps more"
 
 
 def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> list[str]:
@@ -35,19 +38,30 @@ def _broken(artifact: ArtifactResult, budget: Budget) -> str:
     return f"{artifact.name}: {rule}, found {budget.found}{why}"
 
 
-def warnings(artifacts: Iterable[ArtifactResult]) -> list[str]:
-    """A sentence for each precision that loses quality beyond doubt, about its worst file; see `judge.loses`."""
-    losing = [(a.precision, a.quantization) for a in artifacts if a.quantization is not None and judge.loses(a.quantization)]
+def warnings(artifacts: Iterable[ArtifactResult], metric: Metric) -> list[str]:
+    """A sentence for each precision that loses quality beyond doubt, about its worst file: in its score, or without one in its outputs."""
+    artifacts = list(artifacts)
+    losing = [(a.precision, a.quantization) for a in artifacts if a.quantization is not None and a.quantization.loses]
     worst = {precision: cost for precision, cost in sorted(losing, key=lambda item: -float(item[1].difference))}  # type: ignore[arg-type]
-    return [_warning(precision, cost) for precision, cost in worst.items()]
+    noisy: dict[str, tuple[float, str]] = {}
+    for artifact in artifacts:
+        scored = artifact.quantization is None or isinstance(artifact.quantization.difference, float)
+        for name, error in artifact.outputs.items() if isinstance(artifact.outputs, dict) and not scored else ():
+            if error.snr_db is not None and error.snr_db < min(_LEAST_SNR_DB, noisy.get(artifact.precision, (_LEAST_SNR_DB, ""))[0]):
+                noisy[artifact.precision] = (error.snr_db, name)
+    return [_warning(metric, precision, cost) for precision, cost in worst.items()] + [
+        f"{precision} keeps the output {name} at a signal-to-noise ratio of {snr:.1f} dB against the float module, which is little. "
+        f"{_TRAIN if precision == 'int8' else _KEEP}"
+        for precision, (snr, name) in noisy.items()
+    ]
 
 
-def _warning(precision: str, cost: Quantization) -> str:
+def _warning(metric: Metric, precision: str, cost: Quantization) -> str:
     assert isinstance(cost.interval, tuple)
     assert isinstance(cost.difference, float)
     low, high = (_points(end) for end in cost.interval)
-    todo = "Train it in int8, or for longer, or try quantize.mixed: auto" if precision == "int8" else "Take a precision that keeps more"
-    lost = f"{precision} loses {_points(-cost.difference).removeprefix('+')} points of accuracy on val"
+    todo = _TRAIN if precision == "int8" else _KEEP
+    lost = f"{precision} loses {_points(-cost.difference).removeprefix('+')} points of {metric.title} on val"
     return f"{lost} [{low}, {high}] against {cost.twin}, n = {cost.n}. {todo}, or ship {cost.twin}"
 
 

@@ -21,7 +21,6 @@ from edgedistill.records import (
     Execution,
     Pair,
     Parity,
-    Quantization,
     Status,
     Unavailable,
     UnknownDelegation,
@@ -31,8 +30,6 @@ from edgedistill.verify import parity
 NOT_EXECUTED = "unavailable"
 """What `executed_by` says of an artifact that nothing executed."""
 _NOT_VERIFIED = "not verified; run `edgedistill verify`"
-_TOLERATED = 0.003
-"""Share of the score that a quantized file may lose: 0.3 points."""
 Arrays = Mapping[str, np.ndarray]
 """Outputs of N samples, [N, ...] by their names."""
 Decide = Callable[[Arrays], np.ndarray | None]
@@ -79,8 +76,8 @@ def compare(
 ) -> dict[str, Comparison]:
     """Each output against the reference's, the worst first.
 
-    limit: a share of the largest output, or None to count differences in steps, the `scales` of the outputs. Flips are counted once for all
-    outputs together, stand in each comparison, and are judged where differences are counted in steps.
+    limit: a share of the largest output, or None to count differences in steps, the `scales` of the outputs that are quantized. Flips are
+    counted once for all outputs together, stand in each comparison, and are judged where differences are counted in steps.
     """
     flipped = flips(outputs, expected, decide)
     found = {}
@@ -88,10 +85,12 @@ def compare(
         if name not in outputs:
             reason = f"found the outputs {', '.join(outputs) or 'none'}, expected {name}"
             found[name] = Comparison(ok=False, reason=reason, rule="every output of the reference", n=len(wanted))
-        elif limit is None:
-            found[name] = parity.quantized_parity(outputs[name], wanted, (scales or {})[name], flipped)
+        elif limit is None and (scale := (scales or {}).get(name)):
+            found[name] = parity.quantized_parity(outputs[name], wanted, scale, flipped)
         else:
-            found[name] = parity.float_parity(outputs[name], wanted, relative_limit=limit, flips=flipped)
+            # An output that is not quantized is computed from values that may be a step apart.
+            share = parity.UNQUANTIZED_LIMIT if limit is None else limit
+            found[name] = parity.float_parity(outputs[name], wanted, relative_limit=share, flips=flipped)
     return dict(sorted(found.items(), key=lambda item: _badness(item[1]), reverse=True))
 
 
@@ -179,9 +178,9 @@ def _kind(artifact: ArtifactResult) -> tuple[str, str, str | None]:
     return artifact.role, artifact.format, artifact.delegate
 
 
-def loses(cost: Quantization | None) -> bool:
-    """Whether a quantized artifact loses quality beyond doubt: the 95% interval of the difference lies wholly below -0.3 points."""
-    return cost is not None and isinstance(cost.interval, tuple) and cost.interval[1] < -_TOLERATED
+def loses(interval: tuple[float, float] | Unavailable, tolerated: float) -> bool:
+    """Whether a score is lower beyond doubt: the 95% interval of the difference lies wholly below what is tolerated."""
+    return isinstance(interval, tuple) and interval[1] < -tolerated
 
 
 def status_of(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> Status:

@@ -1,5 +1,7 @@
 """Which layers to leave in floating point: what the sensitivity scan finds, and a greedy choice by it."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -7,79 +9,107 @@ import numpy as np
 from edgedistill.progress import log
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState
+from edgedistill.signature import Signature
+from edgedistill.tasks.base import Arrays, Task
 from edgedistill.tasks.data import spread
-from edgedistill.tasks.image_classification.models import predict
-from edgedistill.tasks.intervals import paired_difference
+from edgedistill.tasks.modules import batches_of, predict
+from edgedistill.verify import judge
 from edgedistill.verify.integer import IntegerReference
-from edgedistill.verify.sensitivity import scan
+from edgedistill.verify.sensitivity import Samples, scan
 
 SAMPLE = 256
 MIN_SHARE = 0.1
 MAX_LAYERS = 3
 
 
-def examine(
-    state: QuantizedState, images: np.ndarray, labels: np.ndarray | None, student: np.ndarray, integer: np.ndarray, *, apply: bool
-) -> tuple[QuantizedState, dict[str, Any]]:
+@dataclass(frozen=True)
+class Exam:
+    """What the states of a student are examined with.
+
+    samples: those of val, [N, ...] by the name of the input. student: the outputs [N, ...] of the student in floating point, by name.
+    targets: what its outputs are scored against, empty without any. batched: whether programs take several samples at once.
+    """
+
+    task: Task
+    signature: Signature
+    samples: Arrays
+    student: Arrays
+    targets: Arrays
+    batched: bool = True
+
+    @cached_property
+    def chosen(self) -> np.ndarray:
+        """Numbers of the samples that are scanned: 256 at even distances."""
+        return spread(len(next(iter(self.samples.values()))), SAMPLE)
+
+    @cached_property
+    def scanned(self) -> Samples:
+        """The samples that are scanned."""
+        few = {name: np.array(values[self.chosen]) for name, values in self.samples.items()}
+        return Samples(self.signature, few, batched=self.batched)
+
+    @property
+    def expected(self) -> Arrays:
+        """The student's outputs for the samples that are scanned."""
+        return {name: values[self.chosen] for name, values in self.student.items()}
+
+    def compare(self, outputs: Arrays) -> dict[str, Any]:
+        """The `distance` of outputs of the scanned samples from the student's, and how many samples flip; None without decisions."""
+        flips = judge.flips(self.expected, outputs, self.task.decide)
+        return {"distance": self.task.distance(outputs, self.expected), "flips": flips}
+
+    def gap(self, outputs: Arrays) -> dict[str, Any] | None:
+        """The student's score on all samples less that of `outputs`, with its interval; None without targets."""
+        if not self.targets:
+            return None
+        scores = [self.task.score(of, self.targets) for of in (self.student, outputs)]
+        difference, low, high = self.task.paired(*scores)
+        return {"difference": difference, "interval": [low, high], "n": len(scores[0])}
+
+    def integers(self, state: QuantizedState) -> Arrays:
+        """The outputs of the integer reference of `state` for all samples."""
+        return predict(IntegerReference(state.converted), batches_of(self.samples, 64 if self.batched else 1), self.signature.forward)
+
+
+def examine(state: QuantizedState, exam: Exam, integer: Arrays, *, apply: bool) -> tuple[QuantizedState, dict[str, Any]]:
     """Scan the layers of `state`, choose among them, and with `apply` leave those in floating point; returns the state and the record.
 
-    images: float32 or uint8 [N, 3, S, S] of val. labels: int64 [N], or None. student, integer: logits [N, classes] of the float student and
-    of the state. The scan takes 256 images at even distances; the gap in accuracy is that of all N.
+    integer: the outputs of `state` for all samples, see `Exam.integers`.
 
-    The layer that alone in floating point brings the logits nearest to the student's, by the mean Kullback-Leibler divergence, is chosen
-    while that takes away at least a tenth of the divergence and while the 95% interval of the gap to the student is above zero. With
-    `apply` the scan is then made again, up to three layers; without, the first is a proposal. Sensitivity by the divergence of the
-    outputs: Cai et al. 2020, "ZeroQ" (arXiv 2001.00281); more bits for sensitive layers: Dong et al. 2019, "HAWQ" (arXiv 1905.03696).
+    The layer that alone in floating point brings the outputs nearest to the student's, by the distance of the task, is chosen while that
+    takes away at least a tenth of the distance and while the 95% interval of the gap to the student is above zero. With `apply` the scan is
+    then made again, up to three layers; without, the first is a proposal. Sensitivity by the divergence of the outputs: Cai et al. 2020,
+    "ZeroQ" (arXiv 2001.00281); more bits for sensitive layers: Dong et al. 2019, "HAWQ" (arXiv 1905.03696).
 
-    The record: `n` of `of` images, `int8` and `result` (`kl`, `flips`, and on all images `gap`), `layers` by their cost, `chosen`,
-    `applied`, `stopped` (why no further layer was chosen; None for a proposal).
+    The record: `n` of `of` samples, `int8` and `result` (`distance`, `flips`, and on all samples `gap`), `layers` by their distance,
+    `chosen`, `applied`, `stopped` (why no further layer was chosen; None for a proposal).
     """
-    sample = spread(len(images), SAMPLE)
-    expected = student[sample]
-    gap = _gap(student, integer, labels)
+    gap = exam.gap(integer)
     current, stopped = state, None
     chosen: list[dict[str, Any]] = []
-    record: dict[str, Any] = {"n": len(sample), "of": len(images)}
+    record: dict[str, Any] = {"n": len(exam.chosen), "of": len(next(iter(exam.samples.values())))}
+    if not state.trained:
+        return state, record | {"int8": None, "layers": [], "chosen": [], "applied": False, "result": None, "stopped": None}
     while stopped is None:
-        logits, alone, facts = scan(current.converted, current.trained, images[sample])
-        base = _compare(expected, logits)
+        outputs, alone, facts = scan(current.converted, current.trained, exam.scanned)
+        base = exam.compare(outputs)
         total = sum(fact["macs"] for fact in facts) + sum(layer["macs"] for layer in chosen)
-        layers = sorted((_row(fact, alone[fact["node"]], expected, total) for fact in facts), key=lambda row: row["kl"])
+        rows = [fact | exam.compare(alone[fact["node"]]) | {"macs_share": fact["macs"] / total} for fact in facts]
+        layers = sorted(rows, key=lambda row: row["distance"])
         record = {"int8": base | {"gap": gap}, "layers": layers, **record}
         best = layers[0]
         if gap is not None and gap["interval"][0] <= 0:
             stopped = "gap"
-        elif best["kl"] > (1 - MIN_SHARE) * base["kl"]:
+        elif best["distance"] > (1 - MIN_SHARE) * base["distance"]:
             stopped = "share"
         else:
-            chosen.append(best | {"kl_before": base["kl"]})
+            chosen.append(best | {"distance_before": base["distance"]})
             if not apply:
                 break
-            log(f"left in floating point: {best['layer']} (KL {base['kl']:.3g} to {best['kl']:.3g})")
+            log(f"left in floating point: {best['layer']} ({exam.task.words.distance} {base['distance']:.3g} to {best['distance']:.3g})")
             current = leave_float(state, [layer["node"] for layer in chosen])
-            gap = _gap(student, predict(IntegerReference(current.converted), images), labels)
-            stopped = "most" if len(chosen) == MAX_LAYERS else None
+            gap = exam.gap(exam.integers(current))
+            stopped = "most" if len(chosen) == MAX_LAYERS else None if current.trained else "all"
     applied = apply and bool(chosen)
-    result = {key: chosen[-1][key] for key in ("kl", "flips")} | {"gap": gap} if applied else None
+    result = {key: chosen[-1][key] for key in ("distance", "flips")} | {"gap": gap} if applied else None
     return current, record | {"chosen": chosen, "applied": applied, "result": result, "stopped": stopped}
-
-
-def _row(fact: dict[str, Any], logits: np.ndarray, expected: np.ndarray, total: int) -> dict[str, Any]:
-    return fact | _compare(expected, logits) | {"macs_share": fact["macs"] / total}
-
-
-def _compare(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:
-    """Mean divergence KL(expected || found) of the softmax in nats, and the number of flipped predictions; logits [N, classes]."""
-    from scipy.special import log_softmax
-
-    p, q = (log_softmax(logits.astype(np.float64), axis=1) for logits in (expected, found))
-    flips = int((expected.argmax(axis=1) != found.argmax(axis=1)).sum())
-    return {"kl": float((np.exp(p) * (p - q)).sum(axis=1).mean()), "flips": flips}
-
-
-def _gap(student: np.ndarray, found: np.ndarray, labels: np.ndarray | None) -> dict[str, Any] | None:
-    """The student's accuracy less that of `found`, with its interval; None without labels."""
-    if labels is None:
-        return None
-    difference, low, high = paired_difference(*(logits.argmax(axis=1) == labels for logits in (student, found)))
-    return {"difference": difference, "interval": [low, high], "n": len(labels)}

@@ -1,13 +1,14 @@
-"""How far outputs are from those of the float module, for tasks that have no labels to score them by."""
+"""How far each output is from that of the float module: what tells where nothing can be scored."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from edgedistill.errors import UserError
+from edgedistill.records import OutputError
 
 _LSB_LIMIT, _SHARE, _MEAN_LIMIT = 2.0, 0.995, 0.3
 # Dequantized values are multiples of the scale up to float32 rounding.
@@ -15,28 +16,7 @@ _ROUNDING = 1e-3
 _UNQUANTIZED_LIMIT = 0.03
 
 
-class OutputError(BaseModel):
-    """How far one output is from its reference."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    largest: float | None
-    """Largest difference, as a share of the range of the reference; None where either is not finite, or constant and not met exactly."""
-    mean: float | None
-    """Mean difference, as a share of that range."""
-    range: float
-    """Largest value of the reference less its smallest; where it is constant, its magnitude."""
-    worst: int | None
-    """Index of the sample with the largest difference, or with a value that is not finite; None where nothing differs."""
-    snr_db: float | None
-    """Signal-to-noise ratio in dB: 10 log10 of the mean square of the reference over that of the difference; None where there is none."""
-    not_finite: int
-    """How many values are NaN or infinite where the reference is finite, or the other way round."""
-    n: int
-    """Samples that were compared."""
-
-
-def compare(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, OutputError]:
+def compare(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, OutputError]:
     """Each of `outputs` against the one of the same name in `reference`, the outputs of the float module; rows are samples.
 
     Of integers and booleans the largest difference is a number of units over the range as well. Raises UserError where names or shapes are

@@ -12,10 +12,13 @@ DYNAMIC_LIMIT = 1e-2
 """The same of an artifact whose activations are rounded as they come: where two sums differ in their last bits, some round another way."""
 INT16_LIMIT = 2e-3
 """The same with 16-bit activations: 65 of the 32767 steps that the largest output has, since steps off by one add up over the layers."""
+UNQUANTIZED_LIMIT = 3e-2
+"""The same of an output of an int8 program that is not quantized."""
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
 _MEAN_LIMIT = 0.3
 _FLIP_SHARE = 0.003
+_CONSTANT = 0.05
 # Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
 _ROUNDING = 1e-3
 
@@ -31,7 +34,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None
     rule += f", flips <= max(2, {_FLIP_SHARE:.1%} of samples)" if flips is not None else ""
     if reason := _incomparable(a, b):
         return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
-    steps = np.abs(a.astype(np.float64) - b.astype(np.float64)) / lsb
+    steps = np.abs(_less(a, b)) / lsb
     whole = steps.round()
     steps = np.where(np.abs(steps - whole) <= _ROUNDING, whole, steps)
     within = float((steps <= _LSB_LIMIT).mean())
@@ -54,14 +57,17 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None
 def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float, flips: int | None = None) -> Comparison:
     """Compare outputs [N, ...] of a float artifact with those of the module that it was lowered from.
 
-    relative_limit: the largest difference allowed, as a share of the largest output of the reference (by magnitude).
+    relative_limit: the largest difference allowed, as a share of the reference's largest output (by magnitude), or of its range where that
+    is less. An output that hardly varies is held to a twentieth of its magnitude at the strictest, since nothing is exact in its last bits.
     Flips are counted and not judged: a difference within the limit flips nothing but near ties.
     """
-    rule = f"max difference <= {relative_limit:g} of the largest output"
+    rule = f"max difference <= {relative_limit:g} of the largest output and of the range"
     if reason := _incomparable(a, reference):
         return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
-    largest = float(np.abs(reference).max())
-    difference = float(np.abs(a.astype(np.float64) - reference.astype(np.float64)).max())
+    finite = reference[np.isfinite(reference)].astype(np.float64)
+    magnitude = float(np.abs(finite).max(initial=0.0))
+    largest = max(min(magnitude, float(np.ptp(finite))), _CONSTANT * magnitude) if finite.size else 0.0
+    difference = float(np.abs(_less(a, reference)).max(initial=0.0))
     relative = difference / largest if largest else math.inf if difference else 0.0
     return Comparison(
         ok=relative <= relative_limit,
@@ -76,10 +82,18 @@ def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float,
 def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:
     if a.shape != b.shape:
         return f"found outputs of shape {a.shape}, expected {b.shape}"
+    # Infinities of a mask are right where both have them.
+    equal = np.isinf(a) & (a == b) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
     for name, values in (("outputs", a), ("reference outputs", b)):
-        if broken := int((~np.isfinite(values)).sum()):
+        if broken := int((~np.isfinite(values) & ~equal).sum()):
             return f"{broken} of {values.size} {name} are NaN or infinite"
     return None
+
+
+def _less(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a - b in float64, 0 where both are the same infinity."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, a.astype(np.float64) - b.astype(np.float64))
 
 
 def _flip_limit(samples: int) -> float:

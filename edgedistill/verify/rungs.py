@@ -1,5 +1,6 @@
 """The rungs of the ladder that PyTorch runs: teacher, control, student, fake-quant, converted and integer."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,24 +8,44 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from edgedistill.files import write_arrays
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import Dataset
 from edgedistill.tasks.modules import batches, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
+from edgedistill.verify.stored import RUNGS
+
+_BATCH = 64
 
 
-def score(rungs: dict[str, nn.Module], data: Dataset, signature: Signature, split: str, folder: Path) -> None:
-    """Save the samples of `split` as the runtimes get them, `SPLIT.npy`, and each rung's output, `RUNG.npy`.
+def score(
+    rungs: Mapping[str, nn.Module], data: Dataset, signature: Signature, split: str, folder: Path, *, batch: int = _BATCH
+) -> dict[str, dict[str, np.ndarray]]:
+    """What each rung gives for the samples of `split`, [N, ...] by rung and output; also saved in `folder`, see `stored.RUNGS`.
 
-    Samples: the input [N, ...]. Output: [N, ...].
+    batch: how many samples a rung takes at once.
     """
-    indices = data.indices[split]
-    (sample,) = data.inputs(indices).values()
-    np.save(folder / f"{split}.npy", sample)
+    outputs = {}
     for name, rung in rungs.items():
-        (output,) = predict(rung, batches(data, indices), signature.forward).values()
-        np.save(folder / f"{name}.npy", output)
+        outputs[name] = predict(rung, batches(data, data.indices[split], batch), signature.forward)
+        write_arrays(folder / RUNGS / name, outputs[name])
+    return outputs
+
+
+def save_samples(data: Dataset, split: str, folder: Path) -> None:
+    """Write the samples of `split` as runtimes get them: NAME.npy [N, ...] for each input, a part at a time."""
+    indices = data.indices[split]
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, np.memmap] = {}
+    for start in range(0, len(indices), _BATCH):
+        for name, part in data.inputs(indices[start : start + _BATCH]).items():
+            if name not in files:
+                shape = (len(indices), *part.shape[1:])
+                files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=part.dtype, shape=shape)
+            files[name][start : start + len(part)] = part
+    for file in files.values():
+        file.flush()
 
 
 def references(converted: GraphModule) -> dict[str, nn.Module]:

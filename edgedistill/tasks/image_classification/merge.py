@@ -8,12 +8,14 @@ from pydantic import JsonValue
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.schema import Recipe
+from edgedistill.records import Disagreement, Unavailable
 from edgedistill.tasks.data import Dataset
 from edgedistill.tasks.image_classification.recipe.teachers import Merge, Route, SeveralTeachers, Weights
 from edgedistill.tasks.image_classification.teachers import outputs_of
 
 _FLOOR = 10.0
 _WEIGHTS = "weights.npy"
+_JENSEN_SHANNON = "Jensen-Shannon divergence, nats"
 
 
 def merged(logits: list[np.ndarray], weights: np.ndarray | None) -> np.ndarray:
@@ -134,23 +136,26 @@ def _routes(how: Route, names: list[str], fields: Mapping[str, np.ndarray]) -> n
     return np.array([names.index(how.to.get(value, how.otherwise or "")) for value in values])
 
 
-def disagreement(logits: dict[str, np.ndarray]) -> list[dict[str, JsonValue]]:
+def disagreement(logits: dict[str, np.ndarray]) -> list[Disagreement]:
     """For each pair of members: how many samples, the share on which they choose different classes, and how far apart they are.
 
-    logits: [N, C] by member. divergence: Jensen-Shannon's, in nats, averaged, over the classes that both know; 0 to log 2.
+    logits: [N, C] by member. Beside the share stand the number of classes that both know, and over these Jensen-Shannon's divergence,
+    averaged, in nats, 0 to log 2.
     """
     from itertools import combinations
 
     found = []
     for a, b in combinations(logits, 2):
         both = np.isfinite(logits[a]).all(axis=0) & np.isfinite(logits[b]).all(axis=0)
-        record: dict[str, JsonValue] = {"a": a, "b": b, "classes": int(both.sum()), "n": len(logits[a])}
+        known = {"classes that both know": float(both.sum())}
         if both.sum() < 2:
-            found.append(record | {"share": {"value": None, "unavailable": "they have fewer than two classes in common"}})
+            none = Unavailable(unavailable="they have fewer than two classes in common")
+            found.append(Disagreement(a=a, b=b, n=len(logits[a]), share=none, further=known))
             continue
         p, q = _softmax(logits[a][:, both]), _softmax(logits[b][:, both])
         middle = (p + q) / 2
         divergence = sum((x * np.log(np.maximum(x, 1e-30) / np.maximum(middle, 1e-30))).sum(axis=1) for x in (p, q)) / 2
-        record |= {"share": float((p.argmax(axis=1) != q.argmax(axis=1)).mean()), "divergence": float(divergence.mean())}
-        found.append(record)
+        share = float((p.argmax(axis=1) != q.argmax(axis=1)).mean())
+        known[_JENSEN_SHANNON] = float(divergence.mean())
+        found.append(Disagreement(a=a, b=b, n=len(logits[a]), share=share, further=known))
     return found

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
+from edgedistill.records import Disagreement
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Merger, Metric, Preprocessing, RecipeParts, Taps, Task, Teacher, Words
 from edgedistill.tasks.data import DataFacts, Dataset
+from edgedistill.tasks.sections import Results, Section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +35,20 @@ class ImageFacts(DataFacts):
     image_size: int = Field(description="Side of the square that a model sees, in pixels.")
     unlabelled: int = Field(description="Training images without a label.")
 
+    def described(self) -> list[str]:
+        """The number of classes, the size of the images, and how many have no label."""
+        several = [f"{len(self.classes)} classes"] if self.classes else []
+        unlabelled = [f"{self.unlabelled:,} without a label"] if self.unlabelled and self.classes else []
+        return [*several, f"images of {self.image_size} px", *unlabelled]
+
 
 class ImageClassification(Task):
     """Input `image`, float32 [B, 3, H, W] in 0..1; output `logits`, float32 [B, classes]; target int64 [B], -1 for none."""
 
     name = "image-classification"
     title = "Image classification"
-    metric = Metric("accuracy", "accuracy")
-    words = Words("image", "images")
+    metric = Metric("accuracy", "accuracy", described="The share of images whose most likely class is right.")
+    words = Words("image", "images", "labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
 
@@ -139,7 +147,7 @@ class ImageClassification(Task):
         augment = data.pop("augment")
         return {"outputs": names, "input": own, "augment": augment, "seed": recipe.seed, "preprocessing": data}
 
-    def disagreement(self, answers: Mapping[str, Arrays]) -> list[dict[str, JsonValue]]:
+    def disagreement(self, answers: Mapping[str, Arrays]) -> list[Disagreement]:
         """The share of images on which each pair chooses different classes, and the divergence of their probabilities."""
         from edgedistill.tasks.image_classification.merge import disagreement
 
@@ -189,13 +197,27 @@ class ImageClassification(Task):
         """The class of the largest logit, int64 [n]."""
         return outputs["logits"].argmax(axis=1)
 
+    def distance(self, outputs: Arrays, expected: Arrays) -> float:
+        """The mean Kullback-Leibler divergence KL(expected || outputs) of the probabilities, in nats."""
+        import numpy as np
+        from scipy.special import log_softmax
+
+        p, q = (log_softmax(arrays["logits"].astype("float64"), axis=1) for arrays in (expected, outputs))
+        return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+
     def temperature(self, outputs: Arrays, targets: Arrays) -> float:
         """The temperature of the highest likelihood of the labels."""
         from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
 
         return fit_temperature(outputs["logits"], targets["logits"])
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts) -> Preprocessing:
+    def divide(self, module: nn.Module, temperature: float) -> bool:
+        """Divide weight and bias of the classifier."""
+        from edgedistill.tasks.image_classification.temperature_scaling import divide_classifier
+
+        return divide_classifier(self.core(module), temperature)
+
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""
         data = _data(recipe)
         image: dict[str, JsonValue] = {
@@ -203,8 +225,19 @@ class ImageClassification(Task):
             "color": "RGB",
             "normalization": {"mean": list(data.mean), "std": list(data.std), "where": "inside the program"},
         }
-        labels: list[JsonValue] = list(_facts(facts).classes)
+        # Outputs that no folder of images names have their numbers.
+        count = signature.forward.output("logits").fixed[-1]
+        labels: list[JsonValue] = list(_facts(facts).classes or map(str, range(count)))
         return Preprocessing(inputs={"image": image}, outputs={"logits": {"postprocessing": "softmax"}}, manifest={"labels": labels})
+
+    def sections(self, results: Results) -> list[Section]:
+        """Confusion and calibration of the program that ships, where the images have labels."""
+        from edgedistill.tasks.image_classification.sections import sections
+
+        outputs = results.outputs(results.shipped)
+        if outputs is None or not results.targets:
+            return []
+        return sections(outputs["logits"], results.targets["logits"], _facts(results.facts).classes, results.shipped)
 
 
 def _data(recipe: Recipe) -> Data:

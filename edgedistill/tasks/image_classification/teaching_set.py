@@ -30,7 +30,11 @@ def write(logits: np.ndarray, dataset: Dataset, classes: list[str], folder: Path
             label = classes[labels[row]] if labels[row] >= 0 else ""
             flags = [int(unsure[row]), int(contradicts[row])]
             writer.writerow([int(train[row]), label, classes[chosen[row]], f"{confidence[row]:.3f}", *flags])
+    labelled = int((labels >= 0).sum())
+    text = (
+        f"{labelled} with a label; the teacher is unsure (below {_UNSURE:.0%}) of {unsure.sum()} and contradicts {contradicts.sum()} labels"
+    )
     return {
-        "samples": len(train), "labelled": int((labels >= 0).sum()), "unsure": int(unsure.sum()),
-        "contradicts": int(contradicts.sum()), "unsure_below": _UNSURE,
+        "samples": len(train), "labelled": labelled, "unsure": int(unsure.sum()), "contradicts": int(contradicts.sum()),
+        "unsure_below": _UNSURE, "text": text,
     }  # fmt: skip

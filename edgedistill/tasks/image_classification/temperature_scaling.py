@@ -1,6 +1,8 @@
-"""Temperature scaling after training: one number that makes a model's confidence mean what it says, and changes no prediction."""
+"""Temperature scaling: one number that makes a model's confidence mean what it says, and changes no prediction."""
 
 import numpy as np
+import torch
+from torch import nn
 
 _BOUNDS = (0.1, 10.0)
 
@@ -22,3 +24,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(-log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_BOUNDS), method="bounded").x))
+
+
+def divide_classifier(model: nn.Module, temperature: float) -> bool:
+    """Divide weight and bias of a timm model's classifier in place. Returns False, without a change, if it has no such layer."""
+    classifier = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(classifier, (nn.Linear, nn.Conv2d)):
+        return False
+    with torch.no_grad():
+        for parameter in classifier.parameters(recurse=False):
+            parameter.div_(temperature)
+    return True

@@ -95,7 +95,7 @@ class Frames(Task):
 
     name = "frames"
     title = "Frames of sounds"
-    metric = Metric("frame_accuracy", "frame accuracy")
+    metric = Metric("frame_accuracy", "frame accuracy", described="The mean share of frames whose state is right.")
     words = Words("sound", "sounds", "sequence of states")
 
     def parts(self) -> RecipeParts:
@@ -147,7 +147,7 @@ class Frames(Task):
         """The mean absolute error of the level."""
         return {"level_error": float(np.abs(outputs["level"] - targets["level"]).mean())}
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts) -> Preprocessing:
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """Energies of bands go in as they are."""
         return Preprocessing(
             inputs={"sound": {"bands": BANDS, "frames": FRAMES_OF_A_SOUND}}, outputs={"states": {"postprocessing": "argmax"}}
@@ -155,10 +155,8 @@ class Frames(Task):
 
     def sections(self, results: Results) -> list[Section]:
         """How often the targets have each state."""
-        states = results.targets.get("states")
-        if states is None:
-            return []
-        counts = [int((np.asarray(states) == state).sum()) for state in range(STATES)]
+        states = results.targets["states"]
+        counts = [int((states == state).sum()) for state in range(STATES)]
         rows = tuple((f"state {state}", count) for state, count in enumerate(counts))
         return [Section("States", "How often each state occurs on val.", (Table(("state", "frames"), rows),))]
 

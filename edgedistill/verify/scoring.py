@@ -1,0 +1,139 @@
+"""What a task says of the outputs of a run: scores of rungs and artifacts, their intervals, and differences between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from edgedistill import tasks
+from edgedistill.errors import UserError
+from edgedistill.recipe.schema import Recipe
+from edgedistill.records import ArtifactSpec, Execution, OutputError, Score, Scores, Unavailable
+from edgedistill.records.summary import Verdict
+from edgedistill.run import Run
+from edgedistill.tasks.base import Arrays, Task
+from edgedistill.tasks.data import Dataset
+from edgedistill.verify import helped, judge, outputs, stored
+
+
+class Difference(NamedTuple):
+    """How the outputs of two rungs or artifacts on val differ: flips of `n` decisions, and the score of a less that of b."""
+
+    flips: int | Unavailable | None
+    n: int
+    difference: float | Unavailable
+    interval: tuple[float, float] | Unavailable
+
+
+class Scorer:
+    """Scores the rungs and artifacts of a run by the metric of its task. Outputs and scores are read once."""
+
+    def __init__(self, run: Run, recipe: Recipe) -> None:
+        self.run, self.recipe = run, recipe
+        self.task: Task = tasks.task(recipe.task)
+        self._outputs: dict[tuple[str, str], Arrays | None] = {}
+        self._scores: dict[tuple[str, str], np.ndarray | None] = {}
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The samples of the run."""
+        return self.task.dataset(self.recipe, self.run.work("data"))
+
+    def targets(self, split: str) -> Arrays:
+        """What the outputs of a split are scored against, [N, ...] by name; empty without any."""
+        if found := self.data.targets(self.data.indices[split]):
+            return found
+        # A student that is taught without targets is scored against its teacher.
+        taught = self.run.result("teaching") is not None and self.task.scores_against_teacher
+        return (stored.outputs(self.run, "teacher", split) or {}) if taught else {}
+
+    def outputs(self, name: str, split: str = "val") -> Arrays | None:
+        """What a rung or artifact gave, [N, ...] by the name of the output; None where it was not run."""
+        if (name, split) not in self._outputs:
+            self._outputs[name, split] = stored.outputs(self.run, name, split)
+        return self._outputs[name, split]
+
+    def scores(self, name: str, split: str = "val") -> np.ndarray | None:
+        """The score of each sample, [N]; None where the rung or artifact was not run, or the data has no targets."""
+        if (name, split) not in self._scores:
+            given, targets = self.outputs(name, split), self.targets(split)
+            self._scores[name, split] = None if given is None or not targets else self.task.score(given, targets)
+        return self._scores[name, split]
+
+    def score(self, name: str) -> Scores:
+        """The score of a rung or artifact on val and on the holdout, each with its 95% interval, or why there is none."""
+        return Scores(**{split: self._score(name, split) for split in ("val", "holdout")})
+
+    def _score(self, name: str, split: str) -> Score | Unavailable:
+        if self.outputs(name, split) is None:
+            ran = Execution.model_validate(self.run.result(f"{split}-{name}") or {})
+            none = split == "holdout" and not len(self.data.indices["holdout"])
+            why = "the data has no holdout" if none else f"{name} was not scored on {split}"
+            return Unavailable(unavailable=ran.error or ran.unavailable or why)
+        found = self.scores(name, split)
+        return Unavailable(unavailable=self.no_targets) if found is None else score_of(self.task, found)
+
+    @property
+    def no_targets(self) -> str:
+        """Why nothing is scored where the data has no targets."""
+        return f"the {self.task.words.samples} have no {self.task.words.targets}"
+
+    def further(self, name: str) -> dict[str, float]:
+        """Further scores of a rung or artifact on val, by name."""
+        given, targets = self.outputs(name), self.targets("val")
+        return {} if given is None or not targets else self.task.further(given, targets)
+
+    def difference(self, a: str, b: str) -> Difference:
+        """Flips and the difference of the scores of `a` and `b` on val, with its 95% interval."""
+        ours, theirs = self.outputs(a), self.outputs(b)
+        if ours is None or theirs is None or _shapes(ours) != _shapes(theirs):
+            none = Unavailable(unavailable="not both were run on val")
+            return Difference(none, 0, none, none)
+        flips, n = judge.flips(ours, theirs, self.task.decide), len(next(iter(ours.values())))
+        first, second = self.scores(a), self.scores(b)
+        if first is None or second is None:
+            none = Unavailable(unavailable=self.no_targets)
+            return Difference(flips, n, none, none)
+        difference, low, high = self.task.paired(first, second)
+        return Difference(flips, n, difference, (low, high))
+
+    def errors(self, spec: ArtifactSpec) -> dict[str, OutputError] | Unavailable:
+        """Each output of an artifact on val against that of the model in floating point that it was made of."""
+        given, expected = self.outputs(spec.name), self.outputs(spec.role)
+        if given is None or expected is None:
+            return Unavailable(unavailable="not both were run on val")
+        try:
+            return outputs.compare(given, expected)
+        except UserError as error:
+            return Unavailable(unavailable=str(error))
+
+    def judged(self, spec: ArtifactSpec) -> judge.Judgement:
+        """Who executed an artifact, whether it keeps its rule on val, and the comparison with its reference."""
+        ran = self.run.result(f"val-{spec.name}")
+        execution = None if ran is None else Execution.model_validate(ran)
+        given, expected = self.outputs(spec.name), self.outputs(judge.reference(spec))
+        return judge.judged(spec, execution, given, expected, stored.scales(self.run, spec), self.task.decide)
+
+    def verdict(self) -> Verdict:
+        """Whether the teacher helped: the student against the control, with the 95% interval of the difference."""
+        if self.run.result("qat") is None:
+            text = "No verdict: nothing was distilled; the model was quantized after its training."
+            return Verdict(outcome="unavailable", text=text)
+        student, control = self.scores("student"), self.scores("control")
+        if student is None or control is None:
+            text = "No verdict: the recipe trains no control, so nothing tells what the teacher added (distill.control: true)."
+            return Verdict(outcome="unavailable", text=text)
+        return helped.verdict(self.task, student, control)
+
+
+def score_of(task: Task, scores: np.ndarray) -> Score:
+    """The mean of scores [n] with its 95% interval, and how many are right where a sample is right or wrong."""
+    right = int(scores.sum()) if scores.dtype == bool else None
+    return Score(value=float(scores.mean()), correct=right, n=len(scores), interval=task.interval(scores))
+
+
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape for name, values in arrays.items()}

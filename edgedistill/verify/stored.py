@@ -1,0 +1,48 @@
+"""Samples of a split, and what rungs and artifacts gave for them: where they are in a run. Free of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgedistill.files import read_arrays
+from edgedistill.recipe.precisions import needs_program, program_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgedistill.records import ArtifactSpec
+    from edgedistill.run import Run
+
+SAMPLES = {"val": "work/programs/samples", "holdout": "work/holdout/samples"}
+"""Folder of the samples of each split, as programs take them: NAME.npy [N, ...] for each input."""
+RUNGS = "rungs"
+"""Folder, in that of a step, with a folder for each rung that PyTorch ran: NAME.npy [N, ...] for each output."""
+OUTPUTS = "outputs"
+"""The same of an artifact, in the folder of the step that ran it."""
+
+
+def samples(run: Run, split: str) -> dict[str, np.ndarray]:
+    """The samples of a split, [N, ...] by the name of the input; they are read from the disk as they are used."""
+    return read_arrays(run.path(SAMPLES[split]), mapped=True)
+
+
+def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
+    """What a rung or artifact gave for a split, [N, ...] by the name of the output; None where it did not run there."""
+    if (ran := run.result(f"{split}-{name}")) is not None:
+        folder = run.work(f"{split}-{name}", OUTPUTS)
+        return read_arrays(folder) if "error" not in ran and folder.is_dir() else None
+    # Programs of post-training precisions are scored on val only; their artifacts on both.
+    program = f"program-{program_of(name)}"
+    folder = run.work("holdout" if split == "holdout" else program if run.result(program) else "programs", RUNGS, name)
+    return read_arrays(folder) if folder.is_dir() else None
+
+
+def scales(run: Run, spec: ArtifactSpec) -> dict[str, float]:
+    """The size of a step of each output of the program that an artifact was lowered from; empty where it has none."""
+    made = run.result(f"program-{spec.precision}" if needs_program(spec.precision) else "programs")
+    return (made or {}).get("output_scale", {})
+
+
+def sizes(run: Run) -> dict[str, int]:
+    """The size that each dimension that varies has in the samples of a run."""
+    return (run.result("data") or {}).get("sizes", {})
