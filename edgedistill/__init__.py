@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edgedistill.measure.harness import Protocol
     from edgedistill.recipe.base import RecipeError
     from edgedistill.recipe.loading import LoadedRecipe, list_recipes, load_recipe
-    from edgedistill.recipe.model import UserModel, recipe_of
     from edgedistill.recipe.targets import Target, list_targets, load_target
     from edgedistill.steps.flow import (
         bench,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         verify,
         verify_file,
     )
+    from edgedistill.tasks.user_model import UserModel, recipe_of
 
 __version__ = "0.1.0"
 
@@ -75,7 +75,7 @@ _HOMES = {
     "measure.harness": "Protocol",
     "recipe.base": "RecipeError",
     "recipe.loading": "LoadedRecipe list_recipes load_recipe",
-    "recipe.model": "UserModel recipe_of",
+    "tasks.user_model": "UserModel recipe_of",
     "recipe.targets": "Target list_targets load_target",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }

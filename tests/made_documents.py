@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from made_load import made
 
-from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
 from edgedistill.bundle.write import Contents
 from edgedistill.export.fitting import of_file
+from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
 from edgedistill.measure.stress import stress_figures
 from edgedistill.recipe.targets import Target
 from edgedistill.records import ArtifactResult, Unavailable
-from edgedistill.records.manifest import ModelFacts, Preprocessing
-from edgedistill.signature import Signature
 from edgedistill.records.comparisons import InterleavedComparison
+from edgedistill.records.manifest import ModelFacts, Preprocessing
 from edgedistill.records.measurements import Measurement
 from edgedistill.records.stress import StressDocument, StressProtocol
+from edgedistill.signature import Signature
 
 
 def device(spec, model, soc, os, abi, kernel, cores):

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgedistill.export.flatten import flatten
 from made_modules import CASES, Audio, Case
 from torch import Tensor, nn
 
 from edgedistill.backends import backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import of_file
-from edgedistill.export.flatten import flatten
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature, save_program
 from edgedistill.measure import local

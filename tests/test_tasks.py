@@ -91,7 +91,7 @@ def test_other_outputs_than_those_of_the_signature_are_errors() -> None:
 
 def test_taps_give_features_until_they_are_removed() -> None:
     module = TwoHeads(tuple)
-    taps = ModuleTaps(module, PAIR, {"kind", "features:second"})
+    taps = ModuleTaps(module, PAIR, {"kind", "features:second"}, inside=module)
     inputs = {"image": torch.rand(2, 4), "sequence": torch.rand(2, 3, 2)}
     found = taps(inputs)
     assert set(found) == {"kind", "tags", "features:second"}
@@ -99,6 +99,6 @@ def test_taps_give_features_until_they_are_removed() -> None:
     taps.remove()
     assert "features:second" not in taps(inputs)
     with pytest.raises(UserError, match=r"no module 'secnd'; did you mean second\?"):
-        ModuleTaps(module, PAIR, {"features:secnd"})
+        ModuleTaps(module, PAIR, {"features:secnd"}, inside=module)
     with pytest.raises(UserError, match="found no signal 'mood', expected kind, tags or features:MODULE"):
-        ModuleTaps(module, PAIR, {"mood"})
+        ModuleTaps(module, PAIR, {"mood"}, inside=module)

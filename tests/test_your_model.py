@@ -15,9 +15,9 @@ from torch import nn
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.model import UserModel, recipe_of
 from edgedistill.signature import Signature
 from edgedistill.steps import flow
+from edgedistill.tasks.user_model import UserModel, recipe_of
 
 CODE = """from torch import nn
 

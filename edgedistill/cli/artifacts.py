@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgedistill.cli.output import finish
 from edgedistill.cli.tables import show_artifacts
-from edgedistill.cli.tensors import show_tensors
 from edgedistill.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,27 +55,21 @@ def export_model(
     facts: the other fields of `UserModel`, from the options. inputs: what `--input` said.
     """
 
-    def work() -> Exported | dict[str, Any]:
-        from edgedistill.recipe.model import UserModel, recipe_of
+    def work() -> Exported:
+        from edgedistill.tasks.user_model import UserModel, recipe_of
 
         if run_folder is not None:
             raise UserError(f"found a run, {run_folder}, and --model {model}; expected one of them")
         if facts["calibration"] is None:
-            raise UserError(f"found --model {model} without --calibration; expected a folder of images to quantize and verify it with")
-        from edgedistill.tasks.tensors.samples import is_named
-
-        if inputs or is_named(facts["calibration"]):
-            from edgedistill.steps import tensors
-
-            chosen = {key: facts[key] for key in ("checkpoint", "name")}
-            return tensors.export_model(model, inputs, facts["calibration"], targets, runs_dir, **chosen, fresh=fresh)
+            found = f"found --model {model} without --calibration"
+            raise UserError(f"{found}; expected samples to quantize and verify it with: images, or an .npz of arrays")
         channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
-        loaded = recipe_of(UserModel(model, **{**facts, **channels}), targets)
+        loaded = recipe_of(UserModel(model, **{**facts, **channels, "inputs": tuple(inputs)}), targets)
         from edgedistill.steps import flow
 
         return flow.export_model(loaded, runs_dir, targets, out, fresh=fresh)
 
-    finish(as_json, work, lambda document: (show_tensors if isinstance(document, dict) else show_artifacts)(document))
+    finish(as_json, work, show_artifacts)
 
 
 def _channels(option: str, text: str) -> tuple[float, ...]:

@@ -111,6 +111,10 @@ def show_artifacts(document: Exported | Verified | Benched) -> None:
     for a in document.artifacts:
         table.add_row(a.name, a.precision, _score(a.score), *_artifact_cells(a))
     screen.print(table)
+    if all(a.score.val.value is None for a in document.artifacts):
+        from edgedistill.cli.outputs import outputs_table
+
+        screen.print(outputs_table(document.artifacts))
     lines = [delegation.line(a) for a in document.artifacts]
     # A bench has none.
     lines += ranges.lines(document.ranges) if hasattr(document, "ranges") else []

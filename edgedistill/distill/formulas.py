@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,8 @@ from edgedistill.recipe import losses as configs
 from edgedistill.recipe.losses import scheduled_value, signal_of
 
 Signals = Mapping[str, Tensor]
+_POOLS = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,38 @@ def hint(loss: configs.Hint, it: Compared) -> Tensor:
     return features.hint(*_same_size(it.learned[it.name](ours), theirs))
 
 
+def regression(loss: configs.Regression, it: Compared) -> Tensor:
+    """See `losses.regression`; averaged over the outputs."""
+    names = loss.outputs or [name for name in it.teacher if not name.startswith("features:")]
+    return torch.stack([losses.regression(it.student[name], it.teacher[name]) for name in names]).mean()
+
+
+def linear_maps(loss: configs.FeatureRegression, student: Signals, teacher: Signals) -> dict[str, nn.Module]:
+    """A linear map at each place from the student's channels to the teacher's."""
+    ours, theirs = _features(loss, student, teacher)
+    if ours.ndim != theirs.ndim or ours.ndim - 2 not in (0, *_CONVOLUTIONS):
+        raise UserError(
+            f"hint: found results of shape {list(ours.shape)} of {loss.layer} and {list(theirs.shape)} of the teacher's "
+            f"{loss.teacher_layer}, expected as many dimensions of both, two to five with the batch"
+        )
+    if ours.ndim == 2:
+        return {"": nn.Linear(ours.shape[1], theirs.shape[1])}
+    return {"": _CONVOLUTIONS[ours.ndim - 2](ours.shape[1], theirs.shape[1], 1)}
+
+
+def feature_regression(loss: configs.FeatureRegression, it: Compared) -> Tensor:
+    """See `features.hint`."""
+    ours, theirs = _features(loss, it.student, it.teacher)
+    ours = it.learned[it.name](ours)
+    return features.hint(*(_same_size(ours, theirs) if ours.ndim > 2 else (ours, theirs)))
+
+
+def _features(loss: configs.FeatureRegression, student: Signals, teacher: Signals) -> tuple[Tensor, Tensor]:
+    """Both results with the channels behind the batch."""
+    ours, theirs = student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)]
+    return (ours, theirs) if loss.channels == "first" else (ours.movedim(-1, 1), theirs.movedim(-1, 1))
+
+
 def check_places(loss: configs.AttentionTransfer, student: Signals, teacher: Signals) -> dict[str, nn.Module]:
     """Nothing to learn. Attention is where in an image: a map of one place is normalised to 1, and the loss is 0 whatever happens."""
     ours, theirs = student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)]
@@ -127,4 +162,5 @@ def contrastive_distillation(loss: configs.ContrastiveDistillation, it: Compared
 def _same_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the smaller of their sizes, by average pooling."""
     size = [min(x, y) for x, y in zip(a.shape[2:], b.shape[2:], strict=True)]
-    return F.adaptive_avg_pool2d(a, size), F.adaptive_avg_pool2d(b, size)  # type: ignore[arg-type]
+    pool = _POOLS[len(size)]
+    return pool(a, size), pool(b, size)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Losses of logits and labels. Each is a mean over the batch, in nats where it is a divergence, computed in log space."""
+"""Losses of outputs: of logits and labels, and of numbers. Each is a mean over the batch; divergences are in nats, in log space."""
 
 import torch
 from torch import Tensor
@@ -83,6 +83,11 @@ def class_calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     """
     frequency = F.one_hot(labels, logits.shape[1]).to(logits.dtype).mean(dim=0)
     return (torch.softmax(logits, dim=1).mean(dim=0) - frequency).abs().mean()
+
+
+def regression(output: Tensor, teacher_output: Tensor) -> Tensor:
+    """The mean square of the difference of two outputs [B, ...], over the variance of the teacher's: outputs of all sizes count alike."""
+    return F.mse_loss(output, teacher_output) / teacher_output.var(correction=0).clamp_min(_TINY)
 
 
 def _divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from edgedistill.backends import backend
 from edgedistill.errors import UserError
@@ -10,14 +10,12 @@ from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
 
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
 
+def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -> None:
+    """UserError where a file of `spec` cannot hold a program: a dimension that varies, a type, or an operator, with its layer.
 
-def check(program: ExportedProgram, signature: Signature, spec: ArtifactSpec) -> None:
-    """UserError where a file of `spec` cannot hold `program`: a dimension that varies, a type, or an operator, with its layer."""
-    from edgedistill.quantize.graph import layer_of
-
+    layers: the first layer of each operator of the program, see `programs.load_operators`.
+    """
     facts = backend(spec.format)
     for tensor in (*signature.inputs, *signature.outputs):
         if tensor.dynamic and not facts.varying_shapes:
@@ -28,10 +26,9 @@ def check(program: ExportedProgram, signature: Signature, spec: ArtifactSpec) ->
             )
         if tensor.dtype in facts.refused_types:
             raise UserError(f"{spec.name}: {tensor} cannot be held by {facts.title}: {facts.refused_types[tensor.dtype]}")
-    for node in program.graph.nodes:
-        name = str(node.target).removeprefix("aten.").partition(".")[0]
-        if node.op == "call_function" and name in facts.refused_operators:
-            raise UserError(f"{spec.name}: the layer {layer_of(node)} is a {name}: {facts.refused_operators[name]}")
+    for operator, layer in layers.items():
+        if operator in facts.refused_operators:
+            raise UserError(f"{spec.name}: the layer {layer} is a {operator}: {facts.refused_operators[operator]}")
 
 
 def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:

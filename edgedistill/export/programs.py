@@ -11,6 +11,9 @@ from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
+
+_OPERATORS = ".operators.json"
 
 
 def save_program(
@@ -30,11 +33,27 @@ def save_program(
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
     write_json(_beside(path), signature.model_dump(mode="json"))
+    write_json(path.with_suffix(_OPERATORS), _operators(program))
 
 
 def load_signature(path: Path) -> Signature:
     """The signature of the saved program `path`."""
     return Signature.model_validate(read_json(_beside(path)))
+
+
+def load_operators(path: Path) -> dict[str, str]:
+    """The operators of the saved program `path`, each with the first layer that is one."""
+    return read_json(path.with_suffix(_OPERATORS))
+
+
+def _operators(program: ExportedProgram) -> dict[str, str]:
+    from edgedistill.quantize.graph import layer_of, operator_of
+
+    found: dict[str, str] = {}
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            found.setdefault(operator_of(node), layer_of(node))
+    return found
 
 
 def _beside(path: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from edgedistill.backends import backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
-from edgedistill.export.programs import load_signature
+from edgedistill.export.programs import load_operators, load_signature
 from edgedistill.files import read_json, write_json
 from edgedistill.recipe.precisions import is_integer
 from edgedistill.records import ArtifactSpec
@@ -44,7 +44,7 @@ def main(job_path: str) -> None:
         program, signature = torch.export.load(item["program"]), load_signature(Path(item["program"]))
         spec = ArtifactSpec.model_validate(item["spec"])
         try:
-            check(program, signature, spec)
+            check(load_operators(Path(item["program"])), signature, spec)
         except UserError as refused:
             write_json(Path(job["result"]), {"refused": str(refused)})
             return

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.modules import example
 
-_TRACED = 32
-"""Size of a dimension that varies while a program is traced, where none is given."""
 _FEWEST, _MOST = 1, 4096
 
 
@@ -26,16 +25,6 @@ def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, s
     return torch.export.export(
         module, example(inputs, batch=2 if any_batch else None, sizes=sizes), dynamic_shapes=_varying(inputs, any_batch=any_batch)
     )
-
-
-def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Mapping[str, int] | None = None) -> tuple[Tensor, ...]:
-    """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: of the dimensions that vary."""
-
-    def shape(spec: TensorSpec) -> list[int]:
-        found = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
-        return found if batch is None else [batch, *found[1:]]
-
-    return tuple(torch.zeros(shape(spec), dtype=getattr(torch, spec.dtype)) for spec in specs)
 
 
 def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:

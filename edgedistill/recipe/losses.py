@@ -1,6 +1,6 @@
 """The losses of a stage as a recipe writes them; `distill.losses` computes them, docs/losses.md says when to use which."""
 
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -45,6 +45,10 @@ Temperature = Annotated[_Scheduled, AfterValidator(_temperature)]
 
 _WEIGHT = "Factor of this loss in the sum: a number, or {start: A, end: B} for a linear change over the stage."
 _SOFTEN = "Both models' logits are divided by it; the loss is multiplied by its square. A number, or {start: A, end: B}."
+
+
+OUTPUTS = "outputs"
+"""The signal that stands for all outputs of a model."""
 
 
 class Loss(Config):
@@ -183,6 +187,28 @@ class RelationalDistillation(Loss):
     def watches(self) -> frozenset[str]:
         """The student's embedding."""
         return frozenset({"embedding"})
+
+
+class Regression(Loss):
+    """Squared difference of the outputs from the teacher's, each divided by the variance of the teacher's, averaged over the outputs."""
+
+    formula: ClassVar[str] = "edgedistill.distill.formulas:regression"
+    signal: ClassVar[str] = OUTPUTS
+
+    outputs: list[str] | None = Field(None, min_length=1, description="Names of the outputs that are compared; null for all.")
+
+
+class FeatureRegression(_FeatureLoss):
+    """Half the mean square of what a learned linear map of the student's features misses of the teacher's (arXiv:1412.6550)."""
+
+    formula: ClassVar[str] = "edgedistill.distill.formulas:feature_regression"
+    prepares: ClassVar[str] = "edgedistill.distill.formulas:linear_maps"
+
+    layer: str = Field(description="Module of the student whose result is compared.")
+    teacher_layer: str = Field(description="Module of the teacher whose result is compared.")
+    channels: Literal["first", "last"] = Field(
+        "first", description="Where the channels of both results are: behind the batch, or at the end as in a transformer."
+    )
 
 
 class ContrastiveDistillation(Loss):

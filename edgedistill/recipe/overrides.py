@@ -4,6 +4,8 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.reading import Location, dotted, read_yaml
 from edgedistill.recipe.schema import recipe_model, task_of
@@ -16,7 +18,8 @@ def apply_overrides(value: dict[str, object], overrides: list[str]) -> tuple[dic
         The override text for each location that was set, and a sentence for each override that couldn't be applied.
     """
     model = recipe_model(task_of(value))
-    defaults = model(name="defaults").model_dump(mode="json")  # type: ignore[call-arg]
+    fields = {name: field for name, field in model.model_fields.items() if not field.is_required()}
+    defaults = {name: to_jsonable_python(field.get_default(call_default_factory=True)) for name, field in fields.items()}
     kinds = model.model_fields["data"].annotation.kinds  # type: ignore[union-attr]
     origins: dict[Location, str] = {}
     errors: list[str] = []

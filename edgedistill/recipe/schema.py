@@ -3,7 +3,17 @@
 import functools
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, TypeAdapter, ValidationInfo, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    model_validator,
+)
 from pydantic.json_schema import models_json_schema
 
 from edgedistill import tasks
@@ -126,18 +136,21 @@ def task_of(value: Any) -> str:
 def recipe_model(task: str) -> type[Recipe]:
     """The model of the recipes of a task: the parts of every recipe, with what the task says of data, teacher, student and losses."""
     parts = tasks.task(task).parts()
-    distill = distill_of(parts.losses, parts.defaults["stages"])
+    distill = distill_of(parts.losses, parts.defaults["stages"], parts.defaults.get("distill", {}))
     kinds = {"data": parts.data, "teacher": parts.teacher | None, "student": parts.student, "distill": distill | None}
-    made = {
-        "data": parts.defaults.get("data", {}),
-        "teacher": parts.defaults["teacher"],
-        "student": parts.defaults["student"],
-        "distill": {},
-    }
-    fields: dict[str, Any] = {
-        name: (kind, Field(TypeAdapter(kind).validate_python(made[name]), description=Recipe.model_fields[name].description))
-        for name, kind in kinds.items()
-    }
+    made = {"data": {}, "distill": {}} | {name: value for name, value in parts.defaults.items() if name in ("data", "teacher", "student")}
+    fields: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        described = Recipe.model_fields[name].description
+        try:
+            default = TypeAdapter(kind).validate_python(made[name])
+        except (KeyError, ValidationError):
+            if name in parts.defaults:
+                raise
+            # A part with a field that has no default is one that a recipe has to say.
+            fields[name] = (kind, Field(description=described))
+        else:
+            fields[name] = (kind, Field(default, description=described))
     fields["task"] = (Recipe.__annotations__["task"], Field(task, description=Recipe.model_fields["task"].description))
     return create_model("Recipe", __base__=Recipe, __doc__="What a run does: a teacher, a student, data and targets.", **fields)
 

@@ -131,10 +131,11 @@ class Distill(Config):
     stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(description="One or more of hints, align and finetune, and then qat.")
 
 
-def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]]) -> type[Distill]:
+def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]], values: Mapping[str, object]) -> type[Distill]:
     """The distill part for a task: its stages name the losses of `losses`.
 
-    stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them.
+    stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them. values:
+    of other fields, where a recipe leaves them out.
     """
     usual = losses.model_validate(stages[-1]["losses"])
     described = TrainStage.model_fields["losses"].description
@@ -148,4 +149,9 @@ def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]]) -> 
     plan = Annotated[list[stage], AfterValidator(_in_order)]
     default = TypeAdapter(list[stage]).validate_python(stages)
     described = Distill.model_fields["stages"].description
-    return create_model("Distill", __base__=Distill, __doc__=Distill.__doc__, stages=(plan, Field(default, description=described)))
+    others: dict[str, Any] = {
+        name: (Distill.model_fields[name].annotation, Field(value, description=Distill.model_fields[name].description))
+        for name, value in values.items()
+    }
+    stages_field: Any = (plan, Field(default, description=described))
+    return create_model("Distill", __base__=Distill, __doc__=Distill.__doc__, stages=stages_field, **others)

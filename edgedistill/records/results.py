@@ -52,7 +52,9 @@ class OutputError(Record):
     )
     mean: float | None = Field(description="Mean difference, as a share of the range.")
     range: float = Field(description="Largest value less the smallest; the magnitude of a constant.")
-    worst: int | None = Field(description="Sample of val with the largest difference or a value that is not finite; null for none.")
+    worst: int | None = Field(
+        description="Number, in the data, of the sample with the largest difference or a value that is not finite; null for none."
+    )
     snr_db: float | None = Field(
         description="Signal-to-noise ratio in dB, 10 log10 of the mean square of the output over that of the difference; null for none."
     )

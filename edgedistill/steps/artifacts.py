@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill import tasks
 from edgedistill.backends import backend, formats
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import remove
 from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import taken
@@ -54,6 +54,7 @@ def export(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool =
     from edgedistill.export.lower import lower
 
     variants.make(run, recipe, specs)
+    _check(run, specs)
     programs = run.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
@@ -75,6 +76,24 @@ def export(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool =
         run.step(step, work, again=again)
 
     parallel("export", [name for name in formats() if any(s.format == name for s in specs)], one)
+
+
+def _check(run: Run, specs: list[ArtifactSpec]) -> None:
+    """UserError with every file that its format cannot hold, before anything is lowered."""
+    from edgedistill.export.fitting import check, of_file
+    from edgedistill.export.programs import load_operators, load_signature
+
+    refused = []
+    for spec in specs:
+        program = run.work(spec.program)
+        try:
+            signature = load_signature(program)
+            check(load_operators(program), signature, spec)
+            of_file(signature, spec)
+        except UserError as error:
+            refused.append(str(error))
+    if refused:
+        raise UserError("; ".join(refused))
 
 
 def _lowering(name: str, chosen: list[ArtifactSpec], metadata: dict[str, Any]) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from edgedistill import processes, tasks
 from edgedistill.files import canonical_hash, sha256_file, write_arrays
+from edgedistill.recipe.losses import OUTPUTS
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import MADE_WITH
 
@@ -123,11 +125,11 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
     if faculty.merger is not None:
         faculty.merger.load(run.work("teaching"))
     offline = [stage for stage in plan.stages if stage.losses.needs and not getattr(stage, "online", False)]
-    wanted = frozenset().union(*(stage.losses.needs for stage in plan.stages))
     outputs = frozenset(spec.name for spec in lesson.signature.outputs)
+    wanted = _signals(plan.stages, outputs)
     caches: list[CachedSignals] = []
     if offline:
-        asked = frozenset().union(*(stage.losses.needs for stage in offline))
+        asked = _signals(offline, outputs)
         for number in range(len(recipe.members)):
             facts = {"teacher": hashes[number], **seen[number]}
             options: dict[str, Any] = {"signals": asked, "outputs": outputs, "count": recipe.data.views}
@@ -140,6 +142,12 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
         step = Step("teaching-set", [key, recipe.data.views])
         run.step(step, lambda folder: _teaching_set(lesson, signals, recipe.data.views, folder))
     return signals, key
+
+
+def _signals(stages: Iterable[Any], outputs: frozenset[str]) -> frozenset[str]:
+    """The signals of a teacher that the losses of `stages` compare with."""
+    needs = frozenset().union(*(stage.losses.needs for stage in stages))
+    return needs - {OUTPUTS} | outputs if OUTPUTS in needs else needs
 
 
 def _any_online(recipe: Recipe) -> bool:

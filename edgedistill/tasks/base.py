@@ -48,7 +48,8 @@ class RecipeParts:
     losses: Any
     """A `recipe.losses.Losses`, whose fields are the losses that stages can name."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values of student, teacher and stages (of `distill`) that a recipe leaves out, as YAML would say them."""
+    """Values that a recipe leaves out, as YAML would say them: of data, teacher and student as a whole, the `stages` of distill, and other
+    fields of `distill`. A part without them has to be in a recipe."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
 
@@ -195,10 +196,11 @@ class Task(ABC):
         return None
 
     def taps(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> Taps:
-        """`module` with the features among `signals`: by default `features:MODULE` is what this submodule gives."""
+        """`module` with the features among `signals`: by default `features:MODULE` is what this submodule of its `core` gives."""
         from edgedistill.tasks.modules import ModuleTaps
 
-        return ModuleTaps(module, signature, signals)
+        features = set(signals) - {spec.name for spec in signature.outputs}
+        return ModuleTaps(module, signature, signals, inside=self.core(module) if features else module)
 
     def supervised(self, train: Config | None) -> Any:
         """The losses of a model that learns from targets alone: a teacher by its `train` part, or the control for None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.signature import MethodSignature, Signature, TensorSpec
 from edgedistill.tasks.data import Dataset
+
+_TRACED = 32
+"""Size of a dimension that varies, where none is given."""
 
 
 def named(outputs: Any, method: MethodSignature) -> dict[str, Tensor]:
@@ -74,10 +77,20 @@ def in_order(batches: Iterable[Mapping[str, Tensor]], method: MethodSignature) -
         yield tuple(inputs[spec.name] for spec in method.inputs)
 
 
-class ModuleTaps:
-    """The outputs of `module`, and `features:MODULE`, what its submodule of this name gives."""
+def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Mapping[str, int] | None = None) -> tuple[Tensor, ...]:
+    """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: of the dimensions that vary."""
 
-    def __init__(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> None:
+    def shape(spec: TensorSpec) -> list[int]:
+        found = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
+        return found if batch is None else [batch, *found[1:]]
+
+    return tuple(torch.zeros(shape(spec), dtype=getattr(torch, spec.dtype)) for spec in specs)
+
+
+class ModuleTaps:
+    """The outputs of `module`, and `features:NAME`, what the submodule NAME of `inside` gives, which is `module` or a part of it."""
+
+    def __init__(self, module: nn.Module, signature: Signature, signals: Collection[str], *, inside: nn.Module) -> None:
         self.module, self.method = module, signature.forward
         self._taken: dict[str, Tensor] = {}
         self._handles: list[Any] = []
@@ -86,7 +99,7 @@ class ModuleTaps:
             kind, _, name = signal.partition(":")
             if kind != "features" or not name:
                 raise UserError(f"found no signal '{signal}', expected {', '.join(sorted(outputs))} or features:MODULE")
-            self._handles.append(submodule(module, name).register_forward_hook(self._taker(signal)))
+            self._handles.append(submodule(inside, name).register_forward_hook(self._taker(signal)))
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs and the wanted features of a batch."""

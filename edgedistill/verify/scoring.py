@@ -106,9 +106,12 @@ class Scorer:
         if given is None or expected is None:
             return Unavailable(unavailable="not both were run on val")
         try:
-            return outputs.compare(given, expected)
+            found = outputs.compare(given, expected)
         except UserError as error:
             return Unavailable(unavailable=str(error))
+        val = self.data.indices["val"]
+        numbers = {name: None if error.worst is None else int(val[error.worst]) for name, error in found.items()}
+        return {name: error.model_copy(update={"worst": numbers[name]}) for name, error in found.items()}
 
     def judged(self, spec: ArtifactSpec) -> judge.Judgement:
         """Who executed an artifact, whether it keeps its rule on val, and the comparison with its reference."""

@@ -13,34 +13,23 @@ from edgedistill.signature import TensorSpec
 
 IMAGES = "images"
 """An .npz with this array holds labelled images, which are another task's."""
+SPLIT = "split"
+"""An array of this name says of each sample whether it trains or calibrates (0), is val (1) or the holdout (2)."""
 LEAST = 4
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The inputs of a module, and arrays [N, ...] by their names; `calibration` and `val` are numbers of rows."""
+    """The inputs of a module, arrays [N, ...] by their names, and the split of each sample, int [N], where the file says it."""
 
     inputs: tuple[TensorSpec, ...]
     arrays: dict[str, np.ndarray]
+    split: np.ndarray | None = None
 
     @property
     def count(self) -> int:
         """Number of samples N."""
         return len(next(iter(self.arrays.values())))
-
-    @property
-    def calibration(self) -> np.ndarray:
-        """Every second sample, from the first on: they give the ranges of activations."""
-        return np.arange(0, self.count, 2)
-
-    @property
-    def val(self) -> np.ndarray:
-        """The others, which verify."""
-        return np.arange(1, self.count, 2)
-
-    def rows(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """The samples `numbers`."""
-        return {name: array[numbers] for name, array in self.arrays.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -63,19 +52,24 @@ def read(path: Path, inputs: Sequence[str] = ()) -> Samples:
     Raises UserError with every mistake at once.
     """
     arrays = _read(path)
+    split = arrays.pop(SPLIT, None)
     specs = tuple(TensorSpec.parse(text) for text in inputs) or tuple(_spec(path, name, array) for name, array in arrays.items())
     mistakes = [wrong for spec in specs if (wrong := _mistake(spec, arrays))]
     used = {spec.name: arrays[spec.name] for spec in specs if spec.name in arrays}
     counts = {len(array) for array in used.values() if array.ndim}
+    if not specs:
+        mistakes.append("found no arrays, expected one for each input of the module")
     if len(counts) > 1:
         mistakes.append(
             "found " + ", ".join(f"{len(a)} rows of {name}" for name, a in used.items() if a.ndim) + ", expected as many of each"
         )
     elif counts and min(counts) < LEAST:
-        mistakes.append(f"found {min(counts)} samples, expected at least {LEAST}: one half calibrates, the other verifies")
+        mistakes.append(f"found {min(counts)} samples, expected at least {LEAST}: some calibrate, the others verify")
+    elif counts and split is not None and (split.shape != (min(counts),) or not np.isin(split, (0, 1, 2)).all()):
+        mistakes.append(f"found {SPLIT} of shape {list(split.shape)}, expected 0, 1 or 2 for each of {min(counts)} samples")
     if mistakes:
         raise UserError(f"{path}: {'; '.join(mistakes)}")
-    return Samples(specs, used)
+    return Samples(specs, used, split)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -98,7 +92,7 @@ def _mistake(spec: TensorSpec, arrays: dict[str, np.ndarray]) -> str | None:
     if spec.name not in arrays:
         return f"found no array for the input {spec}, only {', '.join(arrays) or 'none'}"
     array = arrays[spec.name]
-    if not spec.shape or spec.shape[0] != 1:
+    if not spec.batched:
         return f"{spec} does not begin with a batch of 1, expected the shape of one sample, such as [1,80,50]"
     if not spec.matches(str(array.dtype), (1, *array.shape[1:])):
         return f"found {spec.name} of {array.dtype}[N,{','.join(map(str, array.shape[1:]))}], expected rows of {spec}"

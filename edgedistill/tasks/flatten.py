@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
-from edgedistill.quantize.trace import example
 from edgedistill.signature import Dimension, DType, Signature, TensorSpec
+from edgedistill.tasks.modules import example
 
 _ALONE = "output"
 """Name of an output that the module gives without one."""
@@ -23,20 +24,32 @@ _GROWN = 8
 class Flat(nn.Module):
     """`module`, which takes tensors by position, with its outputs flat and in one order: dicts, tuples, lists and dataclasses are unpacked.
 
-    One output is given as a tensor, several as a tuple of them. inputs: names of the arguments, which the exported program keeps.
+    One output is given as a tensor, several as a tuple of them.
     """
 
-    def __init__(self, module: nn.Module, inputs: Sequence[str]) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.model = module
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
 
-        def forward(*tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
-            return _separate([value for _, value in named_outputs(module(*tensors))], tensors)
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The outputs for the inputs in their order."""
+        return _separate([value for _, value in named_outputs(self.model(*tensors))], tensors)
 
-        # torch.export names a program's inputs by the signature of `forward`.
-        forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        self.forward = forward
+
+@functools.cache
+def _flat(inputs: tuple[str, ...]) -> type[Flat]:
+    """`Flat` with names for its arguments: torch.export names a program's inputs by the signature of `forward`.
+
+    The signature is that of a class, since one of an instance would go on calling the module that a copy was made of.
+    """
+    names = ("self", *inputs)
+
+    def forward(self: Flat, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return Flat.forward(self, *tensors)
+
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return type("Flat", (Flat,), {"forward": forward, "__module__": __name__})
 
 
 def flatten(
@@ -48,7 +61,7 @@ def flatten(
     name where both are of one size, and else one of its own. label: what messages call the module. Raises UserError when the module fails,
     or gives something else than tensors.
     """
-    flat = Flat(module.eval(), [spec.name for spec in inputs])
+    flat = _flat(tuple(spec.name for spec in inputs))(module.eval())
     sample = tuple(sample) if sample is not None else example(inputs)
     given = zip(inputs, sample, strict=True)
     sizes = {size: tensor.shape[at] for spec, tensor in given for at, size in enumerate(spec.shape) if isinstance(size, str)}
