@@ -11,7 +11,7 @@ PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
 ROOT = {"", "child", "errors", "files", "packages", "plugins", "processes", "progress", "provenance", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
-INTERFACE = {"base", "code", "data", "intervals", "modules", "pixels", "sections"}
+INTERFACE = {"base", "code", "data", "flatten", "intervals", "modules", "pixels", "sections", "user_model"}
 """The modules of `tasks` that belong to no task."""
 EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
@@ -33,13 +33,13 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "records": {"recipe", "backends.facts"} | ROOT,
     "run": {"backends.facts"} | ROOT,
     # The Python API, which only its users import.
-    "": {"backends", "doctor", "errors", "measure", "recipe", "steps"},
+    "": {"backends", "doctor", "errors", "measure", "recipe", "steps", "tasks"},
 }  # fmt: skip
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
 # Parts that still ask one task itself.
-for part in ("verify", "report", "steps", "cli"):
+for part in ("steps", "cli"):
     ALLOWED[part].add("task")
 DEVICE_MODULES = {
     "measure.runner": {"numpy"},

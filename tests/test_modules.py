@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgedistill.export.flatten import flatten
 from made_modules import CASES, Audio, Case
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.flatten import flatten
 from edgedistill.tasks.modules import batches_of, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.outputs import compare

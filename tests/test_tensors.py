@@ -8,6 +8,7 @@ import pytest
 from conftest import edgedistill
 
 from edgedistill.errors import UserError
+from edgedistill.records.manifest import Manifest
 from edgedistill.tasks.tensors.samples import is_named, read
 
 CODE = """import torch
@@ -16,18 +17,22 @@ from torch.nn import functional as F
 
 
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self, width=16, seed=0):
         super().__init__()
-        torch.manual_seed(0)
-        self.conv, self.table, self.head = nn.Conv1d(8, 16, 3, 1, 1), nn.Embedding(10, 16), nn.Linear(16, 4)
+        torch.manual_seed(seed)
+        self.conv, self.table, self.head = nn.Conv1d(8, width, 3, 1, 1), nn.Embedding(10, width), nn.Linear(width, 4)
 
     def forward(self, features, tokens):
         seen = F.relu(self.conv(features))
-        return {"scores": self.head(seen.mean(2) + self.table(tokens).mean(1)), "frames": seen}
+        return {"scores": self.head(seen.mean(2) + self.table(tokens).mean(1)), "frames": seen.mean(1)}
 
 
 def net():
     return Net()
+
+
+def narrow():
+    return Net(8, 1)
 """
 
 
@@ -44,35 +49,84 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_module_of_two_inputs_and_a_dict_is_exported_and_judged_by_each_output(folder: Path) -> None:
+def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and_bundled(folder: Path) -> None:
     done = edgedistill(
         "export", "--model", "torch:mine:net", "--calibration", "samples.npz", "--target", "one.yaml", "--json", cwd=folder
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     document = json.loads(done.stdout)
-    assert document["samples"] == {"calibration": 12, "val": 12}
-    method = document["signature"]["methods"]["forward"]
-    assert [(spec["name"], spec["dtype"], spec["shape"]) for spec in method["inputs"]] == [
-        ("features", "float32", [1, 8, 20]), ("tokens", "int64", [1, 5]),
-    ]  # fmt: skip
     rows = {row["precision"]: row for row in document["artifacts"]}
     assert {row["executed_by"] for row in rows.values()} == {"own_runtime"}
-    assert rows["int8"]["mixed"] == ["table"]
+    run = folder / "runs" / "net"
+    val = np.flatnonzero(np.load(run / "work" / "data" / "splits" / "split.npy") == 1)
     for precision, row in rows.items():
         assert row["ok"] is True
-        assert (folder / "runs" / "net" / "artifacts" / row["name"]).exists()
-        assert list(row["outputs"]) == ["scores", "frames"]
+        assert set(row["outputs"]) == {"scores", "frames"}
+        assert row["score"]["val"]["unavailable"] == "the samples have no targets"
         for error in row["outputs"].values():
             assert error["n"] == 12
             assert error["largest"] < (1e-4 if precision == "fp32" else 0.1)
             # Nothing is worst, and there is no noise, where the file gives the very numbers of the module.
             assert (error["snr_db"] or 999) > (80 if precision == "fp32" else 20)
-            assert (error["worst"] or 1) % 2 == 1, "numbered as in the .npz, of which the odd rows verify"
+            assert error["worst"] is None or error["worst"] in val, "numbered as in the .npz"
         if precision == "int8":
             assert None not in [error[key] for error in row["outputs"].values() for key in ("snr_db", "worst")]
-    given = np.load(folder / "runs" / "net" / "work" / "val-student-fp32.onnx" / "scores.npy")
+    given = np.load(run / "work" / "val-student-fp32.onnx" / "outputs" / "scores.npy")
     assert given.shape == (12, 4)
     assert given.std() > 0.01
+    manifest = Manifest.read(Path(folder, document["bundles"]["one"], "manifest.json"))
+    assert [(spec.name, spec.dtype, spec.shape) for spec in manifest.signature.inputs] == [
+        ("features", "float32", (1, 8, 20)), ("tokens", "int64", (1, 5)),
+    ]  # fmt: skip
+    golden = manifest.artifacts[0].golden
+    assert (golden.count, set(golden.inputs), set(golden.outputs or {})) == (12, {"features", "tokens"}, {"scores", "frames"})
+    page = (run / "report.html").read_text()
+    assert "The samples have no targets, so nothing is scored." in page
+    assert "Outputs against the model in floating point" in page
+
+
+def test_a_file_that_cannot_hold_the_module_is_refused_before_anything_is_lowered(folder: Path) -> None:
+    (folder / "one.yaml").write_text(
+        "name: one\ndescription: Two formats.\nminimum_os: none\n"
+        "artifacts: [{format: executorch, precision: fp32}, {format: litert, precision: fp32}]\n"
+    )
+    more = ("--input", "features=float32[1,8,T]", "--input", "tokens=int64[1,5]")
+    done = edgedistill("export", "--model", "torch:mine:net", "--calibration", "samples.npz", "--target", "one.yaml", *more, cwd=folder)
+    assert done.returncode == 2
+    assert "student-fp32.tflite: features=float32[1,8,T] has a dimension that varies" in done.stderr
+    assert not list((folder / "runs" / "net").glob("artifacts/*"))
+
+
+DISTILL = """
+name: taught
+task: tensors
+data: {npz: samples.npz, batch_size: 8}
+teacher: {torch: "mine:net"}
+student: {torch: "mine:narrow"}
+distill:
+  stages:
+    - {name: align, epochs: 20, lr: 1.0e-2, losses: {mse: {}, hint: {layer: conv, teacher_layer: conv, weight: 0.1}}}
+    - {name: qat, epochs: 2, lr: 1.0e-3}
+"""
+
+
+def test_a_module_learns_the_outputs_and_features_of_another(folder: Path) -> None:
+    (folder / "taught.yaml").write_text(DISTILL)
+    done = edgedistill("distill", "taught.yaml", "--trust-code", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads(done.stdout)
+    scores = {row["rung"]: row["score"]["val"]["value"] for row in summary["ladder"]}
+    assert set(scores) == {"teacher", "student", "fake_quant", "converted", "integer"}
+    assert scores["teacher"] == 1
+    first, *_, last = [epoch["val_fit"] for epoch in summary["curves"]["student"] if epoch["stage"] == "align"]
+    assert last > first + 0.02
+    assert scores["integer"] > scores["student"] - 0.05
+    assert set(summary["curves"]["student"][0]["losses"]) == {"mse", "hint"}
+    wrong = DISTILL.replace("distill:\n", "distill:\n  control: true\n")
+    (folder / "taught.yaml").write_text(wrong)
+    done = edgedistill("distill", "taught.yaml", "--trust-code", cwd=folder)
+    assert done.returncode == 2
+    assert "control: false, since the samples have no targets" in done.stderr
 
 
 def test_inputs_that_do_not_fit_the_samples_are_refused_together(folder: Path) -> None:
@@ -86,12 +140,17 @@ def test_inputs_that_do_not_fit_the_samples_are_refused_together(folder: Path) -
         assert text in str(raised.value)
 
 
-def test_samples_are_split_by_turns_and_say_the_sizes_that_vary(folder: Path) -> None:
+def test_samples_say_the_sizes_that_vary_and_may_say_their_split(folder: Path) -> None:
     samples = read(folder / "samples.npz", ["features=float32[1,8,T]"])
     assert samples.sizes == {"T": 20}
-    assert samples.calibration[:3].tolist() == [0, 2, 4]
-    assert samples.val[-1] == 23
-    assert set(samples.rows(samples.val)) == {"features"}
+    assert samples.split is None
+    with np.load(folder / "samples.npz") as arrays:
+        np.savez(folder / "split.npz", **arrays, split=np.arange(24) % 3)
+        np.savez(folder / "wrong.npz", **arrays, split=np.full(24, 3))
+    given = read(folder / "split.npz")
+    assert ([spec.name for spec in given.inputs], given.split.tolist()[:4]) == (["features", "tokens"], [0, 1, 2, 0])
+    with pytest.raises(UserError, match=r"found split of shape \[24\], expected 0, 1 or 2"):
+        read(folder / "wrong.npz")
 
 
 def test_labelled_images_are_not_named_arrays(folder: Path) -> None:

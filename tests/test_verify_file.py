@@ -197,8 +197,8 @@ def test_a_wrong_command_line_is_one_clear_error(run: Path, tmp_path: Path, argu
 def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "old"
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("bundles", "artifacts", "teacher", "*.pt2"))
-    (copy / "work" / "programs" / "integer.npy").unlink()
-    with pytest.raises(UserError, match=r"has no integer\.npy .* `edgedistill run`"):
+    shutil.rmtree(copy / "work" / "programs" / "rungs" / "integer")
+    with pytest.raises(UserError, match=r"has no outputs of integer; .* `edgedistill run`"):
         flow.verify_file(own(run, "onnx", "int8"), copy)
 
 

@@ -119,7 +119,8 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
     class Seen(Exception):
         pass
 
-    def calibrate(model: nn.Module, signature: Signature, batches: Iterable[tuple[torch.Tensor]]) -> None:
+    def calibrate(model: nn.Module, signature: Signature, batches: Iterable[tuple[torch.Tensor]], *, any_batch: bool) -> None:
+        assert any_batch
         shown.append(np.concatenate([images.numpy() for (images,) in batches]))
         raise Seen
 

@@ -27,7 +27,7 @@ def apply_overrides(value: dict[str, object], overrides: list[str]) -> tuple[dic
         field, equals, text = override.partition("=")
         parts = field.strip().split(".")
         if not equals or not all(parts):
-            errors.append(f"--set {override}: found no FIELD=VALUE, expected for example data.image_size=64")
+            errors.append(f"--set {override}: found no FIELD=VALUE, expected for example data.batch_size=64")
             continue
         try:
             new, _ = read_yaml(text, "")

@@ -28,7 +28,7 @@ class TrainStage(Config):
     """A stage in floating point."""
 
     name: Annotated[Literal["hints", "align", "finetune"], BeforeValidator(_stage_name)] = Field(
-        description="hints teaches features, align the teacher's answers, finetune the labels too; in this order."
+        description="hints teaches features, align the teacher's answers, finetune the targets too; in this order."
     )
     epochs: _Epochs = Field(4, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-3, description=_LR)
@@ -94,7 +94,10 @@ class Cache(Config):
 
     dtype: Literal["float16", "float32"] = Field("float16", description="Type of every number.")
     top_k: int | None = Field(
-        None, ge=1, le=65536, description="Keep only the largest K probabilities and the mass of the rest: for a thousand classes or more."
+        None,
+        ge=1,
+        le=65536,
+        description="Keep only the largest K probabilities and the mass of the rest: for a thousand numbers or more.",
     )
 
 

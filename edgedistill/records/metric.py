@@ -28,9 +28,9 @@ class Words:
 
     sample: str = "sample"
     samples: str = "samples"
-    targets: str = "targets"
-    """What outputs are scored against."""
     decision: str = "prediction"
     """What `Task.decide` gives for a sample; a flip is another one."""
+    targets: str = "targets"
+    """What outputs are scored against."""
     distance: str = "noise-to-signal ratio"
     """What `Task.distance` measures, with its unit."""

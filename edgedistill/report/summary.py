@@ -85,9 +85,9 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
 def _members(run: Run, recipe: Recipe) -> Members:
     """What was found out about the teachers, and about the set that they teach."""
     met = run.result("teaching")
-    labels = {member.name: member.label for member in recipe.members}
+    titles = {member.name: member.label for member in recipe.members}
     weights = met.get("weights") or {}
-    members = [Member(name=name, model=labels[name], val=value, weight=weights.get(name)) for name, value in met["val"].items()]
+    members = [Member(name=name, model=titles[name], val=value, weight=weights.get(name)) for name, value in met["val"].items()]
     return Members(members=members, disagreement=met["disagreement"], teaching_set=run.result("teaching-set"))
 
 

@@ -71,12 +71,12 @@ class TopK:
     """The k largest log-probabilities with their classes, and the log of the mass that is left, shared by the other classes alike."""
 
     k: int
-    classes: int
+    size: int
 
     @property
     def dtype(self) -> np.dtype:
         """A row: k classes, and k + 1 logarithms of which the last is that of the rest."""
-        return np.dtype([("index", "u2" if self.classes <= 2**16 else "u4", (self.k,)), ("log_p", "f2", (self.k + 1,))])
+        return np.dtype([("index", "u2" if self.size <= 2**16 else "u4", (self.k,)), ("log_p", "f2", (self.k + 1,))])
 
     @property
     def tag(self) -> str:
@@ -98,7 +98,7 @@ class TopK:
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """Log-probabilities float32 [B, C], which are logits."""
-        shared = rows["log_p"][:, self.k].astype(np.float32) - np.float32(np.log(self.classes - self.k))
-        found = np.repeat(shared[:, None], self.classes, axis=1)
+        shared = rows["log_p"][:, self.k].astype(np.float32) - np.float32(np.log(self.size - self.k))
+        found = np.repeat(shared[:, None], self.size, axis=1)
         np.put_along_axis(found, rows["index"].astype(np.int64), rows["log_p"][:, : self.k].astype(np.float32), 1)
         return found

@@ -48,7 +48,7 @@ class ImageClassification(Task):
     name = "image-classification"
     title = "Image classification"
     metric = Metric("accuracy", "accuracy", described="The share of images whose most likely class is right.")
-    words = Words("image", "images", "labels", distance="KL divergence, nats")
+    words = Words("image", "images", targets="labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
 
