@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure import document
-from edgedistill.measure.harness import Protocol, Subject
-from edgedistill.measure.job import by_name, described_method, new_job
+from edgedistill.measure.harness import Protocol, Subject, side
+from edgedistill.measure.job import RunJob, StressJob, by_name
 from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
@@ -41,29 +41,30 @@ class Lab:
 
     def stressed(self, subject: Subject, seconds: float) -> StressFigures:
         """The figures of a file that ran back to back for so long."""
-        job = self._job("stress", subject, stress=StressLoad(seconds=seconds).model_dump(), conditions=self._protocol.conditions)
+        job = StressJob(
+            side=side(subject, self.where), threads=self._protocol.threads, stress=StressLoad(seconds=seconds).model_dump(),
+            conditions=self._protocol.conditions,
+        )  # fmt: skip
         figures = self.where.run(job, log=self.folder / "log.txt", timeout_s=seconds + _TIMEOUT_S, reduce=stress_figures)
         assert isinstance(figures, StressFigures), figures
         return figures
 
     def _execute(self, subject: Subject) -> tuple[Execution, dict[str, np.ndarray]]:
         outputs = by_name(subject.method.outputs, self.folder / subject.name)
-        job = self._job("run", subject, outputs=outputs, bench=None)
+        job = RunJob(side=side(subject, self.where), threads=self._protocol.threads, outputs=outputs, bench=None)
         done = self.where.run(job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda records: to_execution(records, outputs))
         return done, {name: np.load(path) for name, path in outputs.items()}
 
     def _bench(self, subject: Subject) -> tuple[Measurement, dict[str, Series]]:
-        job = self._job("run", subject, outputs=None, bench=self._protocol.sampling, conditions=self._protocol.conditions)
+        job = RunJob(
+            side=side(subject, self.where), threads=self._protocol.threads, outputs=None, bench=self._protocol.sampling,
+            conditions=self._protocol.conditions,
+        )  # fmt: skip
         records, done = self.where.run(
             job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda found: (found, to_execution(found, None))
         )
         setup = self.where.setup("bench", MeasuredFile(**subject.artifact), self._protocol.threads)
         return document.measurement(setup, self._protocol.asked, self.emulated, done, records, {}), series_of(records)
-
-    def _job(self, task: str, subject: Subject, **more: Any) -> dict[str, Any]:
-        adapter = self.where.adapter(subject.format)
-        made = new_job(task, adapter=adapter, artifact=subject.path, inputs=subject.inputs, threads=self._protocol.threads)
-        return made | {"signature": described_method(subject.method)} | more
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:
         if key not in self._done:

@@ -336,11 +336,11 @@ def test_libraries_beside_a_program_go_with_it_under_their_names(tmp_path):
     link = ["-L", beside, "-lnear", f"-Wl,-rpath-link,{beside}"]
     subprocess.run(["cc", "-o", beside / "main", tmp_path / "main.c", *link], check=True)
     libraries = own_runner._libraries(beside / "main")
-    assert libraries == {name: {"artifact": beside / name} for name in ("libnear.so", "libdeep.so")}
+    assert libraries == {name: beside / name for name in ("libnear.so", "libdeep.so")}
     # On a device, files have the names of their hashes and no bit that says that they can be run.
     there = {}
-    for number, (name, entry) in enumerate(libraries.items()):
-        there[name] = {"artifact": shutil.copyfile(entry["artifact"], sent / f"{number}.so")}
+    for number, (name, library) in enumerate(libraries.items()):
+        there[name] = {"artifact": shutil.copyfile(library, sent / f"{number}.so")}
     shutil.copyfile(beside / "main", sent / "program")
     job = {
         "artifact": "/model",

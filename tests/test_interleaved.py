@@ -13,7 +13,7 @@ from conftest import CLASSIFIER
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
 from edgedistill.measure import comparison, local
-from edgedistill.measure.job import described_method, new_job, placed
+from edgedistill.measure.job import CompareJob, Side
 
 SETTINGS = {"block_s": 0.01, "pairs": 3, "warmup_s": 0.0, "relative_width": 0.5, "max_s": 20, "min_rounds": 6, "seed": 3}
 ADAPTER = """
@@ -51,9 +51,8 @@ def interleaved(tmp_path, monkeypatch):
     def make(a, b, **settings):
         for side, (seconds, body) in (("a", a), ("b", b)):
             (tmp_path / f"{side}.model").write_text(f"{seconds}\n{body}")
-        more = {"signature": described_method(CLASSIFIER), "inputs": {"image": tmp_path / "inputs.npy"}}
-        sides = {side: {"adapter": "spin", "artifact": tmp_path / f"{side}.model", **more} for side in ("a", "b")}
-        return new_job("compare", **sides, threads=1, compare=SETTINGS | settings)
+        sides = {side: Side("spin", tmp_path / f"{side}.model", CLASSIFIER, {"image": tmp_path / "inputs.npy"}) for side in ("a", "b")}
+        return CompareJob(**sides, threads=1, compare=SETTINGS | settings)
 
     return make
 
@@ -113,7 +112,7 @@ def test_a_side_that_raises_or_is_killed_is_named(run):
 
 
 def test_no_side_outlives_a_runner_that_is_killed(interleaved, tmp_path):
-    job = placed(interleaved((0.001, ""), (0.001, ""), min_rounds=1000), str, str)
+    job = interleaved((0.001, ""), (0.001, ""), min_rounds=1000).placed(str, str)
     write_json(tmp_path / "job.json", job)
     command = [sys.executable, "-m", "edgedistill.measure.runner", "--job", tmp_path / "job.json", "--out", tmp_path / "out.jsonl"]
     runner = subprocess.Popen(command, stderr=subprocess.DEVNULL)

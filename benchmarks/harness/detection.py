@@ -21,7 +21,7 @@ from edgedistill.backends.inspect import inspect
 from edgedistill.measure import comparison, local
 from edgedistill.measure.adapters import executor
 from edgedistill.measure.benchfile import method_of, write_random_samples
-from edgedistill.measure.job import by_name, described_method, new_job
+from edgedistill.measure.job import CompareJob, Side, by_name
 from edgedistill.measure.runner import facts
 
 SETTINGS = {"block_s": 0.03, "pairs": 4, "warmup_s": 0.1, "relative_width": 0.01, "max_s": 60.0, "min_rounds": 8}
@@ -51,25 +51,24 @@ def main() -> None:
     _report(asked.model, asked.share, done)
 
 
-def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Any]]:
+def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Side]]:
     """For each kind of trial the two sides of its job."""
     found = inspect(model)
     adapter = executor(found.format).module
     method = method_of(model, found)
     write_random_samples(folder, method, 8)
-    more = {"signature": described_method(method), "inputs": by_name(method.inputs, folder)}
-    sides = {}
+    inputs, sides = by_name(method.inputs, folder), {}
     for name, by in (("a", 0.0), ("b", share)):
         artifact = folder / f"{name}.json"
         artifact.write_text(json.dumps({"adapter": adapter, "artifact": str(model.resolve()), "share": by}))
-        sides[name] = {"adapter": "slowed", "artifact": artifact, **more}
-    plain = {"adapter": adapter, "artifact": model, **more}
+        sides[name] = Side("slowed", artifact, method, inputs)
+    plain = Side(adapter, model, method, inputs)
     return {"equal": {"a": plain, "b": plain}, "slowed": sides}
 
 
-def _trial(kind: str, sides: dict[str, Any], seed: int, log: Path) -> dict[str, Any]:
+def _trial(kind: str, sides: dict[str, Side], seed: int, log: Path) -> dict[str, Any]:
     started = time.monotonic()
-    job = new_job("compare", **sides, threads=1, compare=SETTINGS | {"seed": seed})
+    job = CompareJob(**sides, threads=1, compare=SETTINGS | {"seed": seed})
     found = local.run(job, log=log, timeout_s=300, reduce=comparison.compare)
     return {
         "kind": kind,

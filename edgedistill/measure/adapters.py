@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.backends import Adapter, backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.recipe.precisions import is_static
 
 if TYPE_CHECKING:
+    from edgedistill.measure.runner.job_types import BenchSettings
     from edgedistill.recipe.schema import Measure
     from edgedistill.records import ArtifactSpec
 
@@ -41,6 +42,6 @@ def not_here(format_: str, delegate: str | None, path: Path) -> str | None:
     return f"{why}. {facts.needs}" if why else None
 
 
-def sampling(measure: Measure) -> dict[str, Any]:
+def sampling(measure: Measure) -> BenchSettings:
     """How long to sample, as `local.execute` takes it."""
-    return {**measure.model_dump(exclude={"threads"}), "relative_width": 0.01}
+    return {"warmup_s": measure.warmup_s, "relative_width": 0.01, "max_s": measure.max_s, "min_samples": measure.min_samples}

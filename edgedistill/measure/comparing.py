@@ -12,6 +12,7 @@ from edgedistill.measure.harness import Protocol, Subject
 
 if TYPE_CHECKING:
     from edgedistill.measure.places import Place
+    from edgedistill.measure.runner.job_types import CompareSettings
     from edgedistill.records.comparisons import CompareDocument, CompareProtocol, InterleavedComparison
 
 _TIMEOUT_S = 3600.0
@@ -46,7 +47,7 @@ def compare(a: Path, b: Path, spec: str, protocol: Protocol) -> CompareDocument:
 
 def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol, settings: CompareProtocol) -> InterleavedComparison:
     from edgedistill.measure import comparison, document
-    from edgedistill.measure.job import described_method, new_job
+    from edgedistill.measure.job import CompareJob
     from edgedistill.measure.series import series_of
     from edgedistill.measure.validity import judge
     from edgedistill.records.comparisons import InterleavedComparison, Side
@@ -54,15 +55,14 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol, setti
 
     spec = where.facts.spec
     setup = where.setup("compare", MeasuredFile(**b.artifact), protocol.threads)
-    sides = {
-        name: {
-            "adapter": where.adapter(subject.format), "artifact": subject.path, "signature": described_method(subject.method),
-            "inputs": subject.inputs,
-        } for name, subject in (("a", a), ("b", b))
+    asked: CompareSettings = {
+        "block_s": settings.block_s, "pairs": settings.pairs, "warmup_s": settings.warmup_s, "relative_width": settings.relative_width,
+        "max_s": settings.max_s, "min_rounds": settings.min_rounds, "seed": 0,
     }  # fmt: skip
-    asked = settings.model_dump(exclude={"preset"}) | {"seed": 0}
-    job = new_job("compare", threads=protocol.threads, compare=asked, conditions=protocol.conditions, **sides)
-    kept = harness.records_path(spec, job)
+    job = CompareJob(
+        a=harness.side(a, where), b=harness.side(b, where), threads=protocol.threads, compare=asked, conditions=protocol.conditions
+    )
+    kept = harness.records_path(spec, job.nonce)
     records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
     validity, reasons = judge(where.facts.emulated, records, series_of(records))
     figures = comparison.compare(records)

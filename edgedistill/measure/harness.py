@@ -14,7 +14,7 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
 from edgedistill.measure import benchfile
 from edgedistill.measure.inputs import taken
-from edgedistill.measure.job import by_name, described_method
+from edgedistill.measure.job import Side, by_name
 from edgedistill.progress import log, track
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     import numpy as np
 
     from edgedistill.measure import document
-    from edgedistill.measure.job import new_job
+    from edgedistill.measure.job import RunJob
     from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
     from edgedistill.records.measurements import MeasuredFile
@@ -196,14 +196,14 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = by_name(subject.method.outputs, Path(folder))
         try:
-            job = new_job(
-                "run", adapter=where.adapter(subject.format), artifact=subject.path, signature=described_method(subject.method),
-                inputs=subject.inputs, outputs=outputs, threads=protocol.threads, bench=protocol.sampling,
+            job = RunJob(
+                side=side(subject, where), threads=protocol.threads, outputs=outputs, bench=protocol.sampling,
+                conditions=protocol.conditions,
             )  # fmt: skip
-            kept = records_path(spec, job)
+            kept = records_path(spec, job.nonce)
             with metering(protocol.meter, where.device) as power:
                 records, done = where.run(
-                    job | {"conditions": protocol.conditions}, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
+                    job, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
                     reduce=lambda records: (records, to_execution(records, outputs)),
                 )  # fmt: skip
                 meters = power(records)
@@ -285,9 +285,14 @@ def keep(run: Run, spec: str, measurements: list[Measurement]) -> None:
     write_json(run.work("devices", f"{_slug(spec)}.json"), [measurement.model_dump(mode="json") for measurement in measurements])
 
 
-def records_path(spec: str, job: Mapping[str, Any]) -> Path:
+def side(subject: Subject, where: Place) -> Side:
+    """A subject with the adapter that runs it on a device. Raises DeviceFailed where nothing does."""
+    return Side(where.adapter(subject.format), subject.path, subject.method, subject.inputs)
+
+
+def records_path(spec: str, nonce: str) -> Path:
     """The path of a job's records until they are stored. If the job fails, they stay there."""
-    return PROJECT / "records" / f"{_slug(spec)}-{job['nonce'][:8]}.jsonl"
+    return PROJECT / "records" / f"{_slug(spec)}-{nonce[:8]}.jsonl"
 
 
 def log_path(spec: str) -> Path:

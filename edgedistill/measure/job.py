@@ -1,31 +1,25 @@
-"""Jobs for the runner: what they hold, and what a job looks like where it runs."""
+"""Jobs for the runner: what they hold here, and what they look like where it runs."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from edgedistill.measure.runner import job_types
 from edgedistill.signature import MethodSignature, TensorSpec
 
 SCHEMA = 3
-_SENT, _FETCHED = ("artifact", "inputs"), ("outputs",)
+Place = Callable[[Path], str]
+"""Gives the path of a file where the runner works."""
 
 
-def new_job(task: str, **fields: Any) -> dict[str, Any]:
-    """A job with a nonce of its own.
-
-    Files are paths on this machine, at the top or in a mapping such as `a`. The path `artifact` and those of the mapping `inputs` (by name)
-    are read, those of `outputs` are written. `signature` is what `described_method` makes.
-    """
-    return {"schema": SCHEMA, "nonce": secrets.token_hex(16), "task": task, "conditions": None, **fields}
-
-
-def described_method(method: MethodSignature) -> dict[str, list[dict[str, Any]]]:
+def described_method(method: MethodSignature) -> job_types.Signature:
     """The `signature` of a job: name, dtype and shape of each input and output of a method, in their order."""
-    return {
-        kind: [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs]
-        for kind, specs in (("inputs", method.inputs), ("outputs", method.outputs))
-    }
+    return {"inputs": [_described(spec) for spec in method.inputs], "outputs": [_described(spec) for spec in method.outputs]}
+
+
+def _described(spec: TensorSpec) -> job_types.Spec:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": [*spec.shape]}
 
 
 def by_name(specs: Sequence[TensorSpec], paths: Path | Mapping[str, Path]) -> dict[str, Path]:
@@ -37,21 +31,116 @@ def by_name(specs: Sequence[TensorSpec], paths: Path | Mapping[str, Path]) -> di
     return {spec.name: paths / f"{spec.name}.npy" for spec in specs}
 
 
-def placed(job: Mapping[str, Any], send: Callable[[Path], str], fetch: Callable[[Path], str]) -> dict[str, Any]:
-    """`job` as it is written for the runner: files that it reads go through `send`, those that it writes through `fetch`."""
-    ways = {**dict.fromkeys(_SENT, send), **dict.fromkeys(_FETCHED, fetch)}
-    found: dict[str, Any] = {}
-    for key, value in job.items():
-        if isinstance(value, Path):
-            found[key] = ways[key](value)
-        elif isinstance(value, Mapping) and key in ways:
-            found[key] = {name: ways[key](path) for name, path in value.items()}
-        else:
-            found[key] = placed(value, send, fetch) if isinstance(value, Mapping) else value
-    return found
+@dataclass(frozen=True)
+class Side:
+    """A file, the module of the adapter that runs it, what it takes and gives, and the .npy of each input by name."""
+
+    adapter: str
+    artifact: Path
+    method: MethodSignature
+    inputs: Mapping[str, Path]
+
+    def __str__(self) -> str:
+        return f"{self.artifact} with {self.adapter}"
+
+    def placed(self, send: Place) -> job_types.JobSide:
+        """The side as the job's file has it."""
+        inputs = {name: send(path) for name, path in self.inputs.items()}
+        return {
+            "adapter": self.adapter, "artifact": send(self.artifact), "signature": described_method(self.method), "inputs": inputs
+        }  # fmt: skip
 
 
-def described(job: Mapping[str, Any]) -> str:
-    """The job's files and adapters in a few words, for messages."""
-    sides = [job[side] for side in ("a", "b") if isinstance(job.get(side), Mapping)] or [job]
-    return " and ".join(f"{side['artifact']} with {side['adapter']}" for side in sides)
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What all jobs have: the conditions of the device (None: nothing is read or changed), and a text that the records repeat."""
+
+    conditions: job_types.ConditionSettings | None = None
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def _common(self) -> job_types.Job:
+        return {"schema": SCHEMA, "nonce": self.nonce, "conditions": self.conditions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunJob(_Job):
+    """Run the inputs of a file, and measure. outputs: the .npy to write for each output by name; None runs the first sample only."""
+
+    side: Side
+    threads: int
+    outputs: Mapping[str, Path] | None
+    bench: job_types.BenchSettings | None
+
+    def __str__(self) -> str:
+        return str(self.side)
+
+    def placed(self, send: Place, fetch: Place) -> job_types.RunJob:
+        """The job as its file has it: files that are read go through `send`, those that are written through `fetch`."""
+        outputs = None if self.outputs is None else {name: fetch(path) for name, path in self.outputs.items()}
+        return {
+            **self._common, **self.side.placed(send), "task": "run", "threads": self.threads, "outputs": outputs, "bench": self.bench
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareJob(_Job):
+    """Compare two files."""
+
+    a: Side
+    b: Side
+    threads: int
+    compare: job_types.CompareSettings
+
+    def __str__(self) -> str:
+        return f"{self.a} and {self.b}"
+
+    def placed(self, send: Place, fetch: Place) -> job_types.CompareJob:
+        """The job as its file has it; see `RunJob.placed`."""
+        a, b = self.a.placed(send), self.b.placed(send)
+        return {**self._common, "task": "compare", "a": a, "b": b, "threads": self.threads, "compare": self.compare}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StressJob(_Job):
+    """Load the device with a file."""
+
+    side: Side
+    threads: int
+    stress: job_types.StressSettings
+
+    def __str__(self) -> str:
+        return str(self.side)
+
+    def placed(self, send: Place, fetch: Place) -> job_types.StressJob:
+        """The job as its file has it; see `RunJob.placed`."""
+        return {**self._common, **self.side.placed(send), "task": "stress", "threads": self.threads, "stress": self.stress}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramJob(_Job):
+    """Run a program of the user on a file.
+
+    binary: a file of this machine, or the text of a path on the device. libraries: shared libraries by their names.
+    """
+
+    adapter: str
+    artifact: Path
+    binary: Path | str
+    arguments: list[str]
+    libraries: Mapping[str, Path]
+
+    def __str__(self) -> str:
+        return f"{self.artifact} with {self.adapter}"
+
+    def placed(self, send: Place, fetch: Place) -> job_types.ProgramJob:
+        """The job as its file has it; see `RunJob.placed`."""
+        binary: job_types.Sent = {"artifact": send(self.binary) if isinstance(self.binary, Path) else self.binary}
+        libraries: dict[str, job_types.Sent] = {name: {"artifact": send(path)} for name, path in self.libraries.items()}
+        program: job_types.ProgramSettings = {"binary": binary, "arguments": self.arguments, "libraries": libraries}
+        return {
+            **self._common, "task": "program", "adapter": self.adapter, "artifact": send(self.artifact), "program": program
+        }  # fmt: skip
+
+
+Job = RunJob | CompareJob | StressJob | ProgramJob

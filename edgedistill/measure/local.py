@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
-from edgedistill.measure.job import by_name, described, described_method, new_job, placed
+from edgedistill.measure.job import Job, RunJob, Side, by_name
 from edgedistill.measure.records import Execution, Record, find_error, parse, read_lines, to_execution
+from edgedistill.measure.runner.job_types import BenchSettings
 from edgedistill.measure.runner.signals import signal_name
 from edgedistill.signature import MethodSignature
 
@@ -32,7 +33,7 @@ def execute(
     signature: MethodSignature,
     outputs: Path | None,
     threads: int,
-    bench: dict[str, Any] | None,
+    bench: BenchSettings | None,
     log: Path,
     timeout_s: float,
     python: str = sys.executable,
@@ -42,20 +43,19 @@ def execute(
     signature: what the artifact takes and gives. inputs: a folder with NAME.npy for each input, [N, ...] where row i is sample i, or the
     file of each name; see `runner.samples`. Of a single input it may be its .npy. outputs: the folder for the same of each output, or the
     .npy of a single one; None runs the first sample only.
-    bench: None, or {"warmup_s", "max_s", "min_samples", "relative_width"}; see docs/measuring.md. log: the child's stdout and stderr
-    are appended to it. Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped
-    after timeout_s, reported an error, or left no matching `end` record.
+    bench: None, or how long to measure; see docs/measuring.md. log: the child's stdout and stderr are appended to it.
+
+    Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped after timeout_s,
+    reported an error, or left no matching `end` record.
     """
     written = None if outputs is None else by_name(signature.outputs, outputs)
-    job = new_job(
-        "run", adapter=adapter, artifact=artifact, signature=described_method(signature), inputs=by_name(signature.inputs, inputs),
-        outputs=written, threads=threads, bench=bench,
-    )  # fmt: skip
+    side = Side(adapter, artifact, signature, by_name(signature.inputs, inputs))
+    job = RunJob(side=side, threads=threads, outputs=written, bench=bench)
     return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda found: to_execution(found, written))
 
 
 def run(
-    job: dict[str, Any],
+    job: Job,
     *,
     log: Path,
     timeout_s: float,
@@ -64,7 +64,7 @@ def run(
     seen: Seen | None = None,
     python: str = sys.executable,
 ) -> Reduced:
-    """Carry out `job` (see `job.new_job`) in a child process and return what `reduce` makes of its records.
+    """Carry out `job` in a child process and return what `reduce` makes of its records.
 
     records: where the records are kept, also those of a run that failed or was interrupted. seen: called now and then with the new ones.
     Raises DeviceFailed as `execute` does; one of `reduce` is told in the same way.
@@ -73,11 +73,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix=".runner-", dir=log.parent.resolve()) as folder:
         out = Path(folder, "out.jsonl") if records is None else records.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
-        here = placed(job, lambda path: str(path.resolve()), _made_ready)
+        here = job.placed(lambda path: str(path.resolve()), _made_ready)
         write_json(Path(folder, "job.json"), here)
         command = [python, "-m", "edgedistill.measure.runner", "--job", f"{folder}/job.json", "--out", str(out)]
         with open(log, "ab") as handle:
-            handle.write(f"{json.dumps(command)} for {described(job)}\n".encode())
+            handle.write(f"{json.dumps(command)} for {job}\n".encode())
             handle.flush()
             start = handle.tell()
             code = _wait(command, handle.fileno(), timeout_s, _follower(out, seen))
@@ -87,7 +87,7 @@ def run(
             raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
         if code < 0:
             raise DeviceFailed(f"the runner was killed by {signal_name(-code)}")
-        found = parse(data, job["nonce"])
+        found = parse(data, job.nonce)
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         return reduce(found)
@@ -98,14 +98,14 @@ def run(
         raise explained(job, failure, read_lines(data), written, log) from failure
 
 
-def explained(job: dict[str, Any], failure: DeviceFailed, records: list[Record], written: str, log: Path) -> DeviceFailed:
+def explained(job: Job, failure: DeviceFailed, records: list[Record], written: str, log: Path) -> DeviceFailed:
     """`failure` with the job's files, the last line that the runner had `written` to `log`, and where that is; its traceback goes there."""
     if error := find_error(records):
         with open(log, "a") as text:
             text.write(error["traceback"])
     line = next((line.strip() for line in reversed(written.split("\n")) if line.strip()), "")
     last = f" (last line of its log: {line[-300:]})" if line else ""
-    return DeviceFailed(f"{described(job).replace(' with ', ' did not run with ')}: {failure}{last}. The log is {log}")
+    return DeviceFailed(f"{str(job).replace(' with ', ' did not run with ')}: {failure}{last}. The log is {log}")
 
 
 def _made_ready(path: Path) -> str:

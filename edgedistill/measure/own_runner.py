@@ -63,7 +63,7 @@ def _measure(
     where: Place, model: Path, program: Program, protocol: Protocol, setup: Setup, extra: Sequence[str], save: str | None
 ) -> Measurement:
     from edgedistill.measure import binaries, document
-    from edgedistill.measure.job import new_job
+    from edgedistill.measure.job import ProgramJob
     from edgedistill.measure.series import series_of
     from edgedistill.measure.validity import judge
     from edgedistill.records import Unavailable
@@ -72,9 +72,12 @@ def _measure(
     spec = where.facts.spec
 
     def run(arguments: list[str]) -> tuple[str, tuple[list[Record], ProgramOutput, Path]]:
-        started = {"binary": {"artifact": _sent(program.path)}, "arguments": arguments, "libraries": _libraries(Path(program.path))}
-        job = new_job("program", adapter=_ADAPTER, artifact=model, program=started, conditions=protocol.conditions)
-        kept = harness.records_path(spec, job)
+        binary = Path(program.path)
+        job = ProgramJob(
+            adapter=_ADAPTER, artifact=model, binary=binary if binary.is_file() else program.path, arguments=arguments,
+            libraries=_libraries(binary), conditions=protocol.conditions,
+        )  # fmt: skip
+        kept = harness.records_path(spec, job.nonce)
         records = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, reduce=list)
         printed = next(record for record in records if record["type"] == "program")
         return printed["text"], (records, printed, kept)
@@ -109,23 +112,18 @@ def _measure(
     return harness.stored(measurement, kept, save and harness.saved_as(save, measurement))
 
 
-def _sent(binary: str) -> Path | str:
-    """A path on this machine, to be sent, or the text of a path on the device."""
-    return Path(binary) if Path(binary).is_file() else binary
-
-
-def _libraries(binary: Path) -> dict[str, dict[str, Path]]:
+def _libraries(binary: Path) -> dict[str, Path]:
     """The shared libraries in the folder of `binary` that it needs, directly or indirectly, by name."""
     from edgedistill.measure.kit import elf
 
-    libraries: dict[str, dict[str, Path]] = {}
+    libraries: dict[str, Path] = {}
     waiting = [binary] if binary.is_file() else []
     while waiting:
         data = waiting.pop().read_bytes()
         for name in elf.read(data).needed if elf.is_elf(data) and data[4] == elf.CLASS_64 else ():
             library = binary.parent / name
             if name not in libraries and library.is_file():
-                libraries[name] = {"artifact": library}
+                libraries[name] = library
                 waiting.append(library)
     return libraries
 

@@ -15,6 +15,7 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.measure import document, local, remote, session
 from edgedistill.measure.devices import facts, listing, open_device
 from edgedistill.measure.devices.base import Device
+from edgedistill.measure.job import Job
 from edgedistill.measure.local import Reduced, Seen
 from edgedistill.measure.locks import locked
 from edgedistill.measure.records import Record
@@ -28,7 +29,7 @@ class Runs(Protocol):
     """`local.run`, or `remote.run` of a session."""
 
     def __call__(
-        self, job: dict[str, Any], *, log: Path, timeout_s: float, reduce: Callable[[list[Record]], Reduced], records: Path | None = None,
+        self, job: Job, *, log: Path, timeout_s: float, reduce: Callable[[list[Record]], Reduced], records: Path | None = None,
         seen: Seen | None = None,
     ) -> Reduced:  # fmt: skip
         """Carry out a job; see `local.run`."""
@@ -72,7 +73,7 @@ def place(spec: str, *, python: str | None = None, mirror: str | None = None) ->
     read = facts.read(device)
     with session.opened(device, lambda: python or _kit(device, read.machine, mirror)) as ready:
 
-        def run(job: dict[str, Any], **how: Any) -> Any:
+        def run(job: Job, **how: Any) -> Any:
             return remote.run(ready, job, **how)
 
         usable = _usable(ready)

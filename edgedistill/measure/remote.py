@@ -4,14 +4,14 @@ import json
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from edgedistill import progress
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import canonical_hash, sha256_file, write_json
-from edgedistill.measure.job import described, placed
+from edgedistill.measure.job import Job, StressJob
 from edgedistill.measure.local import Reduced, Seen, explained
 from edgedistill.measure.locks import BEAT
 from edgedistill.measure.records import Record, parse, read_lines
@@ -20,8 +20,6 @@ from edgedistill.measure.session import ALIVE, CLEAN_JOB, Session, end_job, end_
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
 _STARTED_S = 20
-# Tasks that take so long that a new session continues them after its predecessor was killed.
-_LONG = ("stress",)
 
 # The group's leader waits to record how the runner ended. If the folder is gone by then, the job was cancelled.
 _START = """
@@ -47,7 +45,7 @@ true
 
 def run(
     session: Session,
-    job: dict[str, Any],
+    job: Job,
     *,
     log: Path,
     timeout_s: float,
@@ -60,8 +58,10 @@ def run(
     Raises DeviceFailed as `local.run` does, and LinkLost if the device does not come back.
     """
     device, kept, fetched = session.device, bytearray(), dict[Path, str]()
-    folder, nonce, text = f"{device.root}/jobs/{job['nonce'][:16]}", job["nonce"], ""
-    if job["task"] in _LONG:
+    folder, nonce, text = f"{device.root}/jobs/{job.nonce[:16]}", job.nonce, ""
+    # It takes so long that a new session continues it after its predecessor was killed.
+    lasting = isinstance(job, StressJob)
+    if lasting:
         folder = f"{device.root}/jobs/{_key(job)[:16]}"
 
     def later(path: Path) -> str:
@@ -69,8 +69,8 @@ def run(
 
     try:
         session.patiently(lambda: end_others(device, folder))
-        there = placed(job, session.send, later)
-        if job["task"] in _LONG and (earlier_nonce := session.patiently(lambda: _unfinished(session, folder))) is not None:
+        there = job.placed(session.send, later)
+        if lasting and (earlier_nonce := session.patiently(lambda: _unfinished(session, folder))) is not None:
             progress.log(f"{device.spec}: continuing the job that an earlier session started there")
             nonce = earlier_nonce
         else:
@@ -97,14 +97,13 @@ def run(
     finally:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as handle:
-            handle.write(f"{device.spec}: {described(job)}\n{text}")
+            handle.write(f"{device.spec}: {job}\n{text}")
         end_job(device, folder)
 
 
-def _key(job: dict[str, Any]) -> str:
+def _key(job: Job) -> str:
     """Identifies a job across sessions: all of it but its nonce, with its files by their content."""
-    same = placed({key: value for key, value in job.items() if key != "nonce"}, sha256_file, lambda path: path.name)
-    return canonical_hash(same)
+    return canonical_hash(replace(job, nonce="").placed(sha256_file, lambda path: path.name))
 
 
 def _unfinished(session: Session, folder: str) -> str | None:

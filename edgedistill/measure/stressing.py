@@ -9,6 +9,7 @@ from edgedistill.measure.harness import Protocol, Subject
 from edgedistill.measure.local import Seen
 
 if TYPE_CHECKING:
+    from edgedistill.measure.runner.job_types import StressSettings
     from edgedistill.records.measurements import Validity
     from edgedistill.records.stress import StressLoad, StressTest
 
@@ -21,7 +22,7 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: StressLoad, *,
     seen: called with new records during the run. Raises UserError for an unknown device or one in use, DeviceFailed if the run failed.
     """
     from edgedistill.measure import document
-    from edgedistill.measure.job import described_method, new_job
+    from edgedistill.measure.job import StressJob
     from edgedistill.measure.places import place
     from edgedistill.measure.series import series_of
     from edgedistill.measure.stress import stress_figures
@@ -31,11 +32,14 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: StressLoad, *,
 
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
         setup = where.setup("stress", MeasuredFile(**subject.artifact), protocol.threads)
-        job = new_job(
-            "stress", adapter=where.adapter(subject.format), artifact=subject.path, signature=described_method(subject.method),
-            inputs=subject.inputs, threads=protocol.threads, stress=load.model_dump(), conditions=protocol.conditions,
+        settings: StressSettings = {
+            "seconds": load.seconds, "mode": load.mode, "rate_hz": load.rate_hz, "burst_s": load.burst_s, "pause_s": load.pause_s,
+            "instances": load.instances, "limit_c": load.limit_c, "min_battery": load.min_battery,
+        }  # fmt: skip
+        job = StressJob(
+            side=harness.side(subject, where), threads=protocol.threads, stress=settings, conditions=protocol.conditions
         )  # fmt: skip
-        kept = harness.records_path(spec, job)
+        kept = harness.records_path(spec, job.nonce)
         records = where.run(job, log=harness.log_path(spec), timeout_s=load.seconds + _SPARE_S, records=kept, seen=seen, reduce=list)
     figures = stress_figures(records)
     slowed: list[tuple[Validity, str]] = []

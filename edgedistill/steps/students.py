@@ -16,6 +16,7 @@ from edgedistill.steps.declared import SHARED, program_files
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgedistill.measure.runner.job_types import BenchSettings
     from edgedistill.signature import Signature
 
 CANDIDATES = [
@@ -28,7 +29,7 @@ CANDIDATES = [
     "efficientnet_lite0",
     "resnet18",
 ]
-_BENCH = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
+_BENCH: BenchSettings = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
 _TIMEOUT_S = 600.0
 
 
