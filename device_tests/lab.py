@@ -13,7 +13,7 @@ from edgedistill.measure.places import Place
 from edgedistill.measure.records import Execution, to_execution
 from edgedistill.measure.series import Series, series_of
 from edgedistill.measure.stress import stress_figures
-from edgedistill.records.measurements import MeasuredFile, Measurement
+from edgedistill.records.measurements import Measurement
 from edgedistill.records.stress import StressFigures, StressLoad
 
 _TIMEOUT_S = 3600.0
@@ -63,7 +63,7 @@ class Lab:
         records, done = self.where.run(
             job, log=self.folder / "log.txt", timeout_s=_TIMEOUT_S, reduce=lambda found: (found, to_execution(found, None))
         )
-        setup = self.where.setup("bench", MeasuredFile(**subject.artifact), self._protocol.threads)
+        setup = self.where.setup("bench", subject.artifact, self._protocol.threads)
         return document.measurement(setup, self._protocol.asked, self.emulated, done, records, {}), series_of(records)
 
     def _once(self, key: tuple[str, ...], make: Callable[[], Any]) -> Any:

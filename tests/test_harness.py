@@ -5,6 +5,7 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from test_schemas import schema_of
 
 from device_tests.rigs.harness import small_model
@@ -14,7 +15,7 @@ from edgedistill.measure.document import measurement as document_of
 from edgedistill.measure.harness import Protocol
 from edgedistill.measure.records import Execution
 from edgedistill.records import Load
-from edgedistill.records.measurements import Setup
+from edgedistill.records.measurements import ComparedOutput, Outputs, Setup
 from edgedistill.records.stress import StressLoad
 from edgedistill.steps import flow
 
@@ -93,12 +94,26 @@ def test_outputs_of_another_machine_are_judged(model):
         ((name, good),) = subject.expected.items()
         near = harness.compare_outputs({name: good * (1 + 1e-4)}, subject)
         far = harness.compare_outputs({name: good + 0.1 * np.abs(good).max()}, subject)
-        assert (near["ok"], near["equal"], far["ok"]) == (True, False, False)
-        assert "unavailable" in harness.compare_outputs({name: good}, replace(subject, expected=None))
+        assert (near.ok, near.equal, far.ok) == (True, False, False)
+        assert "no outputs" in harness.compare_outputs({name: good}, replace(subject, expected=None)).unavailable
+
+
+def test_each_of_several_outputs_is_judged_by_its_type(model):
+    logits, labels = np.ones((4, 2), np.float32), np.arange(4)
+    with harness.of_file(model, run=False) as (subject,):
+        several = replace(subject, expected={"logits": logits, "labels": labels})
+        compared = harness.compare_outputs({"logits": logits, "labels": labels + 1}, several)
+        only = harness.compare_outputs({"labels": labels}, replace(subject, expected={"labels": labels}))
+    written = compared.model_dump(mode="json")
+    assert (written["ok"], written["by_output"]["logits"]["equal"]) == (False, True)
+    assert written["by_output"]["labels"] == {"ok": False, "equal": False, "rule": "equal integers"}
+    for outputs in (compared, only, compared.by_output["logits"]):
+        assert TypeAdapter(Outputs).validate_json(outputs.model_dump_json()) == outputs, "it is read back as what it was"
 
 
 def test_wrong_outputs_make_a_measurement_invalid(model, monkeypatch):
-    monkeypatch.setattr(harness, "compare_outputs", lambda found, subject: {"ok": False, "max_abs": 3.0, "n": 16, "rule": "equal"})
+    differs = ComparedOutput(ok=False, max_abs=3.0, n=16, rule="equal")
+    monkeypatch.setattr(harness, "compare_outputs", lambda outputs, subject: differs)
     (one,) = flow.bench_on(model, "local", QUICK).measurements
     assert one.validity == "invalid"
     assert "its outputs are not this machine's" in one.reasons[0]

@@ -25,10 +25,10 @@ def executor_of(spec: ArtifactSpec) -> Adapter:
 
 def executor(format_: str, delegate: str | None = None, *, float16: bool = False) -> Adapter:
     """What executes a file of a format here. float16: whether it computes in float16. Raises DeviceFailed where nothing does."""
-    found = backend(format_).executor(float16=float16, delegate=delegate)
-    if found is None:
+    adapter = backend(format_).executor(float16=float16, delegate=delegate)
+    if adapter is None:
         raise DeviceFailed(f"nothing on this machine executes a file of {format_}{f' for {delegate}' if delegate else ''}")
-    return found
+    return adapter
 
 
 def not_here(format_: str, delegate: str | None, path: Path) -> str | None:

@@ -51,10 +51,9 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol, setti
     from edgedistill.measure.series import series_of
     from edgedistill.measure.validity import judge
     from edgedistill.records.comparisons import InterleavedComparison, Side
-    from edgedistill.records.measurements import MeasuredFile
 
     spec = where.facts.spec
-    setup = where.setup("compare", MeasuredFile(**b.artifact), protocol.threads)
+    setup = where.setup("compare", b.artifact, protocol.threads)
     asked: CompareSettings = {
         "block_s": settings.block_s, "pairs": settings.pairs, "warmup_s": settings.warmup_s, "relative_width": settings.relative_width,
         "max_s": settings.max_s, "min_rounds": settings.min_rounds, "seed": 0,

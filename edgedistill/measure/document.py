@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from edgedistill.measure.clock import clock_jumps
 from edgedistill.measure.energy import energy_of
@@ -13,7 +13,17 @@ from edgedistill.measure.timeline import bench_timeline
 from edgedistill.measure.validity import judge
 from edgedistill.records import Unavailable
 from edgedistill.records.devices import DeviceFacts
-from edgedistill.records.measurements import BenchProtocol, MeasuredFile, Measurement, Program, SamplingCost, Sensed, Setup, Validity
+from edgedistill.records.measurements import (
+    BenchProtocol,
+    MeasuredFile,
+    Measurement,
+    Outputs,
+    Program,
+    SamplingCost,
+    Sensed,
+    Setup,
+    Validity,
+)
 
 _CONDITIONS = ("preflight", "cooldown", "setting", "restored", "aborted")
 
@@ -43,7 +53,7 @@ def failed(setup: Setup, protocol: BenchProtocol, why: str, program: Program | N
 
 def measurement(
     setup: Setup, protocol: BenchProtocol, emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series],
-    outputs: Mapping[str, Any] | None = None,
+    outputs: Outputs | None = None,
 ) -> Measurement:  # fmt: skip
     """The record of a complete run.
 
@@ -57,8 +67,8 @@ def measurement(
     if isinstance(intervals.p50, tuple) and isinstance(latency.p50, float):
         width = (intervals.p50[1] - intervals.p50[0]) / 2 / latency.p50
     wrong: list[tuple[Validity, str]] = []
-    if outputs is not None and outputs.get("ok") is False:
-        wrong = [("invalid", f"its outputs are not this machine's: {outputs}")]
+    if outputs is not None and not isinstance(outputs, Unavailable) and outputs.ok is False:
+        wrong = [("invalid", f"its outputs are not this machine's: {outputs.model_dump(mode='json')}")]
     series = series_of(records)
     validity, reasons = judge(emulated, records, series, steady=done.steady, widths=(width, protocol.relative_width), known=wrong)
     return Measurement(

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edgedistill.measure.places import Place
     from edgedistill.measure.runner.job_types import BenchSettings, ConditionSettings, InaChip, SensorOptions
-    from edgedistill.records.measurements import BenchProtocol, Measured, Measurement
+    from edgedistill.records.measurements import BenchProtocol, ComparedOutput, EqualIntegers, Measured, MeasuredFile, Measurement, Outputs
     from edgedistill.run import Run
     from edgedistill.signature import MethodSignature
     from edgedistill.verify.judge import Decide
@@ -117,10 +117,13 @@ class Subject:
     decide: Decide | None = None
 
     @property
-    def artifact(self) -> dict[str, Any]:
-        """The `artifact` of its measurements."""
-        fields = {key: getattr(self, key) for key in ("name", "format", "precision", "bytes", "sha256")}
-        return fields | {"file": str(self.path)}
+    def artifact(self) -> MeasuredFile:
+        """The file as its measurements name it."""
+        from edgedistill.records.measurements import MeasuredFile
+
+        return MeasuredFile(
+            name=self.name, file=str(self.path), format=self.format, precision=self.precision, bytes=self.bytes, sha256=self.sha256
+        )  # fmt: skip
 
 
 @contextmanager
@@ -138,7 +141,7 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
     sizes, scale = stored.sizes(run), run.result("programs")["output_scale"]
     decide = tasks.task(recorded(run.folder).task).decide
     with ExitStack() as stack:
-        found = []
+        subjects = []
         for artifact in run.artifacts():
             path, outputs = run.path(artifact.path), stored.outputs(run, artifact.name, "val")
             if not backend(artifact.format).measured_here or artifact.delegate or not outputs:
@@ -148,10 +151,10 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
             expected = {name: values[:_SAMPLES] for name, values in outputs.items()}
             lsb = scale if is_static(artifact.precision) else None
             file = (path, artifact.name, artifact.format, artifact.precision, tree_bytes(path), sha256_tree(path))
-            found.append(Subject(*file, method, inputs, expected, lsb, decide))
-        if not found:
+            subjects.append(Subject(*file, method, inputs, expected, lsb, decide))
+        if not subjects:
             raise UserError(f"{run.folder} has no artifact that was executed here; make them with `edgedistill export {run.folder}`")
-        yield found
+        yield subjects
 
 
 @contextmanager
@@ -189,10 +192,9 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
     from edgedistill.measure.job import RunJob
     from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
-    from edgedistill.records.measurements import MeasuredFile
 
     spec = where.facts.spec
-    setup = where.setup("bench", MeasuredFile(**subject.artifact), protocol.threads)
+    setup = where.setup("bench", subject.artifact, protocol.threads)
     with TemporaryDirectory(prefix="edgedistill-") as folder:
         outputs = by_name(subject.method.outputs, Path(folder))
         try:
@@ -236,38 +238,37 @@ def held_against(measurement: Measurement, name: str) -> Measurement:
         return measurement.model_copy(update={"regression": Unavailable(unavailable=str(error))})
 
 
-def compare_outputs(found: Mapping[str, np.ndarray], subject: Subject) -> dict[str, Any]:
-    """The device's outputs compared with this machine's; of several outputs each is under its name in `by_output`."""
-    from edgedistill.measure.statistics import unavailable
+def compare_outputs(outputs: Mapping[str, np.ndarray], subject: Subject) -> Outputs:
+    """The device's outputs [N, ...] by name, compared with this machine's."""
+    from edgedistill.records import Unavailable
+    from edgedistill.records.measurements import ComparedOutputs
     from edgedistill.verify import judge
 
     if subject.expected is None:
-        return unavailable("this machine has no outputs of the file to compare with")
-    flipped = judge.flips(found, subject.expected, subject.decide)
-    compared = {
-        name: _compared(found[name], expected, None if subject.lsb is None else subject.lsb.get(name), flipped)
-        for name, expected in subject.expected.items()
-    }
+        return Unavailable(unavailable="this machine has no outputs of the file to compare with")
+    flipped, lsb = judge.flips(outputs, subject.expected, subject.decide), subject.lsb or {}
+    compared = {name: _compared(outputs[name], expected, lsb.get(name), flipped) for name, expected in subject.expected.items()}
     if len(compared) == 1:
-        return next(iter(compared.values()))
-    return {"ok": all(one["ok"] for one in compared.values()), "by_output": compared}
+        (output,) = compared.values()
+        return output
+    return ComparedOutputs(ok=all(output.ok for output in compared.values()), by_output=compared)
 
 
-def _compared(found: np.ndarray, expected: np.ndarray, lsb: float | None, flips: int | None) -> dict[str, Any]:
+def _compared(output: np.ndarray, expected: np.ndarray, lsb: float | None, flips: int | None) -> ComparedOutput | EqualIntegers:
     """One output [N, ...]: of int8 files in steps of its scale, other floats as a share of the largest, integers for equality."""
     import numpy as np
 
+    from edgedistill.records.measurements import ComparedOutput, EqualIntegers
     from edgedistill.verify import parity
 
+    equal = bool(np.array_equal(output, expected))
     if expected.dtype.kind != "f":
-        equal = bool(np.array_equal(found, expected))
-        return {"ok": equal, "equal": equal, "rule": "equal integers"}
+        return EqualIntegers(ok=equal, equal=equal, rule="equal integers")
     if lsb is not None:
-        return parity.quantized_parity(found, expected, lsb, flips).model_dump()
+        return ComparedOutput(**dict(parity.quantized_parity(output, expected, lsb, flips)))
     # Kernels for other instruction sets sum in another order, and some devices compute in float16.
     limit = parity.FLOAT_LIMITS["fp16"]
-    compared = parity.float_parity(found, expected, relative_limit=limit, flips=flips)
-    return compared.model_dump() | {"equal": bool(np.array_equal(found, expected))}
+    return ComparedOutput(**dict(parity.float_parity(output, expected, relative_limit=limit, flips=flips)), equal=equal)
 
 
 def stored(measurement: Kind, kept: Path, name: str | None) -> Kind:

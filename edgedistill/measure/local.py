@@ -51,7 +51,7 @@ def execute(
     written = None if outputs is None else by_name(signature.outputs, outputs)
     side = Side(adapter, artifact, signature, by_name(signature.inputs, inputs))
     job = RunJob(side=side, threads=threads, outputs=written, bench=bench)
-    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda found: to_execution(found, written))
+    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda records: to_execution(records, written))
 
 
 def run(
@@ -87,10 +87,10 @@ def run(
             raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
         if code < 0:
             raise DeviceFailed(f"the runner was killed by {signal_name(-code)}")
-        found = parse(data, job.nonce)
+        complete = parse(data, job.nonce)
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
-        return reduce(found)
+        return reduce(complete)
     except DeviceFailed as failure:
         with open(log, "rb") as handle:
             handle.seek(start)

@@ -27,11 +27,10 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: StressLoad, *,
     from edgedistill.measure.series import series_of
     from edgedistill.measure.stress import stress_figures
     from edgedistill.measure.validity import judge
-    from edgedistill.records.measurements import MeasuredFile
     from edgedistill.records.stress import StressFigures, StressProtocol, StressTest
 
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
-        setup = where.setup("stress", MeasuredFile(**subject.artifact), protocol.threads)
+        setup = where.setup("stress", subject.artifact, protocol.threads)
         settings: StressSettings = {
             "seconds": load.seconds, "mode": load.mode, "rate_hz": load.rate_hz, "burst_s": load.burst_s, "pause_s": load.pause_s,
             "instances": load.instances, "limit_c": load.limit_c, "min_battery": load.min_battery,
