@@ -18,7 +18,8 @@ from edgedistill.files import canonical_hash, read_json, remove, sha256_file, wr
 from edgedistill.packages import installed
 from edgedistill.progress import log
 from edgedistill.provenance import code_hash
-from edgedistill.records import Artifact, Lowered
+from edgedistill.records import Artifact, Lowered, Record
+from edgedistill.records.steps import Declared, StepRecord
 
 _WORK = "work"
 _MARK = f"{_WORK}/run.json"
@@ -85,44 +86,41 @@ class Run:
             return read_json(record)["result"]
         if done is None:
             begun = time.monotonic()
-            done = {
-                "declared": declared,
-                "versions": installed(("edgedistill", *step.packages, *step.noted)),
-                "result": to_jsonable_python(work(folder)),
-            }
-            done |= {"outputs": self._contents(step), "seconds": time.monotonic() - begun}
-            write_json(record, done)
+            versions, result = installed(("edgedistill", *step.packages, *step.noted)), _plain(work(folder))
+            seconds = time.monotonic() - begun
+            done = StepRecord(declared=declared, versions=versions, result=result, outputs=self._contents(step), seconds=seconds)
+            write_json(record, done.model_dump(mode="json"))
         processes.wait()
-        return done["result"]
+        return done.result
 
-    def _declared(self, step: Step) -> dict[str, Any]:
+    def _declared(self, step: Step) -> Declared:
         """What a step is made of, by hash and version."""
-        return {
-            "inputs": canonical_hash(step.inputs),
-            "reads": {path: self.content(path) for path in step.reads},
-            "code": {module: code_hash(module) for module in step.code},
-            "version": step.version,
-            "packages": installed(step.packages),
-            "outputs": list(step.outputs),
-        }
+        return Declared(
+            inputs=canonical_hash(step.inputs),
+            reads={path: self.content(path) for path in step.reads},
+            code={module: code_hash(module) for module in step.code},
+            version=step.version,
+            packages=installed(step.packages),
+            outputs=list(step.outputs),
+        )
 
-    def _finished(self, step: Step, declared: dict[str, Any], *, again: bool) -> dict[str, Any] | None:
+    def _finished(self, step: Step, declared: Declared, *, again: bool) -> StepRecord | None:
         """The record of a step that was done from what is `declared`; None after its folder was made ready for work."""
         folder, record, started = self.work(step.name), self._record(step.name), self.work("records", f"{step.name}.started.json")
-        begun = read_json(started) if started.exists() else None
+        begun = Declared.read(started) if started.exists() else None
         if record.exists():
-            done = read_json(record)
-            again |= _failed(done["result"])
-            if not again and done["declared"] == declared and self._contents(step) == done["outputs"]:
+            done = StepRecord.read(record)
+            again |= _failed(done.result)
+            if not again and done.declared == declared and self._contents(step) == done.outputs:
                 return done
-            if not again and done["declared"] != declared:
-                log(f"{step.name} is done again, {_difference(done['declared'], declared)}")
+            if not again and done.declared != declared:
+                log(f"{step.name} is done again, {_difference(done.declared, declared)}")
             record.unlink()
         if again or begun != declared:
-            earlier = begun["outputs"] if begun is not None else []
+            earlier = begun.outputs if begun is not None else []
             for path in (folder, *(self.path(output) for output in {*earlier, *step.outputs})):
                 remove(path)
-            write_json(started, declared)
+            declared.write(started)
         folder.mkdir(parents=True, exist_ok=True)
         for output in step.outputs:
             self.path(output).parent.mkdir(parents=True, exist_ok=True)
@@ -186,13 +184,18 @@ def _failed(result: Any) -> bool:
     return isinstance(result, dict) and result.get("error") is not None
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _plain(result: Any) -> Any:
+    """The result of a step as JSON has it."""
+    return result.model_dump(mode="json") if isinstance(result, Record) else to_jsonable_python(result)
+
+
+def _difference(before: Declared, now: Declared) -> str:
     """What of the things that a step is made of is another than before."""
-    versions = [(name, *(facts["packages"].get(name, "none") for facts in (before, now))) for name in before["packages"] | now["packages"]]
+    versions = [(name, *(facts.packages.get(name, "none") for facts in (before, now))) for name in before.packages | now.packages]
     changed = [f"{name} {earlier} -> {found}" for name, earlier, found in versions if earlier != found]
-    for kind, noun in (("code", "the code of"), ("reads", "the content of")):
-        changed += [f"{noun} {name}" for name, found in now[kind].items() if before[kind].get(name) != found]
-    changed += ["its inputs"] if before["inputs"] != now["inputs"] else []
+    for noun, earlier_hashes, hashes in (("the code of", before.code, now.code), ("the content of", before.reads, now.reads)):
+        changed += [f"{noun} {name}" for name, found in hashes.items() if earlier_hashes.get(name) != found]
+    changed += ["its inputs"] if before.inputs != now.inputs else []
     return "changed: " + (", ".join(changed) or "what it is made of")
 
 

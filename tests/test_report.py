@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgedistill.errors import UserError
+from edgedistill.records.steps import Sensitivity
 from edgedistill.records.summary import Summary
 from edgedistill.report import render, write_report
 from edgedistill.report.sensitivity import priced
@@ -374,6 +375,7 @@ def scanned(**fields):
             "layer": "model.stem",
             "node": "conv2d",
             "kind": "convolution",
+            "macs": 1000,
             "distance": 0.01,
             "flips": 2,
             "bytes": 1296,
@@ -384,6 +386,7 @@ def scanned(**fields):
             "layer": "model.head",
             "node": "linear",
             "kind": "linear",
+            "macs": 40,
             "distance": 0.04,
             "flips": 5,
             "bytes": 1920,
@@ -408,7 +411,7 @@ def scanned(**fields):
 def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_takes(changed):
     int8 = artifact(changed, "student-int8.pte")
     int8["quantization"] = {"twin": "student-fp32.pte", "speedup": 2.0, "n": 0}
-    changed["sensitivity"] = priced(scanned(), completed(changed).artifacts)
+    changed["sensitivity"] = priced(Sensitivity.model_validate(scanned()), completed(changed).artifacts).model_dump(mode="json")
     file = next(f for f in changed["sensitivity"]["files"] if f["name"] == "student-int8.pte")
     assert (file["bytes"], file["added_bytes"]) == (int8["bytes"], 1296)
     assert file["added_ms"] == pytest.approx(0.25 * int8["latency_ms"]["p50"]), "a quarter of what the twin takes longer"
@@ -421,11 +424,12 @@ def test_sensitivity_names_the_costliest_layer_and_what_leaving_it_in_float_take
     assert "Proposed: quantize: {mixed: auto} leaves model.stem in float32, for 1,296 bytes and 25.00%" in page.text
 
     result = {"distance": 0.01, "flips": 2, "gap": None}
-    changed["sensitivity"] = priced(scanned(applied=True, result=result, stopped="gap"), completed(changed).artifacts)
+    found = Sensitivity.model_validate(scanned(applied=True, result=result, stopped="gap"))
+    changed["sensitivity"] = priced(found, completed(changed).artifacts).model_dump(mode="json")
     assert "added_ms" not in changed["sensitivity"]["files"][0]
     page = Page(render(changed))
     assert "In float32: model.stem. That takes 1,296 bytes" in page.text
     assert "No further layer is proposed: on these images the accuracy can't be told from the student's." in page.text
-    changed["sensitivity"] = priced(None, completed(changed).artifacts)
+    changed["sensitivity"] = priced(None, completed(changed).artifacts).model_dump(mode="json")
     assert "not scanned" in changed["sensitivity"]["unavailable"]
     assert "Sensitivity" not in render(changed)

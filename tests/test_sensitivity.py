@@ -69,38 +69,38 @@ def examined(state: QuantizedState, student: np.ndarray, integer: np.ndarray, la
 
 def test_the_scan_gives_what_each_mixed_program_computes(state: QuantizedState) -> None:
     whole, alone, facts = scan(state.converted, state.trained, Samples(PORTS, {"image": to_unit(IMAGES).numpy()}))
-    assert [fact["layer"] for fact in facts] == ["0", "2", "4", "8"], "average pooling has no weights that were trained"
-    assert [fact["kind"] for fact in facts] == ["convolution", "depthwise convolution", "convolution", "linear"]
+    assert [fact.layer for fact in facts] == ["0", "2", "4", "8"], "average pooling has no weights that were trained"
+    assert [fact.kind for fact in facts] == ["convolution", "depthwise convolution", "convolution", "linear"]
     assert np.array_equal(whole["logits"], answers(state))
     for fact in facts:
-        assert np.array_equal(alone[fact["node"]]["logits"], answers(leave_float(state, [fact["node"]]))), fact["layer"]
+        assert np.array_equal(alone[fact.node]["logits"], answers(leave_float(state, [fact.node]))), fact.layer
     first = facts[0]
-    assert (first["bytes"], first["macs"]) == (3 * 8 * 27, 8 * 8 * 8 * 27)
-    assert facts[2]["sqnr_db"] < min(fact["sqnr_db"] for fact in facts if fact["layer"] != BAD) - 6
+    assert (first.bytes, first.macs) == (3 * 8 * 27, 8 * 8 * 8 * 27)
+    assert facts[2].sqnr_db < min(fact.sqnr_db for fact in facts if fact.layer != BAD) - 6
 
 
 def test_a_layer_with_few_levels_costs_most_and_is_left_in_floating_point(state: QuantizedState) -> None:
     student = predict(network(), IMAGES)
     mixed, found = examined(state, student, answers(state), apply=True)
-    assert found["layers"][0]["layer"] == found["chosen"][0]["layer"] == BAD
-    assert found["applied"]
-    assert found["result"]["distance"] < 0.2 * found["int8"]["distance"]
-    assert mixed.sha256 == leave_float(state, [layer["node"] for layer in found["chosen"]]).sha256 != state.sha256
+    assert found.layers[0].layer == found.chosen[0].layer == BAD
+    assert found.applied
+    assert found.result.distance < 0.2 * found.int8.distance
+    assert mixed.sha256 == leave_float(state, [layer.node for layer in found.chosen]).sha256 != state.sha256
 
     same, proposed = examined(state, student, answers(state), apply=False)
     assert same is state
-    assert [layer["layer"] for layer in proposed["chosen"]] == [BAD]
-    assert (proposed["applied"], proposed["result"], proposed["stopped"]) == (False, None, None)
-    assert proposed["layers"] == found["layers"]
+    assert [layer.layer for layer in proposed.chosen] == [BAD]
+    assert (proposed.applied, proposed.result, proposed.stopped) == (False, None, None)
+    assert proposed.layers == found.layers
 
 
 def test_no_layer_is_chosen_where_accuracy_or_divergence_gain_nothing(state: QuantizedState) -> None:
     student, integer = predict(network(), IMAGES), answers(state)
     same, found = examined(state, student, integer, integer.argmax(axis=1), apply=True)
     assert same is state
-    assert (found["chosen"], found["stopped"]) == ([], "gap"), "the int8 program is the more accurate one"
+    assert (found.chosen, found.stopped) == ([], "gap"), "the int8 program is the more accurate one"
     _, found = examined(state, integer, integer, apply=True)
-    assert (found["chosen"], found["stopped"]) == ([], "share"), "a program is nearest to itself"
+    assert (found.chosen, found.stopped) == ([], "share"), "a program is nearest to itself"
 
 
 def test_a_float_layer_has_the_trained_weights_and_counts_for_the_hash(state: QuantizedState) -> None:

@@ -17,6 +17,7 @@ from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.recipe.models import TeacherConfig, files_of
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
+from edgedistill.records.steps import Trained
 from edgedistill.signature import Signature
 
 WEIGHTS = "model.safetensors"
@@ -29,15 +30,15 @@ def trained(folder: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def train_teacher(config: TeacherConfig, recipe: Recipe, lesson: Lesson, folder: Path) -> dict[str, Any]:
+def train_teacher(config: TeacherConfig, recipe: Recipe, lesson: Lesson, folder: Path) -> Trained:
     """Train a teacher on the targets where the recipe says so, and save its weights; one that is given is only described."""
     if config.is_file:
         (file,) = files_of(config)
-        return {"curve": [], "sha256": sha256_file(file), "parameters": None, "bytes": file.stat().st_size}
+        return Trained(curve=[], sha256=sha256_file(file), bytes=file.stat().st_size)
     module = lesson.task.build(config, recipe, lesson.data.facts)
     plan = getattr(config, "train", None)
     if plan is None:
-        return {"curve": [], "sha256": weights_hash(module), **size_of(module)}
+        return Trained(curve=[], sha256=weights_hash(module), **size_of(module))
     stage = Stage("train", plan.epochs, plan.lr, lesson.task.supervised(plan), plan.warmup)
     options = Options(plan.weight_decay, precision=recipe.learning.precision, trackers=tuple(recipe.learning.trackers))
     curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, options=options)
@@ -58,7 +59,7 @@ def size_of(module: nn.Module) -> dict[str, int]:
     return {"parameters": sum(p.numel() for p in module.parameters()), "bytes": sum(v.numel() * v.element_size() for v in values)}
 
 
-def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool) -> dict[str, Any]:
+def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool) -> Trained:
     """Train the student's floating-point stages; without `distilled` the control: the same, on targets alone.
 
     Both start from the same weights and see the same samples in the same order for the same number of steps.
@@ -87,7 +88,7 @@ def prepared(student: nn.Module, signature: Signature) -> QATModule:
     return prepare_qat(plain_batchnorm(student), signature)
 
 
-def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> dict[str, Any]:
+def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> Trained:
     """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
     stage = next(s for s in recipe.learning.stages if isinstance(s, QatStage))
 
@@ -96,7 +97,8 @@ def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: P
 
     stages = [Stage(stage.name, stage.epochs, stage.lr, stage.losses)]
     options = replace(_options(recipe), exact=True)
-    return {"curve": fit(module, lesson, stages, name="qat", path=folder / _STATE, options=options, first_epoch=first_epoch, at=freeze)}
+    curve = fit(module, lesson, stages, name="qat", path=folder / _STATE, options=options, first_epoch=first_epoch, at=freeze)
+    return Trained.model_validate({"curve": curve})
 
 
 def restored(module: QATModule, folder: Path) -> QATModule:
@@ -106,10 +108,11 @@ def restored(module: QATModule, folder: Path) -> QATModule:
     return module
 
 
-def _save(core: nn.Module, folder: Path, curve: list[dict[str, Any]]) -> dict[str, Any]:
+def _save(core: nn.Module, folder: Path, curve: list[dict[str, Any]]) -> Trained:
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().clone().contiguous() for name, value in core.state_dict().items()}
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    return {"curve": curve, "sha256": sha256_file(folder / WEIGHTS), **size_of(core), "bytes": (folder / WEIGHTS).stat().st_size}
+    facts = size_of(core) | {"bytes": (folder / WEIGHTS).stat().st_size}
+    return Trained.model_validate({"curve": curve, "sha256": sha256_file(folder / WEIGHTS), **facts})

@@ -10,6 +10,7 @@ from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.metric import Metric, Words
 from edgedistill.records.results import ArtifactResult, Disagreement, Interval, Pair, Scores
 from edgedistill.records.sections import Section
+from edgedistill.records.steps import Epoch, Sensitivity
 from edgedistill.records.stored import AnyMeasurement
 from edgedistill.records.verdicts import Status
 
@@ -166,19 +167,6 @@ class Data(Record):
     described: list[str] = Field(description="What else a reader should know of them.")
 
 
-class Epoch(Record):
-    """An epoch of training."""
-
-    model_config = ConfigDict(extra="allow")
-
-    epoch: int
-    stage: str
-    loss: float
-    losses: dict[str, float] = Field(description="Means, unweighted.")
-    lr: float
-    seconds: float
-
-
 class Summary(Record):
     """Every figure of the report of a run; also `summary.json` in its folder."""
 
@@ -205,7 +193,7 @@ class Summary(Record):
     ranges: Ranges
     curves: dict[str, list[Epoch]]
     state: QuantizedState | None
-    sensitivity: dict[str, JsonValue]
+    sensitivity: Sensitivity | Unavailable
     lowering: dict[str, LoweringCost] = Field(description="By format.")
     sections: list[Section] = Field(description="What only the task can tell.")
     devices: list[AnyMeasurement] = Field(description="What was measured on devices.")

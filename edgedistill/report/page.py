@@ -242,7 +242,7 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
     }
 
 
-def _charts(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _charts(summary: Mapping[str, Any]) -> dict[str, object]:
     """Each chart as markup that the template may insert as it is: Vega escapes every text in its SVG."""
     from markupsafe import Markup
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue
-from pydantic_core import to_jsonable_python
-
 from edgedistill.records import ArtifactResult, Latency, Unavailable
+from edgedistill.records.steps import FilePrice, LayerCost, Sensitivity
 from edgedistill.report.tables import Summary, Table, title
 from edgedistill.report.values import Cell, figures, integer, interval, lost, number, percent, points, show
 
@@ -14,31 +12,30 @@ _NOT_SCANNED = "not scanned; the run is of an older version"
 _COSTLIEST = 12
 
 
-def priced(found: Mapping[str, Any] | None, artifacts: Iterable[ArtifactResult]) -> dict[str, JsonValue]:
+def priced(found: Sensitivity | None, artifacts: Iterable[ArtifactResult]) -> Sensitivity | Unavailable:
     """The record of a scan (see verify/mixed_precision.py) with `files`: bytes and median latency of the int8 artifacts.
 
     Where layers were left in floating point these are those of the mixed files, as measured. Where one is only proposed, `added_bytes` and
     `added_ms` are estimates: the larger weights, and its share of the multiply-accumulates times what int8 saves against the twin.
     """
     if found is None:
-        return Unavailable(unavailable=_NOT_SCANNED).model_dump()
-    proposed = bool(found["chosen"]) and not found["applied"]
+        return Unavailable(unavailable=_NOT_SCANNED)
+    proposed = bool(found.chosen) and not found.applied
     chosen = [a for a in artifacts if a.precision == "int8" and a.role == "student"]
-    return {**found, "files": [_priced(a, found["chosen"] if proposed else []) for a in chosen]}
+    return found.model_copy(update={"files": [_priced(a, found.chosen if proposed else []) for a in chosen]})
 
 
-def _priced(artifact: ArtifactResult, proposed: Sequence[Mapping[str, Any]]) -> dict[str, JsonValue]:
+def _priced(artifact: ArtifactResult, proposed: Sequence[LayerCost]) -> FilePrice:
     latency, cost = artifact.latency_ms, artifact.quantization
     ours = latency.p50 if isinstance(latency, Latency) else latency
-    file = {"name": artifact.name, "bytes": artifact.bytes, "p50_ms": to_jsonable_python(ours)}
+    file = FilePrice(name=artifact.name, bytes=artifact.bytes, p50_ms=ours)
     if not proposed:
         return file
     speedup = cost.speedup if cost is not None else None
+    added: float | Unavailable = Unavailable(unavailable="not both this file and its twin were timed")
     if isinstance(ours, float) and isinstance(speedup, float):
-        added = ours * (speedup - 1) * sum(layer["macs_share"] for layer in proposed)
-    else:
-        added = Unavailable(unavailable="not both this file and its twin were timed").model_dump()
-    return file | {"added_bytes": sum(layer["bytes"] for layer in proposed), "added_ms": added}
+        added = ours * (speedup - 1) * sum(layer.macs_share for layer in proposed)
+    return file.model_copy(update={"added_bytes": sum(layer.bytes for layer in proposed), "added_ms": added})
 
 
 def table(summary: Summary) -> Table:

@@ -10,6 +10,7 @@ from edgedistill.files import read_json
 from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import ArtifactResult, Lowered, Unavailable
+from edgedistill.records.steps import Programs
 from edgedistill.records.summary import Epoch, LoweringCost, Member, Members, Rung, Summary, TeacherResult
 from edgedistill.report import ranges, sensitivity
 from edgedistill.report.artifacts import artifact, pairs
@@ -32,7 +33,8 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
     artifacts = with_twins([artifact(run, made, scorer) for made in run.artifacts()], scorer.difference, task.metric.tolerated)
     compared = pairs(run, artifacts, scorer)
     ladder = ladder_of(valid, artifacts, scorer)
-    programs = run.result("programs") or {}
+    made = run.result("programs")
+    programs = None if made is None else Programs.model_validate(made)
     shipped = next((r.rung for r in ladder if r.precision == "int8" and r.rung != "fake_quant"), "student")
     return Summary(
         name=valid.name,
@@ -56,8 +58,8 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         pairs=compared,
         ranges=ranges.recorded(run, artifacts),
         curves=_curves(run, valid),
-        state={key: value for key, value in programs.items() if key != "sensitivity"} or None,
-        sensitivity=sensitivity.priced(programs.get("sensitivity"), artifacts),
+        state=None if programs is None else programs.model_dump(exclude={"sensitivity"}),
+        sensitivity=sensitivity.priced(None if programs is None else programs.sensitivity, artifacts),
         lowering=_lowering(run),
         sections=task.sections(Results(scorer.data.facts, shipped, scorer.outputs, scorer.targets("val"))),
         devices=measured(run, artifacts),
@@ -70,7 +72,7 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
     if recipe.teacher is None:
         return None
     trained = [run.result(name) for name in recipe.teacher_steps]
-    parameters = [one["parameters"] for one in trained]
+    parameters = [one.get("parameters") for one in trained]
     own = {
         "model": recipe.teacher.label,
         "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
+from edgedistill.records.steps import StepFailed
 from edgedistill.run import Run, Step
 from edgedistill.steps.artifacts import parallel
 
 if TYPE_CHECKING:
-    from edgedistill.records import ArtifactResult, ArtifactSpec
+    from pathlib import Path
+
+    from edgedistill.records import ArtifactResult, ArtifactSpec, Delegation, Unavailable, UnknownDelegation
 
 
 def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
@@ -25,11 +28,11 @@ def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bo
         spec = next(s for s in specs if s.name == name)
         one = backend(spec.format)
 
-        def work(_: Any) -> dict[str, Any]:
+        def work(_: Path) -> Delegation | UnknownDelegation | Unavailable | StepFailed:
             try:
-                return delegation(spec.format, run.path(spec.path)).model_dump(mode="json")
+                return delegation(spec.format, run.path(spec.path))
             except DeviceFailed as error:
-                return {"error": str(error)}
+                return StepFailed(error=str(error))
 
         step = Step(
             f"delegation-{spec.name}",

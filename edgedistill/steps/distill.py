@@ -12,6 +12,7 @@ from edgedistill import processes, tasks
 from edgedistill.files import canonical_hash, read_arrays, sha256_file, write_arrays, write_json
 from edgedistill.progress import log
 from edgedistill.recipe.models import files_of
+from edgedistill.records.steps import Programs
 from edgedistill.run import Run, Step
 from edgedistill.steps import teach
 from edgedistill.steps.declared import MADE_WITH
@@ -99,7 +100,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
 
     task, plan, facts = lesson.task, recipe.learning, lesson.data.facts
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, facts)
         module = stages.restored(prepared(), run.work("qat"))
         fitted = {"student": 1.0, "int8": 1.0}
@@ -119,7 +120,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
             save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
         simulated = {"fake_quant": module if quantized.temperature == 1 else Tempered(module, quantized.temperature)}
         done = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
-        return done | {"temperature": temperature}
+        return done.model_copy(update={"temperature": temperature})
 
     trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
     teachers = [run.result(step)["sha256"] for step in recipe.teacher_steps]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill import tasks
 from edgedistill.progress import log
+from edgedistill.records.steps import Programs
 from edgedistill.run import Run, Step
 from edgedistill.verify.stored import SAMPLES
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from edgedistill.tasks.data import Dataset
 
 
-def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Path], dict[str, Any]]) -> None:
+def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Path], Programs]) -> None:
     """The step `programs`, from the data and what the steps `trained` left."""
 
-    def begin(folder: Path) -> dict[str, Any]:
+    def begin(folder: Path) -> Programs:
         log("converting the student into its quantized state")
         return work(folder)
 
@@ -55,7 +56,7 @@ def save(
     folder: Path,
     *,
     recipe: Recipe,
-) -> dict[str, Any]:
+) -> Programs:
     """Save the student, rung `student` of `rungs`, and its quantized state as programs, and score everything on val.
 
     simulated: rungs between the student and the state.
@@ -74,10 +75,10 @@ def save(
     scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batch=batch)
     exam = Exam(task, signature, read_arrays(samples, mapped=True), scored["student"], data.targets(val), batched)
     quantized, sensitivity = examine(quantized, exam, scored["integer"], apply=recipe.quantize.mixed == "auto")
-    if sensitivity["applied"]:
+    if sensitivity.applied:
         score(references(quantized.converted), data, signature, "val", folder, batch=batch)
     save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2", sizes=sizes)
     save_program(quantized.converted, signature, folder / "student-converted.pt2", sizes=sizes)
     save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)
     save_program(quantized.converted, signature, folder / "student-reference.pt2", any_batch=batched, sizes=sizes)
-    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale, "batched": batched, "sensitivity": sensitivity}
+    return Programs(sha256=quantized.sha256, output_scale=quantized.output_scale, batched=batched, sensitivity=sensitivity)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill import tasks
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_arrays
 from edgedistill.progress import log
+from edgedistill.records.steps import Programs, Trained
 from edgedistill.run import Run, Step
 from edgedistill.signature import Signature
 from edgedistill.steps import programs
@@ -40,12 +41,12 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
     student = run.step(step, lambda _: _examined(recipe, data.facts))
     signature = Signature.model_validate(student["signature"])
 
-    def work(folder: Path) -> dict[str, Any]:
+    def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, data.facts)
         quantized = calibrated(rungs["student"], recipe, data, signature)
         done = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe)
         _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
-        return done | {"temperature": {"student": 1.0, "int8": 1.0}}
+        return done.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
 
     programs.step(run, [student["sha256"], student["signature"], recipe.quantize.model_dump()], ["student"], work)
 
@@ -88,14 +89,14 @@ def _identity(recipe: Recipe) -> str:
     return canonical_hash([config.model_dump(mode="json"), code, weights, data, recipe.seed])
 
 
-def _examined(recipe: Recipe, facts: DataFacts) -> dict[str, Any]:
+def _examined(recipe: Recipe, facts: DataFacts) -> Trained:
     """What the student is, with its signature; UserError unless it fits the task and the data."""
     from edgedistill.distill import stages
 
     task = tasks.task(recipe.task)
     module = task.build(recipe.student, recipe, facts)
     signature, core = task.examined(module, recipe, facts), task.core(module)
-    return {"curve": [], "signature": signature.model_dump(mode="json"), "sha256": stages.weights_hash(core), **stages.size_of(core)}
+    return Trained(curve=[], signature=signature, sha256=stages.weights_hash(core), **stages.size_of(core))
 
 
 def _warn_where_outputs_are_constant(outputs: Path, output_scale: Mapping[str, float]) -> None:

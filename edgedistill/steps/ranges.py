@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.inputs import taken
+from edgedistill.records.steps import StepFailed
+from edgedistill.records.summary import ActivationRange, Float16Ranges, Int8Ranges
 from edgedistill.run import Run, Step
 from edgedistill.steps.artifacts import method_of, parallel
 from edgedistill.steps.declared import program_files
@@ -62,10 +64,10 @@ def _sample(run: Run, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return places, {name: np.array(values[places]) for name, values in samples.items()}
 
 
-def _levels(run: Run, count: int) -> dict[str, Any]:
+def _levels(run: Run, count: int) -> Int8Ranges | StepFailed:
     from edgedistill.export.programs import load_signature
     from edgedistill.tasks.modules import batches_of, in_order
-    from edgedistill.verify.levels import int8_levels
+    from edgedistill.verify.levels import LevelUse, int8_levels
     from edgedistill.verify.rungs import load_converted
 
     places, samples = _sample(run, count)
@@ -74,21 +76,22 @@ def _levels(run: Run, count: int) -> dict[str, Any]:
     batch = _BATCH if run.result("programs")["batched"] else 1
     uses = int8_levels(load_converted(program), in_order(batches_of(samples, batch), method))
     if not uses:
-        return {"error": "no activation of the program is quantized"}
+        return StepFailed(error="no activation of the program is quantized")
 
-    def told(use: Any) -> dict[str, Any]:
-        return asdict(use) | {"sample": None if use.sample is None else int(places[use.sample]), "problem": use.problem}
+    def record(use: LevelUse) -> ActivationRange:
+        sample = None if use.sample is None else int(places[use.sample])
+        return ActivationRange(**asdict(use) | {"sample": sample, "problem": use.problem})
 
-    return {
-        "samples": len(places),
-        "activations": len(uses),
-        "layers": [told(use) for use in uses if use.problem],
-        "least_used": told(min(uses, key=lambda use: use.used)),
-        "most_clipped": told(max(uses, key=lambda use: use.clipped)),
-    }
+    return Int8Ranges(
+        samples=len(places),
+        activations=len(uses),
+        layers=[record(use) for use in uses if use.problem],
+        least_used=record(min(uses, key=lambda use: use.used)),
+        most_clipped=record(max(uses, key=lambda use: use.clipped)),
+    )
 
 
-def _float16(run: Run, spec: ArtifactSpec, count: int) -> dict[str, Any]:
+def _float16(run: Run, spec: ArtifactSpec, count: int) -> Float16Ranges | StepFailed:
     from edgedistill.child import ask
     from edgedistill.files import write_arrays
 
@@ -101,8 +104,8 @@ def _float16(run: Run, spec: ArtifactSpec, count: int) -> dict[str, Any]:
             with taken(Path(folder), method_of(run, spec), spec.input) as inputs:
                 found = ask(scanner, str(package), *map(str, inputs.values()), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
-        return {"error": str(error)}
+        return StepFailed(error=str(error))
     for layer in (*found["layers"], found["largest"]):
         if "sample" in layer:
             layer["sample"] = int(places[layer["sample"]])
-    return {"samples": len(places), **found}
+    return Float16Ranges.model_validate({"samples": len(places), **found})

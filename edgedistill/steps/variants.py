@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill import tasks
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
 from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
+from edgedistill.records.steps import Variant
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
 from edgedistill.verify import stored
@@ -24,15 +25,14 @@ if TYPE_CHECKING:
     from edgedistill.signature import Signature
 
 
-def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
+def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Variant]:
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
-    A result: `sha256` of the program `student-float.pt2`, and `weights`, how many were stored by which scheme; or of a calibrated
-    precision those of the quantized state. Beside the program are the outputs of its rungs on val, see `verify.stored`:
+    Beside the program are the outputs of its rungs on val, see `verify.stored`:
     of the program itself, or where activations are dynamic of the two ways of rounding.
     """
 
-    def one(precision: str) -> Any:
+    def one(precision: str) -> Variant:
         make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
         step = Step(
             f"program-{precision}",
@@ -50,12 +50,12 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Any]:
             ),
             packages=("torch", "torchao"),
         )
-        return run.step(step, lambda folder: make(run, recipe, precision, folder))
+        return Variant.model_validate(run.step(step, lambda folder: make(run, recipe, precision, folder)))
 
     return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
-def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature, save_program
     from edgedistill.quantize.grid import put_on_grid
     from edgedistill.verify.rungs import load_converted
@@ -68,7 +68,7 @@ def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str
     save_program(graph, signature, folder / "student-float.pt2", sizes=stored.sizes(run))
     # The program has the batch that it is lowered for.
     _score(_rungs(graph, precision), run, recipe, signature, folder, batch=1)
-    return {"sha256": sha256_file(folder / "student-float.pt2"), "weights": weights}
+    return Variant(sha256=sha256_file(folder / "student-float.pt2"), weights=weights)
 
 
 def _score(rungs: Mapping[str, nn.Module], run: Run, recipe: Recipe, signature: Signature, folder: Path, *, batch: int) -> None:
@@ -87,7 +87,7 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
     return {precision: DynamicReference(graph, tensors=False), f"{precision}-tensors": DynamicReference(graph, tensors=True)}
 
 
-def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
     from edgedistill.steps.quantize import calibration_samples
@@ -101,7 +101,7 @@ def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, A
     quantized = int16.quantize(load_converted(source), signature, samples)
     _save(quantized, signature, folder, data.facts.sizes)
     _score({precision: quantized.converted}, run, recipe, signature, folder, batch=1)
-    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+    return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)
 
 
 def _save(quantized: QuantizedState, signature: Signature, folder: Path, sizes: Mapping[str, int]) -> None:
@@ -111,7 +111,7 @@ def _save(quantized: QuantizedState, signature: Signature, folder: Path, sizes: 
     save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)
 
 
-def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[str, Any]:
+def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature
     from edgedistill.steps.distill import shipped_rungs
     from edgedistill.steps.quantize import calibrated
@@ -124,4 +124,4 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> dict[
     _save(quantized, signature, folder, data.facts.sizes)
     rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
     _score(rungs, run, recipe, signature, folder, batch=64 if tasks.task(recipe.task).batched(recipe) else 1)
-    return {"sha256": quantized.sha256, "output_scale": quantized.output_scale}
+    return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from edgedistill.progress import log
 from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState
+from edgedistill.records.steps import Distance, Gap, LayerCost, Sensitivity
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Task
 from edgedistill.tasks.data import spread
@@ -53,25 +53,25 @@ class Exam:
         """The student's outputs for the samples that are scanned."""
         return {name: values[self.chosen] for name, values in self.student.items()}
 
-    def compare(self, outputs: Arrays) -> dict[str, Any]:
-        """The `distance` of outputs of the scanned samples from the student's, and how many samples flip; None without decisions."""
+    def compare(self, outputs: Arrays) -> Distance:
+        """How far outputs of the scanned samples are from the student's, and how many samples flip."""
         flips = judge.flips(self.expected, outputs, self.task.decide)
-        return {"distance": self.task.distance(outputs, self.expected), "flips": flips}
+        return Distance(distance=self.task.distance(outputs, self.expected), flips=flips)
 
-    def gap(self, outputs: Arrays) -> dict[str, Any] | None:
+    def gap(self, outputs: Arrays) -> Gap | None:
         """The student's score on all samples less that of `outputs`, with its interval; None without targets."""
         if not self.targets:
             return None
         scores = [self.task.score(of, self.targets) for of in (self.student, outputs)]
         difference, low, high = self.task.paired(*scores)
-        return {"difference": difference, "interval": [low, high], "n": len(scores[0])}
+        return Gap(difference=difference, interval=(low, high), n=len(scores[0]))
 
     def integers(self, state: QuantizedState) -> Arrays:
         """The outputs of the integer reference of `state` for all samples."""
         return predict(IntegerReference(state.converted), batches_of(self.samples, 64 if self.batched else 1), self.signature.forward)
 
 
-def examine(state: QuantizedState, exam: Exam, integer: Arrays, *, apply: bool) -> tuple[QuantizedState, dict[str, Any]]:
+def examine(state: QuantizedState, exam: Exam, integer: Arrays, *, apply: bool) -> tuple[QuantizedState, Sensitivity]:
     """Scan the layers of `state`, choose among them, and with `apply` leave those in floating point; returns the state and the record.
 
     integer: the outputs of `state` for all samples, see `Exam.integers`.
@@ -80,36 +80,38 @@ def examine(state: QuantizedState, exam: Exam, integer: Arrays, *, apply: bool) 
     takes away at least a tenth of the distance and while the 95% interval of the gap to the student is above zero. With `apply` the scan is
     then made again, up to three layers; without, the first is a proposal. Sensitivity by the divergence of the outputs: Cai et al. 2020,
     "ZeroQ" (arXiv 2001.00281); more bits for sensitive layers: Dong et al. 2019, "HAWQ" (arXiv 1905.03696).
-
-    The record: `n` of `of` samples, `int8` and `result` (`distance`, `flips`, and on all samples `gap`), `layers` by their distance,
-    `chosen`, `applied`, `stopped` (why no further layer was chosen; None for a proposal).
     """
     gap = exam.gap(integer)
     current, stopped = state, None
-    chosen: list[dict[str, Any]] = []
-    record: dict[str, Any] = {"n": len(exam.chosen), "of": len(next(iter(exam.samples.values())))}
+    chosen: list[LayerCost] = []
+    count = {"n": len(exam.chosen), "of": len(next(iter(exam.samples.values())))}
     if not state.trained:
-        return state, record | {"int8": None, "layers": [], "chosen": [], "applied": False, "result": None, "stopped": None}
+        return state, Sensitivity(**count, int8=None, layers=[], chosen=[], applied=False, result=None, stopped=None)
+    first: tuple[Distance, list[LayerCost]] | None = None
     while stopped is None:
         outputs, alone, facts = scan(current.converted, current.trained, exam.scanned)
         base = exam.compare(outputs)
-        total = sum(fact["macs"] for fact in facts) + sum(layer["macs"] for layer in chosen)
-        rows = [fact | exam.compare(alone[fact["node"]]) | {"macs_share": fact["macs"] / total} for fact in facts]
-        layers = sorted(rows, key=lambda row: row["distance"])
-        record = {"int8": base | {"gap": gap}, "layers": layers, **record}
+        total = sum(fact.macs for fact in facts) + sum(layer.macs for layer in chosen)
+        rows = [
+            LayerCost(**fact.model_dump(), **exam.compare(alone[fact.node]).model_dump(), macs_share=fact.macs / total) for fact in facts
+        ]
+        layers = sorted(rows, key=lambda row: row.distance)
+        first = first or (base.model_copy(update={"gap": gap}), layers)
         best = layers[0]
-        if gap is not None and gap["interval"][0] <= 0:
+        if gap is not None and gap.interval[0] <= 0:
             stopped = "gap"
-        elif best["distance"] > (1 - MIN_SHARE) * base["distance"]:
+        elif best.distance > (1 - MIN_SHARE) * base.distance:
             stopped = "share"
         else:
-            chosen.append(best | {"distance_before": base["distance"]})
+            chosen.append(best.model_copy(update={"distance_before": base.distance}))
             if not apply:
                 break
-            log(f"left in floating point: {best['layer']} ({exam.task.words.distance} {base['distance']:.3g} to {best['distance']:.3g})")
-            current = leave_float(state, [layer["node"] for layer in chosen])
+            log(f"left in floating point: {best.layer} ({exam.task.words.distance} {base.distance:.3g} to {best.distance:.3g})")
+            current = leave_float(state, [layer.node for layer in chosen])
             gap = exam.gap(exam.integers(current))
             stopped = "most" if len(chosen) == MAX_LAYERS else None if current.trained else "all"
     applied = apply and bool(chosen)
-    result = {key: chosen[-1][key] for key in ("distance", "flips")} | {"gap": gap} if applied else None
-    return current, record | {"chosen": chosen, "applied": applied, "result": result, "stopped": stopped}
+    result = Distance(distance=chosen[-1].distance, flips=chosen[-1].flips, gap=gap) if applied else None
+    assert first is not None
+    int8, layers = first
+    return current, Sensitivity(**count, int8=int8, layers=layers, chosen=chosen, applied=applied, result=result, stopped=stopped)

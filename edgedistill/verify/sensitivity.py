@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.progress import track
 from edgedistill.quantize.graph import last_layers, layer_of, outputs_of
 from edgedistill.quantize.state import Trained
+from edgedistill.records.steps import LayerFacts
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays
 from edgedistill.tasks.modules import batches_of, in_order
@@ -59,15 +60,14 @@ class Samples:
         return {spec.name: (torch.cat if spec.batched else torch.stack)(parts[spec.name]).numpy() for spec in specs}
 
 
-def scan(graph: GraphModule, trained: dict[str, Trained], samples: Samples) -> tuple[Arrays, dict[str, Arrays], list[dict[str, Any]]]:
+def scan(graph: GraphModule, trained: dict[str, Trained], samples: Samples) -> tuple[Arrays, dict[str, Arrays], list[LayerFacts]]:
     """The outputs of a converted graph, those with each layer alone in floating point, and facts of the layers in execution order.
 
     Outputs: [N, ...] by name; the second by the name of the layer's node. They are those that `integer.IntegerReference` gives for the
     program of `mixed.leave_float`. What comes before a layer is computed once, as it is the same.
 
-    A fact: `node`, `layer` (its name in the model), `kind`, `bytes` (what float32 weights take more than int8), `macs` of one sample and
-    `sqnr_db`, the signal-to-noise ratio of the layer's result before it is rounded, which the rounding of its weights and bias alone
-    leaves: 10 log10 of the mean square of the float result over that of its difference (None where there is none).
+    The `sqnr_db` of a layer is the signal-to-noise ratio of its result before it is rounded, which the rounding of its weights and bias
+    alone leaves: 10 log10 of the mean square of the float result over that of its difference.
 
     One layer at a time: "Exploring Neural Networks Quantization via Layer-Wise Quantization Analysis" (arXiv 2012.08420); also the
     debugging of Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295).
@@ -130,14 +130,14 @@ def _behind(graph: GraphModule, nodes: list[Node], env: dict[Node, Any], skipped
     return _outputs(graph, run)
 
 
-def _fact(node: Node, trained: Trained, layer: _Layer, samples: int) -> dict[str, Any]:
+def _fact(node: Node, trained: Trained, layer: _Layer, samples: int) -> LayerFacts:
     linear = node.target == torch.ops.aten.linear.default
     depthwise = not linear and trained.weight.shape[1] == 1 and trained.weight.shape[0] > 1
-    return {
-        "node": node.name,
-        "layer": layer_of(node),
-        "kind": "linear" if linear else "depthwise convolution" if depthwise else "convolution",
-        "bytes": _OF_WEIGHTS * trained.weight.numel(),
-        "macs": layer.macs // samples,
-        "sqnr_db": 10 * math.log10(layer.signal / layer.noise) if layer.noise and layer.signal else None,
-    }
+    return LayerFacts(
+        node=node.name,
+        layer=layer_of(node),
+        kind="linear" if linear else "depthwise convolution" if depthwise else "convolution",
+        bytes=_OF_WEIGHTS * trained.weight.numel(),
+        macs=layer.macs // samples,
+        sqnr_db=10 * math.log10(layer.signal / layer.noise) if layer.noise and layer.signal else None,
+    )
