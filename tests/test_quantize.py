@@ -13,10 +13,10 @@ from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
-from edgedistill.quantize.temperature import divide_classifier
 from edgedistill.quantize.ties import break_ties
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
+from edgedistill.tasks.image_classification.temperature_scaling import divide_classifier
 from edgedistill.verify.reference import Reference
 
 

@@ -58,7 +58,7 @@ def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and
     rows = {row["precision"]: row for row in document["artifacts"]}
     assert {row["executed_by"] for row in rows.values()} == {"own_runtime"}
     run = folder / "runs" / "net"
-    val = np.flatnonzero(np.load(run / "work" / "data" / "splits" / "split.npy") == 1)
+    val = np.flatnonzero(np.load(run / "work" / "data" / "split.npy") == 1)
     for precision, row in rows.items():
         assert row["ok"] is True
         assert set(row["outputs"]) == {"scores", "frames"}

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgedistill.files import read_json, write_json
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
 SPLITS = ("train", "val", "holdout")
+_FACTS = "facts.json"
 
 
 class DataFacts(BaseModel):
@@ -26,6 +29,15 @@ class DataFacts(BaseModel):
     sha256: str = Field(description="Hash of all samples, targets and splits.")
     splits: dict[str, int] = Field(description="Number of samples in train, val and holdout.")
     sizes: dict[str, int] = Field({}, description="The size that each dimension that varies has in the samples.")
+
+    def write(self, folder: Path) -> None:
+        """Keep the facts in `folder`, where `read` finds them."""
+        write_json(folder / _FACTS, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The facts that `write` kept."""
+        return cls.model_validate(read_json(folder / _FACTS))
 
     def described(self) -> list[str]:
         """What else a reader of the report should know of the data, in a few words each."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.tasks.tensors.dataset import ArrayDataset, ArraySource
+    from edgedistill.tasks.arrays import ArrayDataset
+    from edgedistill.tasks.tensors.dataset import ArraySource
 
 
 class ArrayFacts(DataFacts):
@@ -67,10 +68,11 @@ class Tensors(Task):
         return ArraySource(recipe.data)
 
     def dataset(self, recipe: Recipe, folder: Path) -> ArrayDataset:
-        """The arrays that were written into the run."""
-        from edgedistill.tasks.tensors.dataset import ArrayDataset
+        """The arrays that were written into the run, without targets."""
+        from edgedistill.tasks.arrays import ArrayDataset
 
-        return ArrayDataset(folder)
+        facts = ArrayFacts.read(folder)
+        return ArrayDataset(folder, facts, [spec.name for spec in facts.inputs])
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """The inputs of the data, and the outputs that the student gives for them."""

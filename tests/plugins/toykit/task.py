@@ -21,7 +21,7 @@ from edgedistill.tasks.sections import Results, Section, Table
 if TYPE_CHECKING:
     from torch import nn
 
-    from toykit.data import FramesDataset, MadeSounds
+    from toykit.data import MadeSounds, Sounds
 
 FRAMES_OF_A_SOUND, BANDS, STATES = 16, 8, 3
 
@@ -32,7 +32,7 @@ class Data(DataConfig):
     samples: int = Field(240, ge=10, description="Number of sounds.")
 
 
-class Student(StudentConfig):
+class Convolution(Config):
     """A convolution over time."""
 
     width: int = Field(8, ge=1, description="Channels of the hidden layer.")
@@ -43,18 +43,17 @@ class Student(StudentConfig):
         return f"frames-{self.width}"
 
 
-class Teacher(TeacherConfig):
+class Student(Convolution, StudentConfig):
+    """A narrow one."""
+
+
+class Teacher(Convolution, TeacherConfig):
     """A wider one."""
 
     gives: ClassVar[frozenset[str]] = frozenset({"states", "level"})
 
     width: int = Field(32, ge=1, description="Channels of the hidden layer.")
     train: Train | None = Field(Train(epochs=6, lr=1.0e-2), description="Its training on the targets.")
-
-    @property
-    def label(self) -> str:
-        """What to call it in a report."""
-        return f"frames-{self.width}"
 
 
 class StatesEntropy(CrossEntropy):
@@ -110,11 +109,11 @@ class Frames(Task):
 
         return MadeSounds(recipe.data)
 
-    def dataset(self, recipe: Recipe, folder: Path) -> FramesDataset:
+    def dataset(self, recipe: Recipe, folder: Path) -> Sounds:
         """The sounds that the formula made."""
-        from toykit.data import FramesDataset
+        from toykit.data import Sounds
 
-        return FramesDataset(folder)
+        return Sounds(folder, DataFacts.read(folder), ["sound", "speaker"], ["states", "level"])
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """Two inputs and two outputs, one of them a sequence."""
@@ -126,7 +125,7 @@ class Frames(Task):
         """The convolution of that width."""
         from toykit.model import build
 
-        assert isinstance(config, (Student, Teacher))
+        assert isinstance(config, Convolution)
         return build(config.width, recipe.seed, weights)
 
     def supervised(self, train: Config | None) -> FramesLosses:
@@ -149,15 +148,12 @@ class Frames(Task):
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """Energies of bands go in as they are."""
-        return Preprocessing(
-            inputs={"sound": {"bands": BANDS, "frames": FRAMES_OF_A_SOUND}}, outputs={"states": {"postprocessing": "argmax"}}
-        )
+        return Preprocessing(inputs={"sound": {"bands": BANDS}}, outputs={"states": {"postprocessing": "argmax"}})
 
     def sections(self, results: Results) -> list[Section]:
         """How often the targets have each state."""
         states = results.targets["states"]
-        counts = [int((states == state).sum()) for state in range(STATES)]
-        rows = tuple((f"state {state}", count) for state, count in enumerate(counts))
+        rows = tuple((f"state {state}", int((states == state).sum())) for state in range(STATES))
         return [Section("States", "How often each state occurs on val.", (Table(("state", "frames"), rows),))]
 
 
