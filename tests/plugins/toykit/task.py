@@ -135,8 +135,7 @@ class Frames(Task):
     def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
         """The share of frames whose state is right, float [n]; frames without a target do not count."""
         known = targets["states"] >= 0
-        right = (outputs["states"].argmax(axis=-1) == targets["states"]) & known
-        return right.sum(axis=1) / known.sum(axis=1)
+        return ((self.decide(outputs) == targets["states"]) & known).sum(axis=1) / known.sum(axis=1)
 
     def decide(self, outputs: Arrays) -> np.ndarray:
         """The state of each frame, int64 [n, 16]."""
