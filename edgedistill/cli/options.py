@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 Recipe = Annotated[str, typer.Argument(help="The file of a recipe, or the name of a recipe of the package.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, for example data.image_size=64; repeatable.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, for example data.batch_size=64; repeatable.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing with the finished steps.")]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow the recipe to run code that it names (teacher.torch).")]
