@@ -161,4 +161,4 @@ def recipe_schema() -> dict[str, JsonValue]:
     if len(models) == 1:
         return {"$schema": _DIALECT, **models[0].model_json_schema()}
     references, shared = models_json_schema([(model, "validation") for model in models])
-    return {"$schema": _DIALECT, "anyOf": list(references.values()), **shared}
+    return {"$schema": _DIALECT, "title": "Recipe", "anyOf": list(references.values()), **shared}
