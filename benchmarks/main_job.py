@@ -35,17 +35,17 @@ def row(name: str, seconds: list[float], promise: str) -> str:
 def artifact_row(artifact: dict[str, Any]) -> str:
     """One row of the table of artifacts."""
     parity, latency = artifact["parity"], artifact["latency_ms"]
-    accuracy = f"{artifact['accuracy']['val']['value']:.1%} | {artifact['accuracy']['holdout']['value']:.1%}"
+    accuracy = f"{artifact['score']['val']['value']:.1%} | {artifact['score']['holdout']['value']:.1%}"
     if "mean_lsb" in parity:
         share = f"{parity['within_2_lsb']:.2%} within 2, {parity['exact']:.1%} equal"
-        proof = f"mean {parity['mean_lsb']:.3f} LSB, {share}, {parity['flips']} flips"
+        verified = f"mean {parity['mean_lsb']:.3f} LSB, {share}, {parity['flips']} flips"
     else:
-        proof = f"{parity['relative']:.1e} of the largest logit, {parity['flips']} flips"
+        verified = f"{parity['relative']:.1e} of the largest logit, {parity['flips']} flips"
     if "unavailable" in latency:
         measured = "unavailable | unavailable"
     else:
         measured = f"{latency['p50']:.3f} / {latency['p95']:.3f} (n = {latency['n']}) | {artifact['peak_rss_mb']:.1f}"
-    return f"| `{artifact['name']}` | {artifact['bytes'] / 1e6:.2f} | {accuracy} | {measured} | {proof} |"
+    return f"| `{artifact['name']}` | {artifact['bytes'] / 1e6:.2f} | {accuracy} | {measured} | {verified} |"
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def main(runs: Path) -> bool:
         low, high = artifact["score"]["val"]["interval"]
         print(
             f"{artifact['name']:22} {artifact['bytes'] / 1024:6.0f} KiB, {artifact['latency_ms']['p50']:.3f} ms, "
-            f"accuracy {artifact['accuracy']['val']['value']:.3f} [{low:.3f}, {high:.3f}], "
+            f"accuracy {artifact['score']['val']['value']:.3f} [{low:.3f}, {high:.3f}], "
             f"{'verified' if artifact['ok'] else 'NOT VERIFIED'}"
         )
     print("bundle:", exported.bundles["android"])

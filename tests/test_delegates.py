@@ -1,4 +1,4 @@
-"""A .pte for Core ML or Vulkan: lowered, its Core ML program taken out and executed, and not called proven where nothing ran it."""
+"""A .pte for Core ML or Vulkan: lowered, its Core ML program taken out and executed, and not called verified where nothing ran it."""
 
 import json
 import shutil

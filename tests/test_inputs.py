@@ -215,7 +215,7 @@ def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
     assert [path.name for path in (folder / "golden").iterdir()] == ["inputs-uint8"]
 
 
-def test_a_file_of_bytes_is_proven_and_measured_from_elsewhere(tiny: Path, tmp_path: Path) -> None:
+def test_a_file_of_bytes_is_verified_and_measured_from_elsewhere(tiny: Path, tmp_path: Path) -> None:
     from edgedistill.backends.onnx import lower as onnx
 
     run = tiny / "runs" / "tiny"

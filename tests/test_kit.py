@@ -233,7 +233,7 @@ def test_a_package_that_is_gone_is_taken_from_the_signed_index(archive):
     assert warnings == ["b 1 is gone from the mirror: 2 of its signed index was taken"]
 
 
-def test_nothing_unproven_is_taken(archive, monkeypatch):
+def test_nothing_unverified_is_taken(archive, monkeypatch):
     root, pinned = archive
     url = root.as_uri()
     monkeypatch.setattr(index, "KEYRINGS", [root / "none.pgp", root / "none.gpg"])

@@ -1,4 +1,4 @@
-"""ORT files: converted so that any processor runs them, proven as the .onnx is, with the operators that a minimal build needs."""
+"""ORT files: converted so that any processor runs them, verified as the .onnx is, with the operators that a minimal build needs."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def operators(config: Path) -> set[str]:
     return found
 
 
-def test_int8_is_fused_in_the_file_and_proven_as_the_onnx_is(exported: tuple[Path, dict]) -> None:
+def test_int8_is_fused_in_the_file_and_verified_as_the_onnx_is(exported: tuple[Path, dict]) -> None:
     run, document = exported
     by_name = {a["name"]: a for a in document["artifacts"]}
     int8 = by_name["student-int8.ort"]

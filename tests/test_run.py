@@ -1,4 +1,4 @@
-"""The whole flow on a small model: every artifact proven, bundles complete, the state in every file, resuming, bad input."""
+"""The whole flow on a small model: every artifact verified, bundles complete, the state in every file, resuming, bad input."""
 
 import json
 import shutil

@@ -83,6 +83,9 @@ def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and
     page = (run / "report.html").read_text()
     assert "The samples have no targets, so nothing is scored." in page
     assert "Outputs against the model in floating point" in page
+    shown = edgedistill("verify", "runs/net/artifacts/student-int8.onnx", "--against", "runs/net", cwd=folder).stdout
+    assert "exact, mean" in shown
+    assert "flipped" not in shown, "nothing is decided"
 
 
 def test_a_file_that_cannot_hold_the_module_is_refused_before_anything_is_lowered(folder: Path) -> None:
@@ -118,6 +121,7 @@ def test_a_module_learns_the_outputs_and_features_of_another(folder: Path) -> No
     scores = {row["rung"]: row["score"]["val"]["value"] for row in summary["ladder"]}
     assert set(scores) == {"teacher", "student", "fake_quant", "converted", "integer"}
     assert scores["teacher"] == 1
+    assert "distill.control" not in summary["verdict"]["text"], "it would be refused"
     first, *_, last = [epoch["val_fit"] for epoch in summary["curves"]["student"] if epoch["stage"] == "align"]
     assert last > first + 0.02
     assert scores["integer"] > scores["student"] - 0.05

@@ -1,4 +1,4 @@
-"""A trained model that is brought along: quantized after training, proven like a student."""
+"""A trained model that is brought along: quantized after training, verified like a student."""
 
 import json
 from collections.abc import Iterable
@@ -93,7 +93,7 @@ def export(folder: Path, *more: object) -> Any:
     return edgedistill("export", *common, *normalisation, "--target", "onnx.yaml", *more, cwd=folder)
 
 
-def test_it_is_proven_with_the_weights_of_the_checkpoint_and_its_normalisation(brought: Path) -> None:
+def test_it_is_verified_with_the_weights_of_the_checkpoint_and_its_normalisation(brought: Path) -> None:
     document = json.loads((brought / "result.json").read_text())
     assert document["status"] == "ok"
     assert {a["name"]: a["ok"] for a in document["artifacts"]} == {"student-int8.onnx": True, "student-fp32.onnx": True}

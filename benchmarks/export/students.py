@@ -2,7 +2,7 @@
 
 DATA.npz has images uint8 [N, H, W] or [N, H, W, 3], labels and a split with at least 1,000 images for val (see data.source in
 docs/recipes.md); the figures in docs/benchmarks-export.md are of 10,000 MNIST digits. Each student is distilled from a ResNet-10 at 32
-pixels, quantized, lowered to every target and proven. A run that is in RUNS is not done again, so the script goes on where it was
+pixels, quantized, lowered to every target and verified. A run that is in RUNS is not done again, so the script goes on where it was
 stopped; names of students after the folder choose some of them. About 10 minutes a student on 2 cores.
 """
 

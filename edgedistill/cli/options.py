@@ -9,7 +9,7 @@ Recipe = Annotated[str, typer.Argument(help="The file of a recipe, or the name o
 Set = Annotated[list[str], typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, for example data.batch_size=64; repeatable.")]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder of the runs.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing with the finished steps.")]
-TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow the recipe to run code that it names (teacher.torch).")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Allow the recipe to run code that it names (teacher.torch, student.torch).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; default: the newest run.")]
 Devices = Annotated[

@@ -114,7 +114,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
 def export_model(
     loaded: LoadedRecipe, runs_dir: AnyPath = RUNS, targets: Sequence[str] = (), out: AnyPath | None = None, *, fresh: bool = False
 ) -> Exported:
-    """Do the whole flow for a trained model, see `recipe.model.recipe_of`; returns what `export` does, for the run that holds it all."""
+    """Do the whole flow for a trained model, see `tasks.user_model`; returns what `export` does, for the run that holds it all."""
     run(loaded, runs_dir, fresh=fresh)
     return export(Path(runs_dir) / loaded.recipe.name, targets, out)
 

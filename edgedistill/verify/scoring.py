@@ -127,7 +127,9 @@ class Scorer:
             return Verdict(outcome="unavailable", text=text)
         student, control = self.scores("student"), self.scores("control")
         if student is None or control is None:
-            text = "No verdict: the recipe trains no control, so nothing tells what the teacher added (distill.control: true)."
+            # Where only the teacher says what is right, no control can be trained.
+            advice = "" if self.task.scores_against_teacher else " (distill.control: true)"
+            text = f"No verdict: the recipe trains no control, so nothing tells what the teacher added{advice}."
             return Verdict(outcome="unavailable", text=text)
         return helped.verdict(self.task, student, control)
 

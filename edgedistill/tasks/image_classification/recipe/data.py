@@ -22,7 +22,7 @@ class Images(Config):
     """A folder of images without labels, for a student that is quantized as it is."""
 
     images: FolderPath = Field(
-        description="Folder of images at any depth; they calibrate and prove, and nothing tells how accurate a model is."
+        description="Folder of images at any depth; they calibrate and verify, and nothing tells how accurate a model is."
     )
 
 
