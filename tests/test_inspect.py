@@ -371,3 +371,16 @@ def test_weights_belong_to_who_uses_them_and_count_once() -> None:
     assert [layer.type for layer in found.layers] == ["uint8", "uint8", "uint8"]
     assert found.macs == 3
     assert describe(Graph(tensors, nodes), lambda *_: 1, entries=2, **rest).macs.value is None
+
+
+def test_reading_leaves_packages_that_others_import_whole() -> None:
+    code = """
+import sys
+from edgedistill.backends.inspect.graph import without_parents
+with without_parents("executorch.exir", "executorch.exir._serialize"):
+    from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
+    assert "torch" not in sys.modules
+from executorch.exir import ExportedProgram
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -67,7 +67,7 @@ lesson = Lesson(task, task.signature(recipe, data.facts), data, 2, 32, 0, with_t
 before = lesson.score(task.build(recipe.student, recipe, data.facts))
 done = stages.train_float(recipe, lesson, folder / "control", distilled=False)
 trained = task.build(recipe.student, recipe, data.facts, stages.trained(folder / "control"))
-print(json.dumps({"before": before, "after": lesson.score(trained), "losses": done["curve"][-1]["losses"]}))
+print(json.dumps({"before": before, "after": lesson.score(trained), "losses": done.curve[-1].losses}))
 """
 
 

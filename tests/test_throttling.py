@@ -129,4 +129,4 @@ def series(name, before, after, at=100.0):
     ],
 )
 def test_causes(made, expected):
-    assert [one["cause"] for one in causes(made, 100.0, (5.0, 25.0))] == expected
+    assert [one.cause for one in causes(made, 100.0, (5.0, 25.0))] == expected

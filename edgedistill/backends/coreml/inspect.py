@@ -17,10 +17,10 @@ from edgedistill.backends.inspect.graph import (
     Unknown,
     Unsupported,
     describe,
-    import_without_parents,
     known,
     port,
     stored_bytes,
+    without_parents,
 )
 from edgedistill.records.inspection import Content, InspectedPort
 
@@ -58,8 +58,8 @@ def read(path: Path) -> Content:
 def load(path: Path, graph: Graph, prefix: str = "") -> Any:
     """Add the package's tensors and operators to `graph`, with `prefix` before their names, and return its message."""
     # coremltools itself takes seconds to import; only its messages are used.
-    import_without_parents("coremltools")
-    from coremltools.proto import Model_pb2
+    with without_parents("coremltools"):
+        from coremltools.proto import Model_pb2
 
     model, file = Model_pb2.Model(), _model_file(path)
     model.ParseFromString(file.read_bytes())

@@ -17,9 +17,9 @@ from edgedistill.backends.inspect.graph import (
     Tensor,
     Unknown,
     describe,
-    import_without_parents,
     port,
     stored_bytes,
+    without_parents,
 )
 from edgedistill.records import Unavailable
 from edgedistill.records.inspection import Content, DelegatedPart, InspectedPort
@@ -86,13 +86,13 @@ def whole_delegate(path: Path) -> tuple[str, bytes]:
 
 def _open(path: Path) -> tuple[Any, list[bytes]]:
     """The program and its segments."""
-    # exir's deserialize_pte_binary gives the same program, after 7 s of importing torch, which reading does not need.
-    import_without_parents("executorch.exir", "executorch.exir._serialize")
-    from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
-
     data = Strict(path.read_bytes())
     size, base = _header(data)
-    program = _flatbuffer_to_program(Strict(data[:size]))
+    # exir's deserialize_pte_binary gives the same program, after 7 s of importing torch, which reading does not need.
+    with without_parents("executorch.exir", "executorch.exir._serialize"):
+        from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
+
+        program = _flatbuffer_to_program(Strict(data[:size]))
     if not program.execution_plan:
         raise ValueError("it has no method")
     segments = [data[base + s.offset : base + s.offset + s.size] for s in program.segments or []]

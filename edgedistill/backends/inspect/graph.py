@@ -5,7 +5,8 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -260,11 +261,20 @@ def package_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def import_without_parents(*names: str) -> None:
-    """Let modules of the packages `names` be imported without these packages' own imports, which take seconds, torch among them."""
-    for name in names:
-        if name not in sys.modules:
-            top, *rest = name.split(".")
-            module = ModuleType(name)
-            module.__path__ = [str(package_folder(top).joinpath(*rest))]
-            sys.modules[name] = module
+@contextmanager
+def without_parents(*names: str) -> Iterator[None]:
+    """Let modules of the packages `names` be imported without these packages' own imports, which take seconds, torch among them.
+
+    What stands for the packages meanwhile is gone afterwards, so that whoever needs one later imports it whole.
+    """
+    standing_in = [name for name in names if name not in sys.modules]
+    for name in standing_in:
+        top, *rest = name.split(".")
+        module = ModuleType(name)
+        module.__path__ = [str(package_folder(top).joinpath(*rest))]
+        sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name in standing_in:
+            sys.modules.pop(name, None)
