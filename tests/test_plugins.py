@@ -164,7 +164,7 @@ def test_a_task_of_another_package_is_run_verified_measured_and_bundled(installe
 
     verified = run(installed, tmp_path, "verify", "runs/f")
     assert verified["status"] == "ok"
-    shown = run(installed, tmp_path, "verify", "runs/f/artifacts/student-int8.toy", "--against", "runs/f")
-    assert (shown["ok"], shown["score"]["file"]) == (True, artifacts["student-int8.toy"]["score"]["val"])
+    shown = run(installed, tmp_path, "verify", "runs/f/artifacts/student-fp32.toy", "--against", "runs/f")
+    assert (shown["ok"], shown["score"]["file"]) == (True, artifacts["student-fp32.toy"]["score"]["val"])
     measured = run(installed, tmp_path, "bench", "runs/f")
     assert {a["name"] for a in measured["artifacts"]} == set(artifacts)
