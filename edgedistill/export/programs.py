@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from edgedistill.signature import Signature
 if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
+    from torch.fx import GraphModule
 
 _OPERATORS = ".operators.json"
 
@@ -54,6 +55,17 @@ def _operators(program: ExportedProgram) -> dict[str, str]:
         if node.op == "call_function":
             found.setdefault(operator_of(node), layer_of(node))
     return found
+
+
+def rewritten(program: ExportedProgram, *rules: Callable[[GraphModule], int]) -> ExportedProgram:
+    """`program` after `rules`, each of which changes a graph in place and returns how many changes it made."""
+    import torch
+
+    graph = program.module(check_guards=False)
+    if not sum(rule(graph) for rule in rules):
+        return program
+    graph.recompile()
+    return torch.export.export(graph, program.example_inputs[0])
 
 
 def _beside(path: Path) -> Path:

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from edgedistill.backends.coreml.scalars import fold_scalars
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
+from edgedistill.export.programs import rewritten
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
@@ -30,7 +31,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     """
     ct = import_coremltools()
     if is_static(spec.precision):
-        program = fold_scalars(program)
+        program = rewritten(program, fold_scalars)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(

@@ -20,11 +20,12 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 
     from edgedistill.backends.executorch.partitioners import partitioner, prepared
 
+    program = prepared(program, spec)
     if spec.precision.endswith("-dynamic"):
         program = dynamic(program, spec.precision)
     if takes_bytes(spec.input):
         program = of_bytes(program)
-    lowered = to_edge_transform_and_lower(prepared(program, spec), partitioner=[partitioner(spec)])
+    lowered = to_edge_transform_and_lower(program, partitioner=[partitioner(spec)])
     write_bytes(path, bytes(lowered.to_executorch().buffer))
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from torch.export import ExportedProgram, export
 
 from edgedistill.backends.coreml.scalars import fold_scalars
+from edgedistill.backends.executorch.rewrites import flatten_softmax, quantize_pads
+from edgedistill.export.programs import rewritten
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 
@@ -40,11 +42,9 @@ def _core_ml(precision: str) -> Any:
 
 def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
     """`program` as the delegate of `spec` takes it."""
-    if not is_static(spec.precision):
-        return program
-    if spec.delegate == "coreml":
-        return fold_scalars(program)
-    return _dense(program) if spec.delegate == "vulkan" else program
+    if spec.delegate == "vulkan":
+        return _dense(program) if is_static(spec.precision) else program
+    return rewritten(program, *([fold_scalars] if spec.delegate == "coreml" else [flatten_softmax, quantize_pads]))
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:

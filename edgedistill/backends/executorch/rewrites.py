@@ -1,0 +1,55 @@
+"""Rewrites of a program for what ExecuTorch's lowering to XNNPACK does wrongly (executorch 1.5.1)."""
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from edgedistill.quantize.graph import operators
+
+_ATEN = torch.ops.aten
+_IMAGE_RANK = 4
+
+
+def flatten_softmax(graph: GraphModule) -> int:
+    """Compute each softmax over the last of four dimensions on two, in place; returns how many.
+
+    XNNPACK holds what stands near a convolution with the channels last, and its softmax goes over the last dimension in memory: the result
+    was that over the channels.
+    """
+    found = [
+        node
+        for node in operators(graph, (_ATEN.softmax.int,))
+        if node.meta["val"].ndim == _IMAGE_RANK and node.args[1] in (-1, _IMAGE_RANK - 1)
+    ]
+    for node in found:
+        node.target = _softmax_of_rows
+    return len(found)
+
+
+def _softmax_of_rows(x: Tensor, dim: int, *options: torch.dtype) -> Tensor:
+    return torch.softmax(x.flatten(0, 2), -1, *options).unflatten(0, x.shape[:3])
+
+
+def quantize_pads(graph: GraphModule) -> int:
+    """Quantize what a padding by zeros gives where it reads int8 and floating point follows, in place; returns how many.
+
+    Such a padding is lowered as one of int8 that reads floating point, and the file fails to load. Zeros and the values are on the grid, so
+    that quantizing changes none.
+    """
+    count = 0
+    for node in operators(graph, (_ATEN.pad.default, _ATEN.constant_pad_nd.default)):
+        source = node.all_input_nodes[0]
+        by_zeros = all(not option or option == "constant" for option in node.args[2:])
+        if not by_zeros or "dequantize_per_tensor" not in str(source.target):
+            continue
+        ops = torch.ops.quantized_decomposed
+        readers = list(node.users)
+        if all(reader.target == ops.quantize_per_tensor.default for reader in readers):
+            continue
+        with graph.graph.inserting_before(node.next):
+            held = graph.graph.call_function(ops.quantize_per_tensor.default, (node, *source.args[1:]))
+            value = graph.graph.call_function(ops.dequantize_per_tensor.default, (held, *source.args[1:]))
+        for reader in readers:
+            reader.replace_input_with(node, value)
+        count += 1
+    return count
