@@ -49,6 +49,8 @@ class Delegate:
     """Why a precision is refused, and what to take instead, by precision."""
     inputs: tuple[str, ...] = ("float32-nchw",)
     """Kinds of input that such a file can take; see `recipe.inputs`."""
+    refused_operators: Mapping[str, str] = field(default_factory=dict)
+    """As of `Backend`, for a file that names this delegate."""
     executed_as: str | None = None
     """The format whose arithmetic computes the file, where it is not the file's own."""
     adapters: tuple[Adapter, ...] = ()
@@ -128,6 +130,8 @@ class Backend:
     """Why a type of an input or output is refused, and what to take instead."""
     refused_operators: Mapping[str, str] = field(default_factory=dict)
     """Why an operator is refused, and what to take instead, by its plain name, such as conv3d."""
+    planar: bool = False
+    """Whether its kernels of convolutions are 2D, so that 3D ones are lowered as such; see `export.planes`."""
     budgeted: bool = False
     """Whether the delegate can leave operators to slower kernels, which the budgets of a target limit."""
     integer_kernels: bool = True

@@ -17,6 +17,7 @@ def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -
     layers: the first layer of each operator of the program, see `programs.load_operators`.
     """
     facts = backend(spec.format)
+    refused = (facts.delegates[spec.delegate] if spec.delegate else facts).refused_operators
     for tensor in (*signature.inputs, *signature.outputs):
         if tensor.dynamic and not facts.varying_shapes:
             fixed = tensor.with_sizes(dict.fromkeys(tensor.dynamic, 100))
@@ -27,8 +28,8 @@ def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -
         if tensor.dtype in facts.refused_types:
             raise UserError(f"{spec.name}: {tensor} cannot be held by {facts.title}: {facts.refused_types[tensor.dtype]}")
     for operator, layer in layers.items():
-        if operator in facts.refused_operators:
-            raise UserError(f"{spec.name}: the layer {layer} is a {operator}: {facts.refused_operators[operator]}")
+        if operator in refused:
+            raise UserError(f"{spec.name}: the layer {layer} is a {operator}: {refused[operator]}")
 
 
 def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:

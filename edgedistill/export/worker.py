@@ -14,7 +14,8 @@ from pathlib import Path
 from edgedistill.backends import backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
-from edgedistill.export.programs import load_operators, load_signature
+from edgedistill.export.planes import by_planes
+from edgedistill.export.programs import load_operators, load_signature, rewritten
 from edgedistill.files import read_json, write_json
 from edgedistill.recipe.precisions import is_integer
 from edgedistill.records import ArtifactSpec
@@ -48,10 +49,12 @@ def main(job_path: str) -> None:
         except UserError as refused:
             write_json(Path(job["result"]), {"refused": str(refused)})
             return
+        left = float_layers(program.graph_module) if is_integer(spec.precision) else []
+        if backend(spec.format).planar:
+            program = rewritten(program, by_planes)
         lowering.lower(program, signature, Path(item["path"]), spec, item["metadata"])
         made = of_file(signature, spec).model_dump(mode="json")
         seconds = time.monotonic() - started
-        left = float_layers(program.graph_module) if is_integer(spec.precision) else []
         done.append({"path": item["path"], "seconds": seconds, "signature": made, "mixed": left or None})
     write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
 

@@ -13,13 +13,15 @@ PASSING = (
     _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
 )  # fmt: skip
 
-CONVOLUTIONS = (_ATEN.conv1d.default, _ATEN.conv1d.padding, _ATEN.conv2d.default, _ATEN.conv2d.padding)
+CONVOLUTIONS = (
+    _ATEN.conv1d.default, _ATEN.conv1d.padding, _ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.conv3d.default, _ATEN.conv3d.padding,
+)  # fmt: skip
 TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input)
 """Their weights are [in, out / groups, ...], with the scales along the second axis."""
 WEIGHTED = (*CONVOLUTIONS, *TRANSPOSED, _ATEN.linear.default)
 
 _UNQUANTIZED = (
-    _ATEN.conv3d.default, _ATEN.conv_transpose3d.input, _ATEN.embedding.default, _ATEN.gru.input, _ATEN.lstm.input, _ATEN.rnn_tanh.input,
+    _ATEN.conv_transpose3d.input, _ATEN.embedding.default, _ATEN.gru.input, _ATEN.lstm.input, _ATEN.rnn_tanh.input,
     _ATEN.rnn_relu.input,
 )  # fmt: skip
 """Operators with weights that the quantizer leaves in floating point."""

@@ -94,6 +94,8 @@ def _rules() -> dict[Any, Any]:
         _ATEN.conv2d.padding: kernels.convolution,
         _ATEN.conv1d.default: kernels.convolution_1d,
         _ATEN.conv1d.padding: kernels.convolution_1d,
+        _ATEN.conv3d.default: kernels.convolution_3d,
+        _ATEN.conv3d.padding: kernels.convolution_3d,
         _ATEN.conv_transpose1d.default: kernels.transposed_1d,
         _ATEN.conv_transpose2d.input: kernels.transposed,
         _ATEN.linear.default: kernels.linear,

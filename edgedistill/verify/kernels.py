@@ -112,6 +112,13 @@ def convolution_1d(
     return _products(x, weight, bias, lambda a, w: F.conv1d(a, w, None, stride, padding, dilation, groups))
 
 
+def convolution_3d(
+    x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Pending | None:
+    """As `convolution`, for [N, C, D, H, W]."""
+    return _products(x, weight, bias, lambda a, w: F.conv3d(a, w, None, stride, padding, dilation, groups))
+
+
 def transposed(
     x: Any, weight: Any, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1,
     dilation: Any = 1,

@@ -61,6 +61,7 @@ COREML = Backend(
         "bool": "Core ML takes float16, float32 and int32; let the module take and give int32",
         "uint16": "Core ML takes float16, float32 and int32; let the module take int32",
     },
+    refused_operators={"adaptive_avg_pool3d": "coremltools cannot convert it; take a mean over the last three dimensions"},
     ranges="edgedistill.backends.coreml.ranges",
     doctor="edgedistill.backends.coreml.doctor",
 )

@@ -88,6 +88,9 @@ EXECUTORCH = Backend(
                 "uint8-nhwc": _BYTES,
                 "image": _BYTES,
             },
+            refused_operators=dict.fromkeys(
+                ("conv3d", "conv_transpose3d", "max_pool3d", "avg_pool3d"), "Vulkan has operators of 1D and 2D only; take onnx or coreml"
+            ),
             id="VulkanBackend",
         ),
     },
@@ -96,7 +99,11 @@ EXECUTORCH = Backend(
     operators="executorch.exir",
     default_delegate="xnnpack",
     budgeted=True,
-    refused_operators={"conv3d": "ExecuTorch has kernels of 1D and 2D convolutions only; take onnx or coreml"},
+    planar=True,
+    refused_operators={
+        "conv_transpose3d": "ExecuTorch has no kernel of 3D transposed convolutions; take onnx or coreml",
+        **dict.fromkeys(("max_pool3d", "avg_pool3d"), "ExecuTorch has kernels of 2D pools only; take onnx, coreml or litert"),
+    },
     reasons={
         "_softmax": "XNNPACK takes a softmax over the last dimension only",
         "_to_dim_order_copy": "XNNPACK does not convert between types, such as bytes, or an integer constant, to float",

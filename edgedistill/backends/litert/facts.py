@@ -35,7 +35,10 @@ LITERT = Backend(
     unfolded_weights=True,
     default_delegate="xnnpack",
     budgeted=True,
-    refused_operators={"conv3d": "LiteRT's converter crashes on 3D convolutions (litert_torch 0.10); take onnx or coreml"},
+    planar=True,
+    refused_operators={
+        "conv_transpose3d": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml"
+    },
     reasons={
         "CAST": "LiteRT's XNNPACK does not convert between types, such as bytes to float",
         "QUANTIZE": "LiteRT's XNNPACK does not take it between uint8 and int8",
