@@ -7,10 +7,12 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from edgedistill.backends.litert import int16 as litert_int16
+from edgedistill.backends.litert.fences import fence
 from edgedistill.backends.litert.io import bytes_in, float_io
 from edgedistill.backends.litert.weights import pack
+from edgedistill.export.programs import rewritten
 from edgedistill.files import replacing, write_bytes
-from edgedistill.quantize.graph import WEIGHTED
+from edgedistill.quantize.graph import float_layers
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_integer, is_wide
 from edgedistill.records import ArtifactSpec
@@ -29,10 +31,11 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     if is_wide(spec.precision):
         litert_int16.check(program)
     if quantized:
+        program = rewritten(program, fence)
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
-    with _strict() if config and _has_float_layers(program) else nullcontext():
+    with _strict() if quantized and float_layers(program.graph_module) else nullcontext():
         model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:
         model.export(str(temporary))
@@ -44,16 +47,9 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     write_bytes(path, bytes_in(data) if takes_bytes(spec.input) else float_io(data) if quantized else data)
 
 
-def _has_float_layers(program: ExportedProgram) -> bool:
-    """Whether a layer reads a dequantized value, and weights that are none."""
-    quantized = {node.name for node in program.graph.nodes if "dequantize" in str(node.target)}
-    layers = [node for node in program.graph.nodes if node.target in WEIGHTED]
-    return any(str(node.args[0]) in quantized and str(node.args[1]) not in quantized for node in layers)
-
-
 @contextmanager
 def _strict() -> Iterator[None]:
-    """Lets the converter quantize only what is quantized: it would do so as well with float weights between int8 values.
+    """Lets the converter quantize only what is quantized: it would do so as well with float layers between int8 values or behind the last.
 
     Its switch for that is no argument of litert_torch 0.10. Int8 programs are converted without it, which gives smaller files.
     """
