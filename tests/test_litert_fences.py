@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from edgedistill.backends.litert import adapter
 from edgedistill.backends.litert.lower import lower
-from edgedistill.quantize.samples import answers
 from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.modules import batches_of, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.outputs import compare
 
@@ -72,7 +72,7 @@ def test_a_file_gives_the_values_of_the_program(build: Callable[[], nn.Module], 
     forward = adapter.load(str(tmp_path / "net.tflite"), 1, signature.forward.model_dump(mode="json"))
     for sample in SAMPLES:
         arrays = {"x": sample.numpy()}
-        expected = answers(signature, IntegerReference(state.converted), arrays)
+        expected = predict(IntegerReference(state.converted), batches_of(arrays, 1), signature.forward)
         for name, error in compare(forward(arrays), expected).items():
             assert error.largest is not None, name
             assert error.largest < 1e-5, (name, error)
