@@ -18,6 +18,7 @@ from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_operators, load_signature, save_program
 from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
+from edgedistill.quantize.trace import trace
 from edgedistill.records import Artifact, ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.flatten import flatten
@@ -183,6 +184,14 @@ def test_a_length_that_varies_stays_one_in_onnx_and_is_refused_elsewhere(tmp_pat
         assert np.allclose(session.run(["output"], {"features": features.numpy()})[0], expected, atol=1e-4)
     with pytest.raises(UserError, match=r"takes one fixed length per file; .*features=float32\[1,80,100\]"):
         lower([ArtifactSpec("litert", "fp32")], tmp_path, tmp_path, tmp_path / "log", {"model": "audio"})
+
+
+def test_a_recurrent_layer_asks_for_a_fixed_length() -> None:
+    spec = TensorSpec.parse("features=float32[1,T,16]")
+    flat, signature = flatten(CASES["recurrent"].module(), [spec], label="recurrent")
+    expected = r"one size of T only, since its recurrent layer gru is traced step by step; .* example features=float32\[1,12,16\]"
+    with pytest.raises(UserError, match=expected):
+        trace(flat, signature, sizes={"T": 12})
 
 
 def test_a_size_of_an_output_that_varies_has_a_name_of_its_own() -> None:

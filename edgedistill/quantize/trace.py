@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._dynamo.exc import UserError as CannotTrace
 from torch.export import Dim, ExportedProgram
 
+from edgedistill.errors import UserError
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.modules import example
 
@@ -19,12 +21,26 @@ def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, s
     """Export `module`, which takes the inputs of `signature` in order, as a program.
 
     any_batch: for batches of any size; every input then has the batch as its first dimension. sizes: of varying dimensions during
-    tracing; the program accepts other sizes as well.
+    tracing; the program accepts other sizes as well. Raises UserError where the module takes one size only of a dimension that varies.
     """
     inputs = signature.inputs
-    return torch.export.export(
-        module, example(inputs, batch=2 if any_batch else None, sizes=sizes), dynamic_shapes=_varying(inputs, any_batch=any_batch)
-    )
+    shown = example(inputs, batch=2 if any_batch else None, sizes=sizes)
+    try:
+        return torch.export.export(module, shown, dynamic_shapes=_varying(inputs, any_batch=any_batch))
+    except CannotTrace as error:
+        if "specialized" in str(error) and any(spec.dynamic for spec in inputs):
+            raise _fixed(module, inputs, shown) from error
+        raise
+
+
+def _fixed(module: nn.Module, inputs: Sequence[TensorSpec], shown: Sequence[Tensor]) -> UserError:
+    """What to do about a module that takes one size only."""
+    given = zip(inputs, shown, strict=True)
+    sizes = {size: tensor.shape[at] for spec, tensor in given for at, size in enumerate(spec.shape) if isinstance(size, str)}
+    layer = next((name.removeprefix("model.") for name, layer in module.named_modules() if isinstance(layer, nn.RNNBase)), None)
+    why = f", since its recurrent layer {layer} is traced step by step" if layer else ""
+    fixed = ", ".join(str(spec.with_sizes(sizes)) for spec in inputs if spec.dynamic)
+    return UserError(f"the module takes one size of {', '.join(sizes)} only{why}; give the input a size, for example {fixed}")
 
 
 def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
