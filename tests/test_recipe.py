@@ -318,3 +318,14 @@ def test_a_program_can_give_the_fields_themselves(tmp_path: Path) -> None:
     ]
     with pytest.raises(RecipeError, match="expected text, numbers, lists and dicts"):
         load_recipe({"name": object()})
+
+
+def test_a_recipe_is_checked_without_numpy_and_torch() -> None:
+    code = """
+import sys
+from edgedistill.recipe import load_recipe
+load_recipe({"name": "a"})
+print(sorted({"numpy", "scipy", "torch"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

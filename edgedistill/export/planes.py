@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.graph import ACTIVATIONS, operators, tensor_of
 
 _ATEN = torch.ops.aten
 _AXES = 3
-_ACTIVATIONS = (_ATEN.relu.default, _ATEN.relu_.default, _ATEN.hardtanh.default, _ATEN.hardtanh_.default)
 
 
 def by_planes(graph: GraphModule) -> int:
@@ -90,7 +89,7 @@ def _quantized_behind(node: Node) -> Node | None:
     (user,) = node.users if len(node.users) == 1 else (None,)
     if user is None or _is(user, "quantize"):
         return user
-    return _quantized_behind(user) if user.target in _ACTIVATIONS else None
+    return _quantized_behind(user) if user.target in ACTIVATIONS else None
 
 
 def _padded(x: Tensor, pads: list[tuple[int, int]]) -> Tensor:

@@ -13,6 +13,8 @@ PASSING = (
     _ATEN.flatten.using_ints, _ATEN.view.default, _ATEN.reshape.default, _ATEN.squeeze.dims, _ATEN.squeeze.dim, _ATEN.dropout.default,
 )  # fmt: skip
 
+ACTIVATIONS = (_ATEN.relu.default, _ATEN.relu_.default, _ATEN.hardtanh.default, _ATEN.hardtanh_.default)
+"""They are fused into the layer before them."""
 CONVOLUTIONS = (
     _ATEN.conv1d.default, _ATEN.conv1d.padding, _ATEN.conv2d.default, _ATEN.conv2d.padding, _ATEN.conv3d.default, _ATEN.conv3d.padding,
 )  # fmt: skip

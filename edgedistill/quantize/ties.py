@@ -5,13 +5,12 @@ import math
 import torch
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.graph import PASSING, float32, operators
+from edgedistill.quantize.graph import ACTIVATIONS, PASSING, float32, operators
 
 _ATEN = torch.ops.aten
 _WIDENING = 2.0**-10
-_ACTIVATIONS = (_ATEN.relu.default, _ATEN.relu_.default, _ATEN.hardtanh.default, _ATEN.hardtanh_.default)
 _SHARED = (
-    *PASSING, *_ACTIVATIONS, _ATEN.cat.default, _ATEN.max_pool2d.default, _ATEN.permute.default, _ATEN.transpose.int, _ATEN.slice.Tensor,
+    *PASSING, *ACTIVATIONS, _ATEN.cat.default, _ATEN.max_pool2d.default, _ATEN.permute.default, _ATEN.transpose.int, _ATEN.slice.Tensor,
 )  # fmt: skip
 """Operators whose input and output have one scale, for the quantizer and for XNNPACK."""
 
@@ -29,7 +28,7 @@ def break_ties(graph: GraphModule) -> int:
     pairs = set()
     for node in operators(graph, (quantize,)):
         source = node.args[0]
-        while isinstance(source, Node) and source.target in _ACTIVATIONS:
+        while isinstance(source, Node) and source.target in ACTIVATIONS:
             source = source.args[0]
         if isinstance(source, Node) and source.target in sums:
             pairs.add(node.args[1:3])

@@ -158,7 +158,5 @@ def recipe_model(task: str) -> type[Recipe]:
 def recipe_schema() -> dict[str, JsonValue]:
     """The JSON Schema of a recipe, for editors that complete and check YAML."""
     models = [recipe_model(name) for name in tasks.tasks()]
-    if len(models) == 1:
-        return {"$schema": _DIALECT, **models[0].model_json_schema()}
     references, shared = models_json_schema([(model, "validation") for model in models])
     return {"$schema": _DIALECT, "title": "Recipe", "anyOf": list(references.values()), **shared}

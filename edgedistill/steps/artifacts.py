@@ -232,8 +232,7 @@ def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         if recipe.distill is None:
             return
         faculty = faculty_of(run, recipe, data)
-        merged = faculty.merged(faculty.outputs("holdout"), holdout)
-        write_arrays(folder / RUNGS / "teacher", {spec.name: merged[spec.name] for spec in signature.outputs})
+        write_arrays(folder / RUNGS / "teacher", faculty.merged(faculty.outputs("holdout"), holdout))
 
     trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
     step = Step(

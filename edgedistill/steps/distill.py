@@ -112,9 +112,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
         temperature = fitted | {"int8": quantized.temperature}
         if temperature != {"student": 1.0, "int8": 1.0}:
             log(f"outputs are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
-        outputs = [spec.name for spec in lesson.signature.outputs]
-        taught = {name: values for name, values in read_arrays(run.work("teaching", "val")).items() if name in outputs}
-        write_arrays(folder / RUNGS / "teacher", taught)
+        write_arrays(folder / RUNGS / "teacher", read_arrays(run.work("teaching", "val")))
         if getattr(recipe.teacher, "lowered", False):
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
             save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)

@@ -10,11 +10,6 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.records import OutputError
 
-_LSB_LIMIT, _SHARE, _MEAN_LIMIT = 2.0, 0.995, 0.3
-# Dequantized values are multiples of the scale up to float32 rounding.
-_ROUNDING = 1e-3
-_UNQUANTIZED_LIMIT = 0.03
-
 
 def compare(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, OutputError]:
     """Each of `outputs` against the one of the same name in `reference`, the outputs of the float module; rows are samples.
@@ -63,22 +58,3 @@ def _none(difference: float) -> float | None:
 def _range(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(np.ptp(finite) or abs(finite[0])) if finite.size else 0.0
-
-
-def same_program(outputs: dict[str, np.ndarray], reference: dict[str, np.ndarray], scales: dict[str, float]) -> list[str]:
-    """Names of the outputs of an int8 file that are not those of `reference`, its program evaluated elsewhere; [] where all hold.
-
-    scales: the LSB of each quantized output. The rule: at least 99.5% of the values within 2 LSB, and a mean difference of at most 0.3. An
-    output that is not quantized is computed from values that may be a step apart: it is to be within 3% of its range.
-    """
-    wrong = []
-    for name, error in compare(outputs, reference).items():
-        if error.largest is None:
-            wrong.append(name)
-        elif scale := scales.get(name):
-            steps = np.abs(outputs[name].astype(np.float64) - reference[name].astype(np.float64)) / scale
-            if (steps <= _LSB_LIMIT + _ROUNDING).mean() < _SHARE or steps.mean() > _MEAN_LIMIT:
-                wrong.append(name)
-        elif error.largest > _UNQUANTIZED_LIMIT:
-            wrong.append(name)
-    return wrong

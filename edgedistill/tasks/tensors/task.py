@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from edgedistill.recipe.base import Config, mistake
@@ -17,6 +16,7 @@ from edgedistill.tasks.base import Arrays, Metric, RecipeParts, Task
 from edgedistill.tasks.data import DataFacts
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.schema import Recipe
@@ -96,10 +96,14 @@ class Tensors(Task):
 
     def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
         """How close each sample's outputs are to the teacher's, float [n]; see `metric`. Integers and booleans are equal or not."""
+        import numpy as np
+
         return np.mean([_fit(outputs[name], expected) for name, expected in targets.items()], axis=0)
 
 
 def _fit(output: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     rows = (len(expected), -1)
     if expected.dtype.kind != "f":
         return (output == expected).reshape(rows).mean(axis=1)
