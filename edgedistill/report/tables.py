@@ -1,6 +1,6 @@
 """Build the report's tables: each takes a part of the summary and returns headers and rows of cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,11 +174,10 @@ def measurements(summary: Summary) -> Table:
         "artifact", "p50, ms", "p95, ms", "samples", "threads", "first load, ms", "warm load, ms",
         "first inference, ms", "peak memory, MiB", "faster than twin", "size, MB", "smaller than twin", "runtime",
     )  # fmt: skip
-    ordered = by_format(summary)
-    return _table("Measured on this machine's CPU, batch 1", headers, (_measured_row(artifact, ordered) for artifact in ordered))
+    return _table("Measured on this machine's CPU, batch 1", headers, (_measured_row(artifact) for artifact in by_format(summary)))
 
 
-def _measured_row(artifact: Summary, others: Sequence[Summary]) -> list[Cell]:
+def _measured_row(artifact: Summary) -> list[Cell]:
     runtime = artifact.get("runtime")
     versions = (
         ", ".join(f"{name} {version}" for name, version in runtime.items())
@@ -196,9 +195,9 @@ def _measured_row(artifact: Summary, others: Sequence[Summary]) -> list[Cell]:
         show(get(artifact, "load_ms", "warm"), figures),
         show(artifact.get("first_inference_ms"), figures),
         show(artifact.get("peak_rss_mb"), figures),
-        _against_twin(artifact, others, "latency_ms", "p50"),
+        _against_twin(artifact, "speedup", lambda speedup: speedup),
         show(artifact.get("bytes"), megabytes),
-        _against_twin(artifact, others, "bytes"),
+        _against_twin(artifact, "bytes_ratio", lambda share: 1 / share),
         Cell(versions) if versions else unavailable(runtime),
     ]
 
@@ -208,24 +207,11 @@ def _with_interval(cell: Cell, bounds: Any) -> Cell:
     return replace(cell, text=f"{cell.text}\n{found}") if found and cell.kind == "number" else cell
 
 
-def twin_of(artifact: Summary, others: Sequence[Summary]) -> Summary | None:
-    """The floating-point artifact of the same format, delegate and role; one that takes the same comes first: reading bytes costs time."""
-    twins = [other for other in others if _key(other) == _key(artifact) and is_float(other.get("precision"))]
-    return next((other for other in twins if other.get("input") == artifact.get("input")), twins[0] if twins else None)
-
-
-def _against_twin(artifact: Summary, others: Sequence[Summary], *quantity: str) -> Cell:
-    """How many times smaller `quantity` is than that of the floating-point artifact of the same format; below 1 it is larger."""
+def _against_twin(artifact: Summary, key: str, ratio: Callable[[float], float]) -> Cell:
+    """How many times smaller a quantity is than the twin's, from `key` of the artifact's `quantization`; below 1 it is larger."""
     if is_float(artifact.get("precision")):
         return Cell("–")
-    twin = twin_of(artifact, others)
-    if twin is None:
-        return unavailable({"unavailable": "no floating-point artifact of this format"})
-    ours, theirs = get(artifact, *quantity), get(twin, *quantity)
-    mine, other = number(ours), number(theirs)
-    if not mine or other is None:
-        return unavailable(theirs if mine else ours)
-    return Cell(f"{figures(other / mine)}×", "number")
+    return show(get(artifact, "quantization", key), lambda value: f"{figures(ratio(value))}×")
 
 
 def outputs(summary: Summary) -> Table:
