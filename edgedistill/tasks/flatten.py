@@ -36,6 +36,11 @@ class Flat(nn.Module):
         return _separate([value for _, value in named_outputs(self.model(*tensors))], tensors)
 
 
+def flat(module: nn.Module, inputs: Sequence[TensorSpec]) -> Flat:
+    """`module` in evaluation mode as a `Flat` that takes `inputs`."""
+    return _flat(tuple(spec.name for spec in inputs))(module.eval())
+
+
 @functools.cache
 def _flat(inputs: tuple[str, ...]) -> type[Flat]:
     """`Flat` with names for its arguments: torch.export names a program's inputs by the signature of `forward`.
@@ -61,7 +66,7 @@ def flatten(
     name where both are of one size, and else one of its own. label: what messages call the module. Raises UserError when the module fails,
     or gives something else than tensors.
     """
-    flat = _flat(tuple(spec.name for spec in inputs))(module.eval())
+    made = flat(module, inputs)
     sample = tuple(sample) if sample is not None else example(inputs)
     given = zip(inputs, sample, strict=True)
     sizes = {size: tensor.shape[at] for spec, tensor in given for at, size in enumerate(spec.shape) if isinstance(size, str)}
@@ -81,7 +86,7 @@ def flatten(
             same = [known for known, length in sizes.items() if (size, second) == (length, length + _GROWN)]
             shape.append(size if size == second else same[0] if same else f"{name}_{at}")
         specs.append(TensorSpec(name=name, dtype=_dtype(value, name, label), shape=tuple(shape)))
-    return flat, Signature.of(list(inputs), specs)
+    return made, Signature.of(list(inputs), specs)
 
 
 def named_outputs(value: object, path: str = "") -> Iterator[tuple[str, Tensor]]:

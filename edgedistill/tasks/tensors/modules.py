@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
-from edgedistill.recipe.base import Config
-from edgedistill.recipe.schema import Recipe
 from edgedistill.signature import Signature
 from edgedistill.tasks.code import load_checkpoint, made_by
-from edgedistill.tasks.flatten import Flat, flatten
+from edgedistill.tasks.flatten import Flat, flat, flatten
 from edgedistill.tasks.modules import example
 from edgedistill.tasks.tensors.recipe import Student, Teacher
 from edgedistill.tasks.tensors.task import ArrayFacts
@@ -40,32 +38,34 @@ class Ordered(nn.Module):
         return tuple(given[place] for place in self.places)
 
 
-def signature(student: Config, facts: ArrayFacts) -> Signature:
+def signature(student: Student, facts: ArrayFacts) -> Signature:
     """What a student takes and gives; UserError where its module fails on the inputs of the data."""
     key = f"{student.model_dump_json()} {facts.model_dump_json()}"
     if key not in _known:
-        _known[key] = _flat(student, facts, "student")[1]
+        _known[key] = _examined(_made(student, None), student, facts)[1]
     return _known[key]
 
 
-def build(config: Config, recipe: Recipe, facts: ArrayFacts, weights: Path | None) -> nn.Module:
+def build(config: Student | Teacher, student: Student, seed: int, facts: ArrayFacts, weights: Path | None) -> nn.Module:
     """The module of a student or teacher; see `Task.build`. UserError where a teacher gives other outputs than the student."""
-    assert isinstance(config, (Student, Teacher))
-    torch.manual_seed(recipe.seed)
-    flat, own = _flat(config, facts, "student" if isinstance(config, Student) else "teacher")
-    if weights is not None:
-        load_checkpoint(flat.model, weights, config.label)
+    torch.manual_seed(seed)
+    module = _made(config, weights)
     if isinstance(config, Student):
-        return flat
-    wanted = signature(recipe.student, facts)
-    found, expected = ([str(spec) for spec in of.outputs] for of in (own, wanted))
+        return flat(module, facts.inputs)
+    made, own = _examined(module, config, facts)
+    found, expected = ([str(spec) for spec in of.outputs] for of in (own, signature(student, facts)))
     if sorted(found) != sorted(expected):
         raise UserError(f"the teacher {config.label} gives {', '.join(found)}, expected what the student gives: {', '.join(expected)}")
-    return flat if found == expected else Ordered(flat, [found.index(text) for text in expected]).eval()
+    return made if found == expected else Ordered(made, [found.index(text) for text in expected]).eval()
 
 
-def _flat(config: Any, facts: ArrayFacts, field: str) -> tuple[Flat, Signature]:
-    module = made_by(config.torch, field)
-    if config.checkpoint is not None:
-        load_checkpoint(module, config.checkpoint, config.torch)
+def _made(config: Student | Teacher, weights: Path | None) -> nn.Module:
+    """The module that the user's function makes, with `weights` or its checkpoint."""
+    module = made_by(config.torch, "student" if isinstance(config, Student) else "teacher")
+    if (path := weights or config.checkpoint) is not None:
+        load_checkpoint(module, path, config.torch)
+    return module
+
+
+def _examined(module: nn.Module, config: Student | Teacher, facts: ArrayFacts) -> tuple[Flat, Signature]:
     return flatten(module, facts.inputs, label=config.label, sample=example(facts.inputs, sizes=facts.sizes))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.arrays import ArrayDataset
     from edgedistill.tasks.tensors.dataset import ArraySource
+    from edgedistill.tasks.tensors.recipe import Student
 
 
 class ArrayFacts(DataFacts):
@@ -78,13 +79,15 @@ class Tensors(Task):
         """The inputs of the data, and the outputs that the student gives for them."""
         from edgedistill.tasks.tensors.modules import signature
 
-        return signature(recipe.student, _facts(facts))
+        return signature(_student(recipe), _facts(facts))
 
     def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
         """The module with its outputs in the order of the student's."""
         from edgedistill.tasks.tensors.modules import build
+        from edgedistill.tasks.tensors.recipe import Student, Teacher
 
-        return build(config, recipe, _facts(facts), weights)
+        assert isinstance(config, (Student, Teacher))
+        return build(config, _student(recipe), recipe.seed, _facts(facts), weights)
 
     def core(self, module: nn.Module) -> nn.Module:
         """The user's module."""
@@ -115,6 +118,13 @@ def _fit(output: np.ndarray, expected: np.ndarray) -> np.ndarray:
 def _facts(facts: DataFacts) -> ArrayFacts:
     assert isinstance(facts, ArrayFacts)
     return facts
+
+
+def _student(recipe: Recipe) -> Student:
+    from edgedistill.tasks.tensors.recipe import Student
+
+    assert isinstance(recipe.student, Student)
+    return recipe.student
 
 
 TENSORS = Tensors()
