@@ -18,7 +18,8 @@ from edgedistill.quantize.mixed import leave_float
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.static import calibrate
 from edgedistill.records import ArtifactSpec
-from edgedistill.tasks.image_classification.models import predict, signature, to_unit
+from edgedistill.tasks.image_classification.models import signature, to_unit
+from edgedistill.tasks.modules import batches_of, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.mixed_precision import Exam, examine
 from edgedistill.verify.sensitivity import Samples, scan
@@ -57,8 +58,12 @@ def node_of(state: QuantizedState, layer: str) -> str:
     return next(n.name for n in state.converted.graph.nodes if n.name in state.trained and layer_of(n) == layer)
 
 
+def outputs(module: nn.Module) -> np.ndarray:
+    return predict(module, batches_of({"image": to_unit(IMAGES).numpy()}), PORTS.forward)["logits"]
+
+
 def answers(state: QuantizedState) -> np.ndarray:
-    return predict(IntegerReference(state.converted), IMAGES)
+    return outputs(IntegerReference(state.converted))
 
 
 def examined(state: QuantizedState, student: np.ndarray, integer: np.ndarray, labels: np.ndarray | None = None, *, apply: bool) -> Any:
@@ -80,7 +85,7 @@ def test_the_scan_gives_what_each_mixed_program_computes(state: QuantizedState) 
 
 
 def test_a_layer_with_few_levels_costs_most_and_is_left_in_floating_point(state: QuantizedState) -> None:
-    student = predict(network(), IMAGES)
+    student = outputs(network())
     mixed, found = examined(state, student, answers(state), apply=True)
     assert found.layers[0].layer == found.chosen[0].layer == BAD
     assert found.applied
@@ -95,7 +100,7 @@ def test_a_layer_with_few_levels_costs_most_and_is_left_in_floating_point(state:
 
 
 def test_no_layer_is_chosen_where_accuracy_or_divergence_gain_nothing(state: QuantizedState) -> None:
-    student, integer = predict(network(), IMAGES), answers(state)
+    student, integer = outputs(network()), answers(state)
     same, found = examined(state, student, integer, integer.argmax(axis=1), apply=True)
     assert same is state
     assert (found.chosen, found.stopped) == ([], "gap"), "the int8 program is the more accurate one"

@@ -82,14 +82,11 @@ class Bench:
         self.images = imageset.load(self.run.work("data"))
         train = np.random.default_rng(seed).permutation(self.images.indices["train"])
         every = self.images.indices["train"]
-        ports, shown = (
-            signature(self.images.images.shape[-1], len(self.images.classes)),
-            ImageDataset(self.images, recipe.data.augment, seed),
-        )
+        self.ports = ports = signature(self.images.images.shape[-1], len(self.images.classes))
+        self.shown = shown = ImageDataset(self.images, recipe.data.augment, seed)
         whole = Lesson(IMAGE_CLASSIFICATION, ports, shown, recipe.data.views, recipe.data.batch_size, seed)
         self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
         model = IMAGE_CLASSIFICATION.build(recipe.teacher, recipe, shown.facts, stages.trained(self.run.work("teacher")))
-        self.facts = shown.facts
         self.parameters = sum(p.numel() for p in model.parameters())
         outputs = Outputs("teacher", None, self.images.classes)
         online = ModuleTeacher(model, SIGNALS, outputs)
@@ -147,16 +144,16 @@ class Bench:
 
         from edgedistill.distill import stages
         from edgedistill.tasks.image_classification.calibration_error import calibration_error
-        from edgedistill.tasks.image_classification.models import predict
         from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
         from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
+        from edgedistill.tasks.modules import batches, predict
 
         def work(folder: Path) -> dict[str, Any]:
             seconds = seconds_of(lambda: train(folder))
             config = recipe.teacher if step == "teacher" else recipe.student
-            model = IMAGE_CLASSIFICATION.build(config, recipe, self.facts, stages.trained(folder))
+            model = IMAGE_CLASSIFICATION.build(config, recipe, self.shown.facts, stages.trained(folder))
             split = {name: self.images.indices[name] for name in ("val", "holdout")}
-            logits = {name: predict(model, self.images.images[chosen]) for name, chosen in split.items()}
+            logits = {name: predict(model, batches(self.shown, chosen), self.ports.forward)["logits"] for name, chosen in split.items()}
             labels = {name: self.images.labels[chosen] for name, chosen in split.items()}
             temperature = fit_temperature(logits["val"], labels["val"])
             both = np.concatenate(list(logits.values())), np.concatenate(list(labels.values()))

@@ -227,8 +227,7 @@ def score_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         program = run.work("programs", "student-reference.pt2")
         signature = load_signature(program)
         save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
-        batch = 64 if task.batched(recipe) else 1
-        score(rungs | references(load_converted(program)), data, signature, "holdout", folder, batch=batch)
+        score(rungs | references(load_converted(program)), data, signature, "holdout", folder, batched=task.batched(recipe))
         if recipe.distill is None:
             return
         faculty = faculty_of(run, recipe, data)

@@ -69,14 +69,13 @@ def save(
 
     task, val, sizes = tasks.task(recipe.task), data.indices["val"], data.facts.sizes
     batched = task.batched(recipe)
-    batch = 64 if batched else 1
     samples = folder / Path(SAMPLES["val"]).name
     save_samples(data, "val", samples)
-    scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batch=batch)
+    scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batched=batched)
     exam = Exam(task, signature, read_arrays(samples, mapped=True), scored["student"], data.targets(val), batched)
     quantized, sensitivity = examine(quantized, exam, scored["integer"], apply=recipe.quantize.mixed == "auto")
     if sensitivity.applied:
-        score(references(quantized.converted), data, signature, "val", folder, batch=batch)
+        score(references(quantized.converted), data, signature, "val", folder, batched=batched)
     save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2", sizes=sizes)
     save_program(quantized.converted, signature, folder / "student-converted.pt2", sizes=sizes)
     save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)

@@ -67,15 +67,15 @@ def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     signature = load_signature(source)
     save_program(graph, signature, folder / "student-float.pt2", sizes=stored.sizes(run))
     # The program has the batch that it is lowered for.
-    _score(_rungs(graph, precision), run, recipe, signature, folder, batch=1)
+    _score(_rungs(graph, precision), run, recipe, signature, folder, batched=False)
     return Variant(sha256=sha256_file(folder / "student-float.pt2"), weights=weights)
 
 
-def _score(rungs: Mapping[str, nn.Module], run: Run, recipe: Recipe, signature: Signature, folder: Path, *, batch: int) -> None:
+def _score(rungs: Mapping[str, nn.Module], run: Run, recipe: Recipe, signature: Signature, folder: Path, *, batched: bool) -> None:
     """Save the outputs of `rungs` on val."""
     from edgedistill.verify.rungs import score
 
-    score(rungs, tasks.task(recipe.task).dataset(recipe, run.work("data")), signature, "val", folder, batch=batch)
+    score(rungs, tasks.task(recipe.task).dataset(recipe, run.work("data")), signature, "val", folder, batched=batched)
 
 
 def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
@@ -100,7 +100,7 @@ def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     samples = in_order(batches(data, calibration_samples(recipe, data), 1), signature.forward)
     quantized = int16.quantize(load_converted(source), signature, samples)
     _save(quantized, signature, folder, data.facts.sizes)
-    _score({precision: quantized.converted}, run, recipe, signature, folder, batch=1)
+    _score({precision: quantized.converted}, run, recipe, signature, folder, batched=False)
     return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)
 
 
@@ -123,5 +123,5 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Varia
     quantized = calibrated(student, recipe, data, signature)
     _save(quantized, signature, folder, data.facts.sizes)
     rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
-    _score(rungs, run, recipe, signature, folder, batch=64 if tasks.task(recipe.task).batched(recipe) else 1)
+    _score(rungs, run, recipe, signature, folder, batched=tasks.task(recipe.task).batched(recipe))
     return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)

@@ -14,6 +14,8 @@ from edgedistill.errors import UserError
 from edgedistill.signature import MethodSignature, Signature, TensorSpec
 from edgedistill.tasks.data import Dataset
 
+BATCH = 64
+"""How many samples a module that takes several is given at once."""
 _TRACED = 32
 """Size of a dimension that varies, where none is given."""
 
@@ -57,13 +59,13 @@ def _joined(parts: list[Tensor], spec: TensorSpec) -> np.ndarray:
     return (torch.cat(parts) if spec.batched else torch.stack(parts)).cpu().numpy()
 
 
-def batches(data: Dataset, indices: np.ndarray, size: int = 64) -> Iterator[Mapping[str, Tensor]]:
+def batches(data: Dataset, indices: np.ndarray, size: int = BATCH) -> Iterator[Mapping[str, Tensor]]:
     """The inputs of the samples `indices` as they are, `size` at a time."""
     for start in range(0, len(indices), size):
         yield data.batch(indices[start : start + size], None).inputs
 
 
-def batches_of(arrays: Mapping[str, np.ndarray], size: int = 64) -> Iterator[Mapping[str, Tensor]]:
+def batches_of(arrays: Mapping[str, np.ndarray], size: int = BATCH) -> Iterator[Mapping[str, Tensor]]:
     """The same of arrays [N, ...] by the names of the inputs."""
     count = len(next(iter(arrays.values())))
     for start in range(0, count, size):

@@ -12,7 +12,7 @@ from edgedistill.records.steps import Distance, Gap, LayerCost, Sensitivity
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Task
 from edgedistill.tasks.data import spread
-from edgedistill.tasks.modules import batches_of, predict
+from edgedistill.tasks.modules import BATCH, batches_of, predict
 from edgedistill.verify import judge
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.sensitivity import Samples, scan
@@ -68,7 +68,7 @@ class Exam:
 
     def integers(self, state: QuantizedState) -> Arrays:
         """The outputs of the integer reference of `state` for all samples."""
-        return predict(IntegerReference(state.converted), batches_of(self.samples, 64 if self.batched else 1), self.signature.forward)
+        return predict(IntegerReference(state.converted), batches_of(self.samples, BATCH if self.batched else 1), self.signature.forward)
 
 
 def examine(state: QuantizedState, exam: Exam, integer: Arrays, *, apply: bool) -> tuple[QuantizedState, Sensitivity]:

@@ -11,24 +11,22 @@ from torch.fx import GraphModule
 from edgedistill.files import write_arrays
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import Dataset
-from edgedistill.tasks.modules import batches, predict
+from edgedistill.tasks.modules import BATCH, batches, predict
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
 from edgedistill.verify.stored import RUNGS
 
-_BATCH = 64
-
 
 def score(
-    rungs: Mapping[str, nn.Module], data: Dataset, signature: Signature, split: str, folder: Path, *, batch: int = _BATCH
+    rungs: Mapping[str, nn.Module], data: Dataset, signature: Signature, split: str, folder: Path, *, batched: bool
 ) -> dict[str, dict[str, np.ndarray]]:
     """What each rung gives for the samples of `split`, [N, ...] by rung and output; also saved in `folder`, see `stored.RUNGS`.
 
-    batch: how many samples a rung takes at once.
+    batched: whether a rung takes several samples at once.
     """
     outputs = {}
     for name, rung in rungs.items():
-        outputs[name] = predict(rung, batches(data, data.indices[split], batch), signature.forward)
+        outputs[name] = predict(rung, batches(data, data.indices[split], BATCH if batched else 1), signature.forward)
         write_arrays(folder / RUNGS / name, outputs[name])
     return outputs
 
@@ -38,8 +36,8 @@ def save_samples(data: Dataset, split: str, folder: Path) -> None:
     indices = data.indices[split]
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, np.memmap] = {}
-    for start in range(0, len(indices), _BATCH):
-        for name, part in data.inputs(indices[start : start + _BATCH]).items():
+    for start in range(0, len(indices), BATCH):
+        for name, part in data.inputs(indices[start : start + BATCH]).items():
             if name not in files:
                 shape = (len(indices), *part.shape[1:])
                 files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=part.dtype, shape=shape)

@@ -1,4 +1,4 @@
-"""Image classification: models by timm name, their checkpoints, batched forward and scores."""
+"""Image classification: models by timm name, their checkpoints, and images as tensors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,15 +74,6 @@ def outputs_of(module: nn.Module, label: str, size: int, classes: int) -> int:
         todo = "Name the folders of images after the classes, one for each output, or put the images into one folder without labels"
         raise UserError(f"{label} gives {answer.shape[1]} logits, and the images are of {classes} classes. {todo}")
     return answer.shape[1]
-
-
-def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-    """Logits float32 [N, classes] of float32 or uint8 images [N, 3, H, W]; uint8 is scaled to 0..1."""
-    parameter = next(model.parameters(), None)
-    device = None if parameter is None else parameter.device
-    with torch.no_grad():
-        parts = [model(to_unit(images[start : start + batch_size]).to(device)) for start in range(0, len(images), batch_size)]
-    return torch.cat(parts).cpu().numpy()
 
 
 def to_unit(images: np.ndarray) -> torch.Tensor:
