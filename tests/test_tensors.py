@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import edgedistill
 
 from edgedistill.errors import UserError
+from edgedistill.recipe.loading import load_recipe
 from edgedistill.records.manifest import Manifest
+from edgedistill.run import open_run
+from edgedistill.steps.distill import prepared_data
 from edgedistill.tasks.tensors.samples import is_named, read
+from edgedistill.tasks.tensors.task import Tensors
 
 CODE = """import torch
 from torch import nn
@@ -86,6 +91,9 @@ def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and
     shown = edgedistill("verify", "runs/net/artifacts/student-int8.onnx", "--against", "runs/net", cwd=folder).stdout
     assert "exact, mean" in shown
     assert "flipped" not in shown, "nothing is decided"
+    shown = edgedistill("verify", "runs/net", cwd=folder).stdout
+    assert "SNR in dB" in shown
+    assert "on val" not in shown, "nothing is scored"
 
 
 def test_a_file_that_cannot_hold_the_module_is_refused_before_anything_is_lowered(folder: Path) -> None:
@@ -131,6 +139,21 @@ def test_a_module_learns_the_outputs_and_features_of_another(folder: Path) -> No
     done = edgedistill("distill", "taught.yaml", "--trust-code", cwd=folder)
     assert done.returncode == 2
     assert "control: false, since the samples have no targets" in done.stderr
+
+
+def test_data_of_another_layout_are_prepared_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    recipe = load_recipe({"name": "taught", **yaml.safe_load(DISTILL)}, trust_code=True)
+    with open_run(folder / "run") as run:
+        prepared_data(run, recipe)
+        split = run.work("data", "split.npy")
+        split.with_name("old.npy").touch()
+        prepared_data(run, recipe)
+        assert split.with_name("old.npy").exists()
+        monkeypatch.setattr(Tensors, "data_version", 2)
+        prepared_data(run, recipe)
+        assert not split.with_name("old.npy").exists()
+        assert split.exists()
 
 
 def test_inputs_that_do_not_fit_the_samples_are_refused_together(folder: Path) -> None:

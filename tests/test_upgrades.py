@@ -83,7 +83,7 @@ def test_changed_code_of_a_backend_lowers_to_its_format_again(small: Path, tmp_p
 
 @pytest.mark.parametrize("format_", list(backends()))
 def test_a_lowering_declares_the_code_that_it_uses(format_: str) -> None:
-    """What a converter imports belongs to its package, to what is declared as shared, or is an interface that computes nothing of a file."""
+    """What a converter imports belongs to its package, to what is declared as shared, or is an interface, which computes nothing."""
     shared = {name for module in SHARED for name in trees(module)}
     interfaces = {"child", "errors", "files", "packages", "records", "signature", "recipe", "backends"}
     for name, tree in trees(backends()[format_].lower).items():

@@ -44,11 +44,12 @@ def _artifact_cells(a: ArtifactResult) -> list[str]:
     ]
 
 
-def _table(title: str, metric: str) -> Any:
+def _table(title: str, metric: str | None) -> Any:
+    """A table without rows; metric: the title of the scores, None without any."""
     from rich.table import Table
 
     table = Table(title=title)
-    for name in ("model", "precision", f"{metric} on val [95%]"):
+    for name in ("model", "precision", *([f"{metric} on val [95%]"] if metric else [])):
         table.add_column(name, no_wrap=True)
     for name in ("size", "p50 ms", "p95 ms", "peak MB", "parity", "verified"):
         table.add_column(name, justify="right")
@@ -107,11 +108,12 @@ def show_artifacts(document: Exported | Verified | Benched) -> None:
     from edgedistill.verify.failures import failures, warnings
 
     screen = console()
-    table = _table(document.run, document.metric.title)
+    scored = any(a.score.val.value is not None for a in document.artifacts)
+    table = _table(document.run, document.metric.title if scored else None)
     for a in document.artifacts:
-        table.add_row(a.name, a.precision, _score(a.score), *_artifact_cells(a))
+        table.add_row(a.name, a.precision, *([_score(a.score)] if scored else []), *_artifact_cells(a))
     screen.print(table)
-    if all(a.score.val.value is None for a in document.artifacts):
+    if not scored:
         from edgedistill.cli.outputs import outputs_table
 
         screen.print(outputs_table(document.artifacts))

@@ -82,7 +82,7 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     # Where the samples come from is in the fingerprint; how they are divided and prepared is not.
     how = {key: effective["data"][key] for key in sorted(task.parts().prepared - {"source"})}
     inputs = [how, source.fingerprint, recipe.seed]
-    step = Step("data", inputs, noted=("pillow", "numpy"))
+    step = Step("data", inputs, version=task.data_version, noted=("pillow", "numpy"))
     return run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
 
 

@@ -110,6 +110,8 @@ class Task(ABC):
     """Whether samples without targets are scored against what the teacher gives for them."""
     facts: type[DataFacts] = DataFacts
     """Type of what `Source.prepare` gives."""
+    data_version = 1
+    """Version of what `Source.prepare` writes. Raise it where that changes: runs with data of another version prepare them again."""
 
     # Its part of a recipe.
 
