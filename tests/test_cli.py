@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 COMMANDS = ["run", "distill", "export", "verify", "bench", "report", "init", "recipes", "targets"]
@@ -241,6 +242,15 @@ def test_init_writes_a_recipe_that_is_valid_and_never_over_another(tmp_path: Pat
     assert (tmp_path / "mine.yaml").read_text() == text
 
 
+def test_init_writes_a_recipe_for_modules_and_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "samples.npz", features=np.zeros((8, 4), np.float32))
+    done = call("init", "mine.yaml", "--task", "tensors", "--json", cwd=tmp_path)
+    assert document(done)["command"] == "edgedistill run mine.yaml --trust-code"
+    text = (tmp_path / "mine.yaml").read_text()
+    assert text.startswith("# edgedistill run mine.yaml --trust-code\n")
+    assert 'npz: "samples.npz"' in text
+
+
 def test_init_asks_and_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgedistill", "init", "asked.yaml"]
     asked = subprocess.run(command, cwd=tmp_path, input="\nsklearn-digits\nios, linux\n", capture_output=True, text=True, check=False)
@@ -249,8 +259,12 @@ def test_init_asks_and_tells_all_mistakes_at_once(tmp_path: Path) -> None:
     silent = subprocess.run([*command[:-1], "silent.yaml"], cwd=tmp_path, input="", capture_output=True, text=True, check=False)
     assert silent.returncode == 2
     assert silent.stderr.endswith("error: no answer; give --task, --data and --target instead\n")
-    done = call("init", "bad.yaml", "--task", "detection", "--data", "nowhere", "--target", "andriod", "--json", cwd=tmp_path)
+    done = call("init", "bad.yaml", "--data", "nowhere", "--target", "andriod", "--json", cwd=tmp_path)
     errors = document(done)["error"]["errors"]
-    assert [error.split(":")[0] for error in errors] == ["task", "data", "target"]
-    assert "(did you mean 'android'?)" in errors[2]
+    assert [error.split(":")[0] for error in errors] == ["data", "target"]
+    assert "(did you mean 'android'?)" in errors[1]
+    done = call("init", "bad.yaml", "--task", "tensor", "--target", "andriod", "--json", cwd=tmp_path)
+    errors = document(done)["error"]["errors"]
+    assert [error.split(":")[0] for error in errors] == ["task", "target"]
+    assert "(did you mean 'tensors'?)" in errors[0]
     assert not (tmp_path / "bad.yaml").exists()

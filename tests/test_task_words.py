@@ -19,7 +19,6 @@ ALLOWED = {
     "steps/students.py": "compares models of timm, as the command `students` says",
     "cli/students.py": "the options of that command",
     "cli/app.py": "the options of commands, those of a model of images among them",
-    "recipe/starter.py": "writes a recipe of images",
     "records/students.py": "what that command prints",
     "report/device_charts.py": "the labels of axes",
     "report/svg.py": "the labels of axes",

@@ -12,7 +12,7 @@ from edgedistill.cli.output import finish
 if TYPE_CHECKING:
     from edgedistill.records.catalogue import NewRecipe
 
-_TASK, _DATA, _TARGET = "image-classification", "sklearn-digits", "android"
+_TARGET = "android"
 
 
 def init(path: Path, task: str | None, data: str | None, targets: list[str], *, as_json: bool) -> None:
@@ -32,17 +32,19 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
         from edgedistill.errors import UserError
         from edgedistill.files import write_text
         from edgedistill.recipe.loading import load_recipe
-        from edgedistill.recipe.starter import starter
+        from edgedistill.recipe.starter import first_recipe, starters
         from edgedistill.records.catalogue import NewRecipe
+        from edgedistill.tasks import DEFAULT
 
         if path.exists():
             raise UserError(f"{path} exists; choose another name, or remove it")
-        chosen = {
-            "task": task or answer("Task", _TASK),
-            "data": data or answer("Data (a folder of class folders, a .npz or .csv file, or sklearn-digits)", _DATA),
-        }
+        known = starters()
+        chosen = task or answer(f"Task ({', '.join(known)})", DEFAULT)
+        # What is no task stands among the mistakes.
+        starter = known.get(chosen, known[DEFAULT])
+        source = data or answer(f"Data ({starter.data})", starter.default)
         asked = targets or [t.strip() for t in answer("Targets (ios, android, raspberry-pi, linux)", _TARGET).split(",")]
-        write_text(path, starter(path, **chosen, targets=asked))
-        return NewRecipe(path=str(path), command=load_recipe(str(path)).command)
+        write_text(path, first_recipe(path, task=chosen, data=source, targets=asked))
+        return NewRecipe(path=str(path), command=load_recipe(str(path), trust_code=starter.names_code).command)
 
     finish(as_json, work, lambda written: print(f"{written.path} is written. Run it:\n  {written.command}"))

@@ -1,67 +1,53 @@
 """A first recipe for a user's own data, commented."""
 
-import json
 import re
 import shlex
 from pathlib import Path
 
+from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError, nearest
 from edgedistill.recipe.targets import list_targets
+from edgedistill.tasks import tasks
+from edgedistill.tasks.base import Starter
 
-_SUFFIXES = {".npz": "npz", ".csv": "csv"}
-
-_TEMPLATE = """# edgedistill run {path}
+_TEMPLATE = """# {command}
 # Made by `edgedistill init`; docs/recipes.md has every field, and each that is left out has a default.
 name: {name}
 task: {task}
 seed: 0                           # of splits, initial weights, order and augmentation
-data:
-  source: {source}
-  # unlabelled: DIR               # further images without labels, taught by the teacher alone
-  image_size: {size}                  # side of the square that the model sees, in pixels
-  split: {{val: 0.15, holdout: 0.15}} # ignored where the data has splits; val decides, the holdout is scored once
-  augment: {{shift: 0.1, rotate: 10.0, scale: 0.1, hflip: false, brightness: 0.2}} # hflip: true where left and right do not matter
-  views: 4                        # augmented views of an image; the teacher's answer to each is cached
-  batch_size: 64
-teacher:
-  model: resnet18                 # a timm model; or {{hf: FOLDER}}, {{file: MODEL}}, or several: see docs/recipes.md
-  # checkpoint: teacher.safetensors
-  # pretrained: true              # start from timm's weights, which it downloads
-  train: {{epochs: 10, lr: 1.0e-3}} # on the labels; null takes the teacher as it is
-student:
-  model: mobilenetv4_conv_small   # ReLU inside, so that int8 runtimes fuse it
-distill:
-  control: true                   # the same student without the teacher: what tells if distillation helped
-  stages:
-    - {{name: align, epochs: 6, lr: 2.0e-3, losses: {{kd: {{temperature: 4.0}}}}}}
-    - {{name: finetune, epochs: 4, lr: 1.0e-3, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5}}}}}}
-    - {{name: qat, epochs: 3, lr: 1.0e-4, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5}}}}}}
-targets: [{targets}]
+{parts}targets: [{targets}]
 """
 
 
-def starter(path: Path, *, task: str, data: str, targets: list[str]) -> str:
+def starters() -> dict[str, Starter]:
+    """What a first recipe of each task is written from, by the name of the task; tasks without one are left out."""
+    found = {name: task.starter() for name, task in tasks().items()}
+    return {name: starter for name, starter in found.items() if starter is not None}
+
+
+def first_recipe(path: Path, *, task: str, data: str, targets: list[str]) -> str:
     """The text of a recipe for `path`.
 
-    data: `sklearn-digits`, a folder of class folders, or a .npz or .csv file.
+    data: the user's data, as `Starter.data` says what they are.
 
     Raises RecipeError, with every mistake at once, when there is no such task, data or target.
     """
-    errors = []
-    if task != "image-classification":
-        errors.append(f"task: found '{task}', expected image-classification")
-    source = data
-    if data != "sklearn-digits":
-        file = Path(data).expanduser()
-        kind = "imagefolder" if file.is_dir() else _SUFFIXES.get(file.suffix) if file.is_file() else None
-        if kind is None:
-            errors.append(f"data: found '{data}', expected sklearn-digits, a folder of class folders, or a .npz or .csv file")
-        # A JSON string is a YAML string, whatever the path holds.
-        source = f"{{{kind}: {json.dumps(str(file), ensure_ascii=False)}}}"
-    known = list_targets()
-    errors += [f"target: found '{t}', expected one of {', '.join(known)}{nearest(t, known)}" for t in targets if t not in known]
+    errors, parts, known, targets_known = [], "", starters(), list_targets()
+    if task not in known:
+        errors.append(f"task: found '{task}', expected one of {', '.join(known)}{nearest(task, known)}")
+    else:
+        try:
+            parts = known[task].parts(data)
+        except UserError as error:
+            errors.append(f"data: {error}")
+    errors += [
+        f"target: found '{t}', expected one of {', '.join(targets_known)}{nearest(t, targets_known)}"
+        for t in targets
+        if t not in targets_known
+    ]
     if errors:
         raise RecipeError(str(path), errors)
-    size = 32 if data == "sklearn-digits" else 64
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-")[:64] or "recipe"
-    return _TEMPLATE.format(path=shlex.quote(str(path)), name=name, task=task, source=source, size=size, targets=", ".join(targets))
+    trusted = ["--trust-code"] if known[task].names_code else []
+    command = shlex.join(["edgedistill", "run", str(path), *trusted])
+    return _TEMPLATE.format(command=command, name=name, task=task, parts=parts, targets=", ".join(targets))

@@ -7,7 +7,7 @@ module that defines it is free of torch; the methods import torch when they are 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -52,6 +52,20 @@ class RecipeParts:
     fields of `distill`. A part without them has to be in a recipe."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What `edgedistill init` writes a first recipe of a task from."""
+
+    data: str
+    """What a user names as data, such as "a folder of class folders"."""
+    default: str
+    """What is taken where the user names none."""
+    parts: Callable[[str], str]
+    """The YAML of data, teacher, student and distill, commented, for the data that a user named; UserError where there are none."""
+    names_code: bool = False
+    """Whether these parts name code of the user's, which a run has to be allowed to execute."""
 
 
 class Teacher(Protocol):
@@ -121,6 +135,10 @@ class Task(ABC):
 
     def check(self, recipe: Recipe) -> None:  # noqa: B027  most tasks have nothing to check
         """Raise `recipe.base.mistake` where parts of a recipe do not fit each other; each part is right by itself."""
+
+    def starter(self) -> Starter | None:
+        """What a first recipe is written from; None for a task that `edgedistill init` does not know."""
+        return None
 
     # Data.
 

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Merger, Metric, Preprocessing, RecipeParts, Taps, Task, Teacher, Words
+from edgedistill.tasks.base import Arrays, Merger, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.data import DataFacts, Dataset
 from edgedistill.tasks.sections import Results, Section
 
@@ -65,6 +65,12 @@ class ImageClassification(Task):
             {"name": "qat", "losses": _USUAL},
         ]
         return RecipeParts(Data, AnyStudent, Teacher, ClassificationLosses, {"teacher": {}, "student": {}, "stages": stages}, _PREPARED)
+
+    def starter(self) -> Starter:
+        """A recipe for folders or files of images."""
+        from edgedistill.tasks.image_classification.starter import IMAGES
+
+        return IMAGES
 
     def check(self, recipe: Recipe) -> None:
         """A student is trained by its teacher, or comes trained; only a module of the user's needs no classes."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.base import Arrays, Metric, RecipeParts, Task
+from edgedistill.tasks.base import Arrays, Metric, RecipeParts, Starter, Task
 from edgedistill.tasks.data import DataFacts
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ class Tensors(Task):
         stages = [{"name": "align", "losses": {"mse": {}}}, {"name": "qat", "losses": {"mse": {}}}]
         # Nothing but a teacher says what is right, so nothing can be trained without one.
         return RecipeParts(Data, Student, Teacher, TensorLosses, {"stages": stages, "distill": {"control": False, "calibrate": False}})
+
+    def starter(self) -> Starter:
+        """A recipe for an .npz and two functions."""
+        from edgedistill.tasks.tensors.starter import ARRAYS
+
+        return ARRAYS
 
     def check(self, recipe: Recipe) -> None:
         """Without targets there is no control, and no temperature to fit."""
