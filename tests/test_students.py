@@ -9,6 +9,7 @@ from conftest import edgedistill
 
 from edgedistill.backends.delegation import delegation
 from edgedistill.errors import DeviceFailed
+from edgedistill.records import Latency, Unavailable
 from edgedistill.records.students import StudentComparison
 
 
@@ -74,14 +75,14 @@ def test_wrong_options_are_reported_at_once(arguments: list[str], told: str, tmp
 def test_a_student_that_can_not_be_lowered_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgedistill.steps import students
 
-    def lowered(run: object, model: object, image_size: int, kind: str, facts: list) -> dict:
+    def lowered(run: object, model: object, asked: object, facts: list) -> tuple[int, Unavailable]:
         if facts[0] == "test_vit":
             raise ValueError("an operator is not known")
-        return {"bytes": 1, "delegation": {"partitions": 1, "outside": {}}}
+        return 1, Unavailable(unavailable="not asked here")
 
     monkeypatch.setattr(students, "_lowered", lowered)
-    monkeypatch.setattr(students, "_measured", lambda *_: {"latency_ms": {"p50": 2.0, "p95": 3.0, "n": 30}, "steady": True})
-    found = students.students(["test_vit", "test_resnet"], "android", tmp_path, classes=10, image_size=32, max_ms=1.0)["students"]
-    assert [row["model"] for row in found] == ["test_resnet", "test_vit"]
-    assert [row["fits"] for row in found] == [False, None]
-    assert found[1]["latency_ms"] == {"value": None, "unavailable": "ValueError: an operator is not known"}
+    monkeypatch.setattr(students, "_measured", lambda *_: (Latency(p50=2.0, p95=3.0, p99=3.0, n=30), True))
+    found = students.students(["test_vit", "test_resnet"], "android", tmp_path, classes=10, image_size=32, max_ms=1.0).students
+    assert [row.model for row in found] == ["test_resnet", "test_vit"]
+    assert [row.fits for row in found] == [False, None]
+    assert found[1].latency_ms == Unavailable(unavailable="ValueError: an operator is not known")

@@ -27,11 +27,10 @@ def students(
             )
         if activation not in (None, "relu", "relu6"):
             raise UserError(f"found --activation {activation}, expected relu or relu6")
-        from edgedistill.records.students import StudentComparison
         from edgedistill.steps.students import students as compare
 
         asked = {"classes": classes, "image_size": image_size, "threads": threads}
-        return StudentComparison.model_validate(compare(names, target, runs_dir, activation=activation, max_ms=max_ms, **asked))
+        return compare(names, target, runs_dir, activation=activation, max_ms=max_ms, **asked)
 
     finish(as_json, work, _show)
 

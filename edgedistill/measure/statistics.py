@@ -15,11 +15,6 @@ _MIN_SAMPLES = {95: 20, 99: min_samples(0.99)}
 _MS = 1e6
 
 
-def unavailable(why: str) -> dict[str, str | None]:
-    """The JSON of a value that could not be measured, and the reason."""
-    return {"value": None, "unavailable": why}
-
-
 def percentile(samples: Sequence[float], q: float) -> float:
     """The q-th percentile, 0 to 100, interpolated between order statistics.
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
-from edgedistill.measure.statistics import unavailable
 from edgedistill.packages import require
 from edgedistill.progress import log, track
+from edgedistill.records import ArtifactSpec, Delegation, Latency, Lowered, Unavailable, UnknownDelegation
+from edgedistill.records.students import ComparedStudent, StudentComparison
 from edgedistill.run import Run, Step, open_run
 from edgedistill.steps.declared import SHARED, program_files
 
@@ -31,6 +36,31 @@ CANDIDATES = [
 ]
 _BENCH: BenchSettings = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
 _TIMEOUT_S = 600.0
+_Found = Delegation | UnknownDelegation | Unavailable
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What models are compared for."""
+
+    format: str
+    classes: int
+    image_size: int
+    activation: str | None
+    threads: int
+    max_ms: float | None
+
+    @property
+    def spec(self) -> ArtifactSpec:
+        """The file that each becomes."""
+        return ArtifactSpec(self.format, "int8")
+
+    @property
+    def signature(self) -> Signature:
+        """What each takes and gives."""
+        from edgedistill.tasks.image_classification.models import signature
+
+        return signature(self.image_size, self.classes)
 
 
 def students(
@@ -43,7 +73,7 @@ def students(
     activation: str | None = None,
     threads: int = 1,
     max_ms: float | None = None,
-) -> dict[str, Any]:
+) -> StudentComparison:
     """Facts of each model of timm in `names` (of the usual ones when empty), sorted by latency.
 
     The model is quantized with its initial weights and lowered to the first int8 format of the target that runs on this machine: neither
@@ -53,47 +83,67 @@ def students(
     Raises UserError when the target has no such format, or when timm has no model of a name.
     """
     require("export")
-    from edgedistill.backends import backend, backends
+    from edgedistill.tasks.image_classification.models import build_model
+
+    asked = _Question(_format(target), classes, image_size, activation, threads, max_ms)
+    # Names and arguments are wrong at once, not after minutes.
+    models = {name: build_model(name, classes, activation=activation) for name in dict.fromkeys(names or CANDIDATES)}
+    rows = []
+    with track("students", len(models)) as progress:
+        for name, model in models.items():
+            rows.append(_compared(name, model, asked, runs_dir))
+            progress.advance(1, last=name)
+    rows.sort(key=lambda row: p50 if isinstance(p50 := _p50(row.latency_ms), float) else float("inf"))
+    return StudentComparison(
+        target=target, format=asked.format, precision="int8", device="local", classes=classes, image_size=image_size,
+        activation=activation, threads=threads, max_ms=max_ms, students=rows,
+    )  # fmt: skip
+
+
+def _format(target: str) -> str:
+    """The first int8 format of a target that runs on this machine."""
     from edgedistill.recipe.targets import load_target
-    from edgedistill.tasks.image_classification.activations import unfused
-    from edgedistill.tasks.image_classification.models import build_model, signature
 
     wanted = load_target(target).artifacts
-    known = [kind for kind, one in backends().items() if one.measured_here]
+    known = [name for name, backend in backends().items() if backend.measured_here]
     formats = [a.format for a in wanted if a.precision == "int8" and a.format in known]
     if not formats:
         found = ", ".join(f"{a.format} {a.precision}" for a in wanted)
         raise UserError(f"target {target} has {found}; expected an int8 format that runs on this machine: {', '.join(known)}")
-    names = names or CANDIDATES
-    # Names and arguments are wrong at once, not after minutes.
-    models = {name: build_model(name, classes, activation=activation) for name in dict.fromkeys(names)}
-    rows = []
-    with track("students", len(models)) as progress:
-        for name, model in models.items():
-            facts = [name, classes, image_size, activation, formats[0]]
-            row: dict[str, Any] = {
-                "model": name,
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "unfused_activations": unfused(model),
-            }
-            try:
-                row["macs"] = _macs(model, image_size)
-                with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
-                    row |= _lowered(run, model, image_size, formats[0], facts)
-                    row |= _measured(run, formats[0], backend(formats[0]).adapters[0].module, signature(image_size, classes), threads)
-            except (DeviceFailed, UserError) as error:
-                row["error"] = str(error)
-            except Exception as error:
-                # Quantizing meets whatever a model's code does; the others go on.
-                row["error"] = f"{type(error).__name__}: {error}"
-            row = dict.fromkeys(("macs", "bytes", "delegation", "latency_ms"), unavailable(row.get("error", ""))) | row
-            p50 = row["latency_ms"].get("p50")
-            row["fits"] = None if max_ms is None or p50 is None else p50 <= max_ms
-            rows.append(row)
-            progress.advance(1, last=name)
-    rows.sort(key=lambda row: row["latency_ms"].get("p50", float("inf")))
-    asked = {"classes": classes, "image_size": image_size, "activation": activation, "threads": threads, "max_ms": max_ms}
-    return {"target": target, "format": formats[0], "precision": "int8", "device": "local", **asked, "students": rows}
+    return formats[0]
+
+
+def _compared(name: str, model: nn.Module, asked: _Question, runs_dir: Path) -> ComparedStudent:
+    """What `model` costs; what its code or a converter could not do is its `error`."""
+    from edgedistill.tasks.image_classification.activations import unfused
+
+    facts = [name, asked.classes, asked.image_size, asked.activation, asked.format]
+    costs: dict[str, Any] = {}
+    error = None
+    try:
+        costs["macs"] = _macs(model, asked.image_size)
+        with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
+            costs["bytes"], costs["delegation"] = _lowered(run, model, asked, facts)
+            costs["latency_ms"], costs["steady"] = _measured(run, asked)
+    except (DeviceFailed, UserError) as failed:
+        error = str(failed)
+    except Exception as failed:
+        # Quantizing meets whatever a model's code does; the others go on.
+        error = f"{type(failed).__name__}: {failed}"
+    missing = dict.fromkeys(("macs", "bytes", "delegation", "latency_ms"), Unavailable(unavailable=error or ""))
+    p50 = _p50(costs.get("latency_ms"))
+    return ComparedStudent(
+        model=name,
+        parameters=sum(p.numel() for p in model.parameters()),
+        unfused_activations=unfused(model),
+        error=error,
+        fits=None if asked.max_ms is None or p50 is None else p50 <= asked.max_ms,
+        **missing | costs,
+    )
+
+
+def _p50(latency: Latency | Unavailable | None) -> float | None:
+    return latency.p50 if isinstance(latency, Latency) and isinstance(latency.p50, float) else None
 
 
 def _macs(model: nn.Module, image_size: int) -> int:
@@ -107,66 +157,65 @@ def _macs(model: nn.Module, image_size: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def _lowered(run: Run, model: nn.Module, image_size: int, kind: str, facts: list[Any]) -> dict[str, Any]:
-    """The int8 file of `model`, with ranges from noise: its bytes and delegation."""
-    from edgedistill.backends import backend
+def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> tuple[int, _Found]:
+    """The bytes of the int8 file of `model`, with ranges from noise, and who computes its operators."""
     from edgedistill.backends.delegation import delegation
     from edgedistill.export.lower import lower
+
+    spec, lowering = asked.spec, backend(asked.format)
+
+    made_by = ("edgedistill.quantize.qat", "edgedistill.quantize.state", "edgedistill.export.programs")
+    step = Step("programs", facts, code=made_by, packages=("torch", "torchao", "timm"))
+    run.step(step, lambda _: _save_program(run, facts[0], model, asked))
+    step = Step("export", reads=program_files(spec.program), code=(lowering.lower, *SHARED), packages=lowering.packages)
+    made = Lowered.model_validate(run.step(step, lambda folder: lower([spec], run.work(), folder, run.path("logs", "export.log"), {})))
+    code = (lowering.delegation,) if lowering.delegation else ()
+    step = Step("delegation", reads=(f"work/export/{spec.name}",), code=code, packages=lowering.packages)
+    found = run.step(step, lambda _: delegation(asked.format, run.work("export", spec.name)))
+    return made.artifacts[0].bytes, TypeAdapter[_Found](_Found).validate_python(found)
+
+
+def _save_program(run: Run, name: str, model: nn.Module, asked: _Question) -> None:
+    import torch
+
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.qat import prepare_qat
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
-    from edgedistill.records import ArtifactSpec
-    from edgedistill.tasks.image_classification.models import signature
     from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 
-    ports = signature(image_size, facts[1])
-    spec = ArtifactSpec(kind, "int8")
-
-    def quantized(folder: Path) -> None:
-        import torch
-
-        log(f"{facts[0]}: quantizing and lowering")
-        torch.manual_seed(0)
-        for name, value in model.named_parameters():
-            # Residual branches start at 0, and fake quantization divides by this weight; a trained one is another number.
-            if name.endswith("weight") and value.ndim == 1 and not value.any():
-                torch.nn.init.ones_(value)
-        module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), ports)
-        with torch.no_grad():
-            module.train()(torch.rand(2, 3, image_size, image_size))
-        state = convert(module.eval().graph_module, ports)
-        program = state.unfolded if spec.program.endswith("unfolded.pt2") else state.converted
-        save_program(program, ports, run.work(spec.program))
-
-    one = backend(kind)
-    code = ("edgedistill.quantize.qat", "edgedistill.quantize.state", "edgedistill.export.programs")
-    run.step(Step("programs", facts, code=code, packages=("torch", "torchao", "timm")), quantized)
-    step = Step("export", reads=program_files(spec.program), code=(one.lower, *SHARED), packages=one.packages)
-    made = run.step(step, lambda f: lower([spec], run.work(), f, run.path("logs", "export.log"), {}))
-    step = Step("delegation", reads=(f"work/export/{spec.name}",), code=(one.delegation,) if one.delegation else (), packages=one.packages)
-    found = run.step(step, lambda _: delegation(kind, run.work("export", spec.name)).model_dump(mode="json"))
-    return {"bytes": made["artifacts"][0]["bytes"], "delegation": found}
+    log(f"{name}: quantizing and lowering")
+    torch.manual_seed(0)
+    for key, value in model.named_parameters():
+        # Residual branches start at 0, and fake quantization divides by this weight; a trained one is another number.
+        if key.endswith("weight") and value.ndim == 1 and not value.any():
+            torch.nn.init.ones_(value)
+    module = prepare_qat(plain_batchnorm(Preprocessed(model, (0.5,) * 3, (0.5,) * 3).eval()), asked.signature)
+    with torch.no_grad():
+        module.train()(torch.rand(2, 3, asked.image_size, asked.image_size))
+    state = convert(module.eval().graph_module, asked.signature)
+    program = state.unfolded if asked.spec.program.endswith("unfolded.pt2") else state.converted
+    save_program(program, asked.signature, run.work(asked.spec.program))
 
 
-def _measured(run: Run, kind: str, adapter: str, ports: Signature, threads: int) -> dict[str, Any]:
+def _measured(run: Run, asked: _Question) -> tuple[Latency, bool | None]:
+    """The latency on this machine, and whether it was steady after the warm-up."""
     import numpy as np
 
     from edgedistill.measure import local
-    from edgedistill.records import ArtifactSpec
 
-    inputs = run.work("input.npy")
-    np.save(inputs, np.random.default_rng(0).random(ports.inputs[0].fixed, np.float32))
+    inputs, signature = run.work("input.npy"), asked.signature
+    np.save(inputs, np.random.default_rng(0).random(signature.inputs[0].fixed, np.float32))
     done = local.execute(
-        adapter,
-        run.work("export", ArtifactSpec(kind, "int8").name),
+        backend(asked.format).adapters[0].module,
+        run.work("export", asked.spec.name),
         inputs,
-        signature=ports.forward,
+        signature=signature.forward,
         outputs=None,
-        threads=threads,
+        threads=asked.threads,
         bench=_BENCH,
         log=run.path("logs", "bench.log"),
         timeout_s=_TIMEOUT_S,
     )
     assert done.latency_ms is not None
-    return {"latency_ms": done.latency_ms.model_dump(mode="json"), "steady": done.steady}
+    return done.latency_ms, done.steady
