@@ -9,7 +9,7 @@ from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.records.steps import StepFailed
 from edgedistill.run import Run, Step
-from edgedistill.steps.artifacts import parallel
+from edgedistill.steps.parallel import parallel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,9 @@ from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
 from edgedistill.run import Run, check_run, is_run, newest, open_run
-from edgedistill.steps import artifacts, delegation, divergence, quantize, ranges, verify_external
+from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
+from edgedistill.steps.execute import execute
 from edgedistill.steps.report import write_outcome
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
             return None
-        specs = artifacts.wanted(loaded.recipe, loaded.recipe.targets)
-        artifacts.export(run, loaded.recipe, specs)
-        artifacts.execute(run, loaded.recipe, specs, "val")
+        specs = lowering.wanted(loaded.recipe, loaded.recipe.targets)
+        lowering.lower(run, loaded.recipe, specs)
+        execute(run, loaded.recipe, specs, "val")
         divergence.locate(run, loaded.recipe, specs)
         delegation.examine(run, specs, loaded.recipe.targets)
         ranges.scan(run, specs)
-        artifacts.execute(run, loaded.recipe, specs, "bench")
-        artifacts.score_holdout(run, loaded.recipe, specs)
+        execute(run, loaded.recipe, specs, "bench")
+        holdout.score(run, loaded.recipe, specs)
         return write_outcome(run)
 
 
@@ -87,11 +88,11 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     with open_run(_existing(run_dir)) as run:
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
-        wanted = artifacts.wanted(recipe, targets)
+        wanted = lowering.wanted(recipe, targets)
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
-        specs = list(dict.fromkeys([*artifacts.exported(run), *wanted]))
-        artifacts.export(run, recipe, specs, again=fresh)
-        artifacts.execute(run, recipe, specs, "val")
+        specs = list(dict.fromkeys([*lowering.lowered(run), *wanted]))
+        lowering.lower(run, recipe, specs, again=fresh)
+        execute(run, recipe, specs, "val")
         divergence.locate(run, recipe, specs)
         delegation.examine(run, specs, targets, keep=True)
         ranges.scan(run, specs)
@@ -123,7 +124,7 @@ def verify(run_dir: AnyPath) -> Verified:
     """Execute every artifact of a run on val again and hold it against the quantized state."""
     require("export", "report")
     with open_run(_existing(run_dir)) as run:
-        artifacts.execute(run, _recipe(run), _artifacts(run), "val", again=True)
+        execute(run, _recipe(run), _artifacts(run), "val", again=True)
         divergence.locate(run, _recipe(run), _artifacts(run))
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
         ranges.scan(run, _artifacts(run))
@@ -143,7 +144,7 @@ def bench(run_dir: AnyPath) -> Benched:
     """Measure every artifact of a run on this machine again."""
     require("train", "report")
     with open_run(_existing(run_dir)) as run:
-        artifacts.execute(run, _recipe(run), _artifacts(run), "bench", again=True)
+        execute(run, _recipe(run), _artifacts(run), "bench", again=True)
         summary = write_outcome(run)
     from edgedistill.records.documents import Benched
 
@@ -216,7 +217,7 @@ def _recipe(run: Run) -> Recipe:
 
 
 def _artifacts(run: Run) -> list[ArtifactSpec]:
-    found = artifacts.exported(run)
+    found = lowering.lowered(run)
     if not found:
         raise UserError(f"{run.folder} has no artifacts; make them with `edgedistill export {run.folder}`")
     return found

@@ -13,8 +13,9 @@ from edgedistill.measure.inputs import taken
 from edgedistill.records.steps import StepFailed
 from edgedistill.records.summary import ActivationRange, Float16Ranges, Int8Ranges
 from edgedistill.run import Run, Step
-from edgedistill.steps.artifacts import method_of, parallel
 from edgedistill.steps.declared import program_files
+from edgedistill.steps.execute import method_of
+from edgedistill.steps.parallel import parallel
 from edgedistill.verify import stored
 from edgedistill.verify.stored import SAMPLES
 

@@ -66,7 +66,7 @@ def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Co
     from edgedistill.export.programs import load_signature
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records.manifest import ModelFacts
-    from edgedistill.steps.artifacts import method_of
+    from edgedistill.steps.execute import method_of
     from edgedistill.tasks.data import spread
     from edgedistill.verify import stored
 

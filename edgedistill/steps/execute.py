@@ -1,0 +1,103 @@
+"""The steps that run artifacts: on val or the holdout for their outputs, or to measure them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from edgedistill.backends import backend
+from edgedistill.errors import DeviceFailed
+from edgedistill.measure.adapters import executor_of, not_here, sampling
+from edgedistill.measure.inputs import taken
+from edgedistill.progress import track
+from edgedistill.records import Execution
+from edgedistill.run import Run, Step
+from edgedistill.steps.declared import program_files
+from edgedistill.steps.parallel import parallel
+from edgedistill.verify import stored
+from edgedistill.verify.stored import OUTPUTS, SAMPLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec
+    from edgedistill.signature import MethodSignature
+
+_TIMEOUT_S = 900.0
+
+
+def execute(run: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
+    """Run every artifact in a child process: on `val` or `holdout` for its outputs, or for `bench` to measure it.
+
+    A runtime that crashes is recorded as that artifact's error, and the others go on. What nothing here can execute is recorded as
+    unavailable, with the reason.
+    """
+
+    def run_it(name: str) -> None:
+        spec = next(s for s in specs if s.name == name)
+        run.step(_execution(spec, recipe, kind), lambda folder: _run_artifact(run, recipe, spec, kind, folder), again=again)
+
+    if kind == "bench":
+        # One at a time, and nothing beside it: two would measure each other.
+        chosen = [s.name for s in specs if backend(s.format).measured_here and s.delegate is None]
+        with track("bench", len(chosen)) as progress:
+            for name in chosen:
+                run_it(name)
+                progress.advance(1, last=name)
+    else:
+        parallel(f"run on {kind}", [s.name for s in specs], run_it)
+
+
+def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
+    """The step `KIND-NAME` that runs an artifact: made of the file, what it is given, and what executes it."""
+    try:
+        adapter = executor_of(spec)
+    except DeviceFailed:
+        # The step says why nothing does.
+        adapter = None
+    return Step(
+        f"{kind}-{spec.name}",
+        recipe.measure.model_dump() if kind == "bench" else None,
+        reads=(spec.path, program_files(spec.program)[1], SAMPLES["holdout" if kind == "holdout" else "val"]),
+        code=(adapter.module,) if adapter else (),
+        packages=(adapter.package,) if adapter else (),
+    )
+
+
+def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> Execution:
+    import numpy as np
+
+    from edgedistill.measure import local
+
+    measured, path = recipe.measure, run.path(spec.path)
+    try:
+        if why := not_here(spec.format, spec.delegate, path):
+            return Execution(unavailable=why)
+        method = method_of(run, spec)
+        with taken(run.path(SAMPLES["holdout" if kind == "holdout" else "val"]), method, spec.input) as inputs:
+            done = local.execute(
+                executor_of(spec).module,
+                path,
+                inputs,
+                signature=method,
+                outputs=None if kind == "bench" else folder / OUTPUTS,
+                threads=measured.threads,
+                bench=sampling(measured) if kind == "bench" else None,
+                log=run.path("logs", f"{kind}-{spec.name}.log"),
+                timeout_s=_TIMEOUT_S,
+            )
+    except DeviceFailed as error:
+        return Execution(error=str(error))
+    if kind == "bench":
+        np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
+    facts = {name: value for name, value in asdict(done).items() if name in Execution.model_fields}
+    return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
+
+
+def method_of(run: Run, spec: ArtifactSpec) -> MethodSignature:
+    """What an artifact of a run takes and gives, with the sizes that its samples have."""
+    from edgedistill.export.fitting import of_file
+    from edgedistill.export.programs import load_signature
+
+    return of_file(load_signature(run.work(spec.program)), spec).forward.with_sizes(stored.sizes(run))

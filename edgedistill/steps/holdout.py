@@ -1,0 +1,56 @@
+"""The step that scores the holdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedistill import tasks
+from edgedistill.progress import log
+from edgedistill.run import Run, Step
+from edgedistill.steps.declared import program_files
+from edgedistill.steps.distill import shipped_rungs
+from edgedistill.steps.execute import execute
+from edgedistill.verify.stored import RUNGS, SAMPLES
+
+if TYPE_CHECKING:
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec
+
+
+def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
+    """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
+    from edgedistill.export.programs import load_signature
+    from edgedistill.files import write_arrays
+    from edgedistill.steps.teach import faculty_of
+    from edgedistill.verify import rungs
+
+    task = tasks.task(recipe.task)
+    data = task.dataset(recipe, run.work("data"))
+    holdout = data.indices["holdout"]
+    if not len(holdout) or not (data.targets(holdout) or task.scores_against_teacher):
+        return
+
+    def work(folder: Path) -> None:
+        log(f"scoring the holdout of {len(holdout)} {task.words.samples}")
+        models = shipped_rungs(run, recipe, data.facts)
+        program = run.work("programs", "student-reference.pt2")
+        signature = load_signature(program)
+        rungs.save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
+        models |= rungs.references(rungs.load_converted(program))
+        rungs.score(models, data, signature, "holdout", folder, batched=task.batched(recipe))
+        if recipe.distill is None:
+            return
+        faculty = faculty_of(run, recipe, data)
+        write_arrays(folder / RUNGS / "teacher", faculty.merged(faculty.outputs("holdout"), holdout))
+
+    trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
+    step = Step(
+        "holdout",
+        run.result("programs")["temperature"],
+        reads=("work/data", *program_files("programs/student-reference.pt2"), *(f"work/{name}" for name in trained)),
+        code=("edgedistill.verify.rungs",),
+        packages=("torch", "torchao"),
+    )
+    run.step(step, work)
+    execute(run, recipe, specs, "holdout")

@@ -1,0 +1,107 @@
+"""From a quantized state to artifacts: the programs of post-training precisions, and a step for each format that lowers them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.backends import backend, formats
+from edgedistill.errors import UserError
+from edgedistill.files import remove
+from edgedistill.packages import installed
+from edgedistill.records import Lowered
+from edgedistill.run import Run, Step
+from edgedistill.steps import variants
+from edgedistill.steps.declared import SHARED, program_files
+from edgedistill.steps.parallel import parallel
+
+if TYPE_CHECKING:
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.records import ArtifactSpec
+
+
+def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
+    """The artifacts of `targets`, each once, and a teacher that is lowered as the file that it is measured by."""
+    from edgedistill.backends import backends
+    from edgedistill.recipe.targets import load_target
+    from edgedistill.records import ArtifactSpec
+
+    specs = [a.spec for name in targets for a in load_target(name).artifacts]
+    holder = next((own.format for own in backends().values() if own.holds_teachers), None)
+    teacher = [ArtifactSpec(holder, "fp32", "teacher")] if holder and getattr(recipe.teacher, "lowered", False) else []
+    return list(dict.fromkeys([*specs, *teacher]))
+
+
+def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> None:
+    """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy.
+
+    again: lower files anew that were lowered before from the same programs.
+    """
+    from edgedistill.export.lower import lower as lower_programs
+
+    variants.make(run, recipe, specs)
+    _check(run, specs)
+    programs = run.result("programs")
+    metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
+
+    def lower_to(name: str) -> None:
+        chosen = [s for s in specs if s.format == name]
+        step = _lowering(name, chosen, metadata)
+
+        def work(folder: Path) -> Lowered:
+            done = lower_programs(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
+            if companions := backend(name).companions:
+                import_module(companions).write(folder, [s.name for s in chosen])
+            for output in step.outputs:
+                # One of an interrupted try may be there.
+                remove(run.path(output))
+                (folder / Path(output).name).rename(run.path(output))
+            made_with = installed(step.packages)
+            return Lowered(artifacts=[a.model_copy(update={"packages": made_with}) for a in done.artifacts], peak_rss_mb=done.peak_rss_mb)
+
+        run.step(step, work, again=again)
+
+    parallel("export", [name for name in formats() if any(s.format == name for s in specs)], lower_to)
+
+
+def _check(run: Run, specs: list[ArtifactSpec]) -> None:
+    """UserError with every file that its format cannot hold, before anything is lowered."""
+    from edgedistill.export.fitting import check, of_file
+    from edgedistill.export.programs import load_operators, load_signature
+
+    refused = []
+    for spec in specs:
+        program = run.work(spec.program)
+        try:
+            signature = load_signature(program)
+            check(load_operators(program), signature, spec)
+            of_file(signature, spec)
+        except UserError as error:
+            refused.append(str(error))
+    if refused:
+        raise UserError("; ".join(refused))
+
+
+def _lowering(name: str, chosen: list[ArtifactSpec], metadata: dict[str, Any]) -> Step:
+    """The step that lowers to the format `name`: made of the programs, the format's own code, and the packages that lower."""
+    backends = [backend(name)]
+    for spec in chosen:
+        # A delegate may be lowered to by the converter of another format.
+        executed_as = backend(name).delegates[spec.delegate].executed_as if spec.delegate else None
+        backends += [backend(executed_as)] if executed_as else []
+    companions = backend(name).companions
+    files = import_module(companions).FILES if companions else ()
+    return Step(
+        f"export-{name}",
+        [[spec.model_dump() for spec in chosen], metadata],
+        reads=tuple(dict.fromkeys(path for spec in chosen for path in program_files(spec.program))),
+        code=tuple(dict.fromkeys([*(each.lower for each in backends), *([companions] if companions else []), *SHARED])),
+        packages=tuple(dict.fromkeys(package for each in backends for package in each.packages)),
+        outputs=(*(spec.path for spec in chosen), *(f"artifacts/{file}" for file in files)),
+    )
+
+
+def lowered(run: Run) -> list[ArtifactSpec]:
+    """The artifacts that a run has by now, perhaps none."""
+    return [artifact.spec for artifact in run.artifacts()]

@@ -1,0 +1,20 @@
+"""Several pieces of work at once, with progress."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from edgedistill.progress import track
+
+_PARALLEL = 2
+
+
+def parallel(description: str, items: list[str], work: Callable[[str], None]) -> None:
+    """Call `work` on each item, two at a time, with progress; the first failure is raised when all have ended."""
+    with ThreadPoolExecutor(_PARALLEL) as pool, track(description, len(items)) as progress:
+
+        def do(item: str) -> None:
+            work(item)
+            progress.advance(1, last=item)
+
+        for future in [pool.submit(do, item) for item in items]:
+            future.result()
