@@ -34,7 +34,7 @@ def write_images(path: Path, count: int) -> None:
     np.savez(path, images=np.repeat(images[:, None], 3, axis=1), labels=arrays["labels"][:count].astype(np.int64))
 
 
-def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
+def distil(source: Path, folder: Path, epochs: int, way: str) -> float:
     """Seconds of training by this package: the student `alone`, or taught, the cache included where `folder` has none yet."""
     from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
@@ -53,7 +53,7 @@ def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
         "teacher": {"model": TEACHER}, "student": {"model": STUDENT},
         "distill": {"stages": [{"name": "align", "epochs": epochs, "losses": HALF}, {"name": "qat"}]},
     })  # fmt: skip
-    arrays = np.load(data)
+    arrays = np.load(source)
     train = np.arange(len(arrays["labels"]))
     classes = [str(number) for number in range(10)]
     images = ImageSet(
@@ -66,7 +66,7 @@ def distil(data: Path, folder: Path, epochs: int, way: str) -> float:
     if way != "alone":
         logits = frozenset({"logits"})
         online = ModuleTeacher(teacher, logits, Outputs("t", None, classes))
-        options: dict[str, Any] = {"signals": logits, "outputs": logits, "count": 1, "options": recipe.distill.cache, "batch_size": 64}
+        options: dict[str, Any] = {"signals": logits, "outputs": logits, "count": 1, "options": recipe.learning.cache, "batch_size": 64}
         cached = compute(lambda _: online, {}, data, folder=folder / "signals", **options)
         lesson = replace(lesson, signals=TeacherSignals([cached], [], None))
     with tempfile.TemporaryDirectory() as out:

@@ -17,7 +17,7 @@ from edgedistill.recipe.schema import Recipe
 from edgedistill.run import Run, Step
 
 MNIST = str(Path(__file__).parent.parent / "data" / "mnist10k.npz")
-KD = {"kd": {}}
+KD: dict[str, Any] = {"kd": {}}
 SIGNALS = frozenset({"logits", "embedding", "features"})
 
 
@@ -70,6 +70,7 @@ class Bench:
         from edgedistill.tasks.image_classification import imageset, listing
         from edgedistill.tasks.image_classification.dataset import ImageDataset
         from edgedistill.tasks.image_classification.models import signature
+        from edgedistill.tasks.image_classification.recipe.data import Data
         from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
         from edgedistill.tasks.image_classification.teachers import ModuleTeacher, Outputs
         from edgedistill.teach.cache import compute
@@ -77,13 +78,15 @@ class Bench:
 
         self.task, self.seed, self.run = task, seed, Run(folder)
         recipe = self.recipe(KD)
-        found = listing.listing(recipe.data)
-        self.run.step(Step("data", [task.data, seed]), lambda f: listing.prepare(found, recipe.data, seed, f))
+        data = recipe.data
+        assert isinstance(data, Data)
+        found = listing.listing(data)
+        self.run.step(Step("data", [task.data, seed]), lambda f: listing.prepare(found, data, seed, f))
         self.images = imageset.load(self.run.work("data"))
         train = np.random.default_rng(seed).permutation(self.images.indices["train"])
         every = self.images.indices["train"]
         self.ports = ports = signature(self.images.images.shape[-1], len(self.images.classes))
-        self.shown = shown = ImageDataset(self.images, recipe.data.augment, seed)
+        self.shown = shown = ImageDataset(self.images, data.augment, seed)
         whole = Lesson(IMAGE_CLASSIFICATION, ports, shown, recipe.data.views, recipe.data.batch_size, seed)
         self.teacher = self._trained("teacher", recipe, lambda f: stages.train_teacher(recipe.teacher, recipe, whole, f))
         model = IMAGE_CLASSIFICATION.build(recipe.teacher, recipe, shown.facts, stages.trained(self.run.work("teacher")))
@@ -96,13 +99,13 @@ class Bench:
             labels[train[task.labelled :]] = -1
         chosen = np.sort(train[: task.images]) if task.images else every
         images = replace(self.images, labels=labels, indices=self.images.indices | {"train": chosen})
-        data = ImageDataset(images, recipe.data.augment, seed)
-        self.lesson = replace(whole, data=data, with_targets_only=True)
+        lessons = ImageDataset(images, data.augment, seed)
+        self.lesson = replace(whole, data=lessons, with_targets_only=True)
 
         def answer(to: Path, signals: frozenset[str]) -> Any:
-            options = {"signals": signals, "outputs": frozenset({"logits"}), "count": recipe.data.views, "folder": to}
-            options |= {"options": recipe.distill.cache, "batch_size": 64}
-            return compute(lambda _: online, {"teacher": self.teacher["sha256"]}, data, **options)
+            options: dict[str, Any] = {"signals": signals, "outputs": frozenset({"logits"}), "count": recipe.data.views, "folder": to}
+            options |= {"options": recipe.learning.cache, "batch_size": 64}
+            return compute(lambda _: online, {"teacher": self.teacher["sha256"]}, lessons, **options)
 
         # The cost of the logits alone is what the default losses pay; features are for the losses that need them.
         self.teaching_s = self.run.step(
@@ -113,7 +116,7 @@ class Bench:
         predicted = labels.copy()
         predicted[chosen] = cached.batch(chosen, 0)["logits"].argmax(axis=1)
         self.predicted = replace(
-            self.lesson, data=ImageDataset(replace(images, labels=predicted), recipe.data.augment, seed), with_targets_only=False
+            self.lesson, data=ImageDataset(replace(images, labels=predicted), data.augment, seed), with_targets_only=False
         )
 
     def recipe(self, losses: dict[str, Any] | list[dict[str, Any]], epochs: int | None = None) -> Recipe:

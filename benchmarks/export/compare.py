@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,21 @@ from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature
-from edgedistill.files import read_json, tree_bytes, write_json
+from edgedistill.files import read_arrays, read_json, tree_bytes, write_json
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.measure.runner.facts import machine
-from edgedistill.measure.statistics import latency_ms, unavailable
+from edgedistill.measure.runner.job_types import BenchSettings
+from edgedistill.measure.statistics import latency_ms
 from edgedistill.records import ArtifactSpec
-from edgedistill.report.twins import compare
+from edgedistill.run import Run
 from edgedistill.tasks.image_classification import imageset
+from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
 from edgedistill.tasks.intervals import wilson
+from edgedistill.verify import judge, stored
 
 CALIBRATION, ROUNDS = 256, 3
-BENCH = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.01}
+BENCH: BenchSettings = {"warmup_s": 0.3, "max_s": 1.0, "min_samples": 50, "relative_width": 0.01}
 TOOLS = Path(__file__).parent / "tools"
 # Olive 0.13.0 imports requests without asking for it.
 OLIVE = ("olive-ai==0.13.0", "onnxruntime==1.32.0", "onnx==1.23.2", "torch==2.13.0", "numpy==2.4.6", "requests==2.34.2")
@@ -64,7 +68,7 @@ def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found | {"seconds": time.monotonic() - started, "cpu_seconds": computed}
 
 
-def tool(python: Path | str, script: str, log: Path, *arguments: Path | str) -> dict[str, Any]:
+def tool(python: Path | str, script: str, log: Path, *arguments: object) -> dict[str, Any]:
     """What the process of a tool says of itself; its output goes to `log`. DeviceFailed with its last line where it fails."""
     result = log.with_suffix(".tool.json")
     command = [str(python), str(TOOLS / f"{script}.py"), *map(str, arguments[:3]), str(result), *map(str, arguments[3:])]
@@ -163,18 +167,24 @@ def judged(row: dict[str, Any], name: str, run: Path, folder: Path, labels: np.n
     done = local.execute(
         adapter(row),
         Path(row["path"]),
-        run / "work" / "programs" / "val.npy",
+        run / stored.SAMPLES["val"],
         signature=load_signature(run / "work" / "programs" / "student-float.pt2").forward,
-        outputs=folder / "val" / f"{name}.npy",
+        outputs=folder / "val" / name,
         threads=1,
         bench=None,
         log=folder / "val" / f"{name}.log",
         timeout_s=TIMEOUT_S,
     )
-    logits, student = np.load(folder / "val" / f"{name}.npy"), np.load(run / "work" / "programs" / "student.npy")
-    right = int((logits.argmax(axis=1) == labels).sum())
-    against = compare(logits, student, labels)
-    return {"accuracy": right / len(labels), "interval": wilson(right, len(labels)), "against": against, "versions": done.versions}
+    outputs, student, task = read_arrays(folder / "val" / name), stored.outputs(Run(run), "student", "val"), IMAGE_CLASSIFICATION
+    assert student is not None
+    right, before = (task.score(given, {"logits": labels}) for given in (outputs, student))
+    difference, *interval = task.paired(right, before)
+    against = {
+        "difference": difference, "interval": interval, "flips": judge.flips(outputs, student, task.decide), "n": len(labels),
+    }  # fmt: skip
+    return {
+        "accuracy": float(right.mean()), "interval": wilson(int(right.sum()), len(labels)), "against": against, "versions": done.versions,
+    }  # fmt: skip
 
 
 def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[str, Any]:
@@ -182,7 +192,7 @@ def round_of(row: dict[str, Any], name: str, run: Path, folder: Path) -> dict[st
     done = local.execute(
         adapter(row),
         Path(row["path"]),
-        run / "work" / "programs" / "val.npy",
+        run / stored.SAMPLES["val"],
         signature=load_signature(run / "work" / "programs" / "student-float.pt2").forward,
         outputs=None,
         threads=1,
@@ -203,16 +213,16 @@ def measure(rows: list[dict[str, Any]], run: Path, folder: Path) -> None:
             continue
         row["bytes"] = tree_bytes(Path(row["path"]))
         try:
-            row["val"] = kept(folder / "val" / f"{row['name']}.json", lambda r=row: judged(r, r["name"], run, folder, labels))
+            row["val"] = kept(folder / "val" / f"{row['name']}.json", partial(judged, row, row["name"], run, folder, labels))
         except DeviceFailed as error:
-            row["val"] = unavailable(str(error))
+            row["val"] = {"unavailable": str(error)}
     # Each round runs every file once, so that what else the machine does meets them alike.
     for number in range(ROUNDS):
         for row in rows:
             if "error" in row or row["format"] == "coreml":
                 continue
             try:
-                made = kept(folder / "bench" / f"{row['name']}-{number}.json", lambda r=row: round_of(r, r["name"], run, folder))
+                made = kept(folder / "bench" / f"{row['name']}-{number}.json", partial(round_of, row, row["name"], run, folder))
                 row["latency"].append(made)
             except DeviceFailed as error:
                 row["latency_error"] = str(error)

@@ -43,7 +43,9 @@ def summary_of(name: str, data: Path, runs: Path) -> dict[str, Any]:
     recipe.parent.mkdir(parents=True, exist_ok=True)
     rate = LEARNING_RATES.get(name, 3.0e-3)
     recipe.write_text(RECIPE.format(name=name, data=data.resolve(), student=STUDENTS[name], lr=rate))
-    return flow.run(load_recipe(str(recipe), []), runs)
+    summary = flow.run(load_recipe(str(recipe), []), runs)
+    assert summary is not None
+    return summary.model_dump(mode="json")
 
 
 def points(value: float) -> str:

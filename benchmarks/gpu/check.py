@@ -90,7 +90,7 @@ def bare(images: Path, precision: str) -> dict[str, Any]:
     arrays = np.load(images)
     pixels, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
     device = torch.device("cuda")
-    model = timm.create_model("resnet18", num_classes=10).to(device, memory_format=torch.channels_last).train()
+    model = timm.create_model("resnet18", num_classes=10).to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     rates = []
     for _ in range(EPOCHS):

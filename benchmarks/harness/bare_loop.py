@@ -22,7 +22,10 @@ from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.measure.benchfile import facts_of
 from edgedistill.measure.runner import facts
+from edgedistill.measure.runner.job_types import BenchSettings
 from edgedistill.measure.runner.ratio import bootstrap_interval, centre
+from edgedistill.records import Latency
+from edgedistill.verify.stored import SAMPLES
 
 FORMATS = {"executorch": "pte", "litert": "tflite", "onnx": "onnx"}
 WARMUP_S, SAMPLE_S = 0.3, 1.0
@@ -39,7 +42,7 @@ def main() -> None:
     print("| artifact | harness p50 ms | bare loop p50 ms | ratio [95%] | rounds | within 1% |\n|---|---|---|---|---|---|")
     with TemporaryDirectory(prefix="bare-") as folder:
         inputs = Path(folder, "inputs.npy")
-        np.save(inputs, np.load(asked.run / "work" / "programs" / "val.npy", mmap_mode="r")[:16])
+        np.save(inputs, np.load(asked.run / SAMPLES["val"] / "image.npy", mmap_mode="r")[:16])
         for form, suffix in FORMATS.items():
             if asked.only in (None, form):
                 for precision in ("fp32", "int8"):
@@ -66,13 +69,13 @@ def _row(path: Path, form: str, inputs: Path, most: int, log: Path) -> str:
 
 def _harness(path: Path, form: str, inputs: Path, log: Path) -> float:
     # No width stops it early: both take samples for the same time.
-    bench = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "min_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
+    bench: BenchSettings = {"warmup_s": WARMUP_S, "max_s": SAMPLE_S, "min_s": SAMPLE_S, "min_samples": 50, "relative_width": 0.005}
     done = local.execute(
         executor(form).module, path, inputs, signature=facts_of(path)[1], outputs=None, threads=1, bench=bench, log=log, timeout_s=120
     )
-    if done.latency_ms is None:
+    if not isinstance(done.latency_ms, Latency) or not isinstance(done.latency_ms.p50, float):
         raise SystemExit(f"{path} was not measured")
-    return float(done.latency_ms.p50)
+    return done.latency_ms.p50
 
 
 def _bare(path: Path, inputs: Path) -> float:

@@ -42,7 +42,10 @@ def main() -> None:
         cells = []
         for n in counts:
             samples = [draw(rng, n) for _ in range(TRIALS)]
-            ours, usual = ([interval(row) for row in samples] for interval in (bootstrap_interval, lambda row: plain(row, rng)))
+            ours, usual = (
+                [interval(row) for row in samples]
+                for interval in (lambda row: bootstrap_interval(row.tolist()), lambda row: plain(row, rng))
+            )
             cells.append(f"{_held(ours):.1%} ({_held(usual):.1%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print(f"\nUntil the half-width is {WIDTH:.0%}, at least 10 and at most {MAX_ROUNDS} rounds; spread of a round in percent\n")
@@ -61,7 +64,7 @@ def _stopped(draw: Draw, spread: float, rng: np.random.Generator) -> str:
     trials = TRIALS // 2
     for _ in range(trials):
         values, n = draw(rng, MAX_ROUNDS) * spread, 10
-        while (ends := bootstrap_interval(values[:n])) and math.expm1((ends[1] - ends[0]) / 2) > WIDTH and n < MAX_ROUNDS:
+        while (ends := bootstrap_interval(values[:n].tolist())) and math.expm1((ends[1] - ends[0]) / 2) > WIDTH and n < MAX_ROUNDS:
             n += 1
         low, high = ends or (-math.inf, math.inf)
         held += low <= 0 <= high

@@ -23,8 +23,17 @@ from edgedistill.measure.adapters import executor
 from edgedistill.measure.benchfile import method_of, write_random_samples
 from edgedistill.measure.job import CompareJob, Side, by_name
 from edgedistill.measure.runner import facts
+from edgedistill.measure.runner.job_types import CompareSettings
 
-SETTINGS = {"block_s": 0.03, "pairs": 4, "warmup_s": 0.1, "relative_width": 0.01, "max_s": 60.0, "min_rounds": 8}
+SETTINGS: CompareSettings = {
+    "block_s": 0.03,
+    "pairs": 4,
+    "warmup_s": 0.1,
+    "relative_width": 0.01,
+    "max_s": 60.0,
+    "min_rounds": 8,
+    "seed": 0,
+}
 KINDS = ("equal", "slowed")
 
 
@@ -68,7 +77,7 @@ def _jobs(model: Path, share: float, folder: Path) -> dict[str, dict[str, Side]]
 
 def _trial(kind: str, sides: dict[str, Side], seed: int, log: Path) -> dict[str, Any]:
     started = time.monotonic()
-    job = CompareJob(**sides, threads=1, compare=SETTINGS | {"seed": seed})
+    job = CompareJob(a=sides["a"], b=sides["b"], threads=1, compare={**SETTINGS, "seed": seed})
     found = local.run(job, log=log, timeout_s=300, reduce=comparison.compare)
     return {
         "kind": kind,

@@ -12,6 +12,7 @@ import io
 import random
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -27,7 +28,7 @@ from edgedistill.measure.runner.watch import watching
 WIDTH, LAYERS = 256, 10
 
 
-def session():
+def session() -> onnxruntime.InferenceSession:
     """A chain of matrix products with ReLU in between, [batch, 256] to [batch, 256], one thread."""
     generator = np.random.default_rng(0)
     weights = [generator.normal(0, WIDTH**-0.5, (WIDTH, WIDTH)).astype(np.float32) for _ in range(LAYERS)]
@@ -44,7 +45,7 @@ def session():
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def block(run, seconds):
+def block(run: Callable[[], object], seconds: float) -> float:
     """Median of an inference in ns, over a block of time."""
     durations, end = [], time.perf_counter_ns() + seconds * 1e9
     while (started := time.perf_counter_ns()) < end:
@@ -53,7 +54,7 @@ def block(run, seconds):
     return statistics.median(durations)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interval", type=float, default=0.5)
     parser.add_argument("--pairs", type=int, default=40)
@@ -70,7 +71,7 @@ def main():
         image = rows_of(rows)
         changes, nothing, medians = [], [], []
         for _ in range(arguments.pairs):
-            found = {}
+            found: dict[bool | None, float] = {}
             for on in random.sample((True, False, None), 3):
                 if on:
                     with watching(Recorder(io.BytesIO()), arguments.interval):
@@ -84,11 +85,11 @@ def main():
     print("\nSensors read:", sorted(name for source in discover(1)[0] for name in source.channels))
 
 
-def rows_of(count):
+def rows_of(count: int) -> dict[str, np.ndarray]:
     return {"x": np.zeros((count, WIDTH), np.float32)}
 
 
-def spread(changes):
+def spread(changes: list[float]) -> str:
     """Median of the changes and the bounds of its interval, by order statistics."""
     ordered = sorted(changes)
     low = int(len(ordered) / 2 - 0.98 * len(ordered) ** 0.5)

@@ -6,33 +6,36 @@ python benchmarks/harness/throttling.py steps 600 50
 
 import itertools
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
-from edgedistill.measure.throttling import Windows, onset
+from edgedistill.measure.throttling import Onset, Windows, onset
+
+Generator = np.random.Generator
 
 STEPS = (0.1, 0.2, 0.5, 1.0)
 
 
-def dependent(g, n, share, deviation):
+def dependent(g: Generator, n: int, share: float, deviation: float) -> np.ndarray:
     """Noise of which `share` is carried from each second to the next."""
     steps = g.normal(0, deviation * np.sqrt(1 - share**2), n + 50)
     return np.array(list(itertools.accumulate(steps, lambda level, step: share * level + step)))[50:]
 
 
-def spikes(g, n, share):
+def spikes(g: Generator, n: int, share: float) -> np.ndarray:
     return g.normal(0, 0.02, n) + (g.random(n) < share) * np.log(g.uniform(1.5, 10, n))
 
 
-def wave(g, n, period, amplitude):
+def wave(g: Generator, n: int, period: float, amplitude: float) -> np.ndarray:
     return g.normal(0, 0.02, n) + amplitude * np.sin(2 * np.pi * (np.arange(n) / period + g.random()))
 
 
-def jobs(g, n, period, width, slower):
+def jobs(g: Generator, n: int, period: int, width: int, slower: float) -> np.ndarray:
     return g.normal(0, 0.02, n) + ((np.arange(n) + g.integers(period)) % period < width) * np.log1p(slower)
 
 
-NOISE = {
+NOISE: dict[str, Callable[[Generator, int], np.ndarray]] = {
     "independent, 2%": lambda g, n: g.normal(0, 0.02, n),
     "independent, 5%": lambda g, n: g.normal(0, 0.05, n),
     "independent, 10%": lambda g, n: g.normal(0, 0.1, n),
@@ -52,17 +55,17 @@ NOISE = {
 FOR_STEPS = [*list(NOISE)[:3], "dependent, 0.8 from second to second, 5%", "5% of the seconds 1.5 to 10 times as slow"]
 
 
-def found(noise, n, seed):
+def found(noise: np.ndarray, n: int, seed: int) -> Onset | None:
     return onset(Windows(np.arange(n) + 0.5, 0.005 * np.exp(noise)), seed)
 
 
-def false_alarms(n, runs):
+def false_alarms(n: int, runs: int) -> None:
     for name, make in NOISE.items():
         hits = sum(found(make(np.random.default_rng([seed, n]), n), n, seed) is not None for seed in range(runs))
         print(f"| {name} | {100 * hits / runs:.2f}% |", flush=True)
 
 
-def steps(n, runs):
+def steps(n: int, runs: int) -> None:
     for name in FOR_STEPS:
         for step in STEPS:
             errors = []

@@ -12,15 +12,14 @@ import result
 import torch
 
 from edgedistill.export.programs import save_program
-from edgedistill.files import read_json
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import convert
 from edgedistill.quantize.static import calibrate
-from edgedistill.recipe.schema import Recipe
+from edgedistill.recipe.loading import recorded
 from edgedistill.run import Run
 from edgedistill.steps.distill import float_rungs
-from edgedistill.tasks.image_classification import imageset
-from edgedistill.tasks.image_classification.models import signature, to_unit
+from edgedistill.tasks.image_classification.models import to_unit
+from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
 
 _BATCH = 32
 
@@ -28,11 +27,11 @@ _BATCH = 32
 def main(run: str, calibration: str, programs: str, report: str) -> None:
     torch.set_num_threads(1)
     state = Run(Path(run))
-    recipe = Recipe.model_validate(read_json(state.path("recipe.json"))["effective"])
-    classes = imageset.load(state.work("data")).classes
-    student = float_rungs(state, recipe, len(classes))["student"]
+    recipe = recorded(state.folder)
+    facts = IMAGE_CLASSIFICATION.dataset(recipe, state.work("data")).facts
+    student = float_rungs(state, recipe, facts)["student"]
     images = np.load(calibration)
-    ports = signature(images.shape[-1], len(classes))
+    ports = IMAGE_CLASSIFICATION.signature(recipe, facts)
     batches = ((to_unit(images[start : start + _BATCH]),) for start in range(0, len(images), _BATCH))
     quantized = convert(calibrate(plain_batchnorm(student), ports, batches), ports)
     Path(programs).mkdir(parents=True, exist_ok=True)
