@@ -6,7 +6,7 @@ No runtime is involved, so thousands of comparisons take minutes; `detection.py`
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -42,10 +42,8 @@ def main() -> None:
         cells = []
         for n in counts:
             samples = [draw(rng, n) for _ in range(TRIALS)]
-            ours, usual = (
-                [interval(row) for row in samples]
-                for interval in (lambda row: bootstrap_interval(row.tolist()), lambda row: plain(row, rng))
-            )
+            ours = [bootstrap_interval(row.tolist()) for row in samples]
+            usual = [plain(row, rng) for row in samples]
             cells.append(f"{_held(ours):.1%} ({_held(usual):.1%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print(f"\nUntil the half-width is {WIDTH:.0%}, at least 10 and at most {MAX_ROUNDS} rounds; spread of a round in percent\n")
@@ -55,7 +53,7 @@ def main() -> None:
             print(f"| {name} | {spread:g} | {_stopped(draw, spread / 100, rng)} |", flush=True)
 
 
-def _held(intervals: list[tuple[float, float] | None]) -> float:
+def _held(intervals: Sequence[tuple[float, float] | None]) -> float:
     return float(np.mean([ends is not None and ends[0] <= 0 <= ends[1] for ends in intervals]))
 
 
