@@ -81,6 +81,7 @@ def test_a_bundle_has_its_files_and_golden_outputs(tiny: Path, summary: dict[str
     images = np.load(bundle / "golden" / "inputs" / "image.npy")
     assert images.shape == (16, 3, 32, 32)
     assert manifest["labels"] == [str(i) for i in range(10)]
+    assert manifest["preprocessing"].keys() == {"inputs", "outputs"}, "labels stand once"
     from edgedistill.backends.litert import adapter as litert
 
     litert.prepare(1)
