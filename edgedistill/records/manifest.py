@@ -73,7 +73,7 @@ class Preprocessing(Record):
 
     inputs: dict[str, dict[str, JsonValue]] = Field({}, description="By the name of the input: how it is made of what a user has.")
     outputs: dict[str, dict[str, JsonValue]] = Field({}, description="By the name of the output: what is done with it.")
-    manifest: dict[str, JsonValue] = Field({}, exclude=True, description="Further entries of the manifest itself, such as `labels`.")
+    manifest: dict[str, JsonValue] = Field({}, exclude=True, description="Further entries of the manifest itself.")
 
 
 class Manifest(Record):
