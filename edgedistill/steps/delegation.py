@@ -26,7 +26,7 @@ def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bo
 
     def report(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
-        one = backend(spec.format)
+        facts = backend(spec.format)
 
         def work(_: Path) -> Delegation | UnknownDelegation | Unavailable | StepFailed:
             try:
@@ -37,8 +37,8 @@ def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bo
         step = Step(
             f"delegation-{spec.name}",
             reads=(spec.path,),
-            code=(one.delegation,) if one.delegation else (),
-            packages=one.packages,
+            code=(facts.delegation,) if facts.delegation else (),
+            packages=facts.packages,
         )
         run.step(step, work, again=again)
 
@@ -52,9 +52,9 @@ def _limits(target: str) -> dict[str, Any]:
     """{name of the target: {"artifacts": names, "limits": {budget: limit}}}."""
     from edgedistill.recipe.targets import load_target
 
-    found = load_target(target)
-    names = [a.spec.name for a in found.budgeted]
-    return {found.name: {"artifacts": names, "limits": found.budgets.model_dump(exclude_none=True)}}
+    definition = load_target(target)
+    names = [a.spec.name for a in definition.budgeted]
+    return {definition.name: {"artifacts": names, "limits": definition.budgets.model_dump(exclude_none=True)}}
 
 
 def of_targets(artifacts: Iterable[ArtifactResult], targets: list[str]) -> list[ArtifactResult]:

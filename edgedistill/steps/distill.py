@@ -117,8 +117,8 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
             save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
         simulated = {"fake_quant": module if quantized.temperature == 1 else Tempered(module, quantized.temperature)}
-        done = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
-        return done.model_copy(update={"temperature": temperature})
+        record = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
+        return record.model_copy(update={"temperature": temperature})
 
     trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
     teachers = [run.result(step)["sha256"] for step in recipe.teacher_steps]

@@ -42,12 +42,12 @@ def locate(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         judgement = scorer.judged(spec)
         if judgement.ok is False and judgement.executed_by != NOT_EXECUTED:
             log(f"{spec.name} differs from its reference: looking for the first layer that does")
-            one = backend(spec.format)
+            facts = backend(spec.format)
             step = Step(
                 f"divergence-{spec.name}",
                 reads=(spec.path, stored.SAMPLES["val"], *program_files("programs/student-reference.pt2")),
-                code=("edgedistill.verify.divergence", one.lower),
-                packages=one.packages,
+                code=("edgedistill.verify.divergence", facts.lower),
+                packages=facts.packages,
             )
             run.step(step, partial(_located, run, spec))
 
@@ -66,26 +66,26 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
     samples = {name: values[chosen] for name, values in val.items()}
     write_arrays(folder / "samples", samples)
     cuts = divergence.cuts(whole)
-    found: dict[int, Comparison | Unavailable] = {}
+    comparisons: dict[int, Comparison | Unavailable] = {}
 
     def differs(position: int) -> bool:
         try:
             outputs = _executed(run, spec, divergence.prefix(program, position), folder / "samples", folder / f"cut-{position}")
         except DeviceFailed as error:
             # A prefix that its runtime can't take is skipped as if it agreed: what is named later still differs.
-            found[position] = Unavailable(unavailable=str(error))
+            comparisons[position] = Unavailable(unavailable=str(error))
             return False
         compared = _compared(run, spec, divergence.prefix(whole, position), outputs, samples, cuts[position].lsb)
-        found[position] = compared
+        comparisons[position] = compared
         return not compared.close
 
     position = divergence.first(len(cuts), differs)
-    facts = {"cuts": len(cuts), "lowered": len(found), "samples": _SAMPLES}
+    facts = {"cuts": len(cuts), "lowered": len(comparisons), "samples": _SAMPLES}
     if position is None:
         agrees = f"the last layer agrees on {_SAMPLES} samples: what differs is seen on more of them only"
-        last = found.get(len(cuts) - 1)
+        last = comparisons.get(len(cuts) - 1)
         return Divergence(**facts, layer=None, reason=last.unavailable if isinstance(last, Unavailable) else agrees)
-    return Divergence(**facts, **asdict(cuts[position]), parity=found[position], note=_NOTE)
+    return Divergence(**facts, **asdict(cuts[position]), parity=comparisons[position], note=_NOTE)
 
 
 def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, samples: Path, folder: Path) -> np.ndarray:
@@ -103,12 +103,12 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, samples: Path,
     lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
     method = of_file(signature, spec).forward
     with taken(samples, method, spec.input) as inputs:
-        done = local.execute(
+        execution = local.execute(
             executor_of(spec).module, folder / spec.name, inputs, signature=method, outputs=folder / "outputs.npy", threads=1, bench=None,
             log=folder / "run.log", timeout_s=_TIMEOUT_S,
         )  # fmt: skip
-    assert done.outputs is not None
-    return np.load(done.outputs[method.outputs[0].name])
+    assert execution.outputs is not None
+    return np.load(execution.outputs[method.outputs[0].name])
 
 
 def _of_prefix(run: Run, spec: ArtifactSpec, prefix: GraphModule) -> Signature:

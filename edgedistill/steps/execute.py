@@ -76,7 +76,7 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
             return Execution(unavailable=why)
         method = method_of(run, spec)
         with taken(run.path(SAMPLES["holdout" if kind == "holdout" else "val"]), method, spec.input) as inputs:
-            done = local.execute(
+            execution = local.execute(
                 executor_of(spec).module,
                 path,
                 inputs,
@@ -90,8 +90,8 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     except DeviceFailed as error:
         return Execution(error=str(error))
     if kind == "bench":
-        np.save(folder / "durations_ns.npy", np.array(done.raw_durations_ns, np.int64))
-    facts = {name: value for name, value in asdict(done).items() if name in Execution.model_fields}
+        np.save(folder / "durations_ns.npy", np.array(execution.raw_durations_ns, np.int64))
+    facts = {name: value for name, value in asdict(execution).items() if name in Execution.model_fields}
     return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 
 

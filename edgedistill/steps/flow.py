@@ -88,9 +88,9 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     with open_run(_existing(run_dir)) as run:
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
-        wanted = lowering.wanted(recipe, targets)
+        target_specs = lowering.wanted(recipe, targets)
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
-        specs = list(dict.fromkeys([*lowering.lowered(run), *wanted]))
+        specs = list(dict.fromkeys([*lowering.lowered(run), *target_specs]))
         lowering.lower(run, recipe, specs, again=fresh)
         execute(run, recipe, specs, "val")
         divergence.locate(run, recipe, specs)
@@ -100,7 +100,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     from edgedistill.records.documents import Exported
     from edgedistill.verify import judge
 
-    names = {s.name for s in wanted}
+    names = {s.name for s in target_specs}
     asked = delegation.of_targets([a for a in summary.artifacts if a.name in names], targets)
     return Exported(
         run=summary.run,
@@ -217,7 +217,7 @@ def _recipe(run: Run) -> Recipe:
 
 
 def _artifacts(run: Run) -> list[ArtifactSpec]:
-    found = lowering.lowered(run)
-    if not found:
+    specs = lowering.lowered(run)
+    if not specs:
         raise UserError(f"{run.folder} has no artifacts; make them with `edgedistill export {run.folder}`")
-    return found
+    return specs

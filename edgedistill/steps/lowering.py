@@ -50,7 +50,7 @@ def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = 
         step = _lowering(name, chosen, metadata)
 
         def work(folder: Path) -> Lowered:
-            done = lower_programs(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
+            record = lower_programs(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
             if companions := backend(name).companions:
                 import_module(companions).write(folder, [s.name for s in chosen])
             for output in step.outputs:
@@ -58,7 +58,9 @@ def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = 
                 remove(run.path(output))
                 (folder / Path(output).name).rename(run.path(output))
             made_with = installed(step.packages)
-            return Lowered(artifacts=[a.model_copy(update={"packages": made_with}) for a in done.artifacts], peak_rss_mb=done.peak_rss_mb)
+            return Lowered(
+                artifacts=[a.model_copy(update={"packages": made_with}) for a in record.artifacts], peak_rss_mb=record.peak_rss_mb
+            )
 
         run.step(step, work, again=again)
 

@@ -44,9 +44,9 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
     def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, data.facts)
         quantized = calibrated(rungs["student"], recipe, data, signature)
-        done = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe)
+        record = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe)
         _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
-        return done.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
+        return record.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
 
     programs.step(run, [student["sha256"], student["signature"], recipe.quantize.model_dump()], ["student"], work)
 

@@ -38,7 +38,7 @@ def scan(run: Run, specs: list[ArtifactSpec]) -> None:
     """
     packages = {s.name: s for s in specs if s.precision == "fp16" and s.delegate is None and backend(s.format).ranges}
 
-    def one(name: str) -> None:
+    def scan_program(name: str) -> None:
         count = _SAMPLES["int8" if name == INT8 else "float16"]
         step = f"ranges-{name}"
         if name == INT8:
@@ -46,12 +46,12 @@ def scan(run: Run, specs: list[ArtifactSpec]) -> None:
             made_by = Step(step, count, reads=reads, code=("edgedistill.verify.levels",), packages=("torch", "torchao"))
             run.step(made_by, lambda _: _levels(run, count))
         else:
-            spec, one = packages[name], backend(packages[name].format)
-            code = (one.ranges,) if one.ranges else ()
-            made_by = Step(step, count, reads=(spec.path, SAMPLES["val"]), code=code, packages=one.packages)
+            spec, facts = packages[name], backend(packages[name].format)
+            code = (facts.ranges,) if facts.ranges else ()
+            made_by = Step(step, count, reads=(spec.path, SAMPLES["val"]), code=code, packages=facts.packages)
             run.step(made_by, lambda _: _float16(run, spec, count))
 
-    parallel("ranges", [INT8, *packages], one)
+    parallel("ranges", [INT8, *packages], scan_program)
 
 
 def _sample(run: Run, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -103,10 +103,10 @@ def _float16(run: Run, spec: ArtifactSpec, count: int) -> Float16Ranges | StepFa
         with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
             write_arrays(Path(folder), samples)
             with taken(Path(folder), method_of(run, spec), spec.input) as inputs:
-                found = ask(scanner, str(package), *map(str, inputs.values()), failed=f"{package}: its ranges could not be scanned")
+                answer = ask(scanner, str(package), *map(str, inputs.values()), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
         return StepFailed(error=str(error))
-    for layer in (*found["layers"], found["largest"]):
+    for layer in (*answer["layers"], answer["largest"]):
         if "sample" in layer:
             layer["sample"] = int(places[layer["sample"]])
-    return Float16Ranges.model_validate({"samples": len(places), **found})
+    return Float16Ranges.model_validate({"samples": len(places), **answer})

@@ -22,8 +22,8 @@ def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | Non
     from edgedistill.report.summary import summarize
 
     summary = summarize(run, machine() | {"packages": _versions()})
-    wanted = targets or summary.recipe.effective["targets"]
-    summary.bundles = _bundles(run, summary, wanted, out or run.path("bundles"))  # type: ignore[arg-type]
+    names = targets or summary.recipe.effective["targets"]
+    summary.bundles = _bundles(run, summary, names, out or run.path("bundles"))  # type: ignore[arg-type]
     before, report = run.path("summary.json"), run.path("report.html")
     if not (report.exists() and before.exists() and _same(before, summary)):
         write_json(before, summary.model_dump(mode="json"))
@@ -48,13 +48,13 @@ def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[
 
     ready, written = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}, {}
     for target in map(load_target, targets):
-        wanted = [a.spec.name for a in target.artifacts]
+        names = [a.spec.name for a in target.artifacts]
         folder = out / target.name
-        if missing := [name for name in wanted if name not in ready]:
+        if missing := [name for name in names if name not in ready]:
             log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
             remove_bundle(folder)
             continue
-        write_bundle(folder, target, _contents(run, summary, [ready[name] for name in wanted]))
+        write_bundle(folder, target, _contents(run, summary, [ready[name] for name in names]))
         written[target.name] = str(folder)
     return written
 
@@ -93,10 +93,10 @@ def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Co
 def _made_with(run: Run, artifacts: list[ArtifactResult]) -> dict[str, str]:
     """Versions of the packages that trained the student, quantized it and made `artifacts`; others may be installed now."""
     programs = [artifact.program.partition("/")[0] for artifact in artifacts]
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for step in dict.fromkeys(["student", "qat", "programs", *programs, *(f"export-{artifact.format}" for artifact in artifacts)]):
-        found |= run.versions(step)
-    return found
+        versions |= run.versions(step)
+    return versions
 
 
 def _versions() -> dict[str, str]:

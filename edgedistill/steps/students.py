@@ -36,7 +36,7 @@ CANDIDATES = [
 ]
 _BENCH: BenchSettings = {"warmup_s": 0.3, "max_s": 2.0, "min_samples": 30, "relative_width": 0.01}
 _TIMEOUT_S = 600.0
-_Found = Delegation | UnknownDelegation | Unavailable
+_DelegationFacts = Delegation | UnknownDelegation | Unavailable
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _format(target: str) -> str:
     """The first int8 format of a target that runs on this machine."""
     from edgedistill.recipe.targets import load_target
 
-    wanted = load_target(target).artifacts
+    artifacts = load_target(target).artifacts
     known = [name for name, backend in backends().items() if backend.measured_here]
-    formats = [a.format for a in wanted if a.precision == "int8" and a.format in known]
+    formats = [a.format for a in artifacts if a.precision == "int8" and a.format in known]
     if not formats:
-        found = ", ".join(f"{a.format} {a.precision}" for a in wanted)
+        found = ", ".join(f"{a.format} {a.precision}" for a in artifacts)
         raise UserError(f"target {target} has {found}; expected an int8 format that runs on this machine: {', '.join(known)}")
     return formats[0]
 
@@ -157,7 +157,7 @@ def _macs(model: nn.Module, image_size: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> tuple[int, _Found]:
+def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> tuple[int, _DelegationFacts]:
     """The bytes of the int8 file of `model`, with ranges from noise, and who computes its operators."""
     from edgedistill.backends.delegation import delegation
     from edgedistill.export.lower import lower
@@ -171,8 +171,8 @@ def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> 
     made = Lowered.model_validate(run.step(step, lambda folder: lower([spec], run.work(), folder, run.path("logs", "export.log"), {})))
     code = (lowering.delegation,) if lowering.delegation else ()
     step = Step("delegation", reads=(f"work/export/{spec.name}",), code=code, packages=lowering.packages)
-    found = run.step(step, lambda _: delegation(asked.format, run.work("export", spec.name)))
-    return made.artifacts[0].bytes, TypeAdapter[_Found](_Found).validate_python(found)
+    record = run.step(step, lambda _: delegation(asked.format, run.work("export", spec.name)))
+    return made.artifacts[0].bytes, TypeAdapter[_DelegationFacts](_DelegationFacts).validate_python(record)
 
 
 def _save_program(run: Run, name: str, model: nn.Module, asked: _Question) -> None:
@@ -206,7 +206,7 @@ def _measured(run: Run, asked: _Question) -> tuple[Latency, bool | None]:
 
     inputs, signature = run.work("input.npy"), asked.signature
     np.save(inputs, np.random.default_rng(0).random(signature.inputs[0].fixed, np.float32))
-    done = local.execute(
+    execution = local.execute(
         backend(asked.format).adapters[0].module,
         run.work("export", asked.spec.name),
         inputs,
@@ -217,5 +217,5 @@ def _measured(run: Run, asked: _Question) -> tuple[Latency, bool | None]:
         log=run.path("logs", "bench.log"),
         timeout_s=_TIMEOUT_S,
     )
-    assert done.latency_ms is not None
-    return done.latency_ms, done.steady
+    assert execution.latency_ms is not None
+    return execution.latency_ms, execution.steady

@@ -45,12 +45,12 @@ class Faculty:
         from edgedistill.tasks.modules import batches
 
         names = [spec.name for spec in tasks.task(self.recipe.task).signature(self.recipe, self.data.facts).outputs]
-        found = []
+        answers = []
         for number in range(len(self.recipe.members)):
             teacher = self.teacher(number, names)
             parts = [teacher(inputs) for inputs in batches(self.data, self.data.indices[split])]
-            found.append({name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in names})
-        return found
+            answers.append({name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in names})
+        return answers
 
     def merged(self, answers: list[dict[str, np.ndarray]], indices: np.ndarray) -> dict[str, np.ndarray]:
         """One answer of the members' to the samples `indices`."""
@@ -126,7 +126,7 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
         faculty.merger.load(run.work("teaching"))
     offline = [stage for stage in plan.stages if stage.losses.needs and not getattr(stage, "online", False)]
     outputs = frozenset(spec.name for spec in lesson.signature.outputs)
-    wanted = _signals(plan.stages, outputs)
+    signal_names = _signals(plan.stages, outputs)
     caches: list[CachedSignals] = []
     if offline:
         asked = _signals(offline, outputs)
@@ -136,7 +136,7 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
             options |= {"folder": cache_folder(root, facts), "options": plan.cache, "batch_size": recipe.data.batch_size}
             with processes.main_first():
                 caches.append(compute(functools.partial(faculty.teacher, number), facts, data, **options))
-    online = [faculty.teacher(n, sorted(wanted)) for n in range(len(recipe.members))] if _any_online(recipe) else []
+    online = [faculty.teacher(n, sorted(signal_names)) for n in range(len(recipe.members))] if _any_online(recipe) else []
     signals = TeacherSignals(caches, online, faculty.merger)
     if caches and outputs <= caches[0].encodings.keys():
         step = Step("teaching-set", [key, recipe.data.views])

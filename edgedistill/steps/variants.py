@@ -32,7 +32,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
     of the program itself, or where activations are dynamic of the two ways of rounding.
     """
 
-    def one(precision: str) -> Variant:
+    def variant(precision: str) -> Variant:
         make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
         step = Step(
             f"program-{precision}",
@@ -52,7 +52,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
         )
         return Variant.model_validate(run.step(step, lambda folder: make(run, recipe, precision, folder)))
 
-    return {precision: one(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
+    return {precision: variant(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
 def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:

@@ -51,28 +51,28 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     executed_by, versions, outputs = judge.NOT_EXECUTED, dict[str, str](), None
     ok: bool | None = False
     status: Status = "runtime_failed"
-    found: Parity | Unavailable
+    verdict: Parity | Unavailable
     try:
         if why := not_here(facts.format, delegate_of(facts), path):
-            found = Unavailable(unavailable=why)
+            verdict = Unavailable(unavailable=why)
             ok, status = None, "ok"
         else:
             outputs, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
             limit = None if precision == "int8" else parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"]
             scales = run.result("programs")["output_scale"]
             compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=scorer.task.decide))
-            found, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
+            verdict, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
     except DeviceFailed as error:
-        found = Unavailable(unavailable=str(error))
+        verdict = Unavailable(unavailable=str(error))
     targets = scorer.targets("val")
     score: Score | Unavailable = Unavailable(unavailable=scorer.no_targets)
-    if isinstance(found, Unavailable) or outputs is None:
-        score = found if isinstance(found, Unavailable) else score
+    if isinstance(verdict, Unavailable) or outputs is None:
+        score = verdict if isinstance(verdict, Unavailable) else score
     elif targets:
         score = score_of(scorer.task, scorer.task.score(outputs, targets))
     return VerifiedFile(
         file=str(path), precision=precision, run=str(run.folder), executed_by=executed_by, runtime=versions, ok=ok, status=status,
-        parity=found, score=ExternalScore(file=score, student=scorer.score("student").val), metric=scorer.task.metric,
+        parity=verdict, score=ExternalScore(file=score, student=scorer.score("student").val), metric=scorer.task.metric,
         **{key: getattr(facts, key) for key in ("format", "sha256", "bytes", "warnings")},
     )  # fmt: skip
 
@@ -84,33 +84,33 @@ def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, Method
     from edgedistill.export.programs import load_signature
     from edgedistill.records import ArtifactSpec
 
-    signature, wanted = load_signature(run.work("programs", "student-float.pt2")), dict[str, MethodSignature]()
+    signature, methods = load_signature(run.work("programs", "student-float.pt2")), dict[str, MethodSignature]()
     sizes = stored.sizes(run)
     for name in backend(facts.format).inputs:
         # Only images can be bytes.
         with suppress(UserError):
-            wanted[name] = of_file(signature, ArtifactSpec(facts.format, "fp32", input=name)).forward.with_sizes(sizes)
+            methods[name] = of_file(signature, ArtifactSpec(facts.format, "fp32", input=name)).forward.with_sizes(sizes)
     if isinstance(facts.signature, Unavailable):
-        return next(iter(wanted.items()))
-    found = facts.signature.forward
+        return next(iter(methods.items()))
+    file_method = facts.signature.forward
     todo = "Name the run that it belongs to, or export it with these inputs and outputs"
-    kind = next((name for name, method in wanted.items() if _fit(found.inputs, method.inputs)), None)
+    kind = next((name for name, method in methods.items() if _fit(file_method.inputs, method.inputs)), None)
     if kind is None:
-        expected = ", or ".join(_text(method.inputs) for method in wanted.values())
-        raise UserError(f"{path} takes {_text(found.inputs)}, and the programs of {run.folder} take {expected}. {todo}")
-    method = wanted[kind]
-    if not _fit(found.outputs, method.outputs):
-        raise UserError(f"{path} gives {_text(found.outputs)}, and the programs of {run.folder} give {_text(method.outputs)}. {todo}")
+        expected = ", or ".join(_text(method.inputs) for method in methods.values())
+        raise UserError(f"{path} takes {_text(file_method.inputs)}, and the programs of {run.folder} take {expected}. {todo}")
+    method = methods[kind]
+    if not _fit(file_method.outputs, method.outputs):
+        raise UserError(f"{path} gives {_text(file_method.outputs)}, and the programs of {run.folder} give {_text(method.outputs)}. {todo}")
     return kind, method
 
 
-def _fit(found: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> bool:
-    """Whether a file's tensors may be those that are wanted, one by one; a size that varies fits any."""
-    return len(found) == len(wanted) and all(
+def _fit(tensors: Sequence[TensorSpec], expected: Sequence[TensorSpec]) -> bool:
+    """Whether a file's tensors may be the `expected` ones, one by one; a size that varies fits any."""
+    return len(tensors) == len(expected) and all(
         a.dtype == b.dtype
         and len(a.shape) == len(b.shape)
         and all(x == y or isinstance(x, str) or isinstance(y, str) for x, y in zip(a.shape, b.shape, strict=True))
-        for a, b in zip(found, wanted, strict=True)
+        for a, b in zip(tensors, expected, strict=True)
     )
 
 
@@ -128,8 +128,8 @@ def _execute(
 
     adapter = executor(facts.format, delegate_of(facts), float16=has_float16(facts))
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.path(stored.SAMPLES["val"]), method, kind) as inputs:
-        done = local.execute(
+        execution = local.execute(
             adapter.module, path, inputs, signature=method, outputs=Path(folder), threads=recipe.measure.threads, bench=None,
             log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
-        return read_arrays(Path(folder)), done.versions, adapter.executed_by
+        return read_arrays(Path(folder)), execution.versions, adapter.executed_by

@@ -20,14 +20,14 @@ def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ())
 
 
 def _failed(artifact: ArtifactResult) -> str:
-    found = artifact.divergence
-    if found is None:
+    divergence = artifact.divergence
+    if divergence is None:
         return artifact.name
-    if found.layer is None:
-        return f"{artifact.name}: no diverging layer found, {found.reason}"
-    known = isinstance(found.parity, Comparison) and found.parity.mean_lsb is not None
-    distance = f"mean {found.parity.mean_lsb:.2g} LSB, at most {found.parity.max_lsb:.3g}" if known else "not comparable"  # type: ignore[union-attr]
-    return f"{artifact.name}: the first layer that differs is {found.layer} ({found.operator}, {distance}), {found.note}"
+    if divergence.layer is None:
+        return f"{artifact.name}: no diverging layer found, {divergence.reason}"
+    known = isinstance(divergence.parity, Comparison) and divergence.parity.mean_lsb is not None
+    distance = f"mean {divergence.parity.mean_lsb:.2g} LSB, at most {divergence.parity.max_lsb:.3g}" if known else "not comparable"  # type: ignore[union-attr]
+    return f"{artifact.name}: the first layer that differs is {divergence.layer} ({divergence.operator}, {distance}), {divergence.note}"
 
 
 def _broken(artifact: ArtifactResult, budget: Budget) -> str:

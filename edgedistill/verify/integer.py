@@ -62,9 +62,9 @@ class Integers(InFloat64):
         """In integers where a kernel takes the arguments, else in float64."""
         rule = _rules().get(target)
         if rule is not None:
-            found = rule(*args, **kwargs)
-            if found is not None:
-                return found
+            result = rule(*args, **kwargs)
+            if result is not None:
+                return result
         if target != _ATEN._assert_tensor_metadata.default and any(isinstance(value, (Steps, Pending, Weights)) for value in _flat(args)):
             self.floats[str(target)] = self.floats.get(str(target), 0) + 1
         real = map_aggregate(args, kernels.real)

@@ -80,22 +80,26 @@ def compare(
     counted once for all outputs together, stand in each comparison, and are judged where differences are counted in steps.
     """
     flipped = flips(outputs, expected, decide)
-    found = {}
-    for name, wanted in expected.items():
+    comparisons = {}
+    for name, expected_values in expected.items():
         if name not in outputs:
             reason = f"found the outputs {', '.join(outputs) or 'none'}, expected {name}"
-            found[name] = Comparison(ok=False, reason=reason, rule="every output of the reference", n=len(wanted))
+            comparisons[name] = Comparison(ok=False, reason=reason, rule="every output of the reference", n=len(expected_values))
         elif limit is None and (scale := (scales or {}).get(name)):
-            found[name] = parity.quantized_parity(outputs[name], wanted, scale, flipped)
+            comparisons[name] = parity.quantized_parity(outputs[name], expected_values, scale, flipped)
         else:
             # An output that is not quantized is computed from values that may be a step apart.
             share = parity.UNQUANTIZED_LIMIT if limit is None else limit
-            found[name] = parity.float_parity(outputs[name], wanted, relative_limit=share, flips=flipped)
-    return dict(sorted(found.items(), key=lambda item: _badness(item[1]), reverse=True))
+            comparisons[name] = parity.float_parity(outputs[name], expected_values, relative_limit=share, flips=flipped)
+    return dict(sorted(comparisons.items(), key=lambda item: _badness(item[1]), reverse=True))
 
 
-def _badness(found: Comparison) -> tuple[bool, bool, float]:
-    return found.ok is False, found.reason is not None, (found.mean_lsb if found.relative is None else found.relative) or 0.0
+def _badness(comparison: Comparison) -> tuple[bool, bool, float]:
+    return (
+        comparison.ok is False,
+        comparison.reason is not None,
+        (comparison.mean_lsb if comparison.relative is None else comparison.relative) or 0.0,
+    )
 
 
 def verdict(
@@ -139,25 +143,25 @@ def judged(
         return Judgement(NOT_EXECUTED, None, Unavailable(unavailable=ran.unavailable))
     if ran.error is not None:
         return Judgement(NOT_EXECUTED, False, Unavailable(unavailable=ran.error))
-    found = verdict(spec, outputs, expected, scales=scales, decide=decide)
-    return Judgement(str(ran.executed_by), found.ok if isinstance(found, Parity) else None, found)
+    comparison = verdict(spec, outputs, expected, scales=scales, decide=decide)
+    return Judgement(str(ran.executed_by), comparison.ok if isinstance(comparison, Parity) else None, comparison)
 
 
-def joined(rung: str, found: Mapping[str, Comparison]) -> Parity:
+def joined(rung: str, comparisons: Mapping[str, Comparison]) -> Parity:
     """The comparisons of all outputs with `rung` as one: the fields of the worst, which comes first, and whether all are ok."""
-    worst, shown = next(iter(found.items()))
-    several = {"output": worst, "outputs": dict(found)} if len(found) > 1 else {}
-    return Parity(**shown.model_dump() | {"reference": rung, "ok": all(one.ok for one in found.values())} | several)
+    worst, shown = next(iter(comparisons.items()))
+    several = {"output": worst, "outputs": dict(comparisons)} if len(comparisons) > 1 else {}
+    return Parity(**shown.model_dump() | {"reference": rung, "ok": all(comparison.ok for comparison in comparisons.values())} | several)
 
 
 def pairs(outputs: Mapping[str, Arrays], scales: Mapping[str, float], decide: Decide | None = None) -> dict[tuple[str, str], Comparison]:
     """The worst output of every two artifacts of one int8 program against each other, by their names."""
-    found = {}
+    comparisons = {}
     for a, b in combinations(outputs, 2):
         compared = compare(outputs[a], outputs[b], limit=None, scales=scales, decide=decide)
         worst = next(iter(compared.values()))
-        found[a, b] = worst.model_copy(update={"ok": all(one.ok for one in compared.values())})
-    return found
+        comparisons[a, b] = worst.model_copy(update={"ok": all(comparison.ok for comparison in compared.values())})
+    return comparisons
 
 
 def held(budget: str, limit: int, delegation: Delegation | UnknownDelegation | Unavailable) -> tuple[int | Unavailable, bool | None]:

@@ -227,9 +227,9 @@ def moving(target: Any) -> Callable[..., Any]:
     def rule(x: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(x, Steps):
             return None
-        found = target(x.values, *args, **kwargs)
-        if isinstance(found, (list, tuple)):
-            return [replace(x, values=value) for value in found]
-        return replace(x, values=found)
+        result = target(x.values, *args, **kwargs)
+        if isinstance(result, (list, tuple)):
+            return [replace(x, values=value) for value in result]
+        return replace(x, values=result)
 
     return rule

@@ -41,8 +41,8 @@ class LevelUse:
     @property
     def problem(self) -> str | None:
         """wasteful: less than a quarter of the levels are in use; clips: more than a thousandth of the values are cut off."""
-        found = [("wasteful", self.used < WASTEFUL), ("clips", self.clipped > CLIPPED)]
-        return " and ".join(name for name, is_so in found if is_so) or None
+        problems = [("wasteful", self.used < WASTEFUL), ("clips", self.clipped > CLIPPED)]
+        return " and ".join(name for name, is_so in problems if is_so) or None
 
 
 def int8_levels(converted: GraphModule, batches: Iterable[tuple[Tensor, ...]]) -> list[LevelUse]:
@@ -59,11 +59,11 @@ def int8_levels(converted: GraphModule, batches: Iterable[tuple[Tensor, ...]]) -
             run.batch = len(batch[0])
             run.run(*cast(batch, torch.float64))
             run.first += run.batch
-    return [_use(node, found) for node, found in run.found.items()]
+    return [_use(node, histogram) for node, histogram in run.histograms.items()]
 
 
 @dataclass
-class _Found:
+class _Histogram:
     counts: Tensor
     """How many values fell on each level, and below and above all of them: [levels + 2]."""
     largest: float | None = None
@@ -75,7 +75,7 @@ class _Levels(Simulated):
 
     def __init__(self, graph: GraphModule) -> None:
         super().__init__(graph)
-        self.found: dict[Node, _Found] = {}
+        self.histograms: dict[Node, _Histogram] = {}
         self.first = 0
         self.batch = 0
         # A constant of the program, such as a class token, is the same for all samples, though it is repeated for each.
@@ -90,24 +90,24 @@ class _Levels(Simulated):
             (x, scale, zero_point, low, high, *_), _ = self.fetch_args_kwargs_from_env(n)
             # Parity tells of values that are not finite; here they must not break the counting.
             x = torch.nan_to_num(x)
-            found = self.found.setdefault(n, _Found(torch.zeros(high - low + 3, dtype=torch.int64)))
+            histogram = self.histograms.setdefault(n, _Histogram(torch.zeros(high - low + 3, dtype=torch.int64)))
             steps = (torch.round(x / scale) + (zero_point - low + 1)).clamp(0, high - low + 2)
-            found.counts += torch.bincount(steps.flatten().long(), minlength=high - low + 3)
-            self._note(found, x, n in self.of_samples and len(x) % self.batch == 0)
+            histogram.counts += torch.bincount(steps.flatten().long(), minlength=high - low + 3)
+            self._note(histogram, x, n in self.of_samples and len(x) % self.batch == 0)
         return super().run_node(n)
 
-    def _note(self, found: _Found, x: Tensor, by_sample: bool) -> None:
+    def _note(self, histogram: _Histogram, x: Tensor, by_sample: bool) -> None:
         rows = x.reshape(self.batch, -1) if by_sample else x.reshape(1, -1)
         magnitudes = rows.abs().amax(1)
         row = int(magnitudes.argmax())
-        if found.largest is None or float(magnitudes[row]) > abs(found.largest):
-            found.largest = float(rows[row][rows[row].abs().argmax()])
-            found.sample = self.first + row if by_sample else None
+        if histogram.largest is None or float(magnitudes[row]) > abs(histogram.largest):
+            histogram.largest = float(rows[row][rows[row].abs().argmax()])
+            histogram.sample = self.first + row if by_sample else None
 
 
-def _use(node: Node, found: _Found) -> LevelUse:
+def _use(node: Node, histogram: _Histogram) -> LevelUse:
     scale, zero_point, low, high = (float(value) for value in node.args[1:5])  # type: ignore[arg-type]
-    share = found.counts.double() / found.counts.sum()
+    share = histogram.counts.double() / histogram.counts.sum()
     below = share.cumsum(0)
     first, last = (int((below <= edge).sum()) for edge in (_TAIL, 1 - _TAIL))
     levels = len(share) - 2
@@ -121,8 +121,8 @@ def _use(node: Node, found: _Found) -> LevelUse:
         high=(high - zero_point) * scale,
         used=max(used, 1) / levels,
         clipped=float(share[0] + share[-1]),
-        largest=found.largest or 0.0,
-        sample=found.sample,
+        largest=histogram.largest or 0.0,
+        sample=histogram.sample,
     )
 
 

@@ -25,19 +25,19 @@ def compare(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarra
 def _compare(name: str, values: np.ndarray, reference: np.ndarray) -> OutputError:
     if values.shape != reference.shape:
         raise UserError(f"output {name}: found the shape {list(values.shape)}, expected {list(reference.shape)}")
-    found, expected = (array.astype(np.float64).reshape(len(array), -1) for array in (values, reference))
+    actual, expected = (array.astype(np.float64).reshape(len(array), -1) for array in (values, reference))
     if not expected.size:
         raise UserError(f"output {name} has no values to compare")
     # Infinities of a mask are right where both have them.
-    alike = (found == expected) | (np.isnan(found) & np.isnan(expected))
-    broken = ~alike & ~(np.isfinite(found) & np.isfinite(expected))
+    alike = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+    broken = ~alike & ~(np.isfinite(actual) & np.isfinite(expected))
     if broken.any():
         return OutputError(
             largest=None, mean=None, range=_range(expected), worst=int(broken.any(axis=1).argmax()), snr_db=None,
-            not_finite=int(broken.sum()), n=len(found),
+            not_finite=int(broken.sum()), n=len(actual),
         )  # fmt: skip
     difference = np.zeros_like(expected)
-    np.subtract(found, expected, out=difference, where=~alike)
+    np.subtract(actual, expected, out=difference, where=~alike)
     difference = np.abs(difference)
     largest, span = float(difference.max()), _range(expected)
     shares = (
@@ -46,7 +46,7 @@ def _compare(name: str, values: np.ndarray, reference: np.ndarray) -> OutputErro
     signal, noise = (float(np.square(part[np.isfinite(expected)]).mean()) for part in (expected, difference))
     return OutputError(
         **shares, range=span, worst=int(difference.max(axis=1).argmax()) if largest else None,
-        snr_db=10 * math.log10(signal / noise) if signal and noise else None, not_finite=0, n=len(found),
+        snr_db=10 * math.log10(signal / noise) if signal and noise else None, not_finite=0, n=len(actual),
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ class Scorer:
 
     def targets(self, split: str) -> Arrays:
         """What the outputs of a split are scored against, [N, ...] by name; empty without any."""
-        if found := self.data.targets(self.data.indices[split]):
-            return found
+        if targets := self.data.targets(self.data.indices[split]):
+            return targets
         # A student that is taught without targets is scored against its teacher.
         taught = self.run.result("teaching") is not None and self.task.scores_against_teacher
         return (stored.outputs(self.run, "teacher", split) or {}) if taught else {}
@@ -73,8 +73,8 @@ class Scorer:
             none = split == "holdout" and not len(self.data.indices["holdout"])
             why = "the data has no holdout" if none else f"{name} was not scored on {split}"
             return Unavailable(unavailable=ran.error or ran.unavailable or why)
-        found = self.scores(name, split)
-        return Unavailable(unavailable=self.no_targets) if found is None else score_of(self.task, found)
+        scores = self.scores(name, split)
+        return Unavailable(unavailable=self.no_targets) if scores is None else score_of(self.task, scores)
 
     @property
     def no_targets(self) -> str:
@@ -106,12 +106,12 @@ class Scorer:
         if given is None or expected is None:
             return Unavailable(unavailable="not both were run on val")
         try:
-            found = outputs.compare(given, expected)
+            errors = outputs.compare(given, expected)
         except UserError as error:
             return Unavailable(unavailable=str(error))
         val = self.data.indices["val"]
-        numbers = {name: None if error.worst is None else int(val[error.worst]) for name, error in found.items()}
-        return {name: error.model_copy(update={"worst": numbers[name]}) for name, error in found.items()}
+        numbers = {name: None if error.worst is None else int(val[error.worst]) for name, error in errors.items()}
+        return {name: error.model_copy(update={"worst": numbers[name]}) for name, error in errors.items()}
 
     def judged(self, spec: ArtifactSpec) -> judge.Judgement:
         """Who executed an artifact, whether it keeps its rule on val, and the comparison with its reference."""

@@ -72,18 +72,18 @@ def scan(graph: GraphModule, trained: dict[str, Trained], samples: Samples) -> t
     One layer at a time: "Exploring Neural Networks Quantization via Layer-Wise Quantization Analysis" (arXiv 2012.08420); also the
     debugging of Nagel et al. 2021, "A White Paper on Neural Network Quantization" (arXiv 2106.08295).
     """
-    found = {name: _Layer() for name in trained}
+    layers = {name: _Layer() for name in trained}
     whole = []
     with torch.no_grad(), track("sensitivity", len(samples)) as progress:
         for batch in samples.batches():
-            whole.append(_forked(graph, trained, batch, found))
+            whole.append(_forked(graph, trained, batch, layers))
             progress.advance(len(batch[0]))
     nodes = {node.name: node for node in graph.graph.nodes}
-    facts = [_fact(nodes[name], trained[name], layer, len(samples)) for name, layer in found.items()]
-    return samples.named(whole), {name: samples.named(layer.outputs) for name, layer in found.items()}, facts
+    facts = [_fact(nodes[name], trained[name], layer, len(samples)) for name, layer in layers.items()]
+    return samples.named(whole), {name: samples.named(layer.outputs) for name, layer in layers.items()}, facts
 
 
-def _forked(graph: GraphModule, trained: dict[str, Trained], batch: tuple[Tensor, ...], found: dict[str, _Layer]) -> list[Tensor]:
+def _forked(graph: GraphModule, trained: dict[str, Trained], batch: tuple[Tensor, ...], layers: dict[str, _Layer]) -> list[Tensor]:
     """The outputs for `batch`; each layer of `trained` starts another evaluation, of what comes behind it only."""
     nodes = list(graph.graph.nodes)
     steps_behind = {layer: steps for layer, steps in last_layers(graph) if layer is not None}
@@ -95,7 +95,7 @@ def _forked(graph: GraphModule, trained: dict[str, Trained], batch: tuple[Tensor
         if node.op != "placeholder":
             run.env[node] = run.run_node(node)
         if node.name in trained:
-            layer, value = found[node.name], _in_float(node, trained[node.name], run.env)
+            layer, value = layers[node.name], _in_float(node, trained[node.name], run.env)
             layer.signal += float(value.square().sum())
             layer.noise += float((real(run.env[node]) - value).square().sum())
             layer.macs += value.numel() * trained[node.name].weight[0].numel()
