@@ -17,7 +17,7 @@ def artifact(run: Run, made: Artifact, scorer: Scorer) -> ArtifactResult:
     """Everything known of one artifact of a run."""
     ran, benched = execution(run, "val", made.name), execution(run, "bench", made.name)
     verdict = scorer.judged(made)
-    found, budgets = delegation_of(run, made.name)
+    delegation, budgets = delegation_of(run, made.name)
     divergence = run.result(f"divergence-{made.name}") if verdict.ok is False else None
     timed = benched is not None and benched.ran
     missing = Unavailable(unavailable=_why_not_timed(made, benched))
@@ -29,7 +29,7 @@ def artifact(run: Run, made: Artifact, scorer: Scorer) -> ArtifactResult:
             "export_seconds": made.seconds,
             "packages": made.packages,
             "score": scorer.score(made.name),
-            "delegation": found,
+            "delegation": delegation,
             "budgets": budgets,
             "executed_by": verdict.executed_by,
             "ok": verdict.ok,
@@ -47,20 +47,20 @@ def delegation_of(run: Run, name: str) -> tuple[Delegation | UnknownDelegation |
     record = run.result(f"delegation-{name}")
     if record is None or "error" in record:
         record = {"unavailable": _NOT_EXAMINED if record is None else record["error"]}
-    found = _DELEGATION.validate_python(record)
+    delegation = _DELEGATION.validate_python(record)
     budgets: dict[tuple[str, int], Budget] = {}
     for target, set_ in (run.result("budgets") or {}).items():
         for budget, limit in set_["limits"].items() if name in set_["artifacts"] else ():
-            value, ok = judge.held(budget, limit, found)
+            value, ok = judge.held(budget, limit, delegation)
             entry = budgets.setdefault((budget, limit), Budget(budget=budget, limit=limit, found=value, ok=ok, targets=[]))
             entry.targets.append(target)
-    return found, list(budgets.values())
+    return delegation, list(budgets.values())
 
 
 def execution(run: Run, kind: str, name: str) -> Execution | None:
     """What came of running an artifact on `val` or `holdout`, or for `bench`; None where it was not."""
-    found = run.result(f"{kind}-{name}")
-    return None if found is None else Execution.model_validate(found)
+    record = run.result(f"{kind}-{name}")
+    return None if record is None else Execution.model_validate(record)
 
 
 def _why_not_timed(made: Artifact, benched: Execution | None) -> str:
@@ -86,8 +86,8 @@ def pairs(run: Run, artifacts: list[ArtifactResult], scorer: Scorer) -> list[Pai
     if len(outputs) < 2:
         return []
     compared = judge.pairs(outputs, run.result("programs")["output_scale"], scorer.task.decide)
-    found = []
+    records = []
     for (a, b), comparison in compared.items():
         against = scorer.difference(a, b)
-        found.append(Pair(a=a, b=b, **comparison.model_dump(), difference=against.difference, interval=against.interval))
-    return found
+        records.append(Pair(a=a, b=b, **comparison.model_dump(), difference=against.difference, interval=against.interval))
+    return records

@@ -22,13 +22,13 @@ def ladder(rungs: Sequence[Mapping[str, Any]], metric: str) -> str | None:
 
     points: list[dict[str, Any]] = []
     for rung in rungs:
-        found = number(get(rung, "score", "val"))
-        if found is None:
+        value = number(get(rung, "score", "val"))
+        if value is None:
             continue
         by = executed_by(rung.get("executed_by"))
-        low, high = limits(get(rung, "score", "val", "interval")) or (found, found)
-        label = f"{rung['rung']}: {percent(found)}, {percent(low)} to {percent(high)}, executed by {by}"
-        points.append({"rung": str(rung["rung"]), "value": found, "low": low, "high": high, "by": by, "label": label})
+        low, high = limits(get(rung, "score", "val", "interval")) or (value, value)
+        label = f"{rung['rung']}: {percent(value)}, {percent(low)} to {percent(high)}, executed by {by}"
+        points.append({"rung": str(rung["rung"]), "value": value, "low": low, "high": high, "by": by, "label": label})
     if not points:
         return None
     used, hues, shapes = _styles(_RUNNERS, [row["by"] for row in points])
@@ -121,16 +121,16 @@ def confusion(block: Mapping[str, Any]) -> str | None:
     for true, counts in zip(names, block["counts"], strict=False):
         total = sum(number(count) or 0 for count in counts)
         for guess, count in zip(names, counts, strict=False):
-            found = number(count)
+            samples = number(count)
             # Empty cells are the background: a page with 100 names would else hold 10 000 of them.
-            if found:
+            if samples:
                 points.append(
                     {
                         "true": true,
                         "guess": guess,
-                        "n": integer(found),
-                        "shade": 0.15 + 0.85 * found / total,
-                        "label": f"true {true}, predicted {guess}: {integer(found)}",
+                        "n": integer(samples),
+                        "shade": 0.15 + 0.85 * samples / total,
+                        "label": f"true {true}, predicted {guess}: {integer(samples)}",
                     }
                 )
     if not points:

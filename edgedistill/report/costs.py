@@ -17,24 +17,24 @@ def quantization(summary: Summary) -> Table:
 
 
 def _row(artifact: Summary) -> list[Cell]:
-    found = artifact["quantization"]
-    difference = show(found.get("difference"), points)
-    bounds = interval(found.get("interval"), points)
+    cost = artifact["quantization"]
+    difference = show(cost.get("difference"), points)
+    bounds = interval(cost.get("interval"), points)
     return [
         Cell(str(artifact.get("name")), "code"),
-        Cell(str(found.get("twin")), "code"),
-        show(found.get("flips"), lambda flips: f"{integer(flips)} of {integer(found['n'])}"),
-        Cell(f"{difference.text}\n{bounds}", "number") if number(found.get("difference")) is not None and bounds else difference,
-        show(found.get("bytes_ratio"), lambda ratio: f"{figures(ratio)}×"),
-        show(found.get("speedup"), lambda ratio: f"{figures(ratio)}×"),
-        words(found.get("advice") or "–"),
+        Cell(str(cost.get("twin")), "code"),
+        show(cost.get("flips"), lambda flips: f"{integer(flips)} of {integer(cost['n'])}"),
+        Cell(f"{difference.text}\n{bounds}", "number") if number(cost.get("difference")) is not None and bounds else difference,
+        show(cost.get("bytes_ratio"), lambda ratio: f"{figures(ratio)}×"),
+        show(cost.get("speedup"), lambda ratio: f"{figures(ratio)}×"),
+        words(cost.get("advice") or "–"),
     ]
 
 
 def lowering(summary: Summary) -> Table:
     """Time and memory of the process that lowered each format."""
     rows = [
-        [Cell(name), show(get(found, "seconds"), seconds), show(get(found, "peak_rss_mb"), figures), Cell(", ".join(found["files"]))]
-        for name, found in (summary.get("lowering") or {}).items()
+        [Cell(name), show(get(cost, "seconds"), seconds), show(get(cost, "peak_rss_mb"), figures), Cell(", ".join(cost["files"]))]
+        for name, cost in (summary.get("lowering") or {}).items()
     ]
     return Table("Lowering, one process a format", ("format", "time", "peak memory, MiB", "files and their own time"), rows)

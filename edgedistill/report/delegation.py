@@ -11,13 +11,13 @@ _TELLS = 3
 
 def line(artifact: ArtifactResult) -> str:
     """The delegation of an artifact in one line: partitions, what is left to slower kernels, multiply-accumulates."""
-    found = artifact.delegation
-    if isinstance(found, Delegation):
-        left = ", ".join(f"{fallback.count} {fallback.operator}" for fallback in found.fallbacks)
-        parts = [f"{found.partitions} partition{'s' * (found.partitions != 1)}", f"left {left}" if left else "no fall-back"]
+    delegation = artifact.delegation
+    if isinstance(delegation, Delegation):
+        left = ", ".join(f"{fallback.count} {fallback.operator}" for fallback in delegation.fallbacks)
+        parts = [f"{delegation.partitions} partition{'s' * (delegation.partitions != 1)}", f"left {left}" if left else "no fall-back"]
     else:
-        parts = [found.unavailable]
-    macs = getattr(found, "macs", None)
+        parts = [delegation.unavailable]
+    macs = getattr(delegation, "macs", None)
     return f"{artifact.name}: {', '.join(parts)}{f'; {integer(macs)} MACs' if isinstance(macs, int) else ''}"
 
 
@@ -28,23 +28,23 @@ def table(summary: Summary) -> Table:
 
 
 def _row(artifact: Summary) -> list[Cell]:
-    name, found = Cell(str(artifact.get("name")), "code"), artifact.get("delegation")
-    if not isinstance(found, Mapping) or "partitions" not in found:
-        why = reason(found)
-        return [name, Cell(f"unavailable: {why}", "unavailable", why, span=4), show(get(found, "macs"), integer), _budgets(artifact)]
-    by = [f"{who} {integer(sum(counts.values()))}" for who, counts in found["operators"].items()]
+    name, delegation = Cell(str(artifact.get("name")), "code"), artifact.get("delegation")
+    if not isinstance(delegation, Mapping) or "partitions" not in delegation:
+        why = reason(delegation)
+        return [name, Cell(f"unavailable: {why}", "unavailable", why, span=4), show(get(delegation, "macs"), integer), _budgets(artifact)]
+    by = [f"{who} {integer(sum(counts.values()))}" for who, counts in delegation["operators"].items()]
     return [
         name,
-        show(found["partitions"], integer),
+        show(delegation["partitions"], integer),
         Cell(", ".join(by)),
-        Cell("; ".join(_told(fallback) for fallback in found["fallbacks"]) or "nothing"),
-        Cell(integer(sum(found["transposes"].values())), "number"),
-        show(get(found, "macs"), integer),
+        Cell("; ".join(_fallback_text(fallback) for fallback in delegation["fallbacks"]) or "nothing"),
+        Cell(integer(sum(delegation["transposes"].values())), "number"),
+        show(get(delegation, "macs"), integer),
         _budgets(artifact),
     ]
 
 
-def _told(fallback: Summary) -> str:
+def _fallback_text(fallback: Summary) -> str:
     layers = list(fallback["layers"])
     more = f" and {fallback['count'] - _TELLS} more" if fallback["count"] > _TELLS else ""
     return f"{fallback['count']} {fallback['operator']} ({', '.join(layers[:_TELLS])}{more}): {fallback['why']}"

@@ -15,8 +15,8 @@ def tables(summary: Summary) -> list[Table]:
 
 
 def _layers(artifact: Summary) -> list[Summary]:
-    found = artifact.get("delegation")
-    return list(found.get("layers") or []) if isinstance(found, Mapping) else []
+    delegation = artifact.get("delegation")
+    return list(delegation.get("layers") or []) if isinstance(delegation, Mapping) else []
 
 
 def _macs(layer: Summary) -> float:

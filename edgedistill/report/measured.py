@@ -12,5 +12,5 @@ from edgedistill.run import Run
 def measured(run: Run, artifacts: Iterable[ArtifactResult]) -> list[dict[str, JsonValue]]:
     """What was measured of these files (by their hash, so that none stands for another), by device."""
     hashes = {artifact.sha256 for artifact in artifacts}
-    found = [one for path in sorted(run.work("devices").glob("*.json")) for one in read_json(path)]
-    return [one for one in found if one["artifact"]["sha256"] in hashes]
+    measurements = [measurement for path in sorted(run.work("devices").glob("*.json")) for measurement in read_json(path)]
+    return [measurement for measurement in measurements if measurement["artifact"]["sha256"] in hashes]

@@ -41,8 +41,8 @@ def render(summary: Mapping[str, Any]) -> str:
     Parts that the document lacks are shown as unavailable with the reason. Raises UserError for another schema.
     """
     if summary.get("schema") != SUMMARY:
-        found = summary.get("schema")
-        raise UserError(f"summary: schema is {found!r}, but this version reads {SUMMARY!r}; write it again with `edgedistill run`")
+        schema = summary.get("schema")
+        raise UserError(f"summary: schema is {schema!r}, but this version reads {SUMMARY!r}; write it again with `edgedistill run`")
     notes: list[str] = []
     return (
         environment()
@@ -117,17 +117,21 @@ def _headline(summary: Mapping[str, Any]) -> str | None:
 
 
 def _verdict(summary: Mapping[str, Any]) -> dict[str, str]:
-    found = summary.get("verdict") or {}
-    outcome = str(found.get("outcome") or "unavailable")
+    verdict = summary.get("verdict") or {}
+    outcome = str(verdict.get("outcome") or "unavailable")
     title = {"helped": "Distillation helped", "no_difference": "Distillation made no difference", "hurt": "Distillation hurt"}.get(
         outcome, "No verdict"
     )
-    sample = f" on {found['split']} (n = {integer(number(found.get('n')) or 0)})" if found.get("split") and number(found.get("n")) else ""
+    sample = (
+        f" on {verdict['split']} (n = {integer(number(verdict.get('n')) or 0)})"
+        if verdict.get("split") and number(verdict.get("n"))
+        else ""
+    )
     return {
         "outcome": outcome,
         "title": title,
-        "text": str(found.get("text") or ""),
-        "difference": tables.difference(found),
+        "text": str(verdict.get("text") or ""),
+        "difference": tables.difference(verdict),
         "sample": sample,
     }
 
@@ -162,11 +166,11 @@ def _teaching(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _taught(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is in the teaching set; nothing where no answers were cached."""
-    found = get(summary, "teacher", "members", "teaching_set")
-    if not isinstance(found, Mapping) or "unavailable" in found:
+    teaching_set = get(summary, "teacher", "members", "teaching_set")
+    if not isinstance(teaching_set, Mapping) or "unavailable" in teaching_set:
         return []
-    count = {key: show(found.get(key), integer).text for key in ("samples", "views")}
-    parts = [f"{count['samples']} {_words(summary)['samples']}, {count['views']} views of each", str(found.get("text") or "")]
+    count = {key: show(teaching_set.get(key), integer).text for key in ("samples", "views")}
+    parts = [f"{count['samples']} {_words(summary)['samples']}, {count['views']} views of each", str(teaching_set.get("text") or "")]
     return [("Teaching set", "; ".join(part for part in parts if part))]
 
 
@@ -189,8 +193,8 @@ def _data(summary: Mapping[str, Any]) -> str:
 
 def _teacher(summary: Mapping[str, Any]) -> str:
     teacher = summary["teacher"]
-    found = get(teacher, "score")
-    value = found.get("val", found) if isinstance(found, Mapping) else {"value": found}
+    scores = get(teacher, "score")
+    value = scores.get("val", scores) if isinstance(scores, Mapping) else {"value": scores}
     parts = [words(get(teacher, "model")).text]
     if number(get(teacher, "parameters")) is not None:
         parts.append(f"{show(get(teacher, 'parameters'), integer).text} parameters")
@@ -247,14 +251,14 @@ def _charts(summary: Mapping[str, Any]) -> dict[str, object]:
     from markupsafe import Markup
 
     artifacts, metric = summary.get("artifacts") or [], tables.title(summary)
-    found = {
+    svgs = {
         "ladder": charts.ladder(summary.get("ladder") or [], metric),
         "latency": charts.against(artifacts, metric, ("latency_ms", "p50"), 1, "ms", "median latency, ms (logarithmic)"),
         "size": charts.against(artifacts, metric, ("bytes",), 1e-6, "MB", "file size, MB (logarithmic)"),
         "loss": curves.lines(summary.get("curves") or {}, "loss", "training loss"),
         "val": curves.lines(summary.get("curves") or {}, f"val_{tables.metric(summary)}", f"{metric} on val"),
     }
-    return {name: Markup(svg) if svg else None for name, svg in found.items()}
+    return {name: Markup(svg) if svg else None for name, svg in svgs.items()}
 
 
 def _not_plotted(summary: Mapping[str, Any]) -> list[str]:

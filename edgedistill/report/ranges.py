@@ -28,39 +28,39 @@ def _record(run: Run, name: str) -> object:
 
 def lines(ranges: Ranges) -> list[str]:
     """A line on int8, and one on each float16 package."""
-    found = []
+    texts = []
     int8_ = ranges.int8
     if isinstance(int8_, Unavailable):
-        found.append(f"int8 ranges: unavailable: {int8_.unavailable}")
+        texts.append(f"int8 ranges: unavailable: {int8_.unavailable}")
     else:
         names = [f"{layer.name} ({layer.problem})" for layer in int8_.layers]
         count = f"{len(names)} of {int8_.activations} activations waste levels or clip" + (f": {', '.join(names)}" if names else "")
-        found.append(f"int8 ranges: {count}; on {int8_.samples} samples")
+        texts.append(f"int8 ranges: {count}; on {int8_.samples} samples")
     for name, scanned in ranges.float16.items():
         line = f"ranges unavailable: {scanned.unavailable}" if isinstance(scanned, Unavailable) else _float16_line(scanned)
-        found.append(f"{name}: {line}")
-    return found
+        texts.append(f"{name}: {line}")
+    return texts
 
 
-def _float16_line(found: Float16Ranges) -> str:
-    layers, largest = [str(layer.name) for layer in found.layers], found.largest
+def _float16_line(ranges: Float16Ranges) -> str:
+    layers, largest = [str(layer.name) for layer in ranges.layers], ranges.largest
     danger = f"{len(layers)} layer{'s' * (len(layers) != 1)} past a quarter of float16's range: {', '.join(layers)}; " if layers else ""
     value, share = show(largest.largest, figures).text, show(largest.share, percent).text
-    return f"{danger}the largest value, {value} in {largest.name}, is at {share} of float16's range; on {found.samples} samples"
+    return f"{danger}the largest value, {value} in {largest.name}, is at {share} of float16's range; on {ranges.samples} samples"
 
 
 def float16(summary: Summary) -> Table:
     """The layers of each float16 package that go past a quarter of the range, or the one that goes farthest where none does."""
     rows = []
     packages = (summary.get("ranges") or {}).get("float16") or {}
-    counts = {found["samples"] for found in packages.values() if "samples" in found}
-    for package, found in packages.items():
+    counts = {scan["samples"] for scan in packages.values() if "samples" in scan}
+    for package, scan in packages.items():
         name = Cell(str(package), "code")
-        if "layers" not in found:
-            rows.append([name, Cell(f"unavailable: {reason(found)}", "unavailable", reason(found), span=6)])
+        if "layers" not in scan:
+            rows.append([name, Cell(f"unavailable: {reason(scan)}", "unavailable", reason(scan), span=6)])
             continue
-        told_of = found["layers"] or [found["largest"]]
-        rows += [[name, *_float16_row(layer, endangered=bool(found["layers"]))] for layer in told_of]
+        layers = scan["layers"] or [scan["largest"]]
+        rows += [[name, *_float16_row(layer, endangered=bool(scan["layers"]))] for layer in layers]
     headers = ("package", "layer", "operator", "largest value", "share of 65504", "val sample", "result")
     return Table(f"What could leave float16's range{_on(counts)}", headers, rows)
 
@@ -82,12 +82,12 @@ def _float16_row(layer: Mapping[str, Any], *, endangered: bool) -> list[Cell]:
 
 def int8(summary: Summary) -> Table:
     """The activations that waste levels or clip, or where there is none that of the fewest levels and that which clips most."""
-    found = (summary.get("ranges") or {}).get("int8") or {}
+    scan = (summary.get("ranges") or {}).get("int8") or {}
     headers = ("activation", "operator", "range of int8", "levels in use", "clipped", "largest value", "val sample", "result")
-    if "layers" not in found:
+    if "layers" not in scan:
         return Table("Levels of int8 in use", headers, [])
-    caption = f"Levels of int8 in use{_on({found['samples']})}"
-    layers = found["layers"] or list({layer["name"]: layer for layer in (found["least_used"], found["most_clipped"])}.values())
+    caption = f"Levels of int8 in use{_on({scan['samples']})}"
+    layers = scan["layers"] or list({layer["name"]: layer for layer in (scan["least_used"], scan["most_clipped"])}.values())
     return Table(caption, headers, [_int8_row(layer) for layer in layers])
 
 

@@ -12,17 +12,17 @@ _NOT_SCANNED = "not scanned; the run is of an older version"
 _COSTLIEST = 12
 
 
-def priced(found: Sensitivity | None, artifacts: Iterable[ArtifactResult]) -> Sensitivity | Unavailable:
+def priced(scan: Sensitivity | None, artifacts: Iterable[ArtifactResult]) -> Sensitivity | Unavailable:
     """The record of a scan (see verify/mixed_precision.py) with `files`: bytes and median latency of the int8 artifacts.
 
     Where layers were left in floating point these are those of the mixed files, as measured. Where one is only proposed, `added_bytes` and
     `added_ms` are estimates: the larger weights, and its share of the multiply-accumulates times what int8 saves against the twin.
     """
-    if found is None:
+    if scan is None:
         return Unavailable(unavailable=_NOT_SCANNED)
-    proposed = bool(found.chosen) and not found.applied
+    proposed = bool(scan.chosen) and not scan.applied
     chosen = [a for a in artifacts if a.precision == "int8" and a.role == "student"]
-    return found.model_copy(update={"files": [_priced(a, found.chosen if proposed else []) for a in chosen]})
+    return scan.model_copy(update={"files": [_priced(a, scan.chosen if proposed else []) for a in chosen]})
 
 
 def _priced(artifact: ArtifactResult, proposed: Sequence[LayerCost]) -> FilePrice:
@@ -40,24 +40,24 @@ def _priced(artifact: ArtifactResult, proposed: Sequence[LayerCost]) -> FilePric
 
 def table(summary: Summary) -> Table:
     """The layers by what they cost, the costliest first."""
-    found = summary.get("sensitivity") or {}
-    chosen = {layer["node"] for layer in found.get("chosen") or []}
+    scan = summary.get("sensitivity") or {}
+    chosen = {layer["node"] for layer in scan.get("chosen") or []}
     headers = ("layer", "kind", f"{distance(summary)} with it alone in float", "flips", "SQNR, dB", "bytes more", "share of MACs", "chosen")
-    rows = [_row(layer, found, layer["node"] in chosen) for layer in (found.get("layers") or [])[:_COSTLIEST]]
+    rows = [_row(layer, scan, layer["node"] in chosen) for layer in (scan.get("layers") or [])[:_COSTLIEST]]
     return Table("Sensitivity: each layer alone in floating point, on val", headers, rows)
 
 
-def _row(layer: Mapping[str, Any], found: Mapping[str, Any], chosen: bool) -> list[Cell]:
+def _row(layer: Mapping[str, Any], scan: Mapping[str, Any], chosen: bool) -> list[Cell]:
     sqnr = layer.get("sqnr_db")
     return [
         Cell(str(layer["layer"]), "code"),
         Cell(str(layer["kind"])),
         show(layer["distance"], figures),
-        Cell("–") if layer["flips"] is None else Cell(f"{integer(layer['flips'])} of {integer(found['n'])}", "number"),
+        Cell("–") if layer["flips"] is None else Cell(f"{integer(layer['flips'])} of {integer(scan['n'])}", "number"),
         Cell("none") if sqnr is None else Cell(figures(sqnr), "number"),
         show(layer["bytes"], integer),
         show(layer["macs_share"], percent),
-        Cell(("in float" if found["applied"] else "proposed") if chosen else "–"),
+        Cell(("in float" if scan["applied"] else "proposed") if chosen else "–"),
     ]
 
 
@@ -68,20 +68,20 @@ def distance(summary: Summary) -> str:
 
 def sentences(summary: Summary) -> list[str]:
     """What was found, what is proposed or was done, and what it takes; nothing where no scan was made."""
-    found = summary.get("sensitivity") or {}
-    if not found.get("layers"):
+    scan = summary.get("sensitivity") or {}
+    if not scan.get("layers"):
         return []
-    int8, best, chosen = found["int8"], found["layers"][0], found["chosen"]
+    int8, best, chosen = scan["int8"], scan["layers"][0], scan["chosen"]
     costliest = f"{best['layer']} costs most: with it alone in float32 the {distance(summary)} is {figures(best['distance'])}"
     lines = [f"All layers in int8: {_distance(int8, summary)}. {costliest}."]
     size, share = (sum(layer[key] for layer in chosen) for key in ("bytes", "macs_share"))
     takes = f"{integer(size)} bytes and {percent(share)} of the multiply-accumulates"
-    if found["applied"]:
+    if scan["applied"]:
         names = ", ".join(layer["layer"] for layer in chosen)
-        lines.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(found['result'], summary)}.")
+        lines.append(f"In float32: {names}. That takes {takes}, and leaves {_distance(scan['result'], summary)}.")
     elif chosen:
-        lines.append(f"Proposed: quantize: {{mixed: auto}} leaves {best['layer']} in float32, for {takes}{_estimates(found['files'])}.")
-    lines.append(_stopped(found, summary))
+        lines.append(f"Proposed: quantize: {{mixed: auto}} leaves {best['layer']} in float32, for {takes}{_estimates(scan['files'])}.")
+    lines.append(_stopped(scan, summary))
     return [text for text in lines if text]
 
 
@@ -94,16 +94,16 @@ def _distance(of: Mapping[str, Any], summary: Summary) -> str:
 
 def _estimates(files: list[Mapping[str, Any]]) -> str:
     known = [(f, added) for f in files if (added := number(f.get("added_ms"))) is not None]
-    told = [f"{f['name']} {figures(number(f['p50_ms']) or 0)} + {figures(added)} ms" for f, added in known]
-    return f"; estimated by that share: {', '.join(told)}" if told else ""
+    estimates = [f"{f['name']} {figures(number(f['p50_ms']) or 0)} + {figures(added)} ms" for f, added in known]
+    return f"; estimated by that share: {', '.join(estimates)}" if estimates else ""
 
 
-def _stopped(found: Mapping[str, Any], summary: Summary) -> str:
-    more = "further " if found["chosen"] else ""
+def _stopped(scan: Mapping[str, Any], summary: Summary) -> str:
+    more = "further " if scan["chosen"] else ""
     samples = (summary.get("words") or {}).get("samples", "samples")
     return {
         "gap": f"No {more}layer is proposed: on these {samples} the {title(summary)} can't be told from the student's.",
         "share": f"No {more}layer is proposed: none alone takes away a tenth of the {distance(summary)}.",
         "most": "More than three layers are not left in floating point.",
         "all": "All layers are in floating point.",
-    }.get(found["stopped"], "")
+    }.get(scan["stopped"], "")

@@ -72,11 +72,11 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
     if recipe.teacher is None:
         return None
     trained = [run.result(name) for name in recipe.teacher_steps]
-    parameters = [one.get("parameters") for one in trained]
+    parameters = [record.get("parameters") for record in trained]
     own = {
         "model": recipe.teacher.label,
         "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),
-        "bytes": sum(one["bytes"] for one in trained),
+        "bytes": sum(record["bytes"] for record in trained),
         "score": next((row.score for row in ladder if row.rung == "teacher"), None),
         "members": _members(run, recipe),
     }
@@ -115,10 +115,10 @@ def _seconds(run: Run) -> dict[str, float]:
 
 def _lowering(run: Run) -> dict[str, LoweringCost]:
     """What the process of each format took, its imports included: seconds, peak memory, and each file with its own seconds."""
-    found = {}
+    costs = {}
     for name in formats():
-        if (done := run.result(f"export-{name}")) is not None:
-            made = Lowered.model_validate(done)
+        if (record := run.result(f"export-{name}")) is not None:
+            made = Lowered.model_validate(record)
             files = [f"{a.name} {a.seconds:.1f} s" for a in made.artifacts]
-            found[name] = LoweringCost(seconds=run.seconds(f"export-{name}"), peak_rss_mb=made.peak_rss_mb, files=files)
-    return found
+            costs[name] = LoweringCost(seconds=run.seconds(f"export-{name}"), peak_rss_mb=made.peak_rss_mb, files=files)
+    return costs

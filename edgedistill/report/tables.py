@@ -86,23 +86,23 @@ def _drop(rung: Summary) -> Cell:
 
 def teachers(summary: Summary) -> Table:
     """Each of several teachers, with its weight in the mean where there is one."""
-    found = get(summary, "teacher", "members", "list") or []
+    members = get(summary, "teacher", "members", "list") or []
     rows = [
         [
-            Cell(str(one.get("name"))),
-            words(one.get("model")),
-            show(one.get("val"), percent),
-            show(one.get("weight"), percent) if one.get("weight") is not None else Cell("–"),
+            Cell(str(member.get("name"))),
+            words(member.get("model")),
+            show(member.get("val"), percent),
+            show(member.get("weight"), percent) if member.get("weight") is not None else Cell("–"),
         ]
-        for one in (found if isinstance(found, list) else [])
+        for member in (members if isinstance(members, list) else [])
     ]
     return _table("Teachers", ("name", "model", f"{title(summary)} on val", "weight"), rows)
 
 
 def disagreement(summary: Summary) -> Table:
     """How far each pair of teachers disagrees on val."""
-    found = get(summary, "teacher", "members", "disagreement") or []
-    pairs = found if isinstance(found, list) else []
+    entries = get(summary, "teacher", "members", "disagreement") or []
+    pairs = entries if isinstance(entries, list) else []
     further = dict.fromkeys(key for pair in pairs for key in pair.get("further") or {})
     rows = [
         [
@@ -123,29 +123,35 @@ def parity(summary: Summary) -> Table:
 
 
 def _parity_row(artifact: Summary) -> list[Cell]:
-    found = artifact.get("parity")
+    comparison = artifact.get("parity")
     name = Cell(str(artifact.get("name")), "code")
-    if not isinstance(found, Mapping) or "reference" not in found:
-        return [name, *[unavailable(found)] * 6, verdict(artifact.get("ok"), found)]
-    if "reason" in found:
-        return [name, words(found["reference"]), *[unavailable(found)] * 4, words(found.get("rule")), verdict(artifact.get("ok"), found)]
-    in_lsb = "max_lsb" in found
+    if not isinstance(comparison, Mapping) or "reference" not in comparison:
+        return [name, *[unavailable(comparison)] * 6, verdict(artifact.get("ok"), comparison)]
+    if "reason" in comparison:
+        return [
+            name,
+            words(comparison["reference"]),
+            *[unavailable(comparison)] * 4,
+            words(comparison.get("rule")),
+            verdict(artifact.get("ok"), comparison),
+        ]
+    in_lsb = "max_lsb" in comparison
     if in_lsb:
-        largest = show(found.get("max_lsb"), lambda value: f"{value:g} LSB")
+        largest = show(comparison.get("max_lsb"), lambda value: f"{value:g} LSB")
     else:
-        relative = number(found.get("relative"))
+        relative = number(comparison.get("relative"))
         largest = show(
-            found.get("max_abs"),
+            comparison.get("max_abs"),
             lambda value: figures(value) + (f"\n{figures(relative)} of the largest output" if relative is not None else ""),
         )
     return [
         name,
-        words(found.get("reference")),
+        words(comparison.get("reference")),
         largest,
-        show(found.get("mean_lsb"), lambda value: f"{figures(value)} LSB") if in_lsb else Cell("–"),
-        show(found.get("within_2_lsb"), percent) if in_lsb else Cell("–"),
-        _flips(found),
-        words(found.get("rule")),
+        show(comparison.get("mean_lsb"), lambda value: f"{figures(value)} LSB") if in_lsb else Cell("–"),
+        show(comparison.get("within_2_lsb"), percent) if in_lsb else Cell("–"),
+        _flips(comparison),
+        words(comparison.get("rule")),
         verdict(artifact.get("ok"), _not_judged(artifact)),
     ]
 
@@ -203,8 +209,8 @@ def _measured_row(artifact: Summary) -> list[Cell]:
 
 
 def _with_interval(cell: Cell, bounds: Any) -> Cell:
-    found = interval(bounds, figures)
-    return replace(cell, text=f"{cell.text}\n{found}") if found and cell.kind == "number" else cell
+    text = interval(bounds, figures)
+    return replace(cell, text=f"{cell.text}\n{text}") if text and cell.kind == "number" else cell
 
 
 def _against_twin(artifact: Summary, key: str, ratio: Callable[[float], float]) -> Cell:
@@ -269,12 +275,12 @@ def facts(caption: str, headers: tuple[str, str], pairs_: Iterable[tuple[str, Ce
     return _table(caption, headers, ([Cell(name), cell] for name, cell in pairs_))
 
 
-def difference(found: Summary) -> str:
+def difference(outcome: Summary) -> str:
     """The verdict's numbers: student less control with its interval, split and number of samples."""
-    value = number(found.get("difference"))
+    value = number(outcome.get("difference"))
     if value is None:
-        return f"unavailable: {reason(found.get('difference') or found)}"
-    bounds = interval(found.get("interval"), points)
+        return f"unavailable: {reason(outcome.get('difference') or outcome)}"
+    bounds = interval(outcome.get("interval"), points)
     return f"{points(value)} points" + (f", {bounds}" if bounds else "")
 
 
@@ -293,9 +299,9 @@ def _key(artifact: Summary) -> tuple[Any, Any, Any]:
     return artifact.get("role"), artifact.get("format"), artifact.get("delegate")
 
 
-def _flips(found: Summary) -> Cell:
-    n = number(found.get("n"))
-    return show(get(found, "flips"), lambda value: integer(value) + (f" of {integer(n)}" if n is not None else ""))
+def _flips(comparison: Summary) -> Cell:
+    n = number(comparison.get("n"))
+    return show(get(comparison, "flips"), lambda value: integer(value) + (f" of {integer(n)}" if n is not None else ""))
 
 
 def _not_judged(artifact: Summary) -> Any:

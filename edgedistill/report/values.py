@@ -46,8 +46,8 @@ def reason(value: Any) -> str:
     """Why `value` has no number, in words."""
     if isinstance(value, Mapping):
         # A comparison that could not be created says so under "reason".
-        if told := value.get("unavailable") or value.get("reason"):
-            return str(told)
+        if text := value.get("unavailable") or value.get("reason"):
+            return str(text)
         value = value.get("value")
     if isinstance(value, float) and not math.isfinite(value):
         return "the summary holds a value that is not finite"
@@ -62,8 +62,8 @@ def unavailable(value: Any) -> Cell:
 
 def show(value: Any, form: Callable[[float], str]) -> Cell:
     """A number cell written by `form`, or the reason why there is none."""
-    found = number(value)
-    return unavailable(value) if found is None else Cell(form(found), "number")
+    figure = number(value)
+    return unavailable(value) if figure is None else Cell(form(figure), "number")
 
 
 def words(value: Any) -> Cell:
@@ -129,12 +129,12 @@ def limits(bounds: Any) -> tuple[float, float] | None:
 
 def score(value: Any) -> Cell:
     """A score with its counts, and on a second line its interval: `98.06% (353 of 360)`, `[96.10%, 99.10%]`."""
-    found = number(value)
-    if found is None:
+    figure = number(value)
+    if figure is None:
         return unavailable(value)
     correct, n = number(value.get("correct")), number(value.get("n"))
     counts = f" ({integer(correct)} of {integer(n)})" if correct is not None and n is not None else ""
-    return Cell(f"{percent(found)}{counts}\n{interval(value.get('interval'), percent)}".rstrip(), "number")
+    return Cell(f"{percent(figure)}{counts}\n{interval(value.get('interval'), percent)}".rstrip(), "number")
 
 
 def executed_by(value: Any) -> str:
