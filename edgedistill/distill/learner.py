@@ -17,12 +17,12 @@ class Learner(nn.Module):
     def __init__(self, model: nn.Module, lesson: Lesson, stages: list[Stage], *, exact: bool) -> None:
         super().__init__()
         self.model, self.exact = model, exact
-        wanted = frozenset().union(*(stage.losses.watches for stage in stages))
-        self.taps = lesson.task.taps(model, lesson.signature, wanted)
+        signals = frozenset().union(*(stage.losses.watches for stage in stages))
+        self.taps = lesson.task.taps(model, lesson.signature, signals)
         torch.manual_seed(lesson.seed)
         student: dict[str, Tensor] = {}
         teacher: dict[str, Tensor] = {}
-        if wanted:
+        if signals:
             # One batch tells the shapes. A stage that is online may need other signals than those that are cached.
             indices = lesson.data.indices["train"][:2]
             model.eval()

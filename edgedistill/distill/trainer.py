@@ -113,8 +113,8 @@ def fit(
                     averaged.update(module, step=index * lesson.steps + step + 1)
                 progress.advance(1, stage=stage.name)
 
-            one = Epoch(stage, first_epoch + index, options.accumulate, before_step, after_step)
-            means = _epoch(accelerator, placed, stepper, lesson, one)
+            epoch_plan = Epoch(stage, first_epoch + index, options.accumulate, before_step, after_step)
+            means = _epoch(accelerator, placed, stepper, lesson, epoch_plan)
             loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise UserError(

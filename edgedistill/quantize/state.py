@@ -195,8 +195,8 @@ def state_tensors(converted: GraphModule) -> dict[str, torch.Tensor]:
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:
     """SHA-256 over names, types, shapes and values of `state_tensors`."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, tensor in tensors.items():
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha256.update(tensor.contiguous().numpy().tobytes())
+    return sha256.hexdigest()

@@ -68,20 +68,20 @@ def separate_means(graph: GraphModule) -> int:
 
 def _sharing(start: Node) -> set[Node]:
     """The quantize and dequantize nodes that have the scale and zero point of `start` and have to keep the same ones as it."""
-    found: set[Node] = set()
+    nodes: set[Node] = set()
     waiting, seen = [start], {start}
     while waiting:
         node = waiting.pop()
         if node.target in _steps():
             if node.args[1:3] != start.args[1:3]:
                 continue
-            found.add(node)
+            nodes.add(node)
         elif node.target not in _SHARED:
             continue
         near = {*node.users, *node.all_input_nodes} - seen
         seen |= near
         waiting += near
-    return found
+    return nodes
 
 
 def _steps() -> tuple[object, object]:

@@ -46,8 +46,8 @@ def _fixed(module: nn.Module, inputs: Sequence[TensorSpec], shown: Sequence[Tens
 def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
     """The varying dimensions, by index, for each of `specs`; None if there are none. A name has the same size everywhere."""
     dims = {name: Dim(name, min=_FEWEST, max=_MOST) for name in dict.fromkeys(name for spec in specs for name in spec.dynamic)}
-    found = [{place: dims[size] for place, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs]
+    shapes = [{place: dims[size] for place, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs]
     if any_batch:
         batch = Dim("batch", min=_FEWEST, max=_MOST)
-        found = [named | {0: batch} for named in found]
-    return tuple(named or None for named in found) if any(found) else None
+        shapes = [named | {0: batch} for named in shapes]
+    return tuple(named or None for named in shapes) if any(shapes) else None

@@ -159,11 +159,11 @@ def _walk(model: type[BaseModel], location: Location = ()) -> Iterator[tuple[Loc
 
 def _fields_by_location(model: type[BaseModel]) -> dict[Location, list[str]]:
     fields: dict[Location, list[str]] = {}
-    for location, found in _walk(model):
+    for location, section in _walk(model):
         known = fields.setdefault(location, [])
-        known.extend(name for name in found.model_fields if name not in known)
+        known.extend(name for name in section.model_fields if name not in known)
     return fields
 
 
 def _fields_of(model: type[BaseModel], name: str) -> list[str]:
-    return next((list(found.model_fields) for _, found in _walk(model) if found.__name__ == name), [])
+    return next((list(section.model_fields) for _, section in _walk(model) if section.__name__ == name), [])

@@ -15,8 +15,8 @@ def refusal(format_: str, precision: str, delegate: str | None = None) -> str | 
     """What was expected instead of `precision` in `format_`, for its `delegate` where that is not the default, or None where it exists."""
     own = backend(format_)
     if delegate and delegate not in own.delegates:
-        those = " or ".join(one.format for one in backends().values() if one.delegates)
-        return f"no delegate {delegate} in {format_}, since only a file of {those} names one"
+        formats = " or ".join(kind.format for kind in backends().values() if kind.delegates)
+        return f"no delegate {delegate} in {format_}, since only a file of {formats} names one"
     facts = own.delegates[delegate] if delegate else own
     if precision in facts.precisions:
         return None

@@ -21,8 +21,8 @@ seed: 0                           # of splits, initial weights, order and augmen
 
 def starters() -> dict[str, Starter]:
     """What a first recipe of each task is written from, by the name of the task; tasks without one are left out."""
-    found = {name: task.starter() for name, task in tasks().items()}
-    return {name: starter for name, starter in found.items() if starter is not None}
+    by_task = {name: task.starter() for name, task in tasks().items()}
+    return {name: starter for name, starter in by_task.items() if starter is not None}
 
 
 def first_recipe(path: Path, *, task: str, data: str, targets: list[str]) -> str:

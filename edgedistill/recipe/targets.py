@@ -89,9 +89,9 @@ class Target(Config):
     @classmethod
     def _each_once(cls, artifacts: list[TargetArtifact]) -> list[TargetArtifact]:
         seen = [" ".join(str(value) for value in artifact.model_dump(exclude_none=True).values()) for artifact in artifacts]
-        for one in seen:
-            if seen.count(one) > 1:
-                raise mistake("each artifact once", f"found {one} {seen.count(one)} times")
+        for text in seen:
+            if seen.count(text) > 1:
+                raise mistake("each artifact once", f"found {text} {seen.count(text)} times")
         return artifacts
 
     @model_validator(mode="after")

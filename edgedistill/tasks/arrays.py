@@ -16,12 +16,12 @@ _SPLIT = "split"
 
 def drawn(count: int, split: Split, seed: int) -> np.ndarray:
     """The split of each of `count` samples, int64 [count]: 0 train, 1 val, 2 holdout, drawn by `seed` in the fractions of `split`."""
-    found, order, start = np.zeros(count, np.int64), np.random.default_rng(seed).permutation(count), 0
+    splits, order, start = np.zeros(count, np.int64), np.random.default_rng(seed).permutation(count), 0
     for number, fraction in ((1, split.val), (2, split.holdout)):
         part = order[start : start + max(1, round(fraction * count))] if fraction else order[:0]
-        found[part] = number
+        splits[part] = number
         start += len(part)
-    return found
+    return splits
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray], split: np.ndarray) -> tuple[str, dict[str, int]]:

@@ -196,13 +196,13 @@ class Task(ABC):
 
         answers: the outputs on val, by the name of the teacher.
         """
-        found: list[Disagreement] = []
+        disagreements: list[Disagreement] = []
         for a, b in combinations(answers, 2):
             ours, theirs = self.decide(answers[a]), self.decide(answers[b])
             if ours is not None and theirs is not None:
                 share = (ours != theirs).reshape(len(ours), -1).any(axis=1).mean()
-                found.append(Disagreement(a=a, b=b, n=len(ours), share=float(share)))
-        return found
+                disagreements.append(Disagreement(a=a, b=b, n=len(ours), share=float(share)))
+        return disagreements
 
     def teaching_set(self, answers: Arrays, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
         """What a report says of the teacher's answers to the training samples, view 0: `samples`, how many there are, and a `text`.

@@ -70,15 +70,15 @@ def flatten(
     sample = tuple(sample) if sample is not None else example(inputs)
     given = zip(inputs, sample, strict=True)
     sizes = {size: tensor.shape[at] for spec, tensor in given for at, size in enumerate(spec.shape) if isinstance(size, str)}
-    found = _run(module, inputs, sample, label)
-    grown = found
+    outputs = _run(module, inputs, sample, label)
+    grown = outputs
     if sizes:
         grown = _run(module, inputs, example(inputs, sizes={name: size + _GROWN for name, size in sizes.items()}), label)
-        if [name for name, _ in found] != [name for name, _ in grown]:
+        if [name for name, _ in outputs] != [name for name, _ in grown]:
             raise UserError(f"{label} gives other outputs for inputs of other sizes, expected the same names")
     taken = {spec.name for spec in inputs}
     specs = []
-    for (path, value), (_, other) in zip(found, grown, strict=True):
+    for (path, value), (_, other) in zip(outputs, grown, strict=True):
         name = _identifier(path, taken)
         taken.add(name)
         shape: list[Dimension] = []
@@ -120,12 +120,12 @@ def _run(module: nn.Module, inputs: Sequence[TensorSpec], sample: Sequence[Tenso
         given = ", ".join(map(str, inputs))
         raise UserError(f"{label} failed on {given} ({type(error).__name__}: {error}); are names, order, types and sizes right?") from error
     try:
-        found = list(named_outputs(answer))
+        outputs = list(named_outputs(answer))
     except UserError as error:
         raise UserError(f"{label}: {error}") from error
-    if not found:
+    if not outputs:
         raise UserError(f"{label} gave no tensor, expected at least one")
-    return found
+    return outputs
 
 
 def _separate(values: list[Tensor], inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:

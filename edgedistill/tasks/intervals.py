@@ -65,8 +65,8 @@ def _student(values: np.ndarray) -> tuple[float, float]:
 def noise_to_signal(outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
     """Mean square of outputs less expected, over the variance of expected, averaged over the outputs [n, ...]; 0 for equal ones."""
     ratios = []
-    for name, wanted in expected.items():
-        signal, noise = wanted.astype(np.float64), outputs[name].astype(np.float64) - wanted
+    for name, reference in expected.items():
+        signal, noise = reference.astype(np.float64), outputs[name].astype(np.float64) - reference
         power = float(np.square(noise).mean())
         ratios.append(power / max(float(signal.var()), np.finfo(np.float64).tiny) if power else 0.0)
     return float(np.mean(ratios))

@@ -83,8 +83,8 @@ def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Map
     """Zeros of the shapes and types of `specs`. batch: replaces the first size of each. sizes: of the dimensions that vary."""
 
     def shape(spec: TensorSpec) -> list[int]:
-        found = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
-        return found if batch is None else [batch, *found[1:]]
+        dimensions = [(sizes or {}).get(size, _TRACED) if isinstance(size, str) else size for size in spec.shape]
+        return dimensions if batch is None else [batch, *dimensions[1:]]
 
     return tuple(torch.zeros(shape(spec), dtype=getattr(torch, spec.dtype)) for spec in specs)
 
@@ -145,5 +145,5 @@ class ModuleTeacher:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The signals of a batch, on the device of the module."""
         with torch.no_grad():
-            found = self.taps({name: value.to(self.device) for name, value in inputs.items()})
-        return {name: found[name].float() for name in self.signals}
+            signals = self.taps({name: value.to(self.device) for name, value in inputs.items()})
+        return {name: signals[name].float() for name in self.signals}

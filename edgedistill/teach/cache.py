@@ -154,14 +154,14 @@ class _Rows:
             os.truncate(path, size)
         self.array = np.memmap(path, dtype, "r+", shape=(rows,))
         self.sums: dict[str, str] = _read(self.sums_path)
-        wanted = [str(chunk) for chunk in range(-(-rows // _CHUNK_ROWS))]
-        good = {chunk for chunk in wanted if chunk in self.sums and self.sums[chunk] == self._sum(int(chunk))}
-        damaged = [chunk for chunk in wanted if chunk in self.sums and chunk not in good]
+        chunks = [str(chunk) for chunk in range(-(-rows // _CHUNK_ROWS))]
+        good = {chunk for chunk in chunks if chunk in self.sums and self.sums[chunk] == self._sum(int(chunk))}
+        damaged = [chunk for chunk in chunks if chunk in self.sums and chunk not in good]
         if damaged:
-            log(f"signal cache: {len(damaged)} of {len(wanted)} parts of {path.name} are damaged and made again")
+            log(f"signal cache: {len(damaged)} of {len(chunks)} parts of {path.name} are damaged and made again")
         self.sums = {chunk: self.sums[chunk] for chunk in good}
         self.changed = False
-        self.missing = [int(chunk) for chunk in wanted if chunk not in good]
+        self.missing = [int(chunk) for chunk in chunks if chunk not in good]
 
     def write(self, chunk: int, values: np.ndarray) -> None:
         """Set the rows of a chunk."""
@@ -183,7 +183,7 @@ class _Rows:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is none, or where it was cut off and is no JSON."""
     try:
-        found = read_json(path) if path.exists() else {}
+        content = read_json(path) if path.exists() else {}
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -99,6 +99,6 @@ class TopK:
     def decode(self, rows: np.ndarray) -> np.ndarray:
         """Log-probabilities float32 [B, C], which are logits."""
         shared = rows["log_p"][:, self.k].astype(np.float32) - np.float32(np.log(self.size - self.k))
-        found = np.repeat(shared[:, None], self.size, axis=1)
-        np.put_along_axis(found, rows["index"].astype(np.int64), rows["log_p"][:, : self.k].astype(np.float32), 1)
-        return found
+        log_p = np.repeat(shared[:, None], self.size, axis=1)
+        np.put_along_axis(log_p, rows["index"].astype(np.int64), rows["log_p"][:, : self.k].astype(np.float32), 1)
+        return log_p

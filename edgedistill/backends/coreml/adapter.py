@@ -36,8 +36,8 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     dtypes = types_of(signature, outputs)
 
     def forward(arrays: Arrays) -> Arrays:
-        found = model.predict({own: _given(arrays[name], ports[own]) for name, own in inputs.items()})
-        return {name: np.array(found[own], dtypes[name]) for name, own in outputs.items()}
+        predictions = model.predict({own: _given(arrays[name], ports[own]) for name, own in inputs.items()})
+        return {name: np.array(predictions[own], dtypes[name]) for name, own in outputs.items()}
 
     return forward
 

@@ -15,8 +15,8 @@ def fold_scalars(graph: GraphModule) -> int:
     import torch
 
     ops = torch.ops.quantized_decomposed
-    found = [node for node in operators(graph, (ops.dequantize_per_tensor.default,)) if node.args[0].op == "get_attr"]  # type: ignore[union-attr]
-    scalars = [node for node in found if tensor_of(graph, node.args[0]).ndim == 0]
+    constants = [node for node in operators(graph, (ops.dequantize_per_tensor.default,)) if node.args[0].op == "get_attr"]  # type: ignore[union-attr]
+    scalars = [node for node in constants if tensor_of(graph, node.args[0]).ndim == 0]
     for place, node in enumerate(scalars):
         name = f"scalar_{place}"
         value = ops.dequantize_per_tensor(tensor_of(graph, node.args[0]), *node.args[1:])

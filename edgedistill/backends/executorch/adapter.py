@@ -45,11 +45,11 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
         _ = program
         tensors = [torch.from_numpy(arrays[name]) for name in inputs or arrays]
         try:
-            found = method.call(tensors, clone_outputs=False)
+            results = method.call(tensors, clone_outputs=False)
         except RuntimeError as error:
             raise refused(path, arrays, error) from error
         # The tensors lie in planned memory that the next call overwrites: they are copied once, here.
-        return {name: output.numpy().copy() for name, output in named(found, outputs)}
+        return {name: output.numpy().copy() for name, output in named(results, outputs)}
 
     return forward
 
@@ -62,11 +62,11 @@ def names_of(signature: Signature | None) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-def named(found: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
+def named(results: Sequence[Any], names: list[str]) -> list[tuple[str, Any]]:
     """What a method gave, with names. Raises ValueError where it gave more or less than there are names for."""
-    if names and len(names) != len(found):
-        raise ValueError(f"expected the outputs {', '.join(names)}, found {len(found)}")
-    return list(zip(names or [f"output_{i}" for i in range(len(found))], found, strict=True))
+    if names and len(names) != len(results):
+        raise ValueError(f"expected the outputs {', '.join(names)}, found {len(results)}")
+    return list(zip(names or [f"output_{i}" for i in range(len(results))], results, strict=True))
 
 
 def refused(path: str, arrays: Arrays, error: Exception) -> ValueError:

@@ -37,10 +37,10 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     def forward(arrays: Arrays) -> Arrays:
         try:
             # The runtime copies its outputs, so that the next call cannot change what this one returned.
-            found = method([arrays[name] for name in inputs or arrays])
+            results = method([arrays[name] for name in inputs or arrays])
         except RuntimeError as error:
             raise executorch.refused(path, arrays, error) from error
-        return dict(executorch.named(found, outputs))
+        return dict(executorch.named(results, outputs))
 
     return forward
 

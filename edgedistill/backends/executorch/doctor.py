@@ -47,12 +47,12 @@ def _extra(name: str, extra: str) -> Row:
     what = {"ethos-u": "Arm Ethos-U microcontrollers", "openvino": "Intel CPUs, GPUs and NPUs"}[extra]
     needed_for = f"optional: .pte for {what}; edgedistill does not export it yet"
     try:
-        wanted, version = required("executorch", extra), metadata.version("executorch")
+        packages, version = required("executorch", extra), metadata.version("executorch")
     except metadata.PackageNotFoundError:
         return row(name, "missing", "no executorch", needed_for, "executorch first")
-    if not wanted:
+    if not packages:
         return row(name, "missing", f"executorch {version} has nothing for it on {platform.system()}", needed_for, "Linux")
-    status, found = state_of(wanted)
+    status, found = state_of(packages)
     get = f"pip install 'executorch[{extra}]=={version}' in an environment of its own: what it brings replaces numpy by an older one"
     return row(name, status, found, needed_for, get)
 
@@ -60,8 +60,8 @@ def _extra(name: str, extra: str) -> Row:
 def _delegate(name: str, needed_for: str, where: str, *partitioner: str) -> Row:
     """A delegate whose partitioner comes with executorch, and which computes elsewhere than here."""
     if _in_executorch("backends", *partitioner) is None:
-        wanted = {"executorch": required("edgedistill").get("executorch", "")}
-        return row(name, "missing", "not in the installed executorch", needed_for, install(wanted))
+        packages = {"executorch": required("edgedistill").get("executorch", "")}
+        return row(name, "missing", "not in the installed executorch", needed_for, install(packages))
     return row(name, "ok", f"in the installed executorch, to lower with; running takes {where}", needed_for)
 
 

@@ -24,10 +24,10 @@ def decompile(data: bytes, backend: str, document: type[Document]) -> Document:
         schema = folder / "backends" / backend / "serialization" / "schema.fbs"
         options = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", place]
         command = [str(folder / "data" / "bin" / "flatc"), *options, str(schema), "--", str(source)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
         result = Path(place, "graph.json")
-        if done.returncode != 0 or not result.exists():
-            raise ValueError(f"the part for {backend} can't be read (exit status {done.returncode})")
+        if process.returncode != 0 or not result.exists():
+            raise ValueError(f"the part for {backend} can't be read (exit status {process.returncode})")
         # flatc writes inf and nan, which are not JSON and which pydantic reads in another spelling.
         text = re.sub(r"(: |\[ ?|, )(-?)(inf|nan)\b", _spell, result.read_text(errors="replace"))
     try:

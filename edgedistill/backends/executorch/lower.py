@@ -76,12 +76,12 @@ def dynamic(program: ExportedProgram, precision: str) -> ExportedProgram:
         module = graph.get_submodule(owner)
         weight = getattr(module, attribute).detach()
         four = scheme_of(precision, tuple(weight.shape)) == "int4"
-        found = (int4_blocks if four else int8_channels)(weight)
-        scale = found.scale.reshape(len(weight), -1)
+        quantized = (int4_blocks if four else int8_channels)(weight)
+        scale = quantized.scale.reshape(len(weight), -1)
         bits = getattr(torch, "int4" if four else "int8")
         packed = IntxUnpackedToInt8Tensor(
-            found.steps, scale, torch.zeros_like(scale, dtype=torch.int8), bits,
-            (1, found.block or weight.shape[1]), torch.float32, IntxUnpackedToInt8TensorActivationQuantization.INT8_ASYM_PER_TOKEN,
+            quantized.steps, scale, torch.zeros_like(scale, dtype=torch.int8), bits,
+            (1, quantized.block or weight.shape[1]), torch.float32, IntxUnpackedToInt8TensorActivationQuantization.INT8_ASYM_PER_TOKEN,
         )  # fmt: skip
         setattr(module, attribute, nn.Parameter(packed, requires_grad=False))
     return export(graph, program.example_inputs[0])

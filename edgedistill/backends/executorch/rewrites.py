@@ -16,14 +16,14 @@ def flatten_softmax(graph: GraphModule) -> int:
     XNNPACK holds what stands near a convolution with the channels last, and its softmax goes over the last dimension in memory: the result
     was that over the channels.
     """
-    found = [
+    softmaxes = [
         node
         for node in operators(graph, (_ATEN.softmax.int,))
         if node.meta["val"].ndim == _IMAGE_RANK and node.args[1] in (-1, _IMAGE_RANK - 1)
     ]
-    for node in found:
+    for node in softmaxes:
         node.target = _softmax_of_rows
-    return len(found)
+    return len(softmaxes)
 
 
 def _softmax_of_rows(x: Tensor, dim: int, *options: torch.dtype) -> Tensor:
@@ -47,8 +47,8 @@ def quantize_pads(graph: GraphModule) -> int:
         if all(reader.target == ops.quantize_per_tensor.default for reader in readers):
             continue
         with graph.graph.inserting_before(node.next):
-            held = graph.graph.call_function(ops.quantize_per_tensor.default, (node, *source.args[1:]))
-            value = graph.graph.call_function(ops.dequantize_per_tensor.default, (held, *source.args[1:]))
+            quantized = graph.graph.call_function(ops.quantize_per_tensor.default, (node, *source.args[1:]))
+            value = graph.graph.call_function(ops.dequantize_per_tensor.default, (quantized, *source.args[1:]))
         for reader in readers:
             reader.replace_input_with(node, value)
         count += 1

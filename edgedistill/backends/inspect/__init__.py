@@ -94,14 +94,14 @@ def _read(kind: Backend, path: Path) -> Content:
     # Threads of numerical libraries would only reserve memory, which is limited.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{what}: the reader did not end within {_TIMEOUT_S} s. {todo}") from error
-    lines = done.stdout.decode(errors="replace").splitlines()
+    lines = process.stdout.decode(errors="replace").splitlines()
     try:
         answer = json.loads(lines[-1])
     except (IndexError, ValueError) as error:
-        raise UserError(f"{what}: the reader crashed on it (exit status {done.returncode}), so it is damaged. {todo}") from error
+        raise UserError(f"{what}: the reader crashed on it (exit status {process.returncode}), so it is damaged. {todo}") from error
     if "unsupported" in answer:
         raise UserError(f"{what}: {answer['unsupported']}")
     if "damaged" in answer:

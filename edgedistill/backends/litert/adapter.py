@@ -37,7 +37,7 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
     inputs = {name: ports[own] for name, own in matched(list(ports), signature, "inputs").items()}
     outputs = {name: results[own] for name, own in matched(list(results), signature, "outputs").items()}
     places = {name: port["index"] for name, port in inputs.items()}
-    found = {name: port["index"] for name, port in outputs.items()}
+    result_places = {name: port["index"] for name, port in outputs.items()}
     # The converter has made int32 of int64.
     shorter, longer = _shortened(inputs, signature, "inputs"), _shortened(outputs, signature, "outputs")
     varying = {name: tuple(port["shape"]) for name, port in inputs.items() if -1 in port.get("shape_signature", ())}
@@ -52,7 +52,7 @@ def open_with(interpreter_class: Any, path: str, threads: int, signature: Signat
             interpreter.set_tensor(place, arrays[name].astype(np.int32) if name in shorter else arrays[name])
         interpreter.invoke()
         # get_tensor copies, so that the next call cannot change what this one returned.
-        results = {name: interpreter.get_tensor(place) for name, place in found.items()}
+        results = {name: interpreter.get_tensor(place) for name, place in result_places.items()}
         return results | {name: results[name].astype(np.int64) for name in longer} if longer else results
 
     return forward
@@ -69,9 +69,9 @@ def _ports(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     signatures = interpreter.get_signature_list()
     if len(signatures) == 1:
         runner = interpreter.get_signature_runner(next(iter(signatures)))
-        found = (runner.get_input_details(), runner.get_output_details())
-        inputs, outputs = ({name: ports[name] for name in in_order(ports)} for ports in found)
+        details = (runner.get_input_details(), runner.get_output_details())
+        inputs, outputs = ({name: ports[name] for name in in_order(ports)} for ports in details)
         return inputs, outputs
-    found = (interpreter.get_input_details(), interpreter.get_output_details())
-    inputs, outputs = ({port["name"]: port for port in ports} for ports in found)
+    details = (interpreter.get_input_details(), interpreter.get_output_details())
+    inputs, outputs = ({port["name"]: port for port in ports} for ports in details)
     return inputs, outputs

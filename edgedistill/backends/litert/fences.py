@@ -24,11 +24,11 @@ def fence(graph: GraphModule) -> int:
     The converter moves a quantization from behind a layer to its inside: the steps of a recurrent layer would read rounded states, and a
     softmax becomes one of int8, which the runtime refuses unless its scale is 1 / 256. A negation is not quantized, and two change nothing.
     """
-    found = [node for node in operators(graph, (torch.ops.quantized_decomposed.quantize_per_tensor.default,)) if _is_behind(node)]
-    for node in found:
+    quantizations = [node for node in operators(graph, (torch.ops.quantized_decomposed.quantize_per_tensor.default,)) if _is_behind(node)]
+    for node in quantizations:
         with graph.graph.inserting_before(node):
             node.replace_input_with(node.all_input_nodes[0], graph.graph.call_function(_twice_negated, (node.all_input_nodes[0],)))
-    return len(found)
+    return len(quantizations)
 
 
 def _twice_negated(x: Tensor) -> Tensor:

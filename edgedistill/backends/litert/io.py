@@ -65,14 +65,14 @@ def _floats_in(schema: Any, model: Any, graph: Any) -> None:
 def _bytes_in(schema: Any, model: Any, graph: Any) -> None:
     kinds, types = schema.BuiltinOperator, schema.TensorType
     (old,) = graph.inputs
-    readers, found = _readers(schema, model, graph, old)
+    readers, names = _readers(schema, model, graph, old)
     begin = readers[:1]
-    if found == ["QUANTIZE"]:
+    if names == ["QUANTIZE"]:
         # So it is where layers are left in floating point, whose program the converter takes as it is written.
-        readers, found = _readers(schema, model, graph, readers[0].outputs[0])
+        readers, names = _readers(schema, model, graph, readers[0].outputs[0])
         begin += readers[:1]
-    if found != ["TRANSPOSE"] or _constant(model, graph, readers[0].inputs[1]) != _TO_NHWC:
-        raise ValueError(f"the program begins with {', '.join(found)}, expected one TRANSPOSE to NHWC; take the input float32-nchw")
+    if names != ["TRANSPOSE"] or _constant(model, graph, readers[0].inputs[1]) != _TO_NHWC:
+        raise ValueError(f"the program begins with {', '.join(names)}, expected one TRANSPOSE to NHWC; take the input float32-nchw")
     (inner,) = readers[0].outputs
     for operator in begin:
         graph.operators.remove(operator)
@@ -100,8 +100,8 @@ def _bytes_in(schema: Any, model: Any, graph: Any) -> None:
 def _readers(schema: Any, model: Any, graph: Any, index: int) -> tuple[list[Any], list[str]]:
     """The operators that read tensor `index`, and their names."""
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    found = [operator for operator in graph.operators if index in operator.inputs]
-    return found, [names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in found]
+    readers = [operator for operator in graph.operators if index in operator.inputs]
+    return readers, [names[model.operatorCodes[operator.opcodeIndex].builtinCode] for operator in readers]
 
 
 def _constant(model: Any, graph: Any, index: int) -> list[int]:

@@ -40,9 +40,9 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     inputs = matched([port.name for port in session.get_inputs()], signature, "inputs")
     outputs = matched([port.name for port in session.get_outputs()], signature, "outputs")
-    wanted = list(outputs.values())
+    output_names = list(outputs.values())
 
     def forward(arrays: Arrays) -> Arrays:
-        return dict(zip(outputs, session.run(wanted, {own: arrays[name] for name, own in inputs.items()}), strict=True))
+        return dict(zip(outputs, session.run(output_names, {own: arrays[name] for name, own in inputs.items()}), strict=True))
 
     return forward

@@ -29,9 +29,9 @@ def write(folder: Path, names: Sequence[str]) -> None:
     A process of its own reads the files, as everywhere.
     """
     command = [sys.executable, "-m", "edgedistill.backends.onnx.ort_operators", *sorted(names)]
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
+    process = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1][:300]
         raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {last}")
 
 

@@ -57,8 +57,8 @@ def _dequantized(graph: Any, node: Any, quantized: Steps, columns: bool) -> list
     if columns:
         steps, scale = steps.T, scale.T if quantized.block else scale
     # Of a list of numbers onnx would make up to ten bytes each.
-    held = np.ascontiguousarray(steps if quantized.block is None else steps.astype(ml_dtypes.int4))
-    graph.initializer.append(numpy_helper.from_array(held, f"{name}_steps"))
+    stored_steps = np.ascontiguousarray(steps if quantized.block is None else steps.astype(ml_dtypes.int4))
+    graph.initializer.append(numpy_helper.from_array(stored_steps, f"{name}_steps"))
     graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(scale), f"{name}_scale"))
     inputs = [f"{name}_steps", f"{name}_scale"]
     if quantized.block is None:

@@ -13,10 +13,10 @@ _OTHER_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev"
 
 def huggingface(reference: str, *, image: str, label: str) -> Listing:
     """The images of a dataset; see `recipe.data.HuggingFace` for the columns."""
-    found = _load(reference)
-    parts = {split: found[name] for split in SPLITS for name in _OTHER_NAMES[split] if name in found}
+    dataset = _load(reference)
+    parts = {split: dataset[name] for split in SPLITS for name in _OTHER_NAMES[split] if name in dataset}
     if "train" not in parts:
-        raise UserError(f"data.source.hf: {reference} has the splits {', '.join(found)}, expected train")
+        raise UserError(f"data.source.hf: {reference} has the splits {', '.join(dataset)}, expected train")
     columns = parts["train"].column_names
     if missing := [name for name in (image, label) if name not in columns]:
         raise UserError(f"data.source.hf: {reference} has no column {' or '.join(missing)}, found {', '.join(columns)}")
@@ -54,8 +54,8 @@ def _load(reference: str) -> dict[str, Any]:
     folder = Path(reference).expanduser()
     saved = any((folder / name).exists() for name in ("dataset_dict.json", "state.json"))
     try:
-        found = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(reference)
+        dataset = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(reference)
     except Exception as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"data.source.hf: '{reference}' is no dataset that can be loaded ({said})") from error
-    return dict(found) if isinstance(found, dict) else {"train": found}
+    return dict(dataset) if isinstance(dataset, dict) else {"train": dataset}

@@ -34,8 +34,8 @@ def names(config: HuggingFaceTeacher, classes: list[str]) -> list[str] | None:
     from transformers import AutoConfig
 
     labels = _loaded(AutoConfig, config.hf).id2label
-    found = [str(labels[i]) for i in range(len(labels))]
-    return found if set(classes) <= set(found) else None
+    model_classes = [str(labels[i]) for i in range(len(labels))]
+    return model_classes if set(classes) <= set(model_classes) else None
 
 
 def load(config: HuggingFaceTeacher, data: Data, classes: list[str], seed: int) -> ImageClassifier:

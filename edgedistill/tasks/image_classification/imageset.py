@@ -73,7 +73,7 @@ def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
 
     resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
 
-    def one(index: int) -> str | None:
+    def decode(index: int) -> str | None:
         try:
             raw = listing.read(index)
         except (OSError, SyntaxError, ValueError) as error:
@@ -84,7 +84,7 @@ def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
 
     broken = []
     with ThreadPoolExecutor(2) as pool, track("decode", len(listing.labels)) as progress:
-        for problem in pool.map(one, range(len(listing.labels))):
+        for problem in pool.map(decode, range(len(listing.labels))):
             progress.advance()
             if problem is not None:
                 broken.append(problem)
@@ -101,18 +101,18 @@ def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -
         raise UserError(f"{len(stray)} image(s) of val or holdout have no label, which both need: {'; '.join(stray[:5])}")
     split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
     rng = np.random.default_rng(seed)
-    wanted = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]
+    missing_splits = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]
     # Images without labels are divided as if they were of one class.
     for label, name in enumerate(listing.classes) if listing.classes else [(-1, "without a label")]:
         pool = rng.permutation(np.flatnonzero((listing.labels == label) & (split == 0)))
         taken = 0
-        for number, share in wanted:
+        for number, share in missing_splits:
             size = max(1, round(share * len(pool)))
             split[pool[taken : taken + size]] = number
             taken += size
         if len(pool) <= taken:
             raise UserError(
-                f"class '{name}' has {len(pool)} image(s) to divide, expected at least {len(wanted) + 1}: "
+                f"class '{name}' has {len(pool)} image(s) to divide, expected at least {len(missing_splits) + 1}: "
                 "one each for train, val and holdout. Add images or remove the class."
             )
     return split

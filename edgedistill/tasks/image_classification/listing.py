@@ -13,36 +13,36 @@ def listing(data: Data) -> Listing:
     """What the recipe's source holds, without reading a pixel."""
     match data.source:
         case ImageFolder():
-            found = sources.imagefolder(data.source.imagefolder)
+            samples = sources.imagefolder(data.source.imagefolder)
         case Images():
-            found = sources.unlabelled(data.source.images)
+            samples = sources.unlabelled(data.source.images)
         case Npz():
-            found = sources.npz(data.source.npz)
+            samples = sources.npz(data.source.npz)
         case Csv():
-            found = sources.table(data.source.csv, image=data.source.image, label=data.source.label, split=data.source.split)
+            samples = sources.table(data.source.csv, image=data.source.image, label=data.source.label, split=data.source.split)
         case HuggingFace():
-            found = hub.huggingface(data.source.hf, image=data.source.image, label=data.source.label)
+            samples = hub.huggingface(data.source.hf, image=data.source.image, label=data.source.label)
         case WebDataset():
-            found = shards.webdataset(data.source.webdataset)
+            samples = shards.webdataset(data.source.webdataset)
         case _:
-            found = sources.digits()
-    return found if data.unlabelled is None else sources.with_unlabelled(found, data.unlabelled)
+            samples = sources.digits()
+    return samples if data.unlabelled is None else sources.with_unlabelled(samples, data.unlabelled)
 
 
-def fingerprint(found: Listing, data: Data) -> str:
+def fingerprint(samples: Listing, data: Data) -> str:
     """Changes when a file of the source is added, removed or rewritten (name, size and time of each; the content of an npz or csv)."""
     content = [sha256_file(path) for key in ("npz", "csv") if (path := getattr(data.source, key, None)) is not None]
-    files = [Path(name) for name in found.names]
+    files = [Path(name) for name in samples.names]
     if isinstance(data.source, WebDataset):
         files = shards.shards(data.source.webdataset)
     # Samples of the other sources are no files, but those of `data.unlabelled` beside them are.
     stats = [(path, path.stat()) for path in files if path.is_file()]
-    return canonical_hash([found.name, found.version, content, [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats]])
+    return canonical_hash([samples.name, samples.version, content, [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats]])
 
 
-def prepare(found: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:
+def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:
     """Decode the images into `folder`; returns source, classes, number of samples in each split, and the hash of it all."""
-    images = imageset.prepare(found, folder, image_size=data.image_size, fractions=(data.split.val, data.split.holdout), seed=seed)
+    images = imageset.prepare(samples, folder, image_size=data.image_size, fractions=(data.split.val, data.split.holdout), seed=seed)
     facts = {"source": images.source, "classes": images.classes, "image_size": data.image_size, "sha256": images.sha256}
     return facts | {
         "splits": {name: len(indices) for name, indices in images.indices.items()},

@@ -144,18 +144,18 @@ def disagreement(logits: dict[str, np.ndarray]) -> list[Disagreement]:
     """
     from itertools import combinations
 
-    found = []
+    disagreements = []
     for a, b in combinations(logits, 2):
         both = np.isfinite(logits[a]).all(axis=0) & np.isfinite(logits[b]).all(axis=0)
         known = {"classes that both know": float(both.sum())}
         if both.sum() < 2:
             none = Unavailable(unavailable="they have fewer than two classes in common")
-            found.append(Disagreement(a=a, b=b, n=len(logits[a]), share=none, further=known))
+            disagreements.append(Disagreement(a=a, b=b, n=len(logits[a]), share=none, further=known))
             continue
         p, q = _softmax(logits[a][:, both]), _softmax(logits[b][:, both])
         middle = (p + q) / 2
         divergence = sum((x * np.log(np.maximum(x, 1e-30) / np.maximum(middle, 1e-30))).sum(axis=1) for x in (p, q)) / 2
         share = float((p.argmax(axis=1) != q.argmax(axis=1)).mean())
         known[_JENSEN_SHANNON] = float(divergence.mean())
-        found.append(Disagreement(a=a, b=b, n=len(logits[a]), share=share, further=known))
-    return found
+        disagreements.append(Disagreement(a=a, b=b, n=len(logits[a]), share=share, further=known))
+    return disagreements

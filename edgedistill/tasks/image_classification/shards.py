@@ -15,10 +15,10 @@ from edgedistill.tasks.image_classification.sources import SUFFIXES, Listing
 def shards(pattern: str) -> list[Path]:
     """The files that a pattern names, sorted: globs, and ranges as in `train-{000..009}.tar`; UserError when there are none."""
     patterns = [pattern]
-    while found := re.search(r"\{(\d+)\.\.(\d+)\}", patterns[0]):
-        first, last = found.groups()
+    while match := re.search(r"\{(\d+)\.\.(\d+)\}", patterns[0]):
+        first, last = match.groups()
         numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-        patterns = [p.replace(found.group(), n) for p in patterns for n in numbers]
+        patterns = [p.replace(match.group(), n) for p in patterns for n in numbers]
     files = sorted({Path(name) for p in patterns for name in glob.glob(str(Path(p).expanduser()))})
     if not files:
         raise UserError(f"data.source.webdataset: no file matches {pattern}")

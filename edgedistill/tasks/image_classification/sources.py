@@ -61,12 +61,12 @@ def imagefolder(folder: Path) -> Listing:
     empty = []
     for group, root in groups.items():
         for label, name in enumerate(classes):
-            found = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not found:
+            files = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not files:
                 empty.append(str(root / name))
-            paths += found
-            labels += [label] * len(found)
-            split += [group] * len(found)
+            paths += files
+            labels += [label] * len(files)
+            split += [group] * len(files)
     if empty:
         raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(SUFFIXES))}) or remove the folder")
     names = [str(p) for p in paths]
@@ -152,16 +152,16 @@ def _images(folder: Path, field: str) -> list[Path]:
     return paths
 
 
-def with_unlabelled(found: Listing, folder: Path) -> Listing:
-    """`found` with the images in `folder`, at any depth, as training samples without a label."""
+def with_unlabelled(listing: Listing, folder: Path) -> Listing:
+    """`listing` with the images in `folder`, at any depth, as training samples without a label."""
     paths = _images(folder, "data.unlabelled")
-    count = len(found.labels)
-    fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in found.fields.items()}
+    count = len(listing.labels)
+    fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in listing.fields.items()}
     return replace(
-        found,
-        labels=np.concatenate([found.labels, np.full(len(paths), -1)]),
-        split=np.concatenate([found.split, np.zeros(len(paths), np.int8)]),
-        names=[*found.names, *map(str, paths)],
-        read=lambda i: found.read(i) if i < count else _open(paths[i - count]),
+        listing,
+        labels=np.concatenate([listing.labels, np.full(len(paths), -1)]),
+        split=np.concatenate([listing.split, np.zeros(len(paths), np.int8)]),
+        names=[*listing.names, *map(str, paths)],
+        read=lambda i: listing.read(i) if i < count else _open(paths[i - count]),
         fields=fields,
     )

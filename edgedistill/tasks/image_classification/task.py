@@ -128,9 +128,9 @@ class ImageClassification(Task):
         """Which activations of the student int8 runtimes do not fuse."""
         from edgedistill.tasks.image_classification.activations import unfused
 
-        if not (found := unfused(module)):
+        if not (counts := unfused(module)):
             return None
-        kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         return f"{recipe.student.label} has {kinds}, which int8 runtimes do not fuse; student.activation: relu6 replaces them"
 
     def teacher(self, config: Config, recipe: Recipe, dataset: Dataset, weights: Path | None, signals: Collection[str]) -> Teacher:
@@ -196,8 +196,8 @@ class ImageClassification(Task):
 
         from edgedistill.tasks.image_classification.calibration_error import calibration_error
 
-        found = calibration_error(special.softmax(outputs["logits"].astype("float64"), axis=1), targets["logits"])
-        return {name: found[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
+        errors = calibration_error(special.softmax(outputs["logits"].astype("float64"), axis=1), targets["logits"])
+        return {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
 
     def decide(self, outputs: Arrays) -> np.ndarray:
         """The class of the largest logit, int64 [n]."""

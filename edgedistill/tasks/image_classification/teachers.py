@@ -33,9 +33,9 @@ class ModuleTeacher:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The signals of a batch, on the device of the module."""
         with torch.no_grad():
-            found = self.taps({"image": inputs["image"].to(self.device, memory_format=self.order)})  # type: ignore[call-overload]
-        found["logits"] = self.outputs(found["logits"])
-        return {name: found[name] for name in self.signals}
+            signals = self.taps({"image": inputs["image"].to(self.device, memory_format=self.order)})  # type: ignore[call-overload]
+        signals["logits"] = self.outputs(signals["logits"])
+        return {name: signals[name] for name in self.signals}
 
 
 class FileRunner:
@@ -77,9 +77,9 @@ _NAMES = {"inputs": [{"name": "image"}], "outputs": [{"name": "logits"}]}
 
 def _open_file(path: str) -> None:
     global _forward  # noqa: PLW0603  the model of this child process
-    found = of_suffix(Path(path))
-    assert found is not None, "the recipe takes files of known formats only"
-    adapter = importlib.import_module(found.adapters[0].module)
+    facts = of_suffix(Path(path))
+    assert facts is not None, "the recipe takes files of known formats only"
+    adapter = importlib.import_module(facts.adapters[0].module)
     adapter.prepare(1)
     try:
         _forward = adapter.load(path, 1, _NAMES)
@@ -124,7 +124,7 @@ class Outputs:
             )
         if self.names is None:
             return logits.float()
-        columns = [[i for i, name in enumerate(self.names) if name == wanted] for wanted in self.classes]
+        columns = [[i for i, name in enumerate(self.names) if name == class_name] for class_name in self.classes]
         none = logits.new_full((len(logits),), float("-inf"))
         return torch.stack([logits[:, c].logsumexp(dim=1) if c else none for c in columns], dim=1).float()
 

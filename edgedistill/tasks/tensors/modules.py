@@ -53,10 +53,10 @@ def build(config: Student | Teacher, student: Student, seed: int, facts: ArrayFa
     if isinstance(config, Student):
         return flat(module, facts.inputs)
     made, own = _examined(module, config, facts)
-    found, expected = ([str(spec) for spec in of.outputs] for of in (own, signature(student, facts)))
-    if sorted(found) != sorted(expected):
-        raise UserError(f"the teacher {config.label} gives {', '.join(found)}, expected what the student gives: {', '.join(expected)}")
-    return made if found == expected else Ordered(made, [found.index(text) for text in expected]).eval()
+    outputs, expected = ([str(spec) for spec in of.outputs] for of in (own, signature(student, facts)))
+    if sorted(outputs) != sorted(expected):
+        raise UserError(f"the teacher {config.label} gives {', '.join(outputs)}, expected what the student gives: {', '.join(expected)}")
+    return made if outputs == expected else Ordered(made, [outputs.index(text) for text in expected]).eval()
 
 
 def _made(config: Student | Teacher, weights: Path | None) -> nn.Module:

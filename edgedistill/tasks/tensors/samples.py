@@ -34,11 +34,11 @@ class Samples:
     @property
     def sizes(self) -> dict[str, int]:
         """The size that each dimension that varies has in the samples."""
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for spec in self.inputs:
             shape = (1, *self.arrays[spec.name].shape[1:])
-            found |= {name: size for name, size in zip(spec.shape, shape, strict=True) if isinstance(name, str)}
-        return found
+            sizes |= {name: size for name, size in zip(spec.shape, shape, strict=True) if isinstance(name, str)}
+        return sizes
 
 
 def is_named(path: Path) -> bool:

@@ -40,7 +40,7 @@ def forward(program: Program, signature: Signature | None = None, after: After |
     dtypes = types_of(signature, outputs)
 
     def call(arrays: Arrays) -> Arrays:
-        found = mil_program.execute(program, {own: arrays[name] for name, own in inputs.items()}, after)
-        return {name: found[own].numpy().astype(dtypes[name]) for name, own in outputs.items()}
+        values = mil_program.execute(program, {own: arrays[name] for name, own in inputs.items()}, after)
+        return {name: values[own].numpy().astype(dtypes[name]) for name, own in outputs.items()}
 
     return call

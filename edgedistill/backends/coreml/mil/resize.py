@@ -76,8 +76,8 @@ def _resize_nearest(x: Tensor, target_size_height: Any, target_size_width: Any) 
 def _resize(x: Tensor, shape: Any, resized_dims: Any, interpolation_mode: Any = "LINEAR", sampling_mode: Any = "DEFAULT") -> Tensor:
     """The last `resized_dims` axes; a size of 0 keeps an axis as it is."""
     count = int(resized_dims)
-    wanted = ints(shape)[len(ints(shape)) - count :]
-    sizes = [size or x.shape[axis] for axis, size in enumerate(wanted, x.ndim - count)]
+    out_sizes = ints(shape)[len(ints(shape)) - count :]
+    sizes = [size or x.shape[axis] for axis, size in enumerate(out_sizes, x.ndim - count)]
     if interpolation_mode == "LINEAR":
         return _bilinear(x, sizes, sampling_mode)
     for axis, out in enumerate(sizes, x.ndim - count):

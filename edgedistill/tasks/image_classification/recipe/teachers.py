@@ -140,8 +140,8 @@ def _kind_key(value: Any) -> str:
 
 
 def _one_kind(value: Any) -> Any:
-    if isinstance(value, dict) and len(found := [key for key in _KINDS if key in value]) > 1:
-        raise mistake("one of model, hf, torch and file, since each says what the teacher is", f"found {' and '.join(found)}")
+    if isinstance(value, dict) and len(kinds := [key for key in _KINDS if key in value]) > 1:
+        raise mistake("one of model, hf, torch and file, since each says what the teacher is", f"found {' and '.join(kinds)}")
     return value
 
 
