@@ -17,10 +17,10 @@ def ask(module: str, *arguments: str, failed: str) -> Any:
     """
     command = [sys.executable, "-m", module, *arguments]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise DeviceFailed(f"{failed}: no answer within {_TIMEOUT_S} s") from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise DeviceFailed(f"{failed}: {lines[-1][:300] if lines else f'exit status {done.returncode}'}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode != 0:
+        lines = process.stderr.strip().splitlines()
+        raise DeviceFailed(f"{failed}: {lines[-1][:300] if lines else f'exit status {process.returncode}'}")
+    return json.loads(process.stdout.splitlines()[-1])

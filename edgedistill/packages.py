@@ -49,12 +49,12 @@ def required(package: str, extra: str | None = None) -> dict[str, str]:
 def own(extra: str) -> dict[str, str]:
     """{package: range} of what an extra of edgedistill adds to the extras that it includes."""
     included = {name for other in EXTRAS[extra] for name in required(_PACKAGE, other)}
-    return {name: wanted for name, wanted in required(_PACKAGE, extra).items() if name not in included}
+    return {name: range_ for name, range_ in required(_PACKAGE, extra).items() if name not in included}
 
 
 def ranges() -> dict[str, str]:
     """{package: range} of all that edgedistill and its extras require."""
-    return required(_PACKAGE) | {name: wanted for extra in EXTRAS for name, wanted in own(extra).items()}
+    return required(_PACKAGE) | {name: range_ for extra in EXTRAS for name, range_ in own(extra).items()}
 
 
 def extra_of(package: str) -> str | None:
@@ -73,21 +73,21 @@ def state_of(packages: Mapping[str, str]) -> tuple[State, str]:
     from packaging.specifiers import SpecifierSet
 
     there, states, texts = installed(packages), set[State](), []
-    for name, wanted in packages.items():
+    for name, range_ in packages.items():
         if name not in there:
             states.add("missing")
             texts.append(f"no {name}")
             continue
-        fits = SpecifierSet(wanted).contains(there[name], prereleases=True)
+        fits = SpecifierSet(range_).contains(there[name], prereleases=True)
         states.add("ok" if fits else "unusable")
-        texts.append(f"{name} {there[name]}" if fits else f"{name} {there[name]}, expected {wanted}")
+        texts.append(f"{name} {there[name]}" if fits else f"{name} {there[name]}, expected {range_}")
     worst: State = "missing" if "missing" in states else "unusable" if "unusable" in states else "ok"
     return worst, ", ".join(texts)
 
 
 def install(packages: Mapping[str, str]) -> str:
     """The command that installs {package: range}."""
-    return f"pip install {' '.join(repr(name + wanted) for name, wanted in packages.items())}"
+    return f"pip install {' '.join(repr(name + range_) for name, range_ in packages.items())}"
 
 
 def install_extras(*extras: str) -> str:
@@ -99,12 +99,12 @@ def install_extras(*extras: str) -> str:
 def require(*extras: str) -> None:
     """Raise MissingExtra where a package of `extras` is not installed, before the work that needs it begins."""
     try:
-        wanted = {extra: list(required(_PACKAGE, extra)) for extra in extras}
+        packages = {extra: list(required(_PACKAGE, extra)) for extra in extras}
     except metadata.PackageNotFoundError:
         # It runs from a folder, and whoever did that says what is there: an import that fails tells the rest.
         return
-    there = installed(name for names in wanted.values() for name in names)
-    lacking = {extra: [name for name in names if name not in there] for extra, names in wanted.items()}
+    there = installed(name for names in packages.values() for name in names)
+    lacking = {extra: [name for name in names if name not in there] for extra, names in packages.items()}
     if missing := list(dict.fromkeys(name for names in lacking.values() for name in names)):
         raise MissingExtra(_not_installed(missing, install_extras(*(extra for extra in extras if lacking[extra]))))
 

@@ -74,24 +74,24 @@ class Run:
         Of several processes the main one works and the others wait for its result; `together` all of them do the work.
         """
         folder, record = self.work(step.name), self._record(step.name)
-        done = None
+        step_record = None
         if processes.is_main():
             declared = self._declared(step)
-            done = self._finished(step, declared, again=again)
+            step_record = self._finished(step, declared, again=again)
         processes.wait()
         if not processes.is_main():
             if together and not record.exists():
                 work(folder)
             processes.wait()
             return read_json(record)["result"]
-        if done is None:
+        if step_record is None:
             begun = time.monotonic()
             versions, result = installed(("edgedistill", *step.packages, *step.noted)), _plain(work(folder))
             seconds = time.monotonic() - begun
-            done = StepRecord(declared=declared, versions=versions, result=result, outputs=self._contents(step), seconds=seconds)
-            write_json(record, done.model_dump(mode="json"))
+            step_record = StepRecord(declared=declared, versions=versions, result=result, outputs=self._contents(step), seconds=seconds)
+            write_json(record, step_record.model_dump(mode="json"))
         processes.wait()
-        return done.result
+        return step_record.result
 
     def _declared(self, step: Step) -> Declared:
         """What a step is made of, by hash and version."""
@@ -109,12 +109,12 @@ class Run:
         folder, record, started = self.work(step.name), self._record(step.name), self.work("records", f"{step.name}.started.json")
         begun = Declared.read(started) if started.exists() else None
         if record.exists():
-            done = StepRecord.read(record)
-            again |= _failed(done.result)
-            if not again and done.declared == declared and self._contents(step) == done.outputs:
-                return done
-            if not again and done.declared != declared:
-                log(f"{step.name} is done again, {_difference(done.declared, declared)}")
+            step_record = StepRecord.read(record)
+            again |= _failed(step_record.result)
+            if not again and step_record.declared == declared and self._contents(step) == step_record.outputs:
+                return step_record
+            if not again and step_record.declared != declared:
+                log(f"{step.name} is done again, {_difference(step_record.declared, declared)}")
             record.unlink()
         if again or begun != declared:
             earlier = begun.outputs if begun is not None else []
@@ -160,14 +160,14 @@ class Run:
     def artifacts(self) -> list[Artifact]:
         """The artifacts that the run has by now, by format."""
         made = [self.result(f"export-{format_}") for format_ in formats()]
-        return [artifact for one in made if one is not None for artifact in Lowered.model_validate(one).artifacts]
+        return [artifact for result in made if result is not None for artifact in Lowered.model_validate(result).artifacts]
 
     def artifact(self, name: str) -> Artifact:
         """The artifact of that file name. Raises UserError with the names that there are."""
-        found = {artifact.name: artifact for artifact in self.artifacts()}
-        if name not in found:
-            raise UserError(f"found no artifact {name} in {self.folder}, expected one of {', '.join(found) or 'none'}")
-        return found[name]
+        artifacts = {artifact.name: artifact for artifact in self.artifacts()}
+        if name not in artifacts:
+            raise UserError(f"found no artifact {name} in {self.folder}, expected one of {', '.join(artifacts) or 'none'}")
+        return artifacts[name]
 
     def versions(self, name: str) -> dict[str, str]:
         """The versions of the packages that a finished step was done with; empty where it was not done."""
@@ -192,9 +192,9 @@ def _plain(result: Any) -> Any:
 def _difference(before: Declared, now: Declared) -> str:
     """What of the things that a step is made of is another than before."""
     versions = [(name, *(facts.packages.get(name, "none") for facts in (before, now))) for name in before.packages | now.packages]
-    changed = [f"{name} {earlier} -> {found}" for name, earlier, found in versions if earlier != found]
+    changed = [f"{name} {earlier} -> {current}" for name, earlier, current in versions if earlier != current]
     for noun, earlier_hashes, hashes in (("the code of", before.code, now.code), ("the content of", before.reads, now.reads)):
-        changed += [f"{noun} {name}" for name, found in hashes.items() if earlier_hashes.get(name) != found]
+        changed += [f"{noun} {name}" for name, hash_ in hashes.items() if earlier_hashes.get(name) != hash_]
     changed += ["its inputs"] if before.inputs != now.inputs else []
     return "changed: " + (", ".join(changed) or "what it is made of")
 

@@ -104,8 +104,10 @@ def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.
     images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
     views = Views(images, Augment(hflip=True), seed=1)
     found: dict[int, list[int]] = {}
-    one = views._one
-    monkeypatch.setattr(views, "_one", lambda image, index, view: (found.setdefault(view, []).append(index), one(image, index, view))[1])
+    one = views._transformed
+    monkeypatch.setattr(
+        views, "_transformed", lambda image, index, view: (found.setdefault(view, []).append(index), one(image, index, view))[1]
+    )
     batches = [(np.array(indices), view) for indices, view in (([0, 1], 0), ([1, 2, 0], 0), ([0], 1))]
     answers = [views.batch(*batch) for batch in batches]
     assert found == made

@@ -119,12 +119,12 @@ def _file(folder: Path, path: str) -> File:
 
 def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) -> dict[str, JsonValue]:
     """Copy what a format has beside its files, such as lists that a build of its runtime is made from; returns the manifest's part."""
-    found: dict[str, JsonValue] = {}
+    companions: dict[str, JsonValue] = {}
     for name, backend in backends().items():
         files = [run / a.path for a in artifacts if a.format == name]
         if files and backend.companions:
-            found |= import_module(backend.companions).ship(files, folder)
-    return found
+            companions |= import_module(backend.companions).ship(files, folder)
+    return companions
 
 
 def remove_bundle(folder: Path) -> None:

@@ -58,9 +58,9 @@ def doctor() -> Diagnosis:
         answers = [pool.submit(_child, own.adapters[0].probe or _ADAPTER.format(own.adapters[0].module)) for own in kinds]
         gpu = pool.submit(_child, _GPU)
         others, more = [pool.submit(check) for check in checks], [pool.submit(check) for check in optional]
-        rows = [done.result() for done in others]
-        runtimes = [packages.runtime(own, targets[own.format], done.result) for own, done in zip(kinds, answers, strict=True)]
-        runtimes += [row for done in more for row in done.result()]
+        rows = [future.result() for future in others]
+        runtimes = [packages.runtime(own, targets[own.format], future.result) for own, future in zip(kinds, answers, strict=True)]
+        runtimes += [row for future in more for row in future.result()]
     at = next(index for index, row in enumerate(rows) if row.name == "adb")
     rows[at:at] = runtimes
     rows.append(_gpu(gpu.result))
@@ -89,15 +89,15 @@ def _child(code: str) -> dict[str, JsonValue]:
     command = [sys.executable, "-P", "-c", f"{code}; import json; print(); print(json.dumps(answer))"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DeviceFailed(f"it did not start within {_TIMEOUT_S} s") from error
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    lines = done.stderr.strip().splitlines()
-    raise DeviceFailed(lines[-1][:300] if done.returncode > 0 and lines else f"it crashed with exit status {done.returncode}")
+    if process.returncode == 0:
+        return json.loads(process.stdout.splitlines()[-1])
+    lines = process.stderr.strip().splitlines()
+    raise DeviceFailed(lines[-1][:300] if process.returncode > 0 and lines else f"it crashed with exit status {process.returncode}")
 
 
 def _version(command: list[str]) -> tuple[str | None, str]:
@@ -106,19 +106,19 @@ def _version(command: list[str]) -> tuple[str | None, str]:
     if path is None:
         return None, ""
     try:
-        done = subprocess.run([path, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        process = subprocess.run([path, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return path, f"error: {error}"
-    said = (done.stdout.strip() or done.stderr.strip()).decode(errors="replace").split("\n")[0]
-    return path, said if done.returncode == 0 else f"error: exit status {done.returncode}: {said[:200]}"
+    said = (process.stdout.strip() or process.stderr.strip()).decode(errors="replace").split("\n")[0]
+    return path, said if process.returncode == 0 else f"error: exit status {process.returncode}: {said[:200]}"
 
 
 def _python() -> Row:
     from packaging.specifiers import SpecifierSet
 
-    wanted, found = metadata.metadata("edgedistill")["Requires-Python"], platform.python_version()
-    status: State = "ok" if SpecifierSet(wanted).contains(found, prereleases=True) else "unusable"
-    return row("Python", status, found, "everything", f"Python {wanted}", required=True)
+    specifier, found = metadata.metadata("edgedistill")["Requires-Python"], platform.python_version()
+    status: State = "ok" if SpecifierSet(specifier).contains(found, prereleases=True) else "unusable"
+    return row("Python", status, found, "everything", f"Python {specifier}", required=True)
 
 
 def _system() -> Row:

@@ -30,10 +30,10 @@ def extra(name: str) -> Row:
     return _counted(f"extra {name}", own(name), _USES[name], None if chosen else install_extras(name), required=chosen)
 
 
-def _counted(name: str, wanted: dict[str, str], needed_for: str, get: str | None, *, required: bool) -> Row:
-    states = {package: state_of({package: range_}) for package, range_ in wanted.items()}
-    wrong = {package: wanted[package] for package, (status, _) in states.items() if status != "ok"}
-    found = "; ".join(states[package][1] for package in wrong) or f"{len(wanted)} in the versions that edgedistill is made for"
+def _counted(name: str, requirements: dict[str, str], needed_for: str, get: str | None, *, required: bool) -> Row:
+    states = {package: state_of({package: range_}) for package, range_ in requirements.items()}
+    wrong = {package: requirements[package] for package, (status, _) in states.items() if status != "ok"}
+    found = "; ".join(states[package][1] for package in wrong) or f"{len(requirements)} in the versions that edgedistill is made for"
     get = get or f"{install(wrong)}, in one call, so that they fit each other"
     return row(name, state_of(wrong)[0], found, needed_for, get, required=required)
 
@@ -41,9 +41,9 @@ def _counted(name: str, wanted: dict[str, str], needed_for: str, get: str | None
 def converter(backend: Backend, users: list[str]) -> Row:
     """The packages that lower to a format; `users` are the targets that want it."""
     known, chosen = ranges(), is_chosen("export")
-    wanted = {name: known.get(name, "") for name in backend.packages}
-    status, found = state_of(wanted)
-    get = install(wanted) if chosen else install_extras("export")
+    requirements = {name: known.get(name, "") for name in backend.packages}
+    status, found = state_of(requirements)
+    get = install(requirements) if chosen else install_extras("export")
     return row(f"{backend.title} converter", status, found, _users("export", users), get, required=bool(users) and chosen)
 
 
@@ -63,9 +63,9 @@ def runtime(backend: Backend, users: list[str], versions: Callable[[], Mapping[s
         return row(name, "ok", f"starts: {started}", needed_for, required=bool(users))
     except DeviceFailed as error:
         why = str(error)
-    wanted = {adapter.package: ranges().get(adapter.package, "")}
+    requirements = {adapter.package: ranges().get(adapter.package, "")}
     source = extra_of(adapter.package)
     chosen = source is None or is_chosen(source)
-    status: State = "missing" if state_of(wanted)[0] == "missing" else "unusable"
-    get = install(wanted).replace("install", "install --force-reinstall") if status == "unusable" else install(wanted)
+    status: State = "missing" if state_of(requirements)[0] == "missing" else "unusable"
+    get = install(requirements).replace("install", "install --force-reinstall") if status == "unusable" else install(requirements)
     return row(name, status, why, needed_for, get if chosen else install_extras(source or ""), required=bool(users) and chosen)

@@ -39,13 +39,13 @@ def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
     """
     facts = backend(spec.format)
 
-    def held(tensor: TensorSpec) -> TensorSpec:
+    def as_stored(tensor: TensorSpec) -> TensorSpec:
         return tensor.model_copy(update={"dtype": facts.stored_types.get(tensor.dtype, tensor.dtype)})
 
-    inputs = [held(tensor) for tensor in signature.inputs]
+    inputs = [as_stored(tensor) for tensor in signature.inputs]
     if takes_bytes(spec.input):
         inputs = [_of_bytes(tensor, spec) for tensor in inputs]
-    return Signature.of(inputs, [held(tensor) for tensor in signature.outputs])
+    return Signature.of(inputs, [as_stored(tensor) for tensor in signature.outputs])
 
 
 def _of_bytes(image: TensorSpec, spec: ArtifactSpec) -> TensorSpec:

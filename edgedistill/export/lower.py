@@ -37,13 +37,13 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1][:300] if lines else "no output"
         raise DeviceFailed(f"lowering to {specs[0].format} failed with exit status {code}: {last}. Its log is {log}")
-    done = read_json(result)
+    answer = read_json(result)
     job.unlink()
     result.unlink()
-    if "refused" in done:
-        raise UserError(done["refused"])
+    if "refused" in answer:
+        raise UserError(answer["refused"])
     artifacts = []
-    for spec, item in zip(specs, done["lowered"], strict=True):
+    for spec, item in zip(specs, answer["lowered"], strict=True):
         path = folder / spec.name
         facts = {
             "bytes": tree_bytes(path),
@@ -53,4 +53,4 @@ def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadat
             "mixed": item["mixed"],
         }
         artifacts.append(Artifact(**spec.model_dump(exclude={"name"}), **facts))
-    return Lowered(artifacts=artifacts, peak_rss_mb=done["peak_rss_mb"])
+    return Lowered(artifacts=artifacts, peak_rss_mb=answer["peak_rss_mb"])

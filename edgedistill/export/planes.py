@@ -21,11 +21,11 @@ def by_planes(graph: GraphModule) -> int:
     The products and sums are the same, with the planes of a kernel's depth as channels. A quantized convolution stays one: what it reads
     and gives is quantized on both sides of the moves, with the scales that it had.
     """
-    found = operators(graph, (_ATEN.conv3d.default, _ATEN.conv3d.padding))
-    kernels = {node: _flat_weight(graph, node, f"planes_{place}_weight") for place, node in enumerate(found)}
+    convolutions = operators(graph, (_ATEN.conv3d.default, _ATEN.conv3d.padding))
+    kernels = {node: _flat_weight(graph, node, f"planes_{place}_weight") for place, node in enumerate(convolutions)}
     for node, kernel in kernels.items():
         _replace(graph, node, kernel)
-    return len(found)
+    return len(convolutions)
 
 
 def _flat_weight(graph: GraphModule, node: Node, name: str) -> list[int]:

@@ -50,11 +50,11 @@ def load_operators(path: Path) -> dict[str, str]:
 def _operators(program: ExportedProgram) -> dict[str, str]:
     from edgedistill.quantize.graph import layer_of, operator_of
 
-    found: dict[str, str] = {}
+    layers: dict[str, str] = {}
     for node in program.graph.nodes:
         if node.op == "call_function":
-            found.setdefault(operator_of(node), layer_of(node))
-    return found
+            layers.setdefault(operator_of(node), layer_of(node))
+    return layers
 
 
 def rewritten(program: ExportedProgram, *rules: Callable[[GraphModule], int]) -> ExportedProgram:

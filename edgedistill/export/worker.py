@@ -39,7 +39,7 @@ def main(job_path: str) -> None:
     from edgedistill.quantize.graph import float_layers
 
     lowering = importlib.import_module(backend(job["format"]).lower)
-    done = []
+    lowered = []
     for item in job["lower"]:
         started = time.monotonic()
         program, signature = torch.export.load(item["program"]), load_signature(Path(item["program"]))
@@ -55,8 +55,8 @@ def main(job_path: str) -> None:
         lowering.lower(program, signature, Path(item["path"]), spec, item["metadata"])
         made = of_file(signature, spec).model_dump(mode="json")
         seconds = time.monotonic() - started
-        done.append({"path": item["path"], "seconds": seconds, "signature": made, "mixed": left or None})
-    write_json(Path(job["result"]), {"lowered": done, "peak_rss_mb": _peak_rss_mb()})
+        lowered.append({"path": item["path"], "seconds": seconds, "signature": made, "mixed": left or None})
+    write_json(Path(job["result"]), {"lowered": lowered, "peak_rss_mb": _peak_rss_mb()})
 
 
 def _peak_rss_mb() -> float:

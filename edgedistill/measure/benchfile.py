@@ -48,7 +48,7 @@ def bench(path: Path) -> BenchedFile:
         inputs, log = Path(folder, "inputs"), Path(folder, "bench.log")
         write_random_samples(inputs, method, 1)
         try:
-            done = local.execute(
+            execution = local.execute(
                 backend(facts.format).adapters[0].module, path, inputs, signature=method, outputs=None, threads=measure.threads,
                 bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
             )  # fmt: skip
@@ -56,7 +56,7 @@ def bench(path: Path) -> BenchedFile:
             # The log goes with the folder; its last line is in the message.
             missing = Unavailable(unavailable=str(error).removesuffix(f". The log is {log}"))
             return BenchedFile.model_validate(document | {"status": "runtime_failed"} | dict.fromkeys(_FIGURES, missing))
-    return BenchedFile.model_validate(document | {"status": "ok"} | {key: getattr(done, key) for key in _FIGURES})
+    return BenchedFile.model_validate(document | {"status": "ok"} | {key: getattr(execution, key) for key in _FIGURES})
 
 
 def facts_of(path: Path) -> tuple[Inspection, MethodSignature]:
@@ -115,10 +115,10 @@ def outputs_here(path: Path, form: str, method: MethodSignature, inputs: Path, l
 
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         try:
-            done = local.execute(
+            execution = local.execute(
                 backend(form).adapters[0].module, path, inputs, signature=method, outputs=Path(folder), threads=1, bench=None, log=log,
                 timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed:
             return None
-        return {name: np.load(output) for name, output in (done.outputs or {}).items()}
+        return {name: np.load(output) for name, output in (execution.outputs or {}).items()}

@@ -66,8 +66,8 @@ def _interleaved(where: Place, a: Subject, b: Subject, protocol: Protocol, setti
     validity, reasons = judge(where.facts.emulated, records, series_of(records))
     figures = comparison.compare(records)
     measured = {name: Side(**dict(side), artifact=subject.artifact) for name, side, subject in (("a", figures.a, a), ("b", figures.b, b))}
-    done = InterleavedComparison(
+    record = InterleavedComparison(
         **dict(setup), **dict(document.sensed(records)), **(dict(figures) | measured), protocol=settings, validity=validity,
         reasons=reasons,
     )  # fmt: skip
-    return harness.stored(done, kept, None)
+    return harness.stored(record, kept, None)

@@ -52,8 +52,8 @@ def failed(setup: Setup, protocol: BenchProtocol, why: str, program: Program | N
 
 
 def measurement(
-    setup: Setup, protocol: BenchProtocol, emulated: str | None, done: Execution, records: Sequence[Record], meters: Mapping[str, Series],
-    outputs: Outputs | None = None,
+    setup: Setup, protocol: BenchProtocol, emulated: str | None, execution: Execution, records: Sequence[Record],
+    meters: Mapping[str, Series], outputs: Outputs | None = None,
 ) -> Measurement:  # fmt: skip
     """The record of a complete run.
 
@@ -62,7 +62,7 @@ def measurement(
     """
     # MLPerf judges a single stream by its 90th percentile.
     percentiles = (90, *PERCENTILES) if protocol.preset == "mlperf" else PERCENTILES
-    latency, intervals = latency_ms(done.raw_durations_ns, percentiles), intervals_ms(done.raw_durations_ns, percentiles)
+    latency, intervals = latency_ms(execution.raw_durations_ns, percentiles), intervals_ms(execution.raw_durations_ns, percentiles)
     width = None
     if isinstance(intervals.p50, tuple) and isinstance(latency.p50, float):
         width = (intervals.p50[1] - intervals.p50[0]) / 2 / latency.p50
@@ -70,22 +70,22 @@ def measurement(
     if outputs is not None and not isinstance(outputs, Unavailable) and outputs.ok is False:
         wrong = [("invalid", f"its outputs are not this machine's: {outputs.model_dump(mode='json')}")]
     series = series_of(records)
-    validity, reasons = judge(emulated, records, series, steady=done.steady, widths=(width, protocol.relative_width), known=wrong)
+    validity, reasons = judge(emulated, records, series, steady=execution.steady, widths=(width, protocol.relative_width), known=wrong)
     return Measurement(
         **dict(setup),
         **dict(sensed(records)),
         protocol=protocol,
         validity=validity,
         reasons=reasons,
-        versions=done.versions,
-        facts=done.facts,
-        load_ms=done.load_ms,
-        first_inference_ms=done.first_inference_ms,
+        versions=execution.versions,
+        facts=execution.facts,
+        load_ms=execution.load_ms,
+        first_inference_ms=execution.first_inference_ms,
         latency_ms=latency,
         intervals_ms=intervals,
-        steady=done.steady,
-        peak_rss_mb=done.peak_rss_mb,
-        peak_rss_source=done.peak_rss_source,
+        steady=execution.steady,
+        peak_rss_mb=execution.peak_rss_mb,
+        peak_rss_source=execution.peak_rss_source,
         energy=energy_of(records, meters),
         timeline=bench_timeline(records, series),
         outputs=outputs,

@@ -204,7 +204,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             )  # fmt: skip
             kept = records_path(spec, job.nonce)
             with metering(protocol.meter, where.device) as power:
-                records, done = where.run(
+                records, execution = where.run(
                     job, log=log_path(spec), timeout_s=_TIMEOUT_S, records=kept,
                     reduce=lambda records: (records, to_execution(records, outputs)),
                 )  # fmt: skip
@@ -213,7 +213,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             log(f"error: {error}")
             return document.failed(setup, protocol.asked, str(error))
         compared = compare_outputs({name: np.load(path) for name, path in outputs.items()}, subject)
-    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, done, records, meters, compared)
+    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, execution, records, meters, compared)
     return stored(measurement, kept, save and saved_as(save, measurement))
 
 

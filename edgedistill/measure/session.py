@@ -164,9 +164,9 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
     # Unpack into a new folder, and rename it once it is complete.
     read = f"{'gzip -dc' if sent.endswith('.gz') else 'cat'} {shlex.quote(sent)}"
     script = f"cd {shlex.quote(parent)} && rm -rf new && mkdir new && {read} | tar -x -C new -f - && touch new/.complete && rm -rf {quoted}"
-    done = device.sh(f"{script} && mv new {quoted}; s=$?; rm -f {shlex.quote(sent)}; exit $s", timeout_s=900)
-    if done.code:
-        raise DeviceFailed(f"{device.spec}: {archive.name} could not be unpacked in {parent}: {done.err.strip() or done.out.strip()}")
+    reply = device.sh(f"{script} && mv new {quoted}; s=$?; rm -f {shlex.quote(sent)}; exit $s", timeout_s=900)
+    if reply.code:
+        raise DeviceFailed(f"{device.spec}: {archive.name} could not be unpacked in {parent}: {reply.err.strip() or reply.out.strip()}")
     device.sh(f'cd {shlex.quote(parent)} && for old in *; do [ "$old" = {name} ] || rm -rf "$old"; done')
     return f"{parent}/{name}"
 

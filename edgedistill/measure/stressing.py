@@ -45,8 +45,8 @@ def stress(subject: Subject, spec: str, protocol: Protocol, load: StressLoad, *,
     if isinstance(figures, StressFigures) and isinstance(figures.throttling.time_s, float):
         slowed = [("throttled", figures.throttling.text)]
     validity, reasons = judge(where.facts.emulated, records, series_of(records), known=slowed)
-    done = StressTest(
+    record = StressTest(
         **dict(setup), **dict(document.sensed(records)), protocol=StressProtocol(preset=protocol.preset, **dict(load)), stress=figures,
         validity=validity, reasons=reasons,
     )  # fmt: skip
-    return harness.stored(done, kept, None)
+    return harness.stored(record, kept, None)

@@ -70,8 +70,8 @@ class SshDevice:
         with open(source, "rb") as handle:
             command = f"cat > {shlex.quote(part)}; printf '\\n%s:%d\\n' sent $?"
             reply = call([*self._command(), "sh", "-c", shlex.quote(command)], timeout_s=_TRANSFER_S, stdin=handle)
-        done = self._unwrap(reply, "sent")
-        return done.err.strip() if done.code else ""
+        answer = self._unwrap(reply, "sent")
+        return answer.err.strip() if answer.code else ""
 
     def _fetch(self, source: str, part: Path) -> str:
         with open(part, "wb") as handle:

@@ -15,12 +15,12 @@ _DIGEST = "sha256sum {path} | cut -d' ' -f1"
 
 def push(device: Device, source: Path, target: str, send: Callable[[Path, str], str]) -> None:
     """Copy `source` to `target` on the device. `send` copies and returns an error message or nothing; then the hash is checked."""
-    part, wanted = f"{target}.part", sha256_file(source)
+    part, digest = f"{target}.part", sha256_file(source)
     quoted = shlex.quote(part)
     device.sh(f"mkdir -p {shlex.quote(target.rpartition('/')[0])}")
     failure = send(source, part)
     arrived = device.sh(_DIGEST.format(path=quoted)).out.strip()
-    if arrived != wanted:
+    if arrived != digest:
         room = device.sh(f"rm -f {quoted}; df -k {shlex.quote(target.rpartition('/')[0])} | tail -1").out.split()
         free = f"; {int(room[3]) / 1024:.0f} MiB are free there" if len(room) > 3 and room[3].isdigit() else ""
         need = f"{source.stat().st_size / 2**20:.1f} MiB"

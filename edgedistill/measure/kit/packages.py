@@ -84,14 +84,14 @@ def download(wheels: Sequence[Wheel], folder: Path) -> list[Path]:
     command = [sys.executable, "-m", "pip", "download", "--require-hashes", "--only-binary=:all:", "--no-deps", "--implementation", "cp"]
     command += ["--python-version", _PYTHON, *(option for platform in platforms for option in ("--platform", platform))]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "-d", str(folder), "-r", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        if "No module named pip" in done.stderr:
+    process = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if process.returncode != 0:
+        if "No module named pip" in process.stderr:
             raise UserError(
                 f"the wheels of the kit are fetched with pip, which {sys.executable} has not: run `{sys.executable} -m ensurepip`"
             )
         raise UserError(
-            "pip could not fetch the wheels of the kit: " + " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-3:])
+            "pip could not fetch the wheels of the kit: " + " | ".join(line.strip() for line in process.stderr.strip().splitlines()[-3:])
         )
     paths = [folder / wheel.file for wheel in wheels]
     for wheel, path in zip(wheels, paths, strict=True):

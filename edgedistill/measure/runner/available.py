@@ -52,14 +52,14 @@ def _failure(name: str) -> str | None:
         return f"the runner takes Python {OLDEST[0]}.{OLDEST[1]} or newer, found {platform.python_version()}"
     command = [sys.executable, "-c", _PREPARE, name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S)
+        process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return f"its import had not finished after {_TIMEOUT_S} s"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    if done.returncode < 0:
-        return f"its import ended with signal {-done.returncode}"
-    return (done.stderr.strip().splitlines() or [f"its import ended with exit status {done.returncode}"])[-1]
+    if process.returncode < 0:
+        return f"its import ended with signal {-process.returncode}"
+    return (process.stderr.strip().splitlines() or [f"its import ended with exit status {process.returncode}"])[-1]
 
 
 if __name__ == "__main__":

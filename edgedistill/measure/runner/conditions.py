@@ -25,27 +25,27 @@ _KINDS = ("skin", "cpu", "soc", "package", "tctl", "x86_pkg", "")
 
 
 @contextmanager
-def conditions(wanted: ConditionSettings | None, folder: Path, recorder: Recorder) -> Iterator[Latest]:
-    """Establish the job's conditions `wanted` (see docs/measuring.md) for the block, which gets the latest values of the sensors.
+def conditions(settings: ConditionSettings | None, folder: Path, recorder: Recorder) -> Iterator[Latest]:
+    """Establish the job's conditions `settings` (see docs/measuring.md) for the block, which gets the latest values of the sensors.
 
     folder: the job's own folder, for a script that undoes changes. With None nothing is read and nothing is changed.
     """
-    if wanted is None:
+    if settings is None:
         yield dict
         return
     with ExitStack() as stack:
         # Start the sampling process first, so that it is not bound to the measured cores.
         latest: Latest = dict
-        if wanted["sensors_interval_s"] is not None:
-            latest = stack.enter_context(watching(recorder, wanted["sensors_interval_s"], wanted["sensors"]))
-        stack.enter_context(governor(wanted["governor"], folder, recorder))
-        recorder.write("preflight", placement=place(wanted["affinity"]), governors=governors(), **android_state())
-        if wanted["cooldown"] is not None:
+        if settings["sensors_interval_s"] is not None:
+            latest = stack.enter_context(watching(recorder, settings["sensors_interval_s"], settings["sensors"]))
+        stack.enter_context(governor(settings["governor"], folder, recorder))
+        recorder.write("preflight", placement=place(settings["affinity"]), governors=governors(), **android_state())
+        if settings["cooldown"] is not None:
             _phase("cooldown", recorder)
-            cool_down(wanted["cooldown"], latest, recorder)
-        if wanted["idle_s"]:
+            cool_down(settings["cooldown"], latest, recorder)
+        if settings["idle_s"]:
             _phase("idle", recorder)
-            time.sleep(wanted["idle_s"])
+            time.sleep(settings["idle_s"])
         _phase("work", recorder)
         try:
             yield latest
@@ -57,7 +57,7 @@ def _phase(name: str, recorder: Recorder) -> None:
     recorder.write("phase", name=name, t_ns=time.monotonic_ns())
 
 
-def cool_down(wanted: CooldownSettings, latest: Latest, recorder: Recorder) -> None:
+def cool_down(settings: CooldownSettings, latest: Latest, recorder: Recorder) -> None:
     """Wait until the device is below `below_c` (default: by kind of sensor), at most `timeout_s`, and write `cooldown`."""
     started = time.monotonic()
     while (reading := hottest(latest())) is None:
@@ -66,9 +66,9 @@ def cool_down(wanted: CooldownSettings, latest: Latest, recorder: Recorder) -> N
             return
         time.sleep(_LOOK_S)
     sensor, first = reading
-    limit = wanted["below_c"] if wanted["below_c"] is not None else _usual_limit(sensor)
+    limit = settings["below_c"] if settings["below_c"] is not None else _usual_limit(sensor)
     value, started = first, time.monotonic()
-    while value > limit and time.monotonic() - started < wanted["timeout_s"]:
+    while value > limit and time.monotonic() - started < settings["timeout_s"]:
         time.sleep(_LOOK_S)
         value = latest().get(sensor, value)
     waited = time.monotonic() - started if first > limit else 0.0

@@ -89,18 +89,18 @@ def _run(
     gc.collect()
     gc.freeze()
     gc.disable()
-    done, batch, ended = 0, _Batch(), t0
+    count, batch, ended = 0, _Batch(), t0
     stop.wait(max(0, t0 - clock()) / 1e9)
     while not stop.is_set():
         elapsed = clock() - t0
-        due = due_after(done, elapsed)
+        due = due_after(count, elapsed)
         if batch.durations and (due - elapsed >= _BATCH_NS or elapsed + t0 - batch.t0 >= _BATCH_NS):
             send(batch.message(waits, lates))
             batch = _Batch()
             gc.collect()
         if max(due, elapsed) >= limit or (due > elapsed and stop.wait((due - elapsed) / 1e9)):
             break
-        index = done % len(samples)
+        index = count % len(samples)
         sample = samples[index]
         started = clock()
         output = forward(sample)
@@ -108,7 +108,7 @@ def _run(
         batch.add(started, finished - started, started - ended, started - t0 - due)
         if index == 0:
             batch.check(output, expected)
-        done, ended = done + 1, finished
+        count, ended = count + 1, finished
     if batch.durations:
         send(batch.message(waits, lates))
 

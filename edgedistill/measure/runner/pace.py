@@ -13,14 +13,14 @@ def pace(mode: str, rate_hz: float | None = None, burst_s: float | None = None, 
     A closed loop would hide delays (Schroeder, Wierman and Harchol-Balter, Open Versus Closed: A Cautionary Tale, NSDI 2006).
     """
     if mode == "continuous":
-        return lambda done, elapsed: elapsed
+        return lambda count, elapsed: elapsed
     if mode == "rate":
         hertz = _positive(mode, "rate_hz", rate_hz)
-        return lambda done, elapsed: round(done / hertz * 1e9)
+        return lambda count, elapsed: round(count / hertz * 1e9)
     if mode == "bursts":
         burst, pause = _positive(mode, "burst_s", burst_s), _positive(mode, "pause_s", pause_s)
         busy, cycle = round(burst * 1e9), round((burst + pause) * 1e9)
-        return lambda done, elapsed: elapsed if elapsed % cycle < busy else (elapsed // cycle + 1) * cycle
+        return lambda count, elapsed: elapsed if elapsed % cycle < busy else (elapsed // cycle + 1) * cycle
     raise ValueError(f"stress: mode is {mode!r}, expected continuous, rate or bursts")
 
 

@@ -21,31 +21,31 @@ def clusters(root: Path = Path("/")) -> list[Cluster]:
     return [{"cores": cores, "max_mhz": top / 1000 if top else None} for (_, top), cores in sorted(groups.items())]
 
 
-def chosen(wanted: str | list[int], root: Path = Path("/")) -> list[int]:
-    """The cores that `wanted` names: "big", "little" or indices. Raises ValueError if the processor has no such cores."""
-    if not isinstance(wanted, str):
-        return wanted
+def chosen(choice: str | list[int], root: Path = Path("/")) -> list[int]:
+    """The cores that `choice` names: "big", "little" or indices. Raises ValueError if the processor has no such cores."""
+    if not isinstance(choice, str):
+        return choice
     groups = clusters(root)
     if len(groups) < 2:
         raise ValueError(
-            f"{wanted} cores were asked for, and all cores of this processor are alike; leave the option out, or name cores by number"
+            f"{choice} cores were asked for, and all cores of this processor are alike; leave the option out, or name cores by number"
         )
-    return list(groups[-1 if wanted == "big" else 0]["cores"])
+    return list(groups[-1 if choice == "big" else 0]["cores"])
 
 
-def place(wanted: Cores, root: Path = Path("/")) -> Placement:
-    """Bind this process and its children to the cores `wanted`, and return where they run.
+def place(choice: Cores, root: Path = Path("/")) -> Placement:
+    """Bind this process and its children to the cores `choice`, and return where they run.
 
     Raises ValueError if that fails.
     """
-    if wanted is not None:
-        cores = chosen(wanted, root)
+    if choice is not None:
+        cores = chosen(choice, root)
         try:
             os.sched_setaffinity(0, cores)
         except (OSError, AttributeError) as error:
             raise ValueError(f"this process can't be bound to the cores {cores}: {error}") from error
     bound = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return {"asked": wanted, "cores": bound, "clusters": clusters(root)}
+    return {"asked": choice, "cores": bound, "clusters": clusters(root)}
 
 
 def _number(path: Path) -> float | None:

@@ -29,14 +29,14 @@ def run(job: ProgramJob, recorder: Recorder, latest: Callable[[], Mapping[str, f
 
     The program gets its own folder with its libraries under their names. Raises RuntimeError if its exit status is not 0.
     """
-    wanted = job["program"]
-    binary = wanted["binary"]["artifact"]
-    command = [binary, *(argument.replace(MODEL, job["artifact"]) for argument in wanted["arguments"])]
+    program = job["program"]
+    binary = program["binary"]["artifact"]
+    command = [binary, *(argument.replace(MODEL, job["artifact"]) for argument in program["arguments"])]
     if not os.access(binary, os.X_OK):
         os.chmod(binary, 0o755)
     beside = os.path.dirname(binary)
     with tempfile.TemporaryDirectory(prefix="program-", dir=beside if os.access(beside, os.W_OK) else None) as folder:
-        for name, library in wanted["libraries"].items():
+        for name, library in program["libraries"].items():
             os.symlink(library["artifact"], os.path.join(folder, name))
         paths = [folder, beside, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
         output = Path(folder, "output.txt")
@@ -72,5 +72,5 @@ def _android_log(pid: int) -> str:
     """The lines of the process in Android's log, where runtimes write their messages; empty elsewhere."""
     if shutil.which("logcat") is None:
         return ""
-    done = subprocess.run(["logcat", "-d", "-v", "raw", f"--pid={pid}"], capture_output=True, check=False, timeout=30)
-    return "\n" + done.stdout.decode(errors="replace")
+    process = subprocess.run(["logcat", "-d", "-v", "raw", f"--pid={pid}"], capture_output=True, check=False, timeout=30)
+    return "\n" + process.stdout.decode(errors="replace")

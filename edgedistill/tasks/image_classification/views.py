@@ -76,9 +76,9 @@ class Views:
         images = torch.from_numpy(np.array(self.images[indices]))
         # torchvision draws from the global generator: it is seeded for each sample, and given back as it was.
         with torch.random.fork_rng(devices=[]):
-            return torch.stack([self._one(image, int(index), view) for image, index in zip(images, indices, strict=True)])
+            return torch.stack([self._transformed(image, int(index), view) for image, index in zip(images, indices, strict=True)])
 
-    def _one(self, image: torch.Tensor, index: int, view: int) -> torch.Tensor:
+    def _transformed(self, image: torch.Tensor, index: int, view: int) -> torch.Tensor:
         digest = hashlib.blake2b(f"{self.seed}/{index}/{view}".encode(), digest_size=7).digest()
         torch.default_generator.manual_seed(int.from_bytes(digest))
         return self.transform(image)

@@ -53,15 +53,15 @@ class Scope(NamedTuple):
 def run_tool(command: list[str]) -> str:
     """Standard output of `command`. Raises OSError if it is not installed, fails or takes longer than 5 s."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
+        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as late:
         raise TimeoutError(f"{command[0]} had not answered after {_TOOL_TIMEOUT_S} s") from late
     except FileNotFoundError as absent:
         raise FileNotFoundError(f"{command[0]} is not installed") from absent
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise OSError(f"{' '.join(command)} ended with exit status {done.returncode}{': ' + lines[-1] if lines else ''}")
-    return done.stdout.decode(errors="replace")
+    if process.returncode != 0:
+        lines = (process.stderr or process.stdout).decode(errors="replace").strip().splitlines()
+        raise OSError(f"{' '.join(command)} ended with exit status {process.returncode}{': ' + lines[-1] if lines else ''}")
+    return process.stdout.decode(errors="replace")
 
 
 def text(path: Path | str) -> str:
