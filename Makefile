@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that test at once, each with whole files of tests.
+WORKERS ?= 2
 # The interpreter's version is part of the name, so that another PYTHON makes the environment anew.
 STAMP := $(VENV)/.installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 
@@ -16,10 +18,10 @@ demo: $(STAMP)
 	@echo "Open runs/quickstart/report.html in a browser."
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 test-devices: $(STAMP)
 	$(BIN)/python -m pytest -rs device_tests/rigs device_tests/test_kit.py device_tests/test_own_runner.py

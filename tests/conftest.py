@@ -1,12 +1,19 @@
 """One small run, made once and used by every test that needs trained models or artifacts."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Threads of one process wait for each other by spinning, which costs the tests of the other worker their core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from edgedistill.signature import MethodSignature, TensorSpec
 
@@ -33,7 +40,19 @@ def edgedistill(*arguments: object, cwd: Path, **options: Any) -> subprocess.Com
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny.yaml and its finished run in runs/tiny; `result.json` is what the command printed."""
-    folder = tmp_path_factory.mktemp("tiny")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _run(tmp_path_factory.mktemp("tiny"))
+    # Workers share the run, and each has a copy: commands lock a run.
+    made = tmp_path_factory.getbasetemp().parent / "tiny"
+    with FileLock(made.with_suffix(".lock")):
+        if not (made / "result.json").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            _run(made)
+    return shutil.copytree(made, tmp_path_factory.mktemp("tiny"), dirs_exist_ok=True, symlinks=True)
+
+
+def _run(folder: Path) -> Path:
     (folder / "tiny.yaml").write_text(TINY)
     done = edgedistill("run", "tiny.yaml", "--json", cwd=folder)
     assert done.returncode in (0, 3), done.stderr[-3000:]
