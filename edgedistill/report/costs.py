@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgedistill.report.tables import Table, by_format, title
-from edgedistill.report.values import Cell, figures, get, integer, interval, number, points, seconds, show, words
+from edgedistill.report.tables import Table, by_format, flips, title
+from edgedistill.report.values import Cell, figures, get, interval, number, points, seconds, show, words
 
 Summary = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ def _row(artifact: Summary) -> list[Cell]:
     return [
         Cell(str(artifact.get("name")), "code"),
         Cell(str(cost.get("twin")), "code"),
-        show(cost.get("flips"), lambda flips: f"{integer(flips)} of {integer(cost['n'])}"),
+        flips(cost),
         Cell(f"{difference.text}\n{bounds}", "number") if number(cost.get("difference")) is not None and bounds else difference,
         show(cost.get("bytes_ratio"), lambda ratio: f"{figures(ratio)}×"),
         show(cost.get("speedup"), lambda ratio: f"{figures(ratio)}×"),

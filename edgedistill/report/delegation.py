@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from edgedistill.records import ArtifactResult, Delegation
 from edgedistill.report.tables import Summary, Table, by_format
-from edgedistill.report.values import Cell, get, integer, reason, show, verdict
+from edgedistill.report.values import Cell, get, integer, show, unavailable, verdict
 
 _TELLS = 3
 
@@ -30,8 +30,7 @@ def table(summary: Summary) -> Table:
 def _row(artifact: Summary) -> list[Cell]:
     name, delegation = Cell(str(artifact.get("name")), "code"), artifact.get("delegation")
     if not isinstance(delegation, Mapping) or "partitions" not in delegation:
-        why = reason(delegation)
-        return [name, Cell(f"unavailable: {why}", "unavailable", why, span=4), show(get(delegation, "macs"), integer), _budgets(artifact)]
+        return [name, *[unavailable(delegation)] * 4, show(get(delegation, "macs"), integer), _budgets(artifact)]
     by = [f"{who} {integer(sum(counts.values()))}" for who, counts in delegation["operators"].items()]
     return [
         name,

@@ -7,7 +7,7 @@ from edgedistill.backends import backend
 from edgedistill.records import ArtifactSpec, Unavailable
 from edgedistill.records.summary import Float16Ranges, Ranges
 from edgedistill.report.tables import Summary, Table
-from edgedistill.report.values import Cell, figures, integer, number, percent, reason, show
+from edgedistill.report.values import Cell, figures, integer, number, percent, show, unavailable
 from edgedistill.run import Run
 
 _NOT_SCANNED = "not scanned; run `edgedistill verify`"
@@ -57,7 +57,7 @@ def float16(summary: Summary) -> Table:
     for package, scan in packages.items():
         name = Cell(str(package), "code")
         if "layers" not in scan:
-            rows.append([name, Cell(f"unavailable: {reason(scan)}", "unavailable", reason(scan), span=6)])
+            rows.append([name, *[unavailable(scan)] * 6])
             continue
         layers = scan["layers"] or [scan["largest"]]
         rows += [[name, *_float16_row(layer, endangered=bool(scan["layers"]))] for layer in layers]

@@ -30,17 +30,34 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption. The first cell of a row is its header; `groups` rows are kept together."""
+    """A table with a caption. The first cell of a row is its header."""
 
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """The columns in which each of several rows is unavailable for one reason, or has nothing to say: the reason by the header."""
+        reasons = {}
+        for header, *cells in zip(self.headers, *self.rows, strict=True) if len(self.rows) > 1 else ():
+            said = {(cell.kind, cell.full) for cell in cells if cell.text != "–"}
+            if len(said) == 1 and (kind_and_reason := said.pop())[0] == "unavailable":
+                reasons[header] = kind_and_reason[1]
+        return reasons
+
+    @property
+    def compact(self) -> "Table":
+        """The same without the columns that are missing, and with one cell for neighbours that are unavailable for one reason."""
+        kept = [place for place, header in enumerate(self.headers) if header not in self.missing]
+        rows = [_merged([row[place] for place in kept]) for row in self.rows]
+        return Table(self.caption, [self.headers[place] for place in kept], rows)
+
 
 def overview(summary: Summary) -> Table:
     """Every artifact in one line."""
     headers = ("artifact", "role", "format", "precision", f"{title(summary)} on val", "on holdout", "size, MB", "latency p50, ms", "parity")
-    return _table("All artifacts", headers, (_overview_row(artifact) for artifact in by_format(summary)))
+    return Table("All artifacts", headers, [_overview_row(artifact) for artifact in by_format(summary)])
 
 
 def _overview_row(artifact: Summary) -> list[Cell]:
@@ -73,14 +90,14 @@ def ladder(summary: Summary) -> Table:
         ]
         for rung in rungs
     ]
-    return _table("The ladder: the same split scored at each rung", headers, rows)
+    return Table("The ladder: the same split scored at each rung", headers, rows)
 
 
 def _drop(rung: Summary) -> Cell:
     """The drop and the rung that it is from; the teacher and the control have none before them."""
     if rung.get("drop") is None and not rung.get("drop_from"):
         return Cell("–")
-    cell = show(rung.get("drop"), lost)
+    cell = show(get(rung, "score", "val") if rung.get("drop") is None else rung["drop"], lost)
     return replace(cell, text=f"{cell.text}\nfrom {rung['drop_from']}") if rung.get("drop_from") and cell.kind == "number" else cell
 
 
@@ -96,7 +113,7 @@ def teachers(summary: Summary) -> Table:
         ]
         for member in (members if isinstance(members, list) else [])
     ]
-    return _table("Teachers", ("name", "model", f"{title(summary)} on val", "weight"), rows)
+    return Table("Teachers", ("name", "model", f"{title(summary)} on val", "weight"), rows)
 
 
 def disagreement(summary: Summary) -> Table:
@@ -113,13 +130,13 @@ def disagreement(summary: Summary) -> Table:
         for pair in pairs
     ]
     headers = ("teachers", "decide differently", *further)
-    return _table("How far the teachers disagree on val", headers, rows)
+    return Table("How far the teachers disagree on val", headers, rows)
 
 
 def parity(summary: Summary) -> Table:
     """Each artifact against its reference, with the rule it had to keep."""
     headers = ("artifact", "against", "largest difference", "mean difference", "within 2 LSB", "flips", "rule", "result")
-    return _table("Parity of each artifact with its reference", headers, (_parity_row(artifact) for artifact in by_format(summary)))
+    return Table("Parity of each artifact with its reference", headers, [_parity_row(artifact) for artifact in by_format(summary)])
 
 
 def _parity_row(artifact: Summary) -> list[Cell]:
@@ -150,7 +167,7 @@ def _parity_row(artifact: Summary) -> list[Cell]:
         largest,
         show(comparison.get("mean_lsb"), lambda value: f"{figures(value)} LSB") if in_lsb else Cell("–"),
         show(comparison.get("within_2_lsb"), percent) if in_lsb else Cell("–"),
-        _flips(comparison),
+        flips(comparison),
         words(comparison.get("rule")),
         verdict(artifact.get("ok"), _not_judged(artifact)),
     ]
@@ -166,12 +183,12 @@ def pairs(summary: Summary) -> Table:
             show(get(pair, "max_lsb"), "{:g}".format),
             show(get(pair, "mean_lsb"), figures),
             show(get(pair, "exact"), percent),
-            _flips(pair),
+            flips(pair),
             verdict(pair.get("ok"), pair),
         ]
         for pair in summary.get("pairs") or []
     ]
-    return _table("int8 artifacts among each other", headers, rows)
+    return Table("int8 artifacts among each other", headers, rows)
 
 
 def measurements(summary: Summary) -> Table:
@@ -180,7 +197,7 @@ def measurements(summary: Summary) -> Table:
         "artifact", "p50, ms", "p95, ms", "samples", "threads", "first load, ms", "warm load, ms",
         "first inference, ms", "peak memory, MiB", "faster than twin", "size, MB", "smaller than twin", "runtime",
     )  # fmt: skip
-    return _table("Measured on this machine's CPU, batch 1", headers, (_measured_row(artifact) for artifact in by_format(summary)))
+    return Table("Measured on this machine's CPU, batch 1", headers, [_measured_row(artifact) for artifact in by_format(summary)])
 
 
 def _measured_row(artifact: Summary) -> list[Cell]:
@@ -235,7 +252,7 @@ def outputs(summary: Summary) -> Table:
         for name, error in (artifact.get("outputs") or {}).items()
         if isinstance(error, Mapping)
     ]
-    return _table("Outputs against the model in floating point, on val; differences are shares of the output's range", headers, rows)
+    return Table("Outputs against the model in floating point, on val; differences are shares of the output's range", headers, rows)
 
 
 def _share(error: Summary, key: str) -> Cell:
@@ -267,12 +284,12 @@ def epochs(summary: Summary) -> Table:
         for model, entries in (summary.get("curves") or {}).items()
         for epoch in entries or []
     ]
-    return _table("Every epoch", ("model", "stage", "epoch", "loss", f"{title(summary)} on val", "learning rate", "seconds"), rows)
+    return Table("Every epoch", ("model", "stage", "epoch", "loss", f"{title(summary)} on val", "learning rate", "seconds"), rows)
 
 
 def facts(caption: str, headers: tuple[str, str], pairs_: Iterable[tuple[str, Cell]]) -> Table:
     """A table of names and values."""
-    return _table(caption, headers, ([Cell(name), cell] for name, cell in pairs_))
+    return Table(caption, headers, [[Cell(name), cell] for name, cell in pairs_])
 
 
 def difference(outcome: Summary) -> str:
@@ -299,8 +316,11 @@ def _key(artifact: Summary) -> tuple[Any, Any, Any]:
     return artifact.get("role"), artifact.get("format"), artifact.get("delegate")
 
 
-def _flips(comparison: Summary) -> Cell:
+def flips(comparison: Summary) -> Cell:
+    """How many of all samples flip between two sets of outputs."""
     n = number(comparison.get("n"))
+    if n is not None and comparison.get("flips") is None:
+        return unavailable({"unavailable": "the task decides nothing"})
     return show(get(comparison, "flips"), lambda value: integer(value) + (f" of {integer(n)}" if n is not None else ""))
 
 
@@ -308,10 +328,6 @@ def _not_judged(artifact: Summary) -> Any:
     """Where an artifact has no result, the value that says why."""
     candidates = (artifact.get("executed_by"), artifact.get("parity"), get(artifact, "score", "val"))
     return next((value for value in candidates if isinstance(value, Mapping) and value.get("unavailable")), None)
-
-
-def _table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    return Table(caption, headers, [_merged(row) for row in rows])
 
 
 def _merged(row: Sequence[Cell]) -> list[Cell]:
