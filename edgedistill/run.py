@@ -18,7 +18,7 @@ from edgedistill.files import canonical_hash, read_json, remove, sha256_file, wr
 from edgedistill.packages import installed
 from edgedistill.progress import log
 from edgedistill.provenance import code_hash
-from edgedistill.records import Artifact, Lowered, Record
+from edgedistill.records import Artifact, Lowered, NotLowered, Record
 from edgedistill.records.steps import Declared, StepRecord
 
 _WORK = "work"
@@ -157,10 +157,18 @@ class Run:
         record = self._record(name)
         return read_json(record)["result"] if record.exists() else None
 
+    def lowered(self) -> dict[str, Lowered]:
+        """What came of lowering to each format by now."""
+        results = {name: self.result(f"export-{name}") for name in formats()}
+        return {name: Lowered.model_validate(result) for name, result in results.items() if result is not None}
+
     def artifacts(self) -> list[Artifact]:
         """The artifacts that the run has by now, by format."""
-        made = [self.result(f"export-{format_}") for format_ in formats()]
-        return [artifact for result in made if result is not None for artifact in Lowered.model_validate(result).artifacts]
+        return [artifact for lowered in self.lowered().values() for artifact in lowered.artifacts]
+
+    def not_lowered(self) -> list[NotLowered]:
+        """The files that were asked for and could not be made."""
+        return [file for lowered in self.lowered().values() for file in lowered.not_lowered]
 
     def artifact(self, name: str) -> Artifact:
         """The artifact of that file name. Raises UserError with the names that there are."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgedistill import tasks
 from edgedistill.backends.onnx.floats import keep_floats
-from edgedistill.export.lower import lower
+from edgedistill.export.lower import lower_one
 from edgedistill.export.programs import save_program
 from edgedistill.quantize.graph import layer_of, operators, tensor_of
 from edgedistill.quantize.mixed import leave_float
@@ -134,7 +134,7 @@ def test_logits_of_a_float_layer_are_not_quantized(state: QuantizedState) -> Non
 def test_litert_keeps_the_layer_in_floating_point(state: QuantizedState, tmp_path: Path) -> None:
     mixed, spec = leave_float(state, [node_of(state, BAD)]), ArtifactSpec("litert", "int8")
     save_program(mixed.unfolded, PORTS, tmp_path / spec.program)
-    lower([spec], tmp_path, tmp_path, tmp_path / "log", {"model": "net"})
+    lower_one(spec, tmp_path, tmp_path, tmp_path / "log", {"model": "net"})
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(tmp_path / spec.name))

@@ -96,16 +96,40 @@ def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and
     assert "on val" not in shown, "nothing is scored"
 
 
+VARIES = ("--input", "features=float32[1,8,T]", "--input", "tokens=int64[1,5]")
+
+
 def test_a_file_that_cannot_hold_the_module_is_refused_before_anything_is_lowered(folder: Path) -> None:
     (folder / "one.yaml").write_text(
-        "name: one\ndescription: Two formats.\nminimum_os: none\n"
-        "artifacts: [{format: executorch, precision: fp32}, {format: litert, precision: fp32}]\n"
+        "name: one\ndescription: One format.\nminimum_os: none\n"
+        "artifacts: [{format: litert, precision: fp32}, {format: litert, precision: int8}]\n"
     )
-    more = ("--input", "features=float32[1,8,T]", "--input", "tokens=int64[1,5]")
-    done = edgedistill("export", "--model", "torch:mine:net", "--calibration", "samples.npz", "--target", "one.yaml", *more, cwd=folder)
+    done = edgedistill("export", "--model", "torch:mine:net", "--calibration", "samples.npz", "--target", "one.yaml", *VARIES, cwd=folder)
     assert done.returncode == 2
-    assert "student-fp32.tflite: features=float32[1,8,T] has a dimension that varies" in done.stderr
+    for name in ("student-fp32.tflite", "student-int8.tflite"):
+        assert f"{name}: features=float32[1,8,T] has a dimension that varies" in done.stderr
     assert not list((folder / "runs" / "net").glob("artifacts/*"))
+
+
+def test_what_one_format_cannot_hold_costs_the_others_nothing(folder: Path) -> None:
+    for name, form in (("phone", "litert"), ("server", "onnx")):
+        (folder / f"{name}.yaml").write_text(
+            f"name: {name}\ndescription: One format.\nminimum_os: none\nartifacts: [{{format: {form}, precision: fp32}}]\n"
+        )
+    asked = ("export", "--model", "torch:mine:net", "--calibration", "samples.npz", *VARIES, "--json")
+    done = edgedistill(*asked, "--target", "phone.yaml", "--target", "server.yaml", cwd=folder)
+    assert done.returncode == 3, done.stderr[-3000:]
+    document = json.loads(done.stdout)
+    assert [(row["name"], row["ok"]) for row in document["artifacts"]] == [("student-fp32.onnx", True)]
+    (missing,) = document["not_lowered"]
+    assert (missing["name"], missing["format"], missing["precision"]) == ("student-fp32.tflite", "litert", "fp32")
+    assert "has a dimension that varies" in missing["reason"]
+    assert list(document["bundles"]) == ["server"]
+    page = (folder / "runs" / "net" / "report.html").read_text()
+    assert "student-fp32.tflite was not lowered: features=float32[1,8,T] has a dimension that varies" in page
+    shown = edgedistill(*asked[:-1], "--target", "phone.yaml", "--target", "server.yaml", cwd=folder)
+    assert "CHECK FAILED: student-fp32.tflite was not lowered" in shown.stdout
+    assert edgedistill(*asked, "--target", "server.yaml", cwd=folder).returncode == 0
 
 
 DISTILL = """

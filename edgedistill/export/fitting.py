@@ -22,14 +22,14 @@ def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -
         if tensor.dynamic and not facts.varying_shapes:
             fixed = tensor.with_sizes(dict.fromkeys(tensor.dynamic, 100))
             raise UserError(
-                f"{spec.name}: {tensor} has a dimension that varies, and {facts.title} takes one fixed length per file; "
+                f"{tensor} has a dimension that varies, and {facts.title} takes one fixed length per file; "
                 f"give the input a size, for example {fixed}, and export one file for each size that you need"
             )
         if tensor.dtype in facts.refused_types:
-            raise UserError(f"{spec.name}: {tensor} cannot be held by {facts.title}: {facts.refused_types[tensor.dtype]}")
+            raise UserError(f"{tensor} cannot be held by {facts.title}: {facts.refused_types[tensor.dtype]}")
     for operator, layer in layers.items():
         if operator in refused:
-            raise UserError(f"{spec.name}: the layer {layer} is a {operator}: {refused[operator]}")
+            raise UserError(f"the layer {layer} is a {operator}: {refused[operator]}")
 
 
 def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
@@ -50,6 +50,6 @@ def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
 
 def _of_bytes(image: TensorSpec, spec: ArtifactSpec) -> TensorSpec:
     if image.layout != "NCHW" or len(image.shape) != 4:
-        raise UserError(f"{spec.name}: found the input {image}, expected an image NCHW for the input {spec.input}; take float32-nchw")
+        raise UserError(f"found the input {image}, expected an image NCHW for the input {spec.input}; take float32-nchw")
     batch, channels, height, width = image.shape
     return image.model_copy(update={"dtype": "uint8", "shape": (batch, height, width, channels), "layout": "NHWC", "range": (0.0, 255.0)})

@@ -2,55 +2,80 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.files import read_json, sha256_tree, tree_bytes, write_json
-from edgedistill.records import Artifact, ArtifactSpec, Lowered
+from edgedistill.errors import DeviceFailed
+from edgedistill.files import read_json, remove, sha256_tree, tree_bytes, write_json
+from edgedistill.records import Artifact, ArtifactSpec, Lowered, NotLowered
 
 _TIMEOUT_S = 1800
 
 
-def lower(specs: list[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Lowered:
+def lower(specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Lowered:
     """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
-    Raises UserError where the format cannot hold a program, before that is lowered, and DeviceFailed with the log's last line when the
-    converter fails.
+    What fails is in `not_lowered` with the reason, and the others are made: a converter that crashes is started again for them.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    waiting, artifacts, failed, peaks = list(specs), list[Artifact](), list[NotLowered](), list[float]()
+    while waiting:
+        answers, peak, ended = _child(waiting, run, folder, log, metadata)
+        peaks.append(peak)
+        if ended and len(answers) < len(waiting):
+            answers.append({"error": ended})
+        for spec, answer in zip(waiting, answers, strict=False):
+            if "error" in answer:
+                remove(folder / spec.name)
+                reason = f"{answer['error']}. The log is {log}"
+                failed.append(NotLowered(name=spec.name, format=spec.format, precision=spec.precision, reason=reason))
+            else:
+                artifacts.append(_artifact(spec, folder / spec.name, answer))
+        waiting = waiting[len(answers) :]
+    error = f"{failed[0].name}: {failed[0].reason}" if failed else None
+    return Lowered(artifacts=artifacts, not_lowered=failed, peak_rss_mb=max(peaks) or None, error=error)
+
+
+def lower_one(spec: ArtifactSpec, run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Artifact:
+    """The same for one file. Raises DeviceFailed with the reason when it cannot be made."""
+    lowered = lower([spec], run, folder, log, metadata)
+    if lowered.error is not None:
+        raise DeviceFailed(lowered.error)
+    return lowered.artifacts[0]
+
+
+def _child(
+    specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]
+) -> tuple[list[dict[str, Any]], float, str | None]:
+    """Lower `specs` in a process: what it says of each, its peak memory in MiB, and how it ended where it did not reach the last."""
     job, result = folder / ".job.json", folder / ".result.json"
-    result.unlink(missing_ok=True)
     items = [
         {"program": str(run / s.program), "path": str(folder / s.name), "spec": s.model_dump(), "metadata": metadata | {"role": s.role}}
         for s in specs
     ]
     write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
-    with open(log, "wb") as handle:
+    write_json(result, {"lowered": [], "peak_rss_mb": 0.0})
+    command = [sys.executable, "-m", "edgedistill.export.worker", str(job)]
+    with open(log, "ab") as handle:
         try:
-            command = [sys.executable, "-m", "edgedistill.export.worker", str(job)]
-            code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, timeout=_TIMEOUT_S, check=False
-            ).returncode
-        except subprocess.TimeoutExpired as error:
-            raise DeviceFailed(f"lowering to {specs[0].format} took more than {_TIMEOUT_S} s; its log is {log}") from error
-    if code != 0 or not result.exists():
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = lines[-1][:300] if lines else "no output"
-        raise DeviceFailed(f"lowering to {specs[0].format} failed with exit status {code}: {last}. Its log is {log}")
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": handle, "stderr": handle, "timeout": _TIMEOUT_S}
+            code = subprocess.run(command, check=False, **options).returncode
+            ended = f"the converter ended with exit status {code}: {_last_line(log)}" if code else None
+        except subprocess.TimeoutExpired:
+            ended = f"the converter took more than {_TIMEOUT_S} s"
     answer = read_json(result)
     job.unlink()
     result.unlink()
-    if "refused" in answer:
-        raise UserError(answer["refused"])
-    artifacts = []
-    for spec, item in zip(specs, answer["lowered"], strict=True):
-        path = folder / spec.name
-        facts = {
-            "bytes": tree_bytes(path),
-            "sha256": sha256_tree(path),
-            "seconds": item["seconds"],
-            "signature": item["signature"],
-            "mixed": item["mixed"],
-        }
-        artifacts.append(Artifact(**spec.model_dump(exclude={"name"}), **facts))
-    return Lowered(artifacts=artifacts, peak_rss_mb=answer["peak_rss_mb"])
+    return answer["lowered"], answer["peak_rss_mb"], ended
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no output"
+
+
+def _artifact(spec: ArtifactSpec, path: Path, answer: dict[str, Any]) -> Artifact:
+    facts = {"bytes": tree_bytes(path), "sha256": sha256_tree(path)} | {key: answer[key] for key in ("seconds", "signature", "mixed")}
+    return Artifact(**spec.model_dump(exclude={"name"}), **facts)

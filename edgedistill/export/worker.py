@@ -9,9 +9,11 @@ import importlib
 import resource
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import Any
 
-from edgedistill.backends import backend
+from edgedistill.backends import Backend, backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
 from edgedistill.export.planes import by_planes
@@ -22,13 +24,12 @@ from edgedistill.records import ArtifactSpec
 
 
 def main(job_path: str) -> None:
-    """Lower every program of the job, and write what it took as JSON."""
+    """Lower the programs of the job one by one, and write after each what it took, or how it failed, as JSON."""
     job = read_json(Path(job_path))
     # The operators that a saved quantized program names have to be registered before it is loaded.
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
     if operators := backend(job["format"]).operators:
         importlib.import_module(operators)
-    import torch
     from torch.fx.traceback import NodeSource
 
     # A node's record of what it was made from is copied whole by each of about a hundred passes, and grows with each: up to a quarter of
@@ -36,27 +37,38 @@ def main(job_path: str) -> None:
     NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     # Graphs are cycles that live to the end: collecting them is a tenth of the time, and frees nothing in a process of a minute.
     gc.disable()
+    answers: list[dict[str, Any]] = []
+    for item in job["lower"]:
+        try:
+            answers.append(_lowered(item, backend(job["format"])))
+        except Exception as error:
+            # A converter fails in any way; the others of the job go on.
+            traceback.print_exc()
+            answers.append({"error": str(error) if isinstance(error, UserError) else _text(error)})
+        write_json(Path(job["result"]), {"lowered": answers, "peak_rss_mb": _peak_rss_mb()})
+
+
+def _lowered(item: dict[str, Any], facts: Backend) -> dict[str, Any]:
+    import torch
+
     from edgedistill.quantize.graph import float_layers
 
-    lowering = importlib.import_module(backend(job["format"]).lower)
-    lowered = []
-    for item in job["lower"]:
-        started = time.monotonic()
-        program, signature = torch.export.load(item["program"]), load_signature(Path(item["program"]))
-        spec = ArtifactSpec.model_validate(item["spec"])
-        try:
-            check(load_operators(Path(item["program"])), signature, spec)
-        except UserError as refused:
-            write_json(Path(job["result"]), {"refused": str(refused)})
-            return
-        left = float_layers(program.graph_module) if is_integer(spec.precision) else []
-        if backend(spec.format).planar:
-            program = rewritten(program, by_planes)
-        lowering.lower(program, signature, Path(item["path"]), spec, item["metadata"])
-        made = of_file(signature, spec).model_dump(mode="json")
-        seconds = time.monotonic() - started
-        lowered.append({"path": item["path"], "seconds": seconds, "signature": made, "mixed": left or None})
-    write_json(Path(job["result"]), {"lowered": lowered, "peak_rss_mb": _peak_rss_mb()})
+    started = time.monotonic()
+    source, spec = Path(item["program"]), ArtifactSpec.model_validate(item["spec"])
+    program, signature = torch.export.load(source), load_signature(source)
+    check(load_operators(source), signature, spec)
+    left = float_layers(program.graph_module) if is_integer(spec.precision) else []
+    if facts.planar:
+        program = rewritten(program, by_planes)
+    importlib.import_module(facts.lower).lower(program, signature, Path(item["path"]), spec, item["metadata"])
+    made = of_file(signature, spec).model_dump(mode="json")
+    return {"seconds": time.monotonic() - started, "signature": made, "mixed": left or None}
+
+
+def _text(error: Exception) -> str:
+    """One line that says what failed: converters raise errors of many lines, the first of which says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _peak_rss_mb() -> float:

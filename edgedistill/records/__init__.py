@@ -3,7 +3,7 @@
 Free of torch, and fast to import.
 """
 
-from edgedistill.records.artifacts import Artifact, ArtifactSpec, Lowered
+from edgedistill.records.artifacts import Artifact, ArtifactSpec, Lowered, NotLowered
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import (
@@ -35,6 +35,7 @@ __all__ = [
     "Load",
     "Lowered",
     "Metric",
+    "NotLowered",
     "OutputError",
     "Pair",
     "Parity",

@@ -76,8 +76,21 @@ class Artifact(ArtifactSpec):
     packages: dict[str, str] = Field({}, description="Versions of what made it.")
 
 
+class NotLowered(Record):
+    """A file that was asked for and could not be made."""
+
+    name: str
+    format: str
+    precision: str
+    reason: str = Field(description="What the format cannot hold, or how the converter failed.")
+
+
 class Lowered(Record):
     """The artifacts of one format, made by one process, and the most memory that it took, in MiB."""
 
+    left_out = ("error",)
+
     artifacts: list[Artifact]
-    peak_rss_mb: float
+    not_lowered: list[NotLowered] = Field([], description="Files that could not be made.")
+    peak_rss_mb: float | None = Field(None, description="None where no process was needed.")
+    error: str | None = Field(None, description="How a converter failed; the step is then done again by the next command.")

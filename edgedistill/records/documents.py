@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, JsonValue
 
+from edgedistill.records.artifacts import NotLowered
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import ArtifactResult, Pair, Score
@@ -18,6 +19,7 @@ class Exported(Record):
     status: Status
     metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
+    not_lowered: list[NotLowered] = Field([], description="Files that were asked for and could not be made.")
     ranges: Ranges
     bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
 

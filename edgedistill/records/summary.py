@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from edgedistill.records.artifacts import NotLowered
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.metric import Metric, Words
 from edgedistill.records.results import ArtifactResult, Disagreement, Interval, Pair, Scores
@@ -189,6 +190,7 @@ class Summary(Record):
     verdict: Verdict
     teacher: TeacherResult | None
     artifacts: list[ArtifactResult]
+    not_lowered: list[NotLowered] = Field([], description="Files that were asked for and could not be made.")
     pairs: list[Pair]
     ranges: Ranges
     curves: dict[str, list[Epoch]]

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import JsonValue
 
-from edgedistill.backends import formats
 from edgedistill.files import read_json
 from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.schema import Recipe
-from edgedistill.records import ArtifactResult, Lowered, Unavailable
+from edgedistill.records import ArtifactResult, Unavailable
 from edgedistill.records.steps import Programs
 from edgedistill.records.summary import Epoch, LoweringCost, Member, Members, Rung, Summary, TeacherResult
 from edgedistill.report import ranges, sensitivity
@@ -38,8 +37,8 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
     shipped = next((r.rung for r in ladder if r.precision == "int8" and r.rung != "fake_quant"), "student")
     return Summary(
         name=valid.name,
-        status=judge.status_of(artifacts, compared),
-        failed=failures(artifacts, compared),
+        status=judge.status_of(artifacts, compared, run.not_lowered()),
+        failed=failures(artifacts, compared, run.not_lowered()),
         warnings=warnings(artifacts, task.metric),
         run=str(run.folder),
         command=recipe["command"],
@@ -55,6 +54,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         verdict=scorer.verdict(),
         teacher=_teacher(run, valid, ladder, artifacts),
         artifacts=artifacts,
+        not_lowered=run.not_lowered(),
         pairs=compared,
         ranges=ranges.recorded(run, artifacts),
         curves=_curves(run, valid),
@@ -116,9 +116,8 @@ def _seconds(run: Run) -> dict[str, float]:
 def _lowering(run: Run) -> dict[str, LoweringCost]:
     """What the process of each format took, its imports included: seconds, peak memory, and each file with its own seconds."""
     costs = {}
-    for name in formats():
-        if (record := run.result(f"export-{name}")) is not None:
-            made = Lowered.model_validate(record)
+    for name, made in run.lowered().items():
+        if made.peak_rss_mb is not None:
             files = [f"{a.name} {a.seconds:.1f} s" for a in made.artifacts]
             costs[name] = LoweringCost(seconds=run.seconds(f"export-{name}"), peak_rss_mb=made.peak_rss_mb, files=files)
     return costs

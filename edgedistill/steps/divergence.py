@@ -93,14 +93,14 @@ def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, samples: Path,
     import numpy as np
 
     from edgedistill.export.fitting import of_file
-    from edgedistill.export.lower import lower
+    from edgedistill.export.lower import lower_one
     from edgedistill.export.programs import save_program
     from edgedistill.measure import local
 
     (folder / spec.program).parent.mkdir(parents=True, exist_ok=True)
     signature = _of_prefix(run, spec, program)
     save_program(program, signature, folder / spec.program)
-    lower([spec], folder, folder, folder / "lower.log", {"model": "prefix"})
+    lower_one(spec, folder, folder, folder / "lower.log", {"model": "prefix"})
     method = of_file(signature, spec).forward
     with taken(samples, method, spec.input) as inputs:
         execution = local.execute(

@@ -50,8 +50,7 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
             return None
-        specs = lowering.wanted(loaded.recipe, loaded.recipe.targets)
-        lowering.lower(run, loaded.recipe, specs)
+        specs = lowering.lower(run, loaded.recipe, lowering.wanted(loaded.recipe, loaded.recipe.targets))
         execute(run, loaded.recipe, specs, "val")
         divergence.locate(run, loaded.recipe, specs)
         delegation.examine(run, specs, loaded.recipe.targets)
@@ -90,8 +89,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         targets = list(targets) or recipe.targets
         target_specs = lowering.wanted(recipe, targets)
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
-        specs = list(dict.fromkeys([*lowering.lowered(run), *target_specs]))
-        lowering.lower(run, recipe, specs, again=fresh)
+        specs = lowering.lower(run, recipe, list(dict.fromkeys([*lowering.lowered(run), *target_specs])), again=fresh)
         execute(run, recipe, specs, "val")
         divergence.locate(run, recipe, specs)
         delegation.examine(run, specs, targets, keep=True)
@@ -102,11 +100,13 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
 
     names = {s.name for s in target_specs}
     asked = delegation.of_targets([a for a in summary.artifacts if a.name in names], targets)
+    missing = [file for file in summary.not_lowered if file.name in names]
     return Exported(
         run=summary.run,
-        status=judge.status_of(asked),
+        status=judge.status_of(asked, missing=missing),
         metric=summary.metric,
         artifacts=asked,
+        not_lowered=missing,
         ranges=summary.ranges,
         bundles=summary.bundles,
     )

@@ -10,7 +10,8 @@ from edgedistill.backends import backend, formats
 from edgedistill.errors import UserError
 from edgedistill.files import remove
 from edgedistill.packages import installed
-from edgedistill.records import Lowered
+from edgedistill.progress import log
+from edgedistill.records import Lowered, NotLowered
 from edgedistill.run import Run, Step
 from edgedistill.steps import variants
 from edgedistill.steps.declared import SHARED, program_files
@@ -33,42 +34,56 @@ def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
     return list(dict.fromkeys([*specs, *teacher]))
 
 
-def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> None:
+def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> list[ArtifactSpec]:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy.
 
-    again: lower files anew that were lowered before from the same programs.
+    Returns the files that were made. What a format cannot hold, or a converter fails at, is in the record of the format's step, and the
+    others are made. again: lower files anew that were lowered before from the same programs.
+
+    Raises UserError before anything is lowered where no format can hold its file, with every reason.
     """
     from edgedistill.export.lower import lower as lower_programs
 
     variants.make(run, recipe, specs)
-    _check(run, specs)
+    refused = _refused(run, specs)
+    if len(refused) == len(specs):
+        raise UserError("; ".join(f"{file.name}: {file.reason}" for file in refused))
+    left_out = {file.name for file in refused}
     programs = run.result("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
-    def lower_to(name: str) -> None:
-        chosen = [s for s in specs if s.format == name]
-        step = _lowering(name, chosen, metadata)
+    def lower_to(name: str) -> Lowered:
+        chosen = [s for s in specs if s.format == name and s.name not in left_out]
+        never = [file for file in refused if file.format == name]
+        step = _lowering(name, chosen, never, metadata)
 
         def work(folder: Path) -> Lowered:
-            record = lower_programs(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
-            if companions := backend(name).companions:
-                import_module(companions).write(folder, [s.name for s in chosen])
+            record = Lowered(artifacts=[])
+            if chosen:
+                record = lower_programs(chosen, run.work(), folder, run.path("logs", f"export-{name}.log"), metadata)
+            if record.artifacts and (companions := backend(name).companions):
+                import_module(companions).write(folder, [artifact.name for artifact in record.artifacts])
             for output in step.outputs:
                 # One of an interrupted try may be there.
                 remove(run.path(output))
-                (folder / Path(output).name).rename(run.path(output))
+                if (made := folder / Path(output).name).exists():
+                    made.rename(run.path(output))
             made_with = installed(step.packages)
-            return Lowered(
-                artifacts=[a.model_copy(update={"packages": made_with}) for a in record.artifacts], peak_rss_mb=record.peak_rss_mb
-            )
+            artifacts = [artifact.model_copy(update={"packages": made_with}) for artifact in record.artifacts]
+            return record.model_copy(update={"artifacts": artifacts, "not_lowered": [*never, *record.not_lowered]})
 
-        run.step(step, work, again=again)
+        return Lowered.model_validate(run.step(step, work, again=again))
 
-    parallel("export", [name for name in formats() if any(s.format == name for s in specs)], lower_to)
+    wanted = [name for name in formats() if any(s.format == name for s in specs)]
+    results = parallel("export", wanted, lower_to)
+    for file in (file for result in results for file in result.not_lowered):
+        log(f"{file.name} was not lowered: {file.reason}")
+    made = {artifact.name for result in results for artifact in result.artifacts}
+    return [spec for spec in specs if spec.name in made]
 
 
-def _check(run: Run, specs: list[ArtifactSpec]) -> None:
-    """UserError with every file that its format cannot hold, before anything is lowered."""
+def _refused(run: Run, specs: list[ArtifactSpec]) -> list[NotLowered]:
+    """Every file that its format cannot hold, found out before anything is lowered."""
     from edgedistill.export.fitting import check, of_file
     from edgedistill.export.programs import load_operators, load_signature
 
@@ -80,12 +95,11 @@ def _check(run: Run, specs: list[ArtifactSpec]) -> None:
             check(load_operators(program), signature, spec)
             of_file(signature, spec)
         except UserError as error:
-            refused.append(str(error))
-    if refused:
-        raise UserError("; ".join(refused))
+            refused.append(NotLowered(name=spec.name, format=spec.format, precision=spec.precision, reason=str(error)))
+    return refused
 
 
-def _lowering(name: str, chosen: list[ArtifactSpec], metadata: dict[str, Any]) -> Step:
+def _lowering(name: str, chosen: list[ArtifactSpec], never: list[NotLowered], metadata: dict[str, Any]) -> Step:
     """The step that lowers to the format `name`: made of the programs, the format's own code, and the packages that lower."""
     backends = [backend(name)]
     for spec in chosen:
@@ -96,7 +110,7 @@ def _lowering(name: str, chosen: list[ArtifactSpec], metadata: dict[str, Any]) -
     files = import_module(companions).FILES if companions else ()
     return Step(
         f"export-{name}",
-        [[spec.model_dump() for spec in chosen], metadata],
+        [[spec.model_dump() for spec in chosen], [file.model_dump() for file in never], metadata],
         reads=tuple(dict.fromkeys(path for spec in chosen for path in program_files(spec.program))),
         code=tuple(dict.fromkeys([*(each.lower for each in backends), *([companions] if companions else []), *SHARED])),
         packages=tuple(dict.fromkeys(package for each in backends for package in each.packages)),

@@ -13,7 +13,7 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import canonical_hash
 from edgedistill.packages import require
 from edgedistill.progress import log, track
-from edgedistill.records import ArtifactSpec, Delegation, Latency, Lowered, Unavailable, UnknownDelegation
+from edgedistill.records import ArtifactSpec, Delegation, Latency, Unavailable, UnknownDelegation
 from edgedistill.records.students import ComparedStudent, StudentComparison
 from edgedistill.run import Run, Step, open_run
 from edgedistill.steps.declared import SHARED, program_files
@@ -160,7 +160,7 @@ def _macs(model: nn.Module, image_size: int) -> int:
 def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> tuple[int, _DelegationFacts]:
     """The bytes of the int8 file of `model`, with ranges from noise, and who computes its operators."""
     from edgedistill.backends.delegation import delegation
-    from edgedistill.export.lower import lower
+    from edgedistill.export.lower import lower_one
 
     spec, lowering = asked.spec, backend(asked.format)
 
@@ -168,11 +168,11 @@ def _lowered(run: Run, model: nn.Module, asked: _Question, facts: list[Any]) -> 
     step = Step("programs", facts, code=made_by, packages=("torch", "torchao", "timm"))
     run.step(step, lambda _: _save_program(run, facts[0], model, asked))
     step = Step("export", reads=program_files(spec.program), code=(lowering.lower, *SHARED), packages=lowering.packages)
-    made = Lowered.model_validate(run.step(step, lambda folder: lower([spec], run.work(), folder, run.path("logs", "export.log"), {})))
+    made = run.step(step, lambda folder: lower_one(spec, run.work(), folder, run.path("logs", "export.log"), {}))
     code = (lowering.delegation,) if lowering.delegation else ()
     step = Step("delegation", reads=(f"work/export/{spec.name}",), code=code, packages=lowering.packages)
     record = run.step(step, lambda _: delegation(asked.format, run.work("export", spec.name)))
-    return made.artifacts[0].bytes, TypeAdapter[_DelegationFacts](_DelegationFacts).validate_python(record)
+    return made["bytes"], TypeAdapter[_DelegationFacts](_DelegationFacts).validate_python(record)
 
 
 def _save_program(run: Run, name: str, model: nn.Module, asked: _Question) -> None:

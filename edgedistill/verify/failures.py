@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Metric, Pair, Quantization
+from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Metric, NotLowered, Pair, Quantization
 
 _LEAST_SNR_DB = 10.0
 _TRAIN = "Train it in int8, or for longer, or try quantize.mixed: auto"
 _KEEP = "Take a precision that keeps more"
 
 
-def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> list[str]:
-    """A line for each artifact, pair and budget that fails: artifacts with the first diverging layer where one was looked for."""
+def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = (), missing: Iterable[NotLowered] = ()) -> list[str]:
+    """A line for each artifact, pair and budget that fails: artifacts with the first diverging layer where one was looked for.
+
+    missing: the files that could not be made.
+    """
     artifacts = list(artifacts)
-    lines = [_failed(artifact) for artifact in artifacts if artifact.ok is False]
+    lines = [f"{file.name} was not lowered: {file.reason}" for file in missing]
+    lines += [_failed(artifact) for artifact in artifacts if artifact.ok is False]
     lines += [f"{pair.a} and {pair.b}" for pair in compared if pair.ok is False]
     return lines + [_broken(artifact, budget) for artifact in artifacts for budget in artifact.budgets if budget.ok is False]
 

@@ -19,6 +19,7 @@ from edgedistill.records import (
     Comparison,
     Delegation,
     Execution,
+    NotLowered,
     Pair,
     Parity,
     Status,
@@ -187,10 +188,13 @@ def loses(interval: tuple[float, float] | Unavailable, tolerated: float) -> bool
     return isinstance(interval, tuple) and interval[1] < -tolerated
 
 
-def status_of(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = ()) -> Status:
-    """ok, runtime_failed when an artifact could not be run, or check_failed when a comparison or a budget did not hold."""
+def status_of(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = (), missing: Iterable[NotLowered] = ()) -> Status:
+    """ok, runtime_failed when an artifact could not be run, or check_failed when a check did not hold or a file misses.
+
+    missing: the files that could not be made.
+    """
     artifacts = list(artifacts)
     if any(a.ok is False and a.executed_by == NOT_EXECUTED for a in artifacts):
         return "runtime_failed"
     results = [a.ok for a in artifacts] + [pair.ok for pair in compared] + [budget.ok for a in artifacts for budget in a.budgets]
-    return "check_failed" if False in results else "ok"
+    return "check_failed" if False in results or list(missing) else "ok"
