@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from edgedistill import processes
 from edgedistill.backends import formats
 from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, read_json, remove, sha256_file, write_json
+from edgedistill.files import canonical_hash, read_json, remove, sha256_file, sha256_tree, write_json
 from edgedistill.packages import installed
 from edgedistill.progress import log
 from edgedistill.provenance import code_hash
@@ -166,6 +166,17 @@ class Run:
         """The artifacts that the run has by now, by format."""
         return [artifact for lowered in self.lowered().values() for artifact in lowered.artifacts]
 
+    def changed(self, artifact: Artifact) -> str | None:
+        """How the file of `artifact` is not the one that was lowered; None where it is."""
+        path = self.path(artifact.path)
+        todo = f"`edgedistill export {self.folder}` makes it again"
+        if not path.exists():
+            return f"the file is missing; {todo}"
+        sha256 = sha256_tree(path)
+        if sha256 != artifact.sha256:
+            return f"the file changed after it was lowered: SHA-256 {sha256[:12]}, expected {artifact.sha256[:12]}; {todo}"
+        return None
+
     def not_lowered(self) -> list[NotLowered]:
         """The files that were asked for and could not be made."""
         return [file for lowered in self.lowered().values() for file in lowered.not_lowered]
@@ -220,7 +231,10 @@ def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
     # A try that ended while it made the mark left nothing but a part of it.
     if any(entry.is_file() and not entry.match(".run.*.tmp.json") for entry in folder.rglob("*")):
         check_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}); choose another name or --runs-dir") from error
     lock = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -228,10 +242,7 @@ def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
         except BlockingIOError as error:
             raise UserError(f"another edgedistill works in {folder}; wait for it, or use another --runs-dir") from error
         if fresh:
-            # All but the mark: a folder that was half emptied is a run still.
-            for entry in [*folder.iterdir(), *(folder / _WORK).glob("*")]:
-                if entry.name != _WORK and entry != folder / _MARK:
-                    remove(entry)
+            _clear(Run(folder))
         if not (folder / _MARK).exists():
             write_json(folder / _MARK, {"schema": _SCHEMA})
         processes.wait()
@@ -242,7 +253,20 @@ def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
 
 def is_run(folder: Path) -> bool:
     """Whether `folder` is a run of this version."""
-    return (folder / _MARK).exists()
+    try:
+        return bool(read_json(folder / _MARK)["schema"] == _SCHEMA)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _clear(run: Run) -> None:
+    """Remove what steps and reports wrote, and nothing of the user's. The mark stays: a folder that was half emptied is a run still."""
+    begun = [Declared.read(path) for path in run.work("records").glob("*.started.json")]
+    outputs = [run.path(output) for declared in begun for output in declared.outputs]
+    pages = [run.path(name) for name in ("report.html", "summary.json", "recipe.json")]
+    for path in [*outputs, *pages, *run.path("logs").glob("*.log"), *run.work().glob("*")]:
+        if path != run.path(_MARK):
+            remove(path)
 
 
 def check_run(folder: Path) -> None:

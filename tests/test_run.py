@@ -109,7 +109,7 @@ def test_export_takes_the_newest_run_and_leaves_a_folder_that_is_no_bundle_alone
     (tmp_path / "mine" / "ios" / "thesis.txt").write_text("years of work")
     done = edgedistill(*command, tmp_path / "mine", cwd=tiny)
     assert done.returncode == 2
-    assert "is not a bundle" in json.loads(done.stdout)["error"]["message"]
+    assert "holds thesis.txt, which edgedistill did not write" in json.loads(done.stdout)["error"]["message"]
     assert (tmp_path / "mine" / "ios" / "thesis.txt").read_text() == "years of work"
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import JsonValue
 
 from edgedistill.backends import backends
+from edgedistill.bundle.folder import MANIFEST_FILE, check, remove
 from edgedistill.errors import UserError
-from edgedistill.files import sha256_file, write_arrays
+from edgedistill.files import sha256_file, sha256_tree, write_arrays
 from edgedistill.measure.inputs import taken
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.targets import Target
@@ -23,7 +24,6 @@ from edgedistill.records.manifest import Entry, File, Golden, Manifest, ModelFac
 from edgedistill.signature import MethodSignature, Signature
 
 GOLDEN = 16
-_MANIFEST = "manifest.json"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -51,9 +51,9 @@ class Contents:
 def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
     """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
 
-    Raises UserError when `folder` holds something else than a bundle.
+    Raises UserError when `folder` holds something else than a bundle, or when a file is not the one that was verified.
     """
-    _check_ours(folder)
+    check(folder)
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -64,6 +64,9 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
             shutil.copytree(source, copy)
         else:
             shutil.copy2(source, copy)
+        if (found := sha256_tree(copy)) != artifact.sha256:
+            shutil.rmtree(temporary)
+            raise UserError(f"{source} has the SHA-256 {found[:12]}, expected {artifact.sha256[:12]}: it changed since it was verified")
         entries.append(_entry(temporary, artifact, contents))
     facts = {**contents.preprocessing.manifest, **_companions(temporary, contents.artifacts, contents.run)}
     Manifest(
@@ -73,10 +76,11 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
         signature=contents.signature,
         preprocessing=contents.preprocessing,
         artifacts=entries,
+        files={path.relative_to(temporary).as_posix(): sha256_file(path) for path in sorted(temporary.rglob("*")) if path.is_file()},
         versions=contents.versions,
         **facts,
-    ).write(temporary / _MANIFEST)
-    remove_bundle(folder)
+    ).write(temporary / MANIFEST_FILE)
+    remove(folder)
     temporary.rename(folder)
     return folder
 
@@ -125,14 +129,3 @@ def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) ->
         if files and backend.companions:
             companions |= import_module(backend.companions).ship(files, folder)
     return companions
-
-
-def remove_bundle(folder: Path) -> None:
-    """Remove an older bundle, so that none stands for artifacts that it was not made of; UserError when `folder` is not one."""
-    _check_ours(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_ours(folder: Path) -> None:
-    if folder.exists() and not (folder / _MANIFEST).exists():
-        raise UserError(f"{folder} exists and is not a bundle of edgedistill (it has no {_MANIFEST}); move it, or choose another --out")

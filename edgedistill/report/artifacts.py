@@ -16,9 +16,11 @@ _NOT_MEASURED = "not measured; run `edgedistill bench`"
 def artifact(run: Run, made: Artifact, scorer: Scorer) -> ArtifactResult:
     """Everything known of one artifact of a run."""
     ran, benched = execution(run, "val", made.name), execution(run, "bench", made.name)
-    verdict = scorer.judged(made)
+    verdict, changed = scorer.judged(made), run.changed(made)
+    if changed is not None:
+        verdict = verdict._replace(ok=False, parity=Unavailable(unavailable=changed))
     delegation, budgets = delegation_of(run, made.name)
-    divergence = run.result(f"divergence-{made.name}") if verdict.ok is False else None
+    divergence = run.result(f"divergence-{made.name}") if verdict.ok is False and changed is None else None
     timed = benched is not None and benched.ran
     missing = Unavailable(unavailable=_why_not_timed(made, benched))
     return ArtifactResult.model_validate(

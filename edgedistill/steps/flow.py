@@ -20,7 +20,7 @@ from edgedistill.run import Run, check_run, is_run, newest, open_run
 from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
-from edgedistill.steps.report import write_outcome
+from edgedistill.steps.report import check_bundles, write_outcome
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -47,6 +47,7 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
     loaded = load_recipe(recipe)
     require("export", "report")
     with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
+        check_bundles(run.path("bundles"), loaded.recipe.targets)
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
             return None
@@ -87,6 +88,8 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     with open_run(_existing(run_dir)) as run:
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
+        out = run.path("bundles") if out is None else Path(out)
+        check_bundles(out, targets)
         target_specs = lowering.wanted(recipe, targets)
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
         specs = lowering.lower(run, recipe, list(dict.fromkeys([*lowering.lowered(run), *target_specs])), again=fresh)
@@ -94,7 +97,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         divergence.locate(run, recipe, specs)
         delegation.examine(run, specs, targets, keep=True)
         ranges.scan(run, specs)
-        summary = write_outcome(run, targets=targets, out=None if out is None else Path(out))
+        summary = write_outcome(run, targets=targets, out=out)
     from edgedistill.records.documents import Exported
     from edgedistill.verify import judge
 

@@ -31,6 +31,15 @@ def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | Non
     return summary
 
 
+def check_bundles(out: Path, targets: list[str]) -> None:
+    """Raise UserError where the bundle of a target cannot be written to `out`: at once, and not after minutes of work."""
+    from edgedistill.bundle.folder import check
+    from edgedistill.recipe.targets import load_target
+
+    for target in targets:
+        check(out / load_target(target).name)
+
+
 def _same(before: Path, now: Summary) -> bool:
     """Whether two summaries tell the same but for when they were written: then their reports do, and drawing one takes a second."""
     return read_json(before) | {"created": None} == now.model_dump(mode="json") | {"created": None}
@@ -38,7 +47,8 @@ def _same(before: Path, now: Summary) -> bool:
 
 def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[str, str]:
     """Write the bundle of each target whose artifacts are all verified, but for those that nothing on this machine can execute."""
-    from edgedistill.bundle.write import remove_bundle, write_bundle
+    from edgedistill.bundle.folder import remove
+    from edgedistill.bundle.write import write_bundle
     from edgedistill.recipe.targets import load_target
     from edgedistill.report.artifacts import execution
 
@@ -52,7 +62,7 @@ def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[
         folder = out / target.name
         if missing := [name for name in names if name not in ready]:
             log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
-            remove_bundle(folder)
+            remove(folder)
             continue
         write_bundle(folder, target, _contents(run, summary, [ready[name] for name in names]))
         written[target.name] = str(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Metric, NotLowered, Pair, Quantization
+from edgedistill.records import ArtifactResult, Budget, Comparison, Delegation, Metric, NotLowered, Pair, Parity, Quantization, Unavailable
 
 _LEAST_SNR_DB = 10.0
 _TRAIN = "Train it in int8, or for longer, or try quantize.mixed: auto"
@@ -26,12 +26,27 @@ def failures(artifacts: Iterable[ArtifactResult], compared: Iterable[Pair] = (),
 def _failed(artifact: ArtifactResult) -> str:
     divergence = artifact.divergence
     if divergence is None:
-        return artifact.name
+        return f"{artifact.name}: {_distance(artifact.parity)}"
     if divergence.layer is None:
         return f"{artifact.name}: no diverging layer found, {divergence.reason}"
     known = isinstance(divergence.parity, Comparison) and divergence.parity.mean_lsb is not None
     distance = f"mean {divergence.parity.mean_lsb:.2g} LSB, at most {divergence.parity.max_lsb:.3g}" if known else "not comparable"  # type: ignore[union-attr]
     return f"{artifact.name}: the first layer that differs is {divergence.layer} ({divergence.operator}, {distance}), {divergence.note}"
+
+
+def _distance(parity: Parity | Unavailable) -> str:
+    """Why a comparison fails, in figures."""
+    if isinstance(parity, Unavailable):
+        return parity.unavailable
+    output = f"output {parity.output}: " if parity.output else ""
+    if parity.reason is not None:
+        return f"{output}{parity.reason}"
+    if parity.mean_lsb is not None and parity.within_2_lsb is not None:
+        found = f"mean {parity.mean_lsb:.2g} LSB, {parity.within_2_lsb:.2%} within 2 LSB"
+    else:
+        found = f"largest difference {parity.max_abs:.3g}" if parity.max_abs is not None else "not comparable"
+    flips = f", {parity.flips} of {parity.n} flips" if parity.flips else ""
+    return f"{output}{found}{flips} from {parity.reference}; the rule is {parity.rule}"
 
 
 def _broken(artifact: ArtifactResult, budget: Budget) -> str:

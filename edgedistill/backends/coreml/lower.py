@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.backends.coreml.reproducible import fix
 from edgedistill.backends.coreml.scalars import fold_scalars
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
@@ -49,6 +50,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     model.user_defined_metadata.update(metadata)
     temporary = path.with_name(f".partial-{path.name}")
     model.save(str(temporary))
+    fix(temporary)
     # A package is a folder: it is moved into place whole, so that none is ever half written under its own name.
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
