@@ -267,6 +267,9 @@ def _clear(run: Run) -> None:
     for path in [*outputs, *pages, *run.path("logs").glob("*.log"), *run.work().glob("*")]:
         if path != run.path(_MARK):
             remove(path)
+    for folder in {path.parent for path in outputs} | {run.path("logs")}:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_run(folder: Path) -> None:

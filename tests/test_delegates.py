@@ -23,6 +23,7 @@ from edgedistill.bundle.write import write_bundle
 from edgedistill.cli.tables import show_artifacts
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
+from edgedistill.files import sha256_file
 from edgedistill.measure.adapters import not_here
 from edgedistill.recipe.loading import recorded
 from edgedistill.recipe.precisions import refusal
@@ -217,7 +218,8 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
 ) -> None:
     copied = tmp_path / "tiny"
     shutil.copytree(tiny / "runs" / "tiny", copied)
-    lowered = Artifact(**VULKAN.model_dump(), bytes=1, sha256="0", seconds=1.0)
+    shutil.copy(files["vulkan"], copied / VULKAN.path)
+    lowered = Artifact(**VULKAN.model_dump(), bytes=1, sha256=sha256_file(files["vulkan"]), seconds=1.0)
     with open_run(copied) as state:
         scorer = Scorer(state, recorded(state.folder))
         assert artifact(state, lowered, scorer).parity.unavailable.startswith("not verified")
@@ -234,7 +236,6 @@ def test_what_nothing_here_executes_is_unavailable_and_fails_nothing(
     said = " ".join(capsys.readouterr().out.split())
     assert "not run" in said
     assert f"{VULKAN.name} was lowered and not executed: {NEEDS}" in said
-    shutil.copy(files["vulkan"], copied / record.path)
     write_bundle(tmp_path / "bundle", TARGET, contents([record], signature(32, 10), np.zeros((1, 3, 32, 32), np.float32), copied))
     (entry,) = json.loads((tmp_path / "bundle" / "manifest.json").read_text())["artifacts"]
     assert (entry["delegate"], entry["ok"], entry["unavailable"]) == ("vulkan", None, NEEDS)

@@ -85,6 +85,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     assert torch.allclose(one, two, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_recipe_in_two_processes_gives_one_run(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text("""
 name: tiny

@@ -156,7 +156,8 @@ def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_
     return folder
 
 
-@pytest.mark.parametrize("kind", formats())
+# Core ML's and .ort's faults take a minute, and are those of the converted program and of .onnx.
+@pytest.mark.parametrize("kind", [pytest.param(name, marks=pytest.mark.slow) if name in ("coreml", "ort") else name for name in formats()])
 def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind: str, tmp_path: Path) -> None:
     specs = [ArtifactSpec(kind, "int8", name) for name in (SOUND, *FAULTS)]
     lower(specs, programs, tmp_path, tmp_path / "lower.log", {"model": "net"})

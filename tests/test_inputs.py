@@ -1,5 +1,6 @@
 """Inputs of bytes: each byte is the number that a float32 image has for it, in every format, and every command takes such a file."""
 
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_a_target_may_want_both_inputs_and_none_twice() -> None:
 def test_a_manifest_says_what_each_file_takes(tmp_path: Path) -> None:
     records = []
     for kind in ("float32-nchw", "uint8-nhwc"):
-        records.append(made_result("onnx", "fp32", input=kind))
+        records.append(made_result("onnx", "fp32", input=kind).model_copy(update={"sha256": hashlib.sha256(b"file").hexdigest()}))
         (tmp_path / records[-1].path).parent.mkdir(exist_ok=True)
         (tmp_path / records[-1].path).write_bytes(b"file")
     folder = write_bundle(tmp_path / "both", TARGET, contents(records, signature(SIZE, 3), IMAGE, tmp_path))

@@ -247,7 +247,7 @@ def test_failures_are_named_and_a_comparison_that_could_not_be_made_says_why(cha
     whole = completed(changed)
     changed["failed"] = failures(whole.artifacts, whole.pairs)
     page = Page(render(changed))
-    assert "check failed: student-int8.tflite; student-int8.pte and student-int8.tflite" in page.text
+    assert f"check failed: student-int8.tflite: {why}; student-int8.pte and student-int8.tflite" in page.text
     row = page.tables[PARITY]["student-int8.tflite"]
     assert (row["flips"], row["rule"], row["result"]) == (f"unavailable: {why}", "R", "✗ failed")
     assert page.tables[PARITY]["student-fp32.onnx"]["result"] == "unavailable: no runtime"

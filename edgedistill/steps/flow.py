@@ -20,7 +20,7 @@ from edgedistill.run import Run, check_run, is_run, newest, open_run
 from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
-from edgedistill.steps.report import check_bundles, write_outcome
+from edgedistill.steps.report import check_bundles, clear_bundles, write_outcome
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -47,6 +47,8 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
     loaded = load_recipe(recipe)
     require("export", "report")
     with open_run(Path(runs_dir) / loaded.recipe.name, fresh=fresh) as run:
+        if fresh:
+            clear_bundles(run.path("bundles"))
         check_bundles(run.path("bundles"), loaded.recipe.targets)
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill.errors import UserError
 from edgedistill.files import read_json, write_json
 from edgedistill.progress import log
 from edgedistill.run import Run
@@ -38,6 +39,17 @@ def check_bundles(out: Path, targets: list[str]) -> None:
 
     for target in targets:
         check(out / load_target(target).name)
+
+
+def clear_bundles(out: Path) -> None:
+    """Remove the bundles in `out`, so that none stands for files that are made anew; what else is there stays."""
+    from contextlib import suppress
+
+    from edgedistill.bundle.folder import remove
+
+    for folder in out.iterdir() if out.is_dir() else ():
+        with suppress(UserError):
+            remove(folder)
 
 
 def _same(before: Path, now: Summary) -> bool:
