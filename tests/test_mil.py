@@ -241,6 +241,19 @@ def test_pools_follow_padding(tmp_path: Path) -> None:
     np.testing.assert_allclose(_run(_operators(tmp_path, (1, 2, 7, 7), build), x.numpy()), torch.cat(expected, 1).numpy(), rtol=1e-6)
 
 
+def test_an_average_over_the_edge_is_divided_by_the_whole_kernel_as_core_ml_does(tmp_path: Path) -> None:
+    """The figures of coremltools' pull request 2844: AvgPool2d(2, stride=3, ceil_mode=True) on a Mac."""
+
+    def build(mb: Any, v: Any) -> Any:
+        return mb.avg_pool(
+            x=v, kernel_sizes=[2, 2], strides=[3, 3], pad_type="custom", pad=[0] * 4, ceil_mode=True, exclude_padding_from_average=False
+        )
+
+    image = np.arange(49, dtype=np.float32).reshape(1, 1, 7, 7)
+    expected = [[4.0, 7.0, 4.75], [25.0, 28.0, 15.25], [21.25, 22.75, 12.0]]
+    np.testing.assert_array_equal(_run(_operators(tmp_path, (1, 1, 7, 7), build), image)[0, 0], np.array(expected, np.float32))
+
+
 def test_quantize_rounds_half_to_even_and_saturates(tmp_path: Path) -> None:
     x = np.array([[0.25, 0.75, 1.25, -0.25, -0.75, 100.0, -100.0]], np.float32)
     half = np.float32(0.5)

@@ -143,22 +143,48 @@ def test_a_batch_norm_behind_something_else_stays(trained: QATModule) -> None:
     assert "batch_norm" in str(graph.graph)
 
 
-@pytest.mark.parametrize(("pool", "size", "becomes"), [
-    (nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False), 8, True),
-    (nn.AvgPool2d((2, 3), 1, padding=1), 8, True),
-    (nn.AvgPool2d(2, 2, ceil_mode=True), 7, False),
-    (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), 8, False),
-    (nn.AvgPool2d(2, divisor_override=3), 8, False),
-])  # fmt: skip
-def test_average_pooling_becomes_a_convolution_where_all_windows_are_whole(pool: nn.AvgPool2d, size: int, becomes: bool) -> None:
+POOLS = [
+    (nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False), 8, 1),
+    (nn.AvgPool2d((2, 3), 1, padding=1), 8, 1),
+    (nn.AvgPool2d(2, 2, ceil_mode=True), 7, 4),
+    (nn.AvgPool2d(3, 2, ceil_mode=True), 16, 4),
+    (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), 8, 4),
+    (nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), 7, 9),
+    (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), 8, 9),
+    (nn.AvgPool2d(2, 3, ceil_mode=True), 8, 1),
+    (nn.AvgPool2d(5, 3, padding=2, ceil_mode=True, count_include_pad=False), 10, 9),
+    (nn.AvgPool2d((3, 1), (2, 1), ceil_mode=True), 8, 2),
+    (nn.AvgPool2d(2, divisor_override=3), 8, 1),
+    (nn.AvgPool2d(3, 2, padding=1, ceil_mode=True, divisor_override=7), 8, 9),
+    (nn.AvgPool1d(3, 2, ceil_mode=True), 8, 2),
+    (nn.AvgPool1d(3, 2, padding=1, count_include_pad=False), 7, 3),
+    (nn.AvgPool3d(2, 2, ceil_mode=True), 7, 8),
+    (nn.AvgPool3d(2, divisor_override=3), 8, 1),
+]
+"""Average poolings, the size of an image, and how many convolutions they become."""
+
+
+@pytest.mark.parametrize(("pool", "size", "pieces"), POOLS, ids=str)
+def test_average_pooling_becomes_convolutions(pool: nn.Module, size: int, pieces: int) -> None:
     from edgedistill.quantize.pooling import pool_by_convolution
 
-    images = torch.rand(2, 5, size, size)
+    images = torch.rand(2, 5, *[size] * int(type(pool).__name__[-2]))
     graph = torch.export.export(pool, (images,)).module(check_guards=False)
-    assert pool_by_convolution(graph) == becomes
-    assert ("conv2d" in str(graph.graph)) is becomes
+    assert pool_by_convolution(graph) == 1
+    assert str(graph.graph).count("aten.conv") == pieces
+    assert graph(images).shape == pool(images).shape
     assert torch.allclose(graph(images), pool(images), atol=1e-6)
     assert not list(graph.parameters()), "the weights of an average are not trained"
+
+
+@pytest.mark.parametrize(("pool", "size", "pieces"), POOLS, ids=str)
+def test_only_what_core_ml_computes_differently_is_replaced_for_it(pool: nn.Module, size: int, pieces: int) -> None:
+    from edgedistill.quantize.pooling import pool_for_core_ml
+
+    images = torch.rand(2, 5, *[size] * int(type(pool).__name__[-2]))
+    graph = torch.export.export(pool, (images,)).module(check_guards=False)
+    assert pool_for_core_ml(graph) == ((pool.ceil_mode and pieces > 1) or getattr(pool, "divisor_override", None) is not None)
+    assert torch.allclose(graph(images), pool(images), atol=1e-6)
 
 
 class Sum(nn.Module):

@@ -2,7 +2,13 @@
 
 MADE_WITH = ("torch", "timm", "transformers", "accelerate", "numpy")
 """Packages whose versions the records of trained models keep. They do not count: an upgrade makes no trained weights wrong."""
-SHARED = ("edgedistill.export.fitting", "edgedistill.export.worker", "edgedistill.quantize.grid", "edgedistill.quantize.graph")
+SHARED = (
+    "edgedistill.export.fitting",
+    "edgedistill.export.worker",
+    "edgedistill.quantize.grid",
+    "edgedistill.quantize.graph",
+    "edgedistill.quantize.pooling",
+)
 """What converters of several formats use outside of their own packages."""
 
 

@@ -7,6 +7,7 @@ from torch.export import ExportedProgram, export
 from edgedistill.backends.coreml.scalars import fold_scalars
 from edgedistill.backends.executorch.rewrites import flatten_softmax, quantize_pads
 from edgedistill.export.programs import rewritten
+from edgedistill.quantize.pooling import pool_for_core_ml
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 
@@ -44,7 +45,7 @@ def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
     """`program` as the delegate of `spec` takes it."""
     if spec.delegate == "vulkan":
         return _dense(program) if is_static(spec.precision) else program
-    return rewritten(program, *([fold_scalars] if spec.delegate == "coreml" else [flatten_softmax, quantize_pads]))
+    return rewritten(program, *([fold_scalars, pool_for_core_ml] if spec.delegate == "coreml" else [flatten_softmax, quantize_pads]))
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:

@@ -110,12 +110,25 @@ def _avg_pool(
     kernel = ints(kernel_sizes)
     axes, ones = len(kernel), [1] * len(kernel)
     stride, pool = ints_or(strides, ones), _AVERAGE[axes]
+    if ceil_mode and exclude_padding_from_average:
+        return pool(x, kernel, stride, _before(pad_type, pad, kernel), True, False)
     if ceil_mode:
-        return pool(x, kernel, stride, _before(pad_type, pad, kernel), True, not exclude_padding_from_average)
+        # Core ML divides a window that hangs over the edge by the whole kernel (measured: coremltools, pull request 2844).
+        padding = _before(pad_type, pad, kernel)
+        outside = [_overhang(*axis) for axis in zip(x.shape[2:], kernel, stride, padding, strict=True)]
+        amounts = [amount for before, more in reversed(list(zip(padding, outside, strict=True))) for amount in (before, before + more)]
+        return pool(F.pad(x, amounts), kernel, stride)
     total = pool(_padded(x, pad_type, pad, kernel, stride, ones), kernel, stride)
     if not exclude_padding_from_average:
         return total
     return total / pool(_padded(torch.ones_like(x), pad_type, pad, kernel, stride, ones), kernel, stride)
+
+
+def _overhang(extent: int, kernel: int, stride: int, padding: int) -> int:
+    """How far the last window of a pool with ceil_mode hangs over the padded axis; none begins behind the values and the padding before."""
+    windows = -(-(extent + 2 * padding - kernel) // stride) + 1
+    windows -= (windows - 1) * stride >= extent + padding
+    return max(0, (windows - 1) * stride + kernel - extent - 2 * padding)
 
 
 def _before(pad_type: Any, pad: Any, kernel: list[int]) -> list[int]:
