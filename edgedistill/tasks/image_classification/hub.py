@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.tasks.image_classification.decoding import as_seen
 from edgedistill.tasks.image_classification.sources import SPLITS, Listing
 
 _OTHER_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "holdout": ("holdout", "test")}
@@ -28,7 +29,7 @@ def huggingface(reference: str, *, image: str, label: str) -> Listing:
 
     def read(i: int) -> object:
         name, row = places[i]
-        return parts[name][row][image].convert("RGB")
+        return as_seen(parts[name][row][image])
 
     if set(parts) == {"train"}:
         split[:] = -1

@@ -10,6 +10,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, replacing, write_json
 from edgedistill.progress import track
+from edgedistill.tasks.image_classification.decoding import as_seen
 from edgedistill.tasks.image_classification.sources import SPLITS, Listing
 
 
@@ -76,10 +77,10 @@ def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
     def decode(index: int) -> str | None:
         try:
             raw = listing.read(index)
+            image = as_seen(raw if isinstance(raw, Image.Image) else Image.fromarray(raw))  # type: ignore[arg-type]
         except (OSError, SyntaxError, ValueError) as error:
             return f"{listing.names[index]} ({error})"
-        image = raw if isinstance(raw, Image.Image) else Image.fromarray(raw)  # type: ignore[arg-type]
-        images[index] = np.asarray(resize(image.convert("RGB"))).transpose(2, 0, 1)
+        images[index] = np.asarray(resize(image)).transpose(2, 0, 1)
         return None
 
     broken = []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.errors import UserError
-from edgedistill.tasks.image_classification.sources import SUFFIXES, Listing
+from edgedistill.tasks.image_classification.decoding import SUFFIXES, read
+from edgedistill.tasks.image_classification.sources import Listing
 
 
 def shards(pattern: str) -> list[Path]:
@@ -52,14 +53,11 @@ def webdataset(pattern: str) -> Listing:
     if len(classes) < 2:
         raise UserError(f"{pattern}: found {len(classes)} class(es) in .cls files, expected at least 2")
     numbers = np.array([-1 if label is None else classes.index(label) for label in labels], np.int64)
-    where = [name for *_, name in images]
-    return Listing(f"webdataset: {pattern}", classes, numbers, np.full(len(numbers), -1, np.int8), where, lambda i: _read(*images[i][:3]))
+    unsplit, where = np.full(len(numbers), -1, np.int8), [name for *_, name in images]
+    return Listing(f"webdataset: {pattern}", classes, numbers, unsplit, where, lambda i: _read(*images[i]))
 
 
-def _read(shard: Path, offset: int, size: int) -> object:
-    from PIL import Image
-
+def _read(shard: Path, offset: int, size: int, name: str) -> object:
     with open(shard, "rb") as file:
         file.seek(offset)
-        with Image.open(io.BytesIO(file.read(size))) as image:
-            return image.convert("RGB")
+        return read(io.BytesIO(file.read(size)), Path(name).suffix)

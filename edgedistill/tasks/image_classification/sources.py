@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.progress import log
+from edgedistill.tasks.image_classification.decoding import SUFFIXES, is_hidden, read
 
 SPLITS = ("train", "val", "holdout")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ def imagefolder(folder: Path) -> Listing:
     if roots and "train" not in roots:
         raise UserError(f"{folder}: found {', '.join(roots)} but no train; expected train, val and holdout folders, or class folders alone")
     groups = {SPLITS.index(s): root for s, root in roots.items()} or {-1: folder}
-    classes = sorted({d.name for root in groups.values() for d in root.iterdir() if d.is_dir() and not d.name.startswith(".")})
+    classes = sorted({d.name for root in groups.values() for d in root.iterdir() if d.is_dir() and not is_hidden(Path(d.name))})
     if len(classes) < 2:
         raise UserError(f"{folder}: found {len(classes)} class folders, expected at least 2 (one folder a class, images inside)")
     paths, labels, split = [], [], []
     empty = []
     for group, root in groups.items():
         for label, name in enumerate(classes):
-            files = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            files = _files(root / name)
             if not files:
                 empty.append(str(root / name))
             paths += files
@@ -70,16 +71,7 @@ def imagefolder(folder: Path) -> Listing:
     if empty:
         raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(SUFFIXES))}) or remove the folder")
     names = [str(p) for p in paths]
-    return Listing(
-        f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: _open(paths[i])
-    )
-
-
-def _open(path: Path) -> object:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    return Listing(f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: read(paths[i]))
 
 
 def npz(path: Path) -> Listing:
@@ -134,7 +126,7 @@ def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
             raise UserError(f"{path}: column {split} has {', '.join(strange[:5])}, expected train, val or holdout")
         splits = np.array([SPLITS.index(row[split]) if row[split] else -1 for row in rows], np.int8)
     fields = {name: np.array([row[name] or "" for row in rows]) for name in columns if name not in (image, label, split)}
-    return Listing(f"csv: {path}", classes, labels, splits, [str(f) for f in files], lambda i: _open(files[i]), fields)
+    return Listing(f"csv: {path}", classes, labels, splits, [str(f) for f in files], lambda i: read(files[i]), fields)
 
 
 def unlabelled(folder: Path) -> Listing:
@@ -142,11 +134,20 @@ def unlabelled(folder: Path) -> Listing:
     paths = _images(folder, "data.source.images")
     count = len(paths)
     split = np.full(count, -1, np.int8)
-    return Listing(f"images: {folder}", [], np.full(count, -1), split, [str(p) for p in paths], lambda i: _open(paths[i]))
+    return Listing(f"images: {folder}", [], np.full(count, -1), split, [str(p) for p in paths], lambda i: read(paths[i]))
+
+
+def _files(folder: Path) -> list[Path]:
+    """The image files in `folder` at any depth, sorted; hidden ones are skipped."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    hidden = {path for path in files if is_hidden(path.relative_to(folder))}
+    if hidden:
+        log(f"{folder}: skipped {len(hidden)} hidden file(s), such as {min(hidden).name}")
+    return [path for path in files if path not in hidden]
 
 
 def _images(folder: Path, field: str) -> list[Path]:
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = _files(folder)
     if not paths:
         raise UserError(f"{field}: no images in {folder}, expected some ({', '.join(sorted(SUFFIXES))})")
     return paths
@@ -162,6 +163,6 @@ def with_unlabelled(listing: Listing, folder: Path) -> Listing:
         labels=np.concatenate([listing.labels, np.full(len(paths), -1)]),
         split=np.concatenate([listing.split, np.zeros(len(paths), np.int8)]),
         names=[*listing.names, *map(str, paths)],
-        read=lambda i: listing.read(i) if i < count else _open(paths[i - count]),
+        read=lambda i: listing.read(i) if i < count else read(paths[i - count]),
         fields=fields,
     )

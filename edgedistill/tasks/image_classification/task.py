@@ -51,6 +51,7 @@ class ImageClassification(Task):
     words = Words("image", "images", targets="labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
+    data_version = 2
 
     def parts(self) -> RecipeParts:
         """Images from six kinds of sources, timm and Hugging Face models, modules and files of the user, and nine losses."""
@@ -227,6 +228,7 @@ class ImageClassification(Task):
         """Resize and crop before, softmax after; the normalisation is inside the program."""
         data = _data(recipe)
         image: dict[str, JsonValue] = {
+            "decoding": "upright as EXIF says; 16 bits divided by 257; transparent pixels composed with white",
             "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
             "color": "RGB",
             "normalization": {"mean": list(data.mean), "std": list(data.std), "where": "inside the program"},
