@@ -39,7 +39,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         name=valid.name,
         status=judge.status_of(artifacts, compared, run.not_lowered()),
         failed=failures(artifacts, compared, run.not_lowered()),
-        warnings=warnings(artifacts, task.metric),
+        warnings=[*scorer.data.facts.warnings, *warnings(artifacts, task.metric)],
         run=str(run.folder),
         command=recipe["command"],
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -29,6 +29,7 @@ class DataFacts(BaseModel):
     sha256: str = Field(description="Hash of all samples, targets and splits.")
     splits: dict[str, int] = Field(description="Number of samples in train, val and holdout.")
     sizes: dict[str, int] = Field({}, description="The size that each dimension that varies has in the samples.")
+    warnings: list[str] = Field([], description="What a user should know of the samples, such as some that stand in two splits.")
 
     def write(self, folder: Path) -> None:
         """Keep the facts in `folder`, where `read` finds them."""

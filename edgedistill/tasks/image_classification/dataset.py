@@ -41,7 +41,13 @@ class ImageDataset:
         splits = {name: len(indices) for name, indices in images.indices.items()}
         unlabelled = int((images.labels < 0).sum())
         self.facts = ImageFacts(
-            source=images.source, sha256=images.sha256, splits=splits, classes=images.classes, image_size=size, unlabelled=unlabelled
+            warnings=images.warnings,
+            source=images.source,
+            sha256=images.sha256,
+            splits=splits,
+            classes=images.classes,
+            image_size=size,
+            unlabelled=unlabelled,
         )
         self.indices: Mapping[str, np.ndarray] = images.indices
         self._augment, self._seed = augment, seed

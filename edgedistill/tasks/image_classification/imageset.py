@@ -2,14 +2,15 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, replacing, write_json
-from edgedistill.progress import track
+from edgedistill.progress import log, track
+from edgedistill.tasks.image_classification import duplicates
 from edgedistill.tasks.image_classification.decoding import as_seen
 from edgedistill.tasks.image_classification.sources import SPLITS, Listing
 
@@ -28,6 +29,8 @@ class ImageSet:
     indices: dict[str, np.ndarray]
     sha256: str
     fields: dict[str, np.ndarray]
+    warnings: list[str] = field(default_factory=list)
+    """What a user should know of the data, such as images that stand in two splits."""
 
 
 def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int) -> ImageSet:
@@ -41,7 +44,7 @@ def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple
     with replacing(path) as temporary:
         folder.mkdir(parents=True, exist_ok=True)
         images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(count, 3, image_size, image_size))
-        broken = _decode(listing, images, image_size)
+        broken, prints = _decode(listing, images, image_size)
         if broken:
             more = f" and {len(broken) - 10} more" if len(broken) > 10 else ""
             raise UserError(f"{len(broken)} unreadable image(s): {'; '.join(broken[:10])}{more}. Repair or remove them.")
@@ -53,7 +56,11 @@ def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple
     np.savez(folder / "fields.npz", **listing.fields)  # type: ignore[arg-type]
     np.save(folder / "labels.npy", listing.labels)
     np.save(folder / "split.npy", split)
-    write_json(folder / "data.json", {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest()})
+    warnings = duplicates.findings(prints, split, listing.labels, listing.names)
+    for text in warnings:
+        log(f"WARNING: {text}")
+    facts = {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest(), "warnings": warnings}
+    write_json(folder / "data.json", facts)
     return load(folder)
 
 
@@ -65,10 +72,12 @@ def load(folder: Path) -> ImageSet:
     images = np.load(folder / "images.npy", mmap_mode="r")
     with np.load(folder / "fields.npz") as file:
         fields = {name: file[name] for name in file.files}
-    return ImageSet(facts["source"], facts["classes"], images, np.load(folder / "labels.npy"), indices, facts["sha256"], fields)
+    labels = np.load(folder / "labels.npy")
+    return ImageSet(facts["source"], facts["classes"], images, labels, indices, facts["sha256"], fields, facts["warnings"])
 
 
-def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
+def _decode(listing: Listing, images: np.ndarray, size: int) -> tuple[list[str], list[duplicates.Fingerprint]]:
+    """Write every image; returns what could not be read, and the fingerprints of the images."""
     from PIL import Image
     from torchvision.transforms import v2
 
@@ -81,15 +90,17 @@ def _decode(listing: Listing, images: np.ndarray, size: int) -> list[str]:
         except (OSError, SyntaxError, ValueError) as error:
             return f"{listing.names[index]} ({error})"
         images[index] = np.asarray(resize(image)).transpose(2, 0, 1)
+        prints[index] = duplicates.fingerprint(images[index])
         return None
 
     broken = []
+    prints: dict[int, duplicates.Fingerprint] = {}
     with ThreadPoolExecutor(2) as pool, track("decode", len(listing.labels)) as progress:
         for problem in pool.map(decode, range(len(listing.labels))):
             progress.advance()
             if problem is not None:
                 broken.append(problem)
-    return broken
+    return broken, [prints[index] for index in sorted(prints)]
 
 
 def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -> np.ndarray:

@@ -45,6 +45,7 @@ def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, 
     images = imageset.prepare(samples, folder, image_size=data.image_size, fractions=(data.split.val, data.split.holdout), seed=seed)
     facts = {"source": images.source, "classes": images.classes, "image_size": data.image_size, "sha256": images.sha256}
     return facts | {
+        "warnings": images.warnings,
         "splits": {name: len(indices) for name, indices in images.indices.items()},
         "unlabelled": int((images.labels < 0).sum()),
     }

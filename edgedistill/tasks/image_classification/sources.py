@@ -15,6 +15,8 @@ from edgedistill.progress import log
 from edgedistill.tasks.image_classification.decoding import SUFFIXES, is_hidden, read
 
 SPLITS = ("train", "val", "holdout")
+_OTHER_SPLITS = ("test", "testing", "training", "valid", "validation", "dev")
+"""Words for splits in other data sets."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,33 @@ def digits() -> Listing:
     return Listing("sklearn-digits", classes, labels, np.full(len(labels), -1, np.int8), names, lambda i: images[i])
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file name is text: bytes of other encodings come as surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def imagefolder(folder: Path) -> Listing:
     """Class folders in `folder`, or train/val/holdout folders of class folders; every class needs an image."""
     if not folder.is_dir():
         raise UserError(f"data.source.imagefolder: no such folder: {folder}")
     roots = {s: folder / s for s in SPLITS if (folder / s).is_dir()}
+    inside = sorted(d.name for d in folder.iterdir() if d.is_dir() and not is_hidden(Path(d.name)))
+    strange = [name for name in inside if name.lower() in (*SPLITS, *_OTHER_SPLITS) and name not in SPLITS]
+    if strange and (roots or {"train", "training"} & {name.lower() for name in strange}):
+        raise UserError(
+            f"{folder}: found the folders {', '.join(strange)}; expected train, val and holdout, in these words. "
+            "Rename them (test images are the holdout), or move them elsewhere"
+        )
     if roots and "train" not in roots:
         raise UserError(f"{folder}: found {', '.join(roots)} but no train; expected train, val and holdout folders, or class folders alone")
     groups = {SPLITS.index(s): root for s, root in roots.items()} or {-1: folder}
     classes = sorted({d.name for root in groups.values() for d in root.iterdir() if d.is_dir() and not is_hidden(Path(d.name))})
+    if unreadable := [name for name in classes if not _is_text(name)]:
+        raise UserError(f"{folder}: the name of the class folder {unreadable[0]!r} is not UTF-8; rename it")
     if len(classes) < 2:
         raise UserError(f"{folder}: found {len(classes)} class folders, expected at least 2 (one folder a class, images inside)")
     paths, labels, split = [], [], []
