@@ -1,42 +1,66 @@
-"""Hashes of code: what decides whether a file that code made has to be made again."""
+"""Hashes of code: what decides whether a file that code made has to be made again.
+
+Code is read as tokens and not as a syntax tree: where two threads make syntax trees at once, one of which may be of a library, Python 3.11
+can end with SystemError, "AST constructor recursion depth mismatch" (python/cpython issue 106905).
+"""
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.util
-import threading
+import io
+import tokenize
 from pathlib import Path
 
-# Two threads that parse at once can get a SystemError from Python 3.11 ("AST constructor recursion depth mismatch").
-_PARSING = threading.Lock()
+Lines = tuple[tuple[str, ...], ...]
+"""The statements of a module as tokens, one line each, without comments, docstrings and layout."""
+_SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+_BLOCKS = {tokenize.INDENT: ("indent",), tokenize.DEDENT: ("dedent",)}
 
 
 @functools.cache
 def code_hash(module: str) -> str:
-    """SHA-256 of what a module does: its syntax tree and those of the modules of its own package that it imports.
+    """SHA-256 of what a module does: its statements and those of the modules of its own package that it imports.
 
     Comments, docstrings and layout do not count. Modules of other packages do not count either: a step names those that matter to it.
     Raises ModuleNotFoundError when there is no such module.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(trees(module).items()):
-        digest.update(f"{name}\n{ast.dump(_without_docstrings(tree))}\n".encode())
+    for name, lines in sorted(sources(module).items()):
+        digest.update(f"{name}\n{lines}\n".encode())
     return digest.hexdigest()
 
 
-def trees(module: str) -> dict[str, ast.Module]:
-    """The syntax trees of a module and of those that it imports from its own package, by name."""
-    package, known, waiting = module.rpartition(".")[0], dict[str, ast.Module](), [module]
+def sources(module: str) -> dict[str, Lines]:
+    """The statements of a module and of those that it imports from its own package, by name."""
+    package, known, waiting = module.rpartition(".")[0], dict[str, Lines](), [module]
     while waiting:
         name = waiting.pop()
         if name not in known:
-            text = _source(name).read_text(encoding="utf-8")
-            with _PARSING:
-                known[name] = ast.parse(text)
-            waiting += [other for other in imports(known[name], name) if other.startswith(f"{package}.") and _is_module(other)]
+            known[name] = statements(name)
+            waiting += [other for other in imports(known[name], name) if other.startswith(f"{package}.") and _is_module(other, package)]
     return known
+
+
+@functools.cache
+def statements(module: str) -> Lines:
+    """The statements of a module. Raises ModuleNotFoundError when there is no such module."""
+    lines: list[tuple[str, ...]] = []
+    line: list[str] = []
+    strings = True
+    for token in tokenize.generate_tokens(io.StringIO(_source(module).read_text(encoding="utf-8")).readline):
+        if token.type in _BLOCKS:
+            lines.append(_BLOCKS[token.type])
+        elif token.type == tokenize.NEWLINE:
+            # A string that stands alone computes nothing.
+            if not strings:
+                lines.append(tuple(line))
+            line, strings = [], True
+        elif token.type not in _SKIPPED:
+            line.append(token.string)
+            strings &= token.type == tokenize.STRING
+    return tuple(lines)
 
 
 def _source(module: str) -> Path:
@@ -46,32 +70,33 @@ def _source(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        # The name belongs to a module, which is no package.
-        return False
+def _is_module(name: str, package: str) -> bool:
+    """Whether a name of `package` is a module; one that belongs to a module is none. Found by its file, so that nothing is imported."""
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec is not None else None) or ()
+    paths = [Path(folder, *name.removeprefix(f"{package}.").split(".")) for folder in folders]
+    return any(path.with_suffix(".py").is_file() or (path / "__init__.py").is_file() for path in paths)
 
 
-def imports(tree: ast.Module, module: str) -> list[str]:
-    """The modules that `module` imports anywhere; a name that it imports from a package may be one of them."""
-    package = module if _source(module).name == "__init__.py" else module.rpartition(".")[0]
-    modules = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
-            start = ".".join(part for part in (base, node.module) if part)
-            modules += [start, *(f"{start}.{alias.name}" for alias in node.names)]
+def imports(lines: Lines, module: str) -> list[str]:
+    """The modules that the statements of `module` import anywhere; a name that they import from a package may be one of them."""
+    package = (module if _source(module).name == "__init__.py" else module.rpartition(".")[0]).split(".")
+    modules: list[str] = []
+    for line in lines:
+        if line[0] == "import":
+            modules += _names(line[1:])
+        elif line[0] == "from" and "import" in line:
+            place = line.index("import")
+            dots = "".join(line[1:place])
+            path = dots.lstrip(".")
+            level = len(dots) - len(path)
+            base = ".".join(package[: len(package) - level + 1]) if level else ""
+            start = ".".join(part for part in (base, path) if part)
+            modules += [start, *(f"{start}.{name}" for name in _names(line[place + 1 :]))]
     return modules
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string that stands alone computes nothing.
-            node.body = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]  # type: ignore[attr-defined]
-    return tree
+def _names(tokens: tuple[str, ...]) -> list[str]:
+    """The dotted names of an import, without what they are called."""
+    parts = "".join(f" {token} " if token in ("as", ",") else token for token in tokens if token not in ("(", ")")).split(",")
+    return [part.split(" as ")[0].strip() for part in parts if part.strip()]

@@ -2,13 +2,11 @@
 
 import ast
 import os
+import subprocess
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -134,9 +132,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def calls(run: Path, step: Step, work: Work) -> int:
     """How often `work` was done after a process that starts now asked for the step."""
-    from edgedistill.provenance import code_hash
-
-    code_hash.cache_clear()
+    for cached in (provenance.code_hash, provenance.statements):
+        cached.cache_clear()
     Run(run).step(step, work)
     return work.calls
 
@@ -235,17 +232,25 @@ def test_the_newest_run_is_the_one_that_was_worked_on_last(tmp_path: Path) -> No
     assert newest(tmp_path).name == "newer"
 
 
-def test_threads_parse_code_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    parse, parsing = ast.parse, threading.Lock()
-
-    def alone(*arguments: Any, **options: Any) -> ast.Module:
-        assert parsing.acquire(blocking=False), "another thread parses"
-        try:
-            time.sleep(0.01)
-            return parse(*arguments, **options)
-        finally:
-            parsing.release()
-
-    monkeypatch.setattr(ast, "parse", alone)
+def test_code_is_read_without_syntax_trees_and_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that make syntax trees at once can get a SystemError from Python 3.11, and one of them may be a library's."""
+    monkeypatch.setattr(ast, "parse", lambda *_, **__: pytest.fail("a syntax tree was made"))
+    provenance.statements.cache_clear()
     with ThreadPoolExecutor(4) as pool:
-        assert len(list(pool.map(provenance.trees, ["edgedistill.teach.cache"] * 4))) == 4
+        found = list(pool.map(provenance.sources, ["edgedistill.quantize.qat"] * 4))
+    assert found == [found[0]] * 4
+    assert "edgedistill.quantize.scheme" in found[0]
+    asked = "import sys; from edgedistill.provenance import code_hash; code_hash('edgedistill.quantize.qat'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_imports_are_read_from_tokens_as_python_does() -> None:
+    for name, lines in (provenance.sources("edgedistill.steps.flow") | provenance.sources("edgedistill.backends.coreml.lower")).items():
+        expected = set()
+        for node in ast.walk(ast.parse(provenance._source(name).read_text())):
+            if isinstance(node, ast.Import):
+                expected |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                expected |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        assert set(provenance.imports(lines, name)) == expected, name

@@ -12,7 +12,7 @@ from conftest import edgedistill
 
 import edgedistill as package
 from edgedistill.backends import backends
-from edgedistill.provenance import imports, trees
+from edgedistill.provenance import imports, sources
 from edgedistill.steps.declared import SHARED
 
 SMALL = """name: small
@@ -84,10 +84,10 @@ def test_changed_code_of_a_backend_lowers_to_its_format_again(small: Path, tmp_p
 @pytest.mark.parametrize("format_", list(backends()))
 def test_a_lowering_declares_the_code_that_it_uses(format_: str) -> None:
     """What a converter imports belongs to its package, to what is declared as shared, or is an interface, which computes nothing."""
-    shared = {name for module in SHARED for name in trees(module)}
+    shared = {name for module in SHARED for name in sources(module)}
     interfaces = {"child", "errors", "files", "packages", "records", "signature", "recipe", "backends"}
-    for name, tree in trees(backends()[format_].lower).items():
-        used = {module for module in imports(tree, name) if module.startswith("edgedistill.") and find_spec_of(module)}
+    for name, lines in sources(backends()[format_].lower).items():
+        used = {module for module in imports(lines, name) if module.startswith("edgedistill.") and find_spec_of(module)}
         others = {module for module in used if module.split(".")[1] not in interfaces}
         assert all(any(f"{known}.".startswith(f"{module}.") for known in shared) for module in others), (name, others)
 
