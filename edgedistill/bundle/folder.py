@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
@@ -53,7 +55,19 @@ def _listed(folder: Path) -> set[str]:
     try:
         manifest = read_json(folder / MANIFEST_FILE)
         ours = manifest["schema"] == MANIFEST
-        files = set(manifest["files"]) if ours else set()
+        files = set(manifest["files"] if "files" in manifest else _named(folder, manifest)) if ours else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()
     return {MANIFEST_FILE, *(name for name in files if ".." not in PurePosixPath(name).parts)} if ours else set()
+
+
+def _named(folder: Path, manifest: Any) -> Iterator[str]:
+    """The files that a manifest names which has no list of them, as the first ones of this schema: by `path`, and each artifact."""
+    if isinstance(manifest, dict):
+        if isinstance(manifest.get("path"), str):
+            yield manifest["path"]
+        if isinstance(name := manifest.get("name"), str) and "sha256" in manifest:
+            artifact = folder / name
+            yield from ([f"{name}/{file}" for file in _files(artifact)] if artifact.is_dir() else [name])
+    for value in manifest.values() if isinstance(manifest, dict) else manifest if isinstance(manifest, list) else ():
+        yield from _named(folder, value)

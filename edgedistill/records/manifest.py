@@ -88,5 +88,5 @@ class Manifest(Record):
     signature: Signature = Field(description="Inputs and outputs of the model; those of a file stand with it.")
     preprocessing: Preprocessing
     artifacts: list[Entry]
-    files: dict[str, str] = Field(description="SHA-256 of every other file of the bundle, by its path in it.")
+    files: dict[str, str] = Field({}, description="SHA-256 of every other file of the bundle, by its path in it.")
     versions: dict[str, str] = Field(description="Versions of what trained, quantized and lowered the model.")

@@ -32,6 +32,18 @@ def test_a_bundle_of_ours_is_removed_whole(tmp_path: Path) -> None:
     bundle.check(folder)
 
 
+def test_a_bundle_without_a_list_of_its_files_is_known_by_what_it_names(tmp_path: Path) -> None:
+    entry = {"name": "a.mlpackage", "sha256": "", "golden": {"inputs": {"x": {"path": "golden/inputs/x.npy", "sha256": ""}}}}
+    manifest = {"schema": "edgedistill/manifest/2", "target": {"name": "ios"}, "artifacts": [entry]}
+    folder = made(tmp_path / "ios", manifest, "a.mlpackage/Data/model", "a.mlpackage/Manifest.json", "golden/inputs/x.npy")
+    (folder / "App.swift").write_text("mine")
+    with pytest.raises(UserError, match=r"holds App\.swift, which"):
+        bundle.remove(folder)
+    (folder / "App.swift").unlink()
+    bundle.remove(folder)
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("manifest", "files", "named"),
     [

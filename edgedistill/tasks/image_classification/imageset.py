@@ -73,7 +73,7 @@ def load(folder: Path) -> ImageSet:
     with np.load(folder / "fields.npz") as file:
         fields = {name: file[name] for name in file.files}
     labels = np.load(folder / "labels.npy")
-    return ImageSet(facts["source"], facts["classes"], images, labels, indices, facts["sha256"], fields, facts["warnings"])
+    return ImageSet(facts["source"], facts["classes"], images, labels, indices, facts["sha256"], fields, facts.get("warnings", []))
 
 
 def _decode(listing: Listing, images: np.ndarray, size: int) -> tuple[list[str], list[duplicates.Fingerprint]]:
