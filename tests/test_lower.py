@@ -18,6 +18,7 @@ SPECS = [ArtifactSpec("onnx", "fp32", role) for role in ("first", "second", "thi
 FAULTS = {
     "raises": ("raise ValueError('no kernel of this kind\\nand much more')", "ValueError: no kernel of this kind. The log is"),
     "crashes": ("os.kill(os.getpid(), 11)", "the converter ended with exit status -11"),
+    "leaves": ("os._exit(0)", "the converter ended before the file was made"),
     "exits": ("print('out of memory'); os._exit(7)", "the converter ended with exit status 7: out of memory"),
 }
 """Code that runs where the second file is lowered, and what is said of it."""

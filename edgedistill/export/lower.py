@@ -24,8 +24,8 @@ def lower(specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, met
     while waiting:
         answers, peak, ended = _child(waiting, run, folder, log, metadata)
         peaks.append(peak)
-        if ended and len(answers) < len(waiting):
-            answers.append({"error": ended})
+        if len(answers) < len(waiting):
+            answers.append({"error": ended or "the converter ended before the file was made"})
         for spec, answer in zip(waiting, answers, strict=False):
             if "error" in answer:
                 remove(folder / spec.name)

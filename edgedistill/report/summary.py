@@ -32,13 +32,13 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
     artifacts = with_twins([artifact(run, made, scorer) for made in run.artifacts()], scorer.difference, task.metric.tolerated)
     compared = pairs(run, artifacts, scorer)
     ladder = ladder_of(valid, artifacts, scorer)
-    made = run.result("programs")
+    missing, made = run.not_lowered(), run.result("programs")
     programs = None if made is None else Programs.model_validate(made)
     shipped = next((r.rung for r in ladder if r.precision == "int8" and r.rung != "fake_quant"), "student")
     return Summary(
         name=valid.name,
-        status=judge.status_of(artifacts, compared, run.not_lowered()),
-        failed=failures(artifacts, compared, run.not_lowered()),
+        status=judge.status_of(artifacts, compared, missing),
+        failed=failures(artifacts, compared, missing),
         warnings=[*scorer.data.facts.warnings, *warnings(artifacts, task.metric)],
         run=str(run.folder),
         command=recipe["command"],
@@ -54,7 +54,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         verdict=scorer.verdict(),
         teacher=_teacher(run, valid, ladder, artifacts),
         artifacts=artifacts,
-        not_lowered=run.not_lowered(),
+        not_lowered=missing,
         pairs=compared,
         ranges=ranges.recorded(run, artifacts),
         curves=_curves(run, valid),

@@ -74,8 +74,8 @@ def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = 
 
         return Lowered.model_validate(run.step(step, work, again=again))
 
-    wanted = [name for name in formats() if any(s.format == name for s in specs)]
-    results = parallel("export", wanted, lower_to)
+    chosen_formats = [name for name in formats() if any(s.format == name for s in specs)]
+    results = parallel("export", chosen_formats, lower_to)
     for file in (file for result in results for file in result.not_lowered):
         log(f"{file.name} was not lowered: {file.reason}")
     made = {artifact.name for result in results for artifact in result.artifacts}
