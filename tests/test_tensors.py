@@ -129,6 +129,9 @@ def test_what_one_format_cannot_hold_costs_the_others_nothing(folder: Path) -> N
     assert "student-fp32.tflite was not lowered: features=float32[1,8,T] has a dimension that varies" in page
     shown = edgedistill(*asked[:-1], "--target", "phone.yaml", "--target", "server.yaml", cwd=folder)
     assert "CHECK FAILED: student-fp32.tflite was not lowered" in shown.stdout
+    checked = edgedistill("verify", "runs/net", cwd=folder)
+    assert checked.returncode == 3
+    assert "CHECK FAILED: student-fp32.tflite was not lowered" in checked.stdout
     assert edgedistill(*asked, "--target", "server.yaml", cwd=folder).returncode == 0
 
 

@@ -124,7 +124,7 @@ def show_artifacts(document: Exported | Verified | Benched) -> None:
         screen.print(line, soft_wrap=True)
     for line in warnings(document.artifacts, document.metric):
         screen.print(f"WARNING: {line}", soft_wrap=True, markup=False)
-    for line in failures(document.artifacts, missing=getattr(document, "not_lowered", ())):
+    for line in failures(document.artifacts, missing=document.not_lowered):
         screen.print(f"CHECK FAILED: {line}", soft_wrap=True)
     for target, path in getattr(document, "bundles", {}).items():
         screen.print(f"{target}: {path}", soft_wrap=True)

@@ -31,6 +31,7 @@ class Verified(Record):
     status: Status
     metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
+    not_lowered: list[NotLowered] = Field([], description="Files that were asked for and could not be made.")
     pairs: list[Pair]
     ranges: Ranges
 
@@ -42,6 +43,7 @@ class Benched(Record):
     status: Status
     metric: Metric = Field(description="What scores are.")
     artifacts: list[ArtifactResult]
+    not_lowered: list[NotLowered] = Field([], description="Files that were asked for and could not be made.")
     environment: dict[str, JsonValue]
 
 
