@@ -30,6 +30,10 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     for name in ("grey.png", "grey.tif"):
         path = saved(tmp_path / name, Image.fromarray(values))
         assert [pixel(path, x, y)[0] for y in (0, 1) for x in (0, 1)] == [0, 128, 255, 64], name
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = saved(tmp_path / "turned.png", Image.fromarray(values), exif=exif)
+    assert [pixel(path, x, y)[0] for y in (0, 1) for x in (0, 1)] == [64, 255, 128, 0]
 
 
 def test_floats_in_zero_to_one_are_scaled_and_others_refused(tmp_path: Path) -> None:

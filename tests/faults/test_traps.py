@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from edgedistill.errors import UserError
+from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification import imageset
-from edgedistill.tasks.image_classification.sources import SPLITS, imagefolder
+from edgedistill.tasks.image_classification.sources import imagefolder
 
 RANDOM = np.random.default_rng(0)
 

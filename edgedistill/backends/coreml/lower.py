@@ -32,7 +32,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     (1.7 LSB mean difference on the quickstart's student, against 0).
     """
     ct = import_coremltools()
-    program = rewritten(program, fold_scalars if is_static(spec.precision) else pool_for_core_ml)
+    program = rewritten(program, fold_scalars, pool_for_core_ml)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(

@@ -49,17 +49,18 @@ def as_seen(image: Image.Image) -> Image.Image:
     width, height = image.size
     if min(width, height) == 0 or max(width, height) > _MAX_ASPECT * min(width, height):
         raise ValueError(f"found {width} x {height} pixels, expected at most {_MAX_ASPECT} times as many along one side")
-    image = ImageOps.exif_transpose(image)
+    # What is turned has no format any more.
+    form, image = image.format, ImageOps.exif_transpose(image)
     if image.mode in (*_INTEGERS16, "I", "F"):
-        return _from_numbers(image).convert("RGB")
+        return _from_numbers(image, form).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         whole = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
     return image.convert("RGB")
 
 
-def _from_numbers(image: Image.Image) -> Image.Image:
-    """8-bit greys of an image of larger numbers."""
+def _from_numbers(image: Image.Image, form: str | None) -> Image.Image:
+    """8-bit greys of an image of larger numbers, from a file of the format `form`."""
     import numpy as np
     from PIL import Image
 
@@ -69,7 +70,7 @@ def _from_numbers(image: Image.Image) -> Image.Image:
             raise ValueError(f"found numbers from {values.min():g} to {values.max():g}, expected 0..1; convert it to 8 bits")
         return Image.fromarray(np.round(values * 255).astype(np.uint8))
     # Some versions of Pillow give 16-bit files as 32-bit integers.
-    if image.mode == "I" and (image.format not in ("PNG", "PPM") or values.min() < 0 or values.max() > 65535):
+    if image.mode == "I" and (form not in ("PNG", "PPM") or values.min() < 0 or values.max() > 65535):
         raise ValueError(f"found 32-bit integers from {values.min()} to {values.max()}, whose white is not known; convert it to 8 bits")
     return Image.fromarray(np.round(values.astype(np.float32) / 257).astype(np.uint8))
 

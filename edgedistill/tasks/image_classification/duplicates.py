@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgedistill.tasks.image_classification.sources import SPLITS
+from edgedistill.tasks.data import SPLITS
 
 _SIDE = 16
 _MAX_BITS, _MAX_DIFFERENCE = 6, 1.5
@@ -61,7 +61,7 @@ def findings(prints: Sequence[Fingerprint], split: np.ndarray, labels: np.ndarra
 
 
 def _equal(prints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-    """Pairs of images with equal pixels. Of several the first is in every pair that it has to be in."""
+    """Pairs of images with equal pixels; of more than 64 equal ones, the first 64 with each of the others."""
     groups: dict[bytes, list[int]] = {}
     for index, one in enumerate(prints):
         groups.setdefault(one.exact, []).append(index)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification.decoding import as_seen
-from edgedistill.tasks.image_classification.sources import SPLITS, Listing
+from edgedistill.tasks.image_classification.sources import Listing
 
 _OTHER_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "holdout": ("holdout", "test")}
 

@@ -10,9 +10,10 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, replacing, write_json
 from edgedistill.progress import log, track
+from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification import duplicates
 from edgedistill.tasks.image_classification.decoding import as_seen
-from edgedistill.tasks.image_classification.sources import SPLITS, Listing
+from edgedistill.tasks.image_classification.sources import Listing
 
 
 @dataclass(frozen=True)

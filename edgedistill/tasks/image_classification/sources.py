@@ -12,9 +12,9 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.progress import log
+from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification.decoding import SUFFIXES, is_hidden, read
 
-SPLITS = ("train", "val", "holdout")
 _OTHER_SPLITS = ("test", "testing", "training", "valid", "validation", "dev")
 """Words for splits in other data sets."""
 
