@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from edgedistill.errors import DeviceFailed
+from edgedistill.measure.runner import bounded
 
 _TIMEOUT_S = 300
 
@@ -17,10 +18,15 @@ def ask(module: str, *arguments: str, failed: str) -> Any:
     """
     command = [sys.executable, "-m", module, *arguments]
     try:
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        process = bounded.run(command, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise DeviceFailed(f"{failed}: no answer within {_TIMEOUT_S} s") from error
+    except bounded.TooMuchOutput as error:
+        raise DeviceFailed(f"{failed}: {error}") from error
     if process.returncode != 0:
         lines = process.stderr.strip().splitlines()
         raise DeviceFailed(f"{failed}: {lines[-1][:300] if lines else f'exit status {process.returncode}'}")
-    return json.loads(process.stdout.splitlines()[-1])
+    try:
+        return json.loads(process.stdout.splitlines()[-1])
+    except (IndexError, ValueError, RecursionError) as error:
+        raise DeviceFailed(f"{failed}: it gave no answer") from error

@@ -13,7 +13,9 @@ ROOT = {"", "child", "errors", "files", "packages", "plugins", "processes", "pro
 """The package itself and its root modules, which know no part."""
 INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "modules", "pixels", "sections", "user_model"}
 """The modules of `tasks` that belong to no task."""
-EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts"} | ROOT
+BOUNDED = "measure.runner.bounded"
+"""How the output of other programs is read: it imports nothing, and stands with the runner, which is alone on a device."""
+EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts", BOUNDED} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
     "recipe": {"recipe", "tasks", "backends.facts"} | ROOT,
     # The interface of tasks, and the tasks themselves, which only their registry knows.
@@ -21,15 +23,17 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "task": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
     # Torch-free data that everybody reads.
     "backends.facts": {"backends.facts", "errors", "plugins"},
-    "backends": {"backends", "backends.facts", "adapters", "measure.runner", "recipe", "quantize", "export"} | ROOT,
+    "backends": {"backends", "backends.facts", "adapters", "measure.runner", BOUNDED, "recipe", "quantize", "export"} | ROOT,
     # Both run on a device, where nothing else of the project is.
     "adapters": {"adapters", "measure.runner"},
-    "measure.runner": {"measure.runner"},
+    "measure.runner": {"measure.runner", BOUNDED},
+    BOUNDED: set(),
     "cli": {*FLOW, "measure.runner", "cli", "steps", "doctor"} | EVERYWHERE,
     "steps": {*FLOW, "measure.runner", "steps"} | EVERYWHERE,
     "doctor": {"recipe", "measure.runner", "doctor"} | EVERYWHERE,
     "__main__": {"cli"},
     **{module: ROOT for module in ROOT},
+    "child": {BOUNDED} | ROOT,
     "records": {"recipe", "backends.facts"} | ROOT,
     "run": {"backends.facts"} | ROOT,
     # The Python API, which only its users import.
@@ -41,7 +45,8 @@ for later in FLOW[FLOW.index("measure") :]:
 # Parts that still ask one task itself.
 for part in ("steps", "cli"):
     ALLOWED[part].add("task")
-DEVICE_MODULES = {
+DEVICE_MODULES: dict[str, set[str]] = {
+    BOUNDED: set(),
     "measure.runner": {"numpy"},
     "adapters": {
         "numpy",
@@ -66,6 +71,8 @@ def part_of(module: str) -> str:
         return "backends.facts"
     if names[:1] == ["tasks"] and len(names) > 1 and names[1] not in INTERFACE:
         return "task"
+    if names == BOUNDED.split("."):
+        return BOUNDED
     return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")
 
 

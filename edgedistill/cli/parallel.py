@@ -1,12 +1,15 @@
 """Runs the same command on several devices at once, in one process each, and merges the documents."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from edgedistill.measure.local import end_group
+from edgedistill.measure.runner import bounded
 from edgedistill.records import Record, Status
 from edgedistill.records.stored import FailedDevice
 
@@ -28,13 +31,13 @@ def on_each(command: list[str], specs: list[str], kind: type[Document]) -> tuple
     children = [
         subprocess.Popen(
             [sys.executable, "-m", "edgedistill", *command, "--device", spec, "--json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
         ) for spec in specs
     ]  # fmt: skip
     with ThreadPoolExecutor(len(children)) as pool:
-        answers = [pool.submit(child.communicate) for child in children]
+        answers = [pool.submit(_answer, child) for child in children]
         try:
-            texts = [answer.result()[0] for answer in answers]
+            texts = [answer.result() for answer in answers]
         except BaseException:
             # Each cleans up its own device before it ends.
             for child in children:
@@ -45,10 +48,19 @@ def on_each(command: list[str], specs: list[str], kind: type[Document]) -> tuple
     return max((getattr(document, "status", "ok") for document in documents), key=_RANK.index), documents
 
 
+def _answer(child: subprocess.Popen[bytes]) -> str:
+    """What a child prints. One that prints without end is asked to clean up, and killed."""
+    try:
+        # Its own time limits end it.
+        return bounded.follow(child, timeout_s=math.inf, end=end_group)[0].decode(errors="replace")
+    except bounded.TooMuchOutput as error:
+        return json.dumps({"error": {"message": str(error)}})
+
+
 def _document(spec: str, code: int, text: str, kind: type[Document]) -> Document | FailedDevice:
     try:
         document = dict(json.loads(text))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         document = {"error": {"message": f"it ended with exit status {code} and without a document"}}
     if "error" in document:
         return FailedDevice(device=spec, status="runtime_failed", error=document["error"]["message"])

@@ -20,6 +20,7 @@ from pydantic import JsonValue
 from edgedistill.backends import Backend, backends
 from edgedistill.doctor import packages
 from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.measure.runner import bounded
 from edgedistill.packages import EXTRAS
 from edgedistill.records.doctor import Diagnosis, Row, State, row
 
@@ -89,11 +90,11 @@ def _child(code: str) -> dict[str, JsonValue]:
     command = [sys.executable, "-P", "-c", f"{code}; import json; print(); print(json.dumps(answer))"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        process = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_S, check=False
-        )
+        process = bounded.run(command, env=environment, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise DeviceFailed(f"it did not start within {_TIMEOUT_S} s") from error
+    except bounded.TooMuchOutput as error:
+        raise DeviceFailed(str(error)) from error
     if process.returncode == 0:
         return json.loads(process.stdout.splitlines()[-1])
     lines = process.stderr.strip().splitlines()
@@ -106,10 +107,10 @@ def _version(command: list[str]) -> tuple[str | None, str]:
     if path is None:
         return None, ""
     try:
-        process = subprocess.run([path, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        process = bounded.run([path, *command[1:]], timeout_s=_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError) as error:
         return path, f"error: {error}"
-    said = (process.stdout.strip() or process.stderr.strip()).decode(errors="replace").split("\n")[0]
+    said = (process.stdout.strip() or process.stderr.strip()).split("\n")[0]
     return path, said if process.returncode == 0 else f"error: exit status {process.returncode}: {said[:200]}"
 
 

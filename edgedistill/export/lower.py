@@ -8,9 +8,11 @@ from typing import Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import read_json, remove, sha256_tree, tree_bytes, write_json
+from edgedistill.measure.runner import bounded
 from edgedistill.records import Artifact, ArtifactSpec, Lowered, NotLowered
 
 _TIMEOUT_S = 1800
+_TAIL = 1 << 16
 
 
 def lower(specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]) -> Lowered:
@@ -59,12 +61,15 @@ def _child(
     write_json(result, {"lowered": [], "peak_rss_mb": 0.0})
     command = [sys.executable, "-m", "edgedistill.export.worker", str(job)]
     with open(log, "ab") as handle:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, start_new_session=True)
         try:
-            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": handle, "stderr": handle, "timeout": _TIMEOUT_S}
-            code = subprocess.run(command, check=False, **options).returncode
+            bounded.follow(process, timeout_s=_TIMEOUT_S, files={handle: bounded.LOG_LIMIT})
+            code = process.returncode
             ended = f"the converter ended with exit status {code}: {_last_line(log)}" if code else None
         except subprocess.TimeoutExpired:
             ended = f"the converter took more than {_TIMEOUT_S} s"
+        except bounded.TooMuchOutput as error:
+            ended = f"the converter, {error}"
     answer = read_json(result)
     job.unlink()
     result.unlink()
@@ -72,7 +77,7 @@ def _child(
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in bounded.tail(log, _TAIL).splitlines() if line.strip()]
     return lines[-1][:300] if lines else "no output"
 
 

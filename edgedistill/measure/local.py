@@ -10,17 +10,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
 from edgedistill.measure.job import Job, RunJob, Side, by_name
-from edgedistill.measure.records import Execution, Record, find_error, parse, read_lines, to_execution
+from edgedistill.measure.records import RECORDS_LIMIT, Execution, Record, find_error, parse, read_lines, to_execution
+from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import BenchSettings
 from edgedistill.measure.runner.signals import signal_name
 from edgedistill.signature import MethodSignature
 
 _LOOK_EVERY_S = 1.0
+_HEAD = 1 << 20
+"""Bytes of records or of a log that an error is explained with."""
 Seen = Callable[[list[Record]], None]
 Reduced = TypeVar("Reduced")
 
@@ -80,9 +83,16 @@ def run(
             handle.write(f"{json.dumps(command)} for {job}\n".encode())
             handle.flush()
             start = handle.tell()
-            code = _wait(command, handle.fileno(), timeout_s, _follower(out, seen))
-        data = out.read_bytes() if out.exists() else b""
+            code = _wait(command, handle, out, timeout_s, _follower(out, seen))
+        data = b""
+        if out.exists():
+            with open(out, "rb") as written:
+                data = written.read(RECORDS_LIMIT)
     try:
+        if isinstance(code, bounded.TooMuchOutput):
+            # What it wrote without end is no help.
+            data = data[:_HEAD]
+            raise DeviceFailed(str(code))
         if code is None:
             raise DeviceFailed(f"the runner was stopped, since it had not finished after {timeout_s:g} s")
         if code < 0:
@@ -92,10 +102,7 @@ def run(
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         return reduce(complete)
     except DeviceFailed as failure:
-        with open(log, "rb") as handle:
-            handle.seek(start)
-            written = handle.read().decode(errors="replace")
-        raise explained(job, failure, read_lines(data), written, log) from failure
+        raise explained(job, failure, read_lines(data), bounded.tail(log, _HEAD, start), log) from failure
 
 
 def explained(job: Job, failure: DeviceFailed, records: list[Record], written: str, log: Path) -> DeviceFailed:
@@ -113,27 +120,28 @@ def _made_ready(path: Path) -> str:
     return str(path.resolve())
 
 
-def _wait(command: list[str], log: int, timeout_s: float, look: Callable[[], None]) -> int | None:
-    """Exit status of `command`, or None after `timeout_s`; its process group is gone when this returns, however it returns."""
+def _wait(command: list[str], log: IO[bytes], out: Path, timeout_s: float, look: Callable[[], None]) -> int | bounded.TooMuchOutput | None:
+    """Exit status of `command`, None after `timeout_s`, or what says that it wrote too much to `log` or `out`.
+
+    Its process group is gone when this returns, however it returns.
+    """
+    # Its own session makes the child's id that of its group, and the group holds nothing that this function did not start.
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    limit = time.monotonic() + timeout_s
+    files: dict[bounded.Growing, int] = {log: bounded.LOG_LIMIT, out: RECORDS_LIMIT}
     try:
-        while (left := limit - time.monotonic()) > 0:
-            try:
-                return child.wait(min(_LOOK_EVERY_S, left))
-            except subprocess.TimeoutExpired:
-                look()
+        bounded.follow(child, timeout_s=timeout_s, files=files, look=look, end=end_group)
+    except subprocess.TimeoutExpired:
         return None
-    finally:
-        # Its own session makes the child's id that of its group, and the group holds nothing that this function did not start.
-        if child.poll() is None:
-            end_group(child)
+    except bounded.TooMuchOutput as error:
+        return error
+    return child.returncode
 
 
 def end_group(child: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
     """End the process group of `child`: it is asked first, so that it restores what it changed, and killed after `grace_s`."""
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, None)):
-        os.killpg(child.pid, number)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
         try:
             child.wait(wait_s)
         except subprocess.TimeoutExpired:
@@ -146,15 +154,16 @@ def end_group(child: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
 
 def _follower(out: Path, seen: Seen | None) -> Callable[[], None]:
     """A function that hands the records that `out` got since its last call to `seen`."""
-    place = 0
+    place, next_look = 0, 0.0
 
     def look() -> None:
-        nonlocal place
-        if seen is None or not out.exists():
+        nonlocal place, next_look
+        if seen is None or time.monotonic() < next_look or not out.exists():
             return
+        next_look = time.monotonic() + _LOOK_EVERY_S
         with open(out, "rb") as handle:
             handle.seek(place)
-            whole = handle.read().rpartition(b"\n")[0]
+            whole = handle.read(RECORDS_LIMIT).rpartition(b"\n")[0]
         if whole:
             place += len(whole) + 1
             seen(read_lines(whole))

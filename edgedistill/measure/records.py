@@ -12,6 +12,9 @@ from edgedistill.measure.statistics import latency_ms, median_interval_ms
 from edgedistill.records import Latency, Load, Unavailable
 from edgedistill.records.results import Interval
 
+RECORDS_LIMIT = 128 << 20
+"""Bytes of the records of a job: some ten million durations."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -40,7 +43,7 @@ def read_lines(data: bytes) -> list[Record]:
     for line in data.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(record, dict):
             break

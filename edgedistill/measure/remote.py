@@ -14,12 +14,15 @@ from edgedistill.files import canonical_hash, sha256_file, write_json
 from edgedistill.measure.job import Job, StressJob
 from edgedistill.measure.local import Reduced, Seen, explained
 from edgedistill.measure.locks import BEAT
-from edgedistill.measure.records import Record, parse, read_lines
+from edgedistill.measure.records import RECORDS_LIMIT, Record, parse, read_lines
+from edgedistill.measure.runner.bounded import LOG_LIMIT
 from edgedistill.measure.runner.signals import signal_name
 from edgedistill.measure.session import ALIVE, CLEAN_JOB, Session, end_job, end_others
 
 _FIRST_LOOK_S, _LOOK_EVERY_S = 0.3, 2.0
 _STARTED_S = 20
+_HEAD = 1 << 20
+"""Bytes of records without end that an error is explained with."""
 
 # The group's leader waits to record how the runner ended. If the folder is gone by then, the job was cancelled.
 _START = """
@@ -37,10 +40,13 @@ _LOOK = """
 cd {folder} || exit 9
 {beat}
 cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none
-if [ -f code ]; then cat code; elif alive .; then echo runs; elif [ -f code ]; then cat code; else echo gone; fi
-[ -f out.jsonl ] && tail -c +{offset} out.jsonl
+if [ -f log.txt ] && [ "$(wc -c <log.txt)" -gt {log} ]; then echo floods
+elif [ -f code ]; then cat code; elif alive .; then echo runs; elif [ -f code ]; then cat code; else echo gone; fi
+[ -f out.jsonl ] && tail -c +{offset} out.jsonl | head -c {piece}
 true
 """
+_PIECE = 4 << 20
+"""Bytes of the records that are asked for at once."""
 
 
 def run(
@@ -143,7 +149,9 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
         records.parent.mkdir(parents=True, exist_ok=True)
         records.write_bytes(b"")
     while True:
-        script = ALIVE + _LOOK.format(folder=shlex.quote(folder), beat=BEAT.format(root=shlex.quote(device.root)), offset=len(kept) + 1)
+        script = ALIVE + _LOOK.format(
+            folder=shlex.quote(folder), beat=BEAT.format(root=shlex.quote(device.root)), offset=len(kept) + 1, piece=_PIECE, log=LOG_LIMIT
+        )
         reply = session.patiently(lambda script=script: device.sh(script))  # type: ignore[misc]
         if reply.code == 9:
             raise DeviceFailed(f"{folder} is gone from the device")
@@ -157,8 +165,18 @@ def _follow(session: Session, folder: str, kept: bytearray, timeout_s: float, re
         if seen is not None and whole > passed_on:
             seen(read_lines(bytes(kept[passed_on:whole])))
             passed_on = whole
+        if len(kept) > RECORDS_LIMIT:
+            del kept[_HEAD:]
+            raise DeviceFailed(f"the runner was stopped, since it had written more than {RECORDS_LIMIT >> 20} MiB of records")
         if now_boot != boot:
             raise DeviceFailed(f"the device was rebooted during the run{_progress(kept)}")
+        if len(new.encode()) >= _PIECE:
+            # There is more.
+            if time.monotonic() > limit:
+                raise DeviceFailed(f"the runner was stopped, since its records had not arrived after {timeout_s:g} s")
+            continue
+        if state == "floods":
+            raise DeviceFailed(f"the runner was stopped, since it had printed more than {LOG_LIMIT >> 20} MiB")
         if state.isdigit():
             return int(state)
         if state == "gone":

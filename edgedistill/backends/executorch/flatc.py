@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edgedistill.backends.inspect.graph import mistake, package_folder
+from edgedistill.measure.runner import bounded
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -24,7 +25,10 @@ def decompile(data: bytes, backend: str, document: type[Document]) -> Document:
         schema = folder / "backends" / backend / "serialization" / "schema.fbs"
         options = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", place]
         command = [str(folder / "data" / "bin" / "flatc"), *options, str(schema), "--", str(source)]
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        try:
+            process = bounded.run(command, timeout_s=_TIMEOUT_S)
+        except subprocess.SubprocessError as error:
+            raise ValueError(f"the part for {backend} can't be read ({error})") from error
         result = Path(place, "graph.json")
         if process.returncode != 0 or not result.exists():
             raise ValueError(f"the part for {backend} can't be read (exit status {process.returncode})")

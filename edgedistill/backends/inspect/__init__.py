@@ -10,6 +10,7 @@ from edgedistill.backends import Backend, backend, backends, of_suffix
 from edgedistill.backends.inspect.ports import signature_of
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, tree_bytes
+from edgedistill.measure.runner import bounded
 from edgedistill.records.inspection import Content, Inspection, ModelFile
 
 # The first bytes of what is often given instead.
@@ -94,10 +95,12 @@ def _read(kind: Backend, path: Path) -> Content:
     # Threads of numerical libraries would only reserve memory, which is limited.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=_TIMEOUT_S, check=False)
+        process = bounded.run(command, env=environment, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{what}: the reader did not end within {_TIMEOUT_S} s. {todo}") from error
-    lines = process.stdout.decode(errors="replace").splitlines()
+    except bounded.TooMuchOutput as error:
+        raise UserError(f"{what}: the reader had more to say than a model file can hold ({error}). {todo}") from error
+    lines = process.stdout.splitlines()
     try:
         answer = json.loads(lines[-1])
     except (IndexError, ValueError) as error:

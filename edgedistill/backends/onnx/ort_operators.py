@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file
+from edgedistill.measure.runner import bounded
 
 OPERATORS = "required_operators.config"
 TYPES = "required_operators_and_types.config"
@@ -29,7 +30,10 @@ def write(folder: Path, names: Sequence[str]) -> None:
     A process of its own reads the files, as everywhere.
     """
     command = [sys.executable, "-m", "edgedistill.backends.onnx.ort_operators", *sorted(names)]
-    process = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    try:
+        process = bounded.run(command, cwd=folder, timeout_s=_TIMEOUT_S)
+    except subprocess.SubprocessError as error:
+        raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {error}") from error
     if process.returncode:
         last = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1][:300]
         raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {last}")

@@ -1,7 +1,9 @@
 """Android phones, through the standard adb client, always with -s."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices import transfer
@@ -45,7 +47,7 @@ class AdbDevice:
 
     def pull(self, source: str, target: Path) -> None:
         """Copy a file from the phone; see `base.Device`."""
-        transfer.pull(self, source, target, lambda path, part: self._copy("pull", path, str(part)))
+        transfer.pull(self, source, target, lambda path, part, size: self._copy("pull", path, str(part), files={part: size}))
 
     def reconnect(self) -> None:
         """Ask the client to reconnect a wireless phone. A phone on a cable reconnects by itself."""
@@ -54,8 +56,8 @@ class AdbDevice:
             call(["adb", "disconnect", self.serial], timeout_s=20)
             call(["adb", "connect", self.serial], timeout_s=20)
 
-    def _copy(self, *arguments: str) -> str:
-        reply = call(["adb", "-s", self.serial, *arguments], timeout_s=_TRANSFER_S)
+    def _copy(self, *arguments: str, files: Mapping[Path | IO[bytes], int] | None = None) -> str:
+        reply = call(["adb", "-s", self.serial, *arguments], timeout_s=_TRANSFER_S, files=files)
         message = (reply.err.strip() or reply.out.strip()).splitlines()
         if reply.code:
             self._check(reply)

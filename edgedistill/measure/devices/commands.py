@@ -6,40 +6,46 @@ import secrets
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices.base import LinkLost, Reply
+from edgedistill.measure.runner.bounded import LIMIT, TooMuchOutput, follow
 
 
-def call(command: Sequence[str], *, timeout_s: float, stdin: bytes | IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> Reply:
+def call(
+    command: Sequence[str], *, timeout_s: float, stdin: bytes | IO[bytes] | None = None, stdout: IO[bytes] | None = None,
+    files: Mapping[Path | IO[bytes], int] | None = None,
+) -> Reply:  # fmt: skip
     """Run `command` on the host. Its process group has ended when this returns or raises.
 
-    Raises DeviceFailed if the program is missing or `timeout_s` passed.
+    files: what the command writes besides, with the bytes that it may write; see `bounded.follow`.
+    Raises DeviceFailed if the program is missing, `timeout_s` passed, or the command or the device printed more than `bounded.LIMIT`.
     """
     # A file instead of a pipe, since ssh's background connection and adb's server keep stderr open for a long time.
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as script:
+        if isinstance(stdin, bytes):
+            script.write(stdin)
+            script.seek(0)
         try:
             # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up.
             child = subprocess.Popen(
-                command, stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
+                command, stdin=script if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE, stderr=errors, start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise DeviceFailed(f"{command[0]} is not installed on this machine; install it and try again") from error
         try:
-            out, _ = child.communicate(stdin if isinstance(stdin, bytes) else None, timeout=timeout_s)
+            out, _ = follow(child, timeout_s=timeout_s, files={errors: LIMIT, **(files or {})})
         except subprocess.TimeoutExpired as error:
             raise DeviceFailed(f"`{command[0]}` had not answered after {timeout_s:g} s") from error
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+        except TooMuchOutput as error:
+            raise DeviceFailed(f"{error}; the device or its client is not what it seems: look at it with `{command[0]}` itself") from error
         errors.seek(0)
-        return Reply(child.returncode, (out or b"").decode(errors="replace"), errors.read().decode(errors="replace"))
+        return Reply(child.returncode, out.decode(errors="replace"), errors.read().decode(errors="replace"))
 
 
 def with_exit_code(script: str) -> tuple[str, str]:

@@ -73,9 +73,9 @@ class SshDevice:
         answer = self._unwrap(reply, "sent")
         return answer.err.strip() if answer.code else ""
 
-    def _fetch(self, source: str, part: Path) -> str:
+    def _fetch(self, source: str, part: Path, size: int) -> str:
         with open(part, "wb") as handle:
-            reply = call([*self._command(), "cat", shlex.quote(source)], timeout_s=_TRANSFER_S, stdout=handle)
+            reply = call([*self._command(), "cat", shlex.quote(source)], timeout_s=_TRANSFER_S, stdout=handle, files={handle: size})
         if reply.code == 255:
             self._unwrap(reply, "never")
         return reply.err.strip() if reply.code else ""

@@ -1,6 +1,5 @@
 """Copies files to and from a device and checks their hash. If the link drops, the old file stays."""
 
-import hashlib
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from edgedistill.files import sha256_file
 from edgedistill.measure.devices.base import Device
 from edgedistill.measure.devices.commands import complete
 
+_MOST = 4 << 30
+"""Bytes of a file that is pulled: a device that tells more is not believed."""
 _DIGEST = "sha256sum {path} | cut -d' ' -f1"
 
 
@@ -31,17 +32,23 @@ def push(device: Device, source: Path, target: str, send: Callable[[Path, str], 
         raise DeviceFailed(f"{device.spec}: {target} could not be written: {moved.err.strip() or moved.out.strip()}")
 
 
-def pull(device: Device, source: str, target: Path, fetch: Callable[[str, Path], str]) -> None:
-    """Copy `source` from the device by `fetch`, which returns what went wrong, and put it at `target` when its hash is right."""
+def pull(device: Device, source: str, target: Path, fetch: Callable[[str, Path, int], str]) -> None:
+    """Copy `source` from the device by `fetch`, and put it at `target` when its hash is right.
+
+    fetch: copies so many bytes and no more, and returns what went wrong.
+    """
     quoted = shlex.quote(source)
-    asked = device.sh(f"[ -f {quoted} ] || exit 7\n" + _DIGEST.format(path=quoted))
+    asked = device.sh(f"[ -f {quoted} ] || exit 7\n{_DIGEST.format(path=quoted)}; wc -c < {quoted}")
     if asked.code == 7:
         raise DeviceFailed(f"{device.spec}: there is no file {source}")
+    digest, size = (*asked.out.split(), "", "")[:2]
+    if not size.isdigit() or len(size) > len(str(_MOST)) or int(size) > _MOST:
+        raise DeviceFailed(f"{device.spec}: {source} has {size[:30] or 'an unknown number of'} bytes, expected at most {_MOST >> 30} GiB")
     part = complete(target)
     try:
-        failure = fetch(source, part)
-        arrived = hashlib.sha256(part.read_bytes()).hexdigest() if part.exists() else "no file"
-        if arrived != asked.out.strip():
+        failure = fetch(source, part, int(size))
+        arrived = sha256_file(part) if part.exists() else "no file"
+        if arrived != digest:
             raise DeviceFailed(f"{device.spec}: {source} did not arrive whole{': ' + failure if failure else ''}")
         part.replace(target)
     finally:

@@ -8,6 +8,8 @@ import urllib.request
 from edgedistill.errors import UserError
 
 _TRIES, _PAUSE_S, _TIMEOUT_S = 3, 2.0, 60.0
+_MOST = 256 << 20
+"""Bytes of a file; the index of a suite has some ten MiB."""
 
 
 class GoneError(Exception):
@@ -19,7 +21,10 @@ def read(url: str) -> bytes:
     for left in reversed(range(_TRIES)):
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-                return bytes(answer.read())
+                data = bytes(answer.read(_MOST + 1))
+            if len(data) > _MOST:
+                raise UserError(f"{url} has more than {_MOST >> 20} MiB, which no package or index has; name another mirror with --mirror")
+            return data
         except urllib.error.HTTPError as error:
             if error.code in (404, 410):
                 raise GoneError(url) from error

@@ -15,7 +15,9 @@ from pathlib import Path
 from edgedistill.errors import UserError
 from edgedistill.measure.kit import fetching
 from edgedistill.measure.kit.lock import Deb
+from edgedistill.measure.runner import bounded
 
+_TIMEOUT_S = 60
 KEYRINGS = [Path("/usr/share/keyrings", f"debian-archive-keyring.{suffix}") for suffix in ("pgp", "gpg")]
 
 
@@ -60,7 +62,10 @@ def _release(url: str, suite: str) -> str:
         signed, text = Path(folder, "InRelease"), Path(folder, "Release")
         signed.write_bytes(_fetch(url))
         command = [gpgv, "--status-fd", "1", "--keyring", str(keyring), "--output", str(text), str(signed)]
-        status = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+        try:
+            status = bounded.run(command, timeout_s=_TIMEOUT_S).stdout
+        except subprocess.SubprocessError as error:
+            raise UserError(f"the signature of {url} could not be verified: {error}") from error
         # Ignore the exit code: it is an error if this keyring lacks the key of any of several signatures.
         if not re.search(r"^\[GNUPG:\] VALIDSIG ", status, re.MULTILINE) or re.search(r"^\[GNUPG:\] BADSIG ", status, re.MULTILINE):
             raise UserError(f"{url} is not signed by a key of {keyring}: name another mirror with --mirror")

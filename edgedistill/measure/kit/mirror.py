@@ -11,7 +11,9 @@ from edgedistill import progress
 from edgedistill.errors import UserError
 from edgedistill.measure.kit import fetching, index
 from edgedistill.measure.kit.lock import Deb, Lock
+from edgedistill.measure.runner import bounded
 
+_TIMEOUT_S = 60
 VARIABLE = "EDGEDISTILL_DEBIAN_MIRROR"
 
 
@@ -32,7 +34,10 @@ def _of_apt() -> str | None:
         return None
     # Debian-Security has another label and third parties have another origin.
     command = [apt, "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian", "Component: main"]
-    archives = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    try:
+        archives = bounded.run(command, timeout_s=_TIMEOUT_S).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return None
     return next((uri for uri in archives if urllib.parse.urlsplit(uri).scheme in ("http", "https", "file")), None)
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.measure.kit.lock import Wheel
+from edgedistill.measure.runner import bounded
 
 Tree = dict[str, bytes]
 """Files by their path with forward slashes and no leading one."""
 
 _AR_MAGIC = b"!<arch>\n"
 _PYTHON = "3.13"
+_TIMEOUT_S = 1800
 
 
 def unpack_deb(data: bytes) -> Tree:
@@ -84,7 +86,10 @@ def download(wheels: Sequence[Wheel], folder: Path) -> list[Path]:
     command = [sys.executable, "-m", "pip", "download", "--require-hashes", "--only-binary=:all:", "--no-deps", "--implementation", "cp"]
     command += ["--python-version", _PYTHON, *(option for platform in platforms for option in ("--platform", platform))]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "-d", str(folder), "-r", str(requirements)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    try:
+        process = bounded.run(command, timeout_s=_TIMEOUT_S)
+    except subprocess.SubprocessError as error:
+        raise UserError(f"pip could not fetch the wheels of the kit: {error}") from error
     if process.returncode != 0:
         if "No module named pip" in process.stderr:
             raise UserError(

@@ -14,6 +14,8 @@ import sys
 import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 
+from edgedistill.measure.runner import bounded
+
 OLDEST = (3, 10)
 """The oldest Python that the runner supports."""
 
@@ -52,9 +54,11 @@ def _failure(name: str) -> str | None:
         return f"the runner takes Python {OLDEST[0]}.{OLDEST[1]} or newer, found {platform.python_version()}"
     command = [sys.executable, "-c", _PREPARE, name]
     try:
-        process = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_TIMEOUT_S)
+        process = bounded.run(command, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return f"its import had not finished after {_TIMEOUT_S} s"
+    except bounded.TooMuchOutput as error:
+        return str(error)
     if process.returncode == 0:
         return None
     if process.returncode < 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import ConditionSettings, CooldownSettings
 from edgedistill.measure.runner.placement import place
 from edgedistill.measure.runner.record_types import AndroidState
@@ -98,7 +99,7 @@ def _dumped(service: str, word: str) -> str | None:
     if shutil.which("dumpsys") is None:
         return None
     try:
-        text = subprocess.run(["dumpsys", service], capture_output=True, check=False, timeout=_TOOL_S).stdout.decode(errors="replace")
+        text = bounded.run(["dumpsys", service], timeout_s=_TOOL_S).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     return next((line.split(word, 1)[1].split()[0] for line in text.splitlines() if line.strip().startswith(word)), None)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import CompareJob
 from edgedistill.measure.runner.ratio import bootstrap_interval, log_ratios
 from edgedistill.measure.runner.record_types import Block, LoadFigures, TimedBlock, WarmupFigures
@@ -113,9 +114,12 @@ class _Side:
     def answer(self) -> Any:
         """The answer to what was sent last, a JSON object. Raises RuntimeError when there is none."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._process.stdout.readline(bounded.LONGEST_LINE)
         if line.endswith(b"\n"):
             return json.loads(line)
+        if len(line) == bounded.LONGEST_LINE:
+            self._process.kill()
+            raise RuntimeError(f"side {self.name} ({self._artifact}) was stopped, since its answer had no end")
         code = self._process.wait()
         self._log.join(_GRACE_S)
         how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
@@ -137,7 +141,7 @@ class _Side:
     def _follow_log(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as lines:
-            for line in lines:
+            for line in bounded.pieces(lines):
                 text = line.decode(errors="replace").rstrip()
                 self._last_line = text[-300:] or self._last_line
                 print(f"side {self.name}: {text}", file=sys.stderr, flush=True)

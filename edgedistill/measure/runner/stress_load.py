@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Literal
 
-from edgedistill.measure.runner import guard
+from edgedistill.measure.runner import bounded, guard
 from edgedistill.measure.runner.conditions import Latest
 from edgedistill.measure.runner.job_types import StressJob, StressSettings
 from edgedistill.measure.runner.pace import pace
@@ -23,6 +23,9 @@ from edgedistill.measure.runner.signals import signal_name
 _CHECK_S = 0.25
 _START_DELAY_NS = 100_000_000
 _GRACE_S = 3.0
+_LOG_LINE = 1 << 16
+# An instance that sends faster than records are written has to wait.
+_WAITING = 1024
 # An inference that has begun is let finish; one that takes longer than this is taken for a hang.
 _OVERTIME_S = 30.0
 
@@ -64,7 +67,7 @@ class _Load:
     def __init__(self) -> None:
         self.instances: list[_Instance] = []
         self.guarded: set[str] = set()
-        self._messages: queue.Queue[tuple[_Instance, Ready | Batch | None]] = queue.Queue()
+        self._messages: queue.Queue[tuple[_Instance, Ready | Batch | None]] = queue.Queue(_WAITING)
 
     def start(self, index: int, job: StressJob) -> None:
         command = [sys.executable, "-m", "edgedistill.measure.runner.instance"]
@@ -163,17 +166,18 @@ class _Load:
         )
 
     def _read(self, instance: _Instance) -> None:
-        for line in _lines(instance.process.stdout):
+        for line in _lines(instance.process.stdout, bounded.LONGEST_LINE):
             try:
                 message = json.loads(line)
-            except ValueError:
-                # Half a line: the instance was killed while it wrote.
+            except (ValueError, RecursionError):
+                # Half a line: the instance was killed while it wrote, or it writes without end.
+                instance.process.kill()
                 break
             self._messages.put((instance, message))
         self._messages.put((instance, None))
 
     def _log(self, instance: _Instance) -> None:
-        for line in _lines(instance.process.stderr):
+        for line in _lines(instance.process.stderr, _LOG_LINE):
             text = line.decode(errors="replace").rstrip()
             instance.last_line = text[-300:] or instance.last_line
             print(f"instance {instance.index}: {text}", file=sys.stderr, flush=True)
@@ -204,7 +208,7 @@ def _close(instance: _Instance) -> None:
         instance.process.stdin.close()
 
 
-def _lines(handle: IO[bytes] | None) -> Iterator[bytes]:
+def _lines(handle: IO[bytes] | None, longest: int) -> Iterator[bytes]:
     assert handle is not None
     with handle:
-        yield from handle
+        yield from bounded.pieces(handle, longest)

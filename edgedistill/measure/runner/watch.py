@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import SensorOptions
 from edgedistill.measure.runner.records import Recorder
 
@@ -84,19 +85,20 @@ def _copy(sampler: subprocess.Popen[bytes], values: _Values, recorder: Recorder,
     assert sampler.stdout
     assert sampler.stderr
     kind = None
-    for line in sampler.stdout:
+    for line in bounded.pieces(sampler.stdout, bounded.LONGEST_LINE):
         try:
             fields = json.loads(line)
-        except ValueError:
-            # An incomplete line of a killed process.
+        except (ValueError, RecursionError):
+            # An incomplete line of a killed process, or one without end.
             kind = None
+            sampler.kill()
             break
         kind = fields.pop("type")
         recorder.write(kind, **fields)
         if kind == "sensor":
             values.take(fields["t_ns"], fields["values"])
     if kind != "sampling_cost":
-        last = sampler.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
+        last = sampler.stderr.read(bounded.LONGEST_LINE).decode(errors="replace").strip().splitlines()[-1:]
         reason = f"the sampling process ended with exit status {sampler.wait()}{': ' + last[0] if last else ''}"
         _record_failure(recorder, interval_s, reason)
     values.seen.set()

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import SensorOptions
 
 Tool = Callable[[list[str]], str]
 Reader = Callable[[], float]
 
 _TOOL_TIMEOUT_S = 5
+_TOOL_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,19 @@ class Scope(NamedTuple):
 
 
 def run_tool(command: list[str]) -> str:
-    """Standard output of `command`. Raises OSError if it is not installed, fails or takes longer than 5 s."""
+    """Standard output of `command`. Raises OSError if it is not installed, fails, takes longer than 5 s or prints more than 1 MiB."""
     try:
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_TIMEOUT_S, check=False)
+        process = bounded.run(command, timeout_s=_TOOL_TIMEOUT_S, limit=_TOOL_LIMIT)
     except subprocess.TimeoutExpired as late:
         raise TimeoutError(f"{command[0]} had not answered after {_TOOL_TIMEOUT_S} s") from late
+    except bounded.TooMuchOutput as flood:
+        raise OSError(str(flood)) from flood
     except FileNotFoundError as absent:
         raise FileNotFoundError(f"{command[0]} is not installed") from absent
     if process.returncode != 0:
-        lines = (process.stderr or process.stdout).decode(errors="replace").strip().splitlines()
+        lines = (process.stderr or process.stdout).strip().splitlines()
         raise OSError(f"{' '.join(command)} ended with exit status {process.returncode}{': ' + lines[-1] if lines else ''}")
-    return process.stdout.decode(errors="replace")
+    return process.stdout
 
 
 def text(path: Path | str) -> str:
