@@ -11,7 +11,7 @@ PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
 ROOT = {"", "child", "errors", "files", "packages", "plugins", "processes", "progress", "provenance", "run", "signature", "records"}
 """The package itself and its root modules, which know no part."""
-INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "modules", "pixels", "sections", "user_model"}
+INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "modules", "npz", "pixels", "sections", "user_model"}
 """The modules of `tasks` that belong to no task."""
 BOUNDED = "measure.runner.bounded"
 """How the output of other programs is read: it imports nothing, and stands with the runner, which is alone on a device."""

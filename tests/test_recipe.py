@@ -211,7 +211,7 @@ def test_the_last_set_wins_and_mistakes_in_it_name_it(tmp_path: Path) -> None:
 def test_a_tag_in_yaml_never_constructs_an_object(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     (error,) = mistakes(tmp_path, f"name: !!python/object/apply:os.system ['touch {marker}']\n")
-    assert "name" in error
+    assert "found the tag" in error
     assert not marker.exists()
 
 

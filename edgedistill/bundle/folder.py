@@ -56,7 +56,9 @@ def _listed(folder: Path) -> set[str]:
         manifest = read_json(folder / MANIFEST_FILE)
         ours = manifest["schema"] == MANIFEST
         files = set(manifest["files"] if "files" in manifest else _named(folder, manifest)) if ours else set()
-    except (OSError, ValueError, KeyError, TypeError):
+        files = {name for name in files if isinstance(name, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Not one of ours, or damaged.
         return set()
     return {MANIFEST_FILE, *(name for name in files if ".." not in PurePosixPath(name).parts)} if ours else set()
 

@@ -62,6 +62,9 @@ def _document(spec: str, code: int, text: str, kind: type[Document]) -> Document
         document = dict(json.loads(text))
     except (ValueError, TypeError, RecursionError):
         document = {"error": {"message": f"it ended with exit status {code} and without a document"}}
-    if "error" in document:
-        return FailedDevice(device=spec, status="runtime_failed", error=document["error"]["message"])
-    return kind.model_validate(document)
+    try:
+        if "error" in document:
+            return FailedDevice(device=spec, status="runtime_failed", error=document["error"]["message"])
+        return kind.model_validate(document)
+    except (ValueError, KeyError, TypeError):
+        return FailedDevice(device=spec, status="runtime_failed", error=f"it ended with exit status {code} and with another document")

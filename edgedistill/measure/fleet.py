@@ -9,7 +9,7 @@ from edgedistill.measure.devices import open_device
 from edgedistill.measure.devices.adb import attached
 from edgedistill.recipe.base import Config, RecipeError, nearest
 from edgedistill.recipe.mistakes import find_mistakes
-from edgedistill.recipe.reading import dotted, line_of, read_yaml
+from edgedistill.recipe.reading import dotted, line_of, read_text, read_yaml
 
 FLEET = Path("fleet.yaml")
 
@@ -29,11 +29,7 @@ class Fleet(Config):
 
 def load(path: Path) -> Fleet:
     """Read a fleet file. Raises RecipeError with all mistakes, each with its file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read ({error}); expected a fleet file, see docs/devices.md") from error
-    value, lines = read_yaml(text, str(path))
+    value, lines = read_yaml(read_text(path, str(path)), str(path))
     fleet, mistakes = find_mistakes(Fleet, value)
     if fleet is None:
         placed = sorted((line_of(lines, field), dotted(field) or "fleet", text) for field, text in mistakes)

@@ -45,7 +45,7 @@ def read_lines(data: bytes) -> list[Record]:
             record = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(record, dict):
+        if not isinstance(record, dict) or "type" not in record:
             break
         records.append(cast(Record, record))
     return records

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import UserError
-from edgedistill.files import read_json
-from edgedistill.recipe.base import RecipeError, nearest, shown
+from edgedistill.files import read_json, sha256_file
+from edgedistill.recipe.base import RecipeError, at_home, nearest, shortened, shown, why_not
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.overrides import apply_overrides, override_of
 from edgedistill.recipe.packaged import packaged
-from edgedistill.recipe.reading import Lines, Location, dotted, line_of, read_yaml
+from edgedistill.recipe.reading import Lines, Location, dotted, line_of, read_text, read_yaml
 from edgedistill.recipe.schema import Recipe, recipe_model, task_of
 
 _FOLDER = packaged("recipes")
@@ -74,14 +74,16 @@ def find_recipe(path_or_name: str) -> tuple[Path, str]:
     Raises:
         RecipeError: neither is there; the message names the recipes of the package and the nearest one.
     """
-    path = Path(path_or_name).expanduser()
-    if path.is_file():
+    path = at_home(Path(path_or_name))
+    if (why := why_not(path, "file")) is None:
         return path, path_or_name
     names = [info.name for info in list_recipes()]
     name = path_or_name.removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
     if name in names:
         return _FOLDER / f"{name}.yaml", f"recipes/{name}.yaml"
-    kind = "a folder" if path.is_dir() else "no file and no recipe of the package"
+    kind = "a folder" if why_not(path, "folder") is None else "no file and no recipe of the package"
+    if not why.startswith("no such"):
+        kind = why.partition(":")[0]
     error = f"found {kind} named '{path_or_name}', expected a YAML file or one of {', '.join(names)}{nearest(name, names)}"
     raise RecipeError(path_or_name, [error])
 
@@ -100,11 +102,7 @@ def load_recipe(recipe: AnyRecipe, overrides: Sequence[str] = (), *, trust_code:
     if isinstance(recipe, Mapping):
         return _load_fields(recipe, overrides, trust_code=trust_code)
     file, path = find_recipe(str(recipe))
-    try:
-        content = file.read_bytes()
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(path, [f"{path}:1: found a file that can't be read ({error}), expected UTF-8 text"]) from error
+    text = read_text(file, path)
     value, lines = read_yaml(text, path)
     if not isinstance(value, dict):
         found = "an empty file" if value is None else shown(value)
@@ -112,7 +110,7 @@ def load_recipe(recipe: AnyRecipe, overrides: Sequence[str] = (), *, trust_code:
     valid = _validated(value, overrides, path, lambda location: f"{path}:{line_of(lines, location)}", lines, trust_code=trust_code)
     trusted = ["--trust-code"] if trust_code else []
     command = shlex.join(["edgedistill", "run", path, *(part for override in overrides for part in ("--set", override)), *trusted])
-    return LoadedRecipe(valid, path, text, hashlib.sha256(content).hexdigest(), command)
+    return LoadedRecipe(valid, path, text, sha256_file(file), command)
 
 
 def _load_fields(fields: Mapping[str, object], overrides: Sequence[str], *, trust_code: bool) -> LoadedRecipe:
@@ -120,7 +118,9 @@ def _load_fields(fields: Mapping[str, object], overrides: Sequence[str], *, trus
     where = "the recipe"
     try:
         text = json.dumps(fields, indent=2, default=os.fspath)
-    except TypeError as error:
+        # Half a character, as "\\ud800", is no text.
+        json.dumps(fields, ensure_ascii=False, default=os.fspath).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise RecipeError(where, [f"{where}: {error}; expected text, numbers, lists and dicts"]) from error
     valid = _validated(json.loads(text), overrides, where, lambda location: where, {}, trust_code=trust_code)
     return LoadedRecipe(valid, where, text, hashlib.sha256(text.encode()).hexdigest(), "edgedistill.run(recipe)")
@@ -134,7 +134,7 @@ def _validated(
     recipe, mistakes = find_mistakes(recipe_model(task_of(value)), value, trust_code=trust_code)
     for location, said in sorted(mistakes, key=lambda item: line_of(lines, item[0])):
         override = override_of(origins, location)
-        where = place(location) if override is None else f"--set {override}"
+        where = place(location) if override is None else f"--set {shortened(override)}"
         errors.append(f"{where}: {dotted(location) or 'recipe'}: {said}")
     if recipe is None or errors:
         raise RecipeError(path, errors)

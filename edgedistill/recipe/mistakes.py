@@ -11,6 +11,8 @@ from edgedistill.recipe.base import CHECK_PATHS, nearest, shown
 from edgedistill.recipe.reading import Location, dotted
 
 _ROUNDS = 3
+_HINTS = 100
+"""Mistakes for which the nearest name is sought; of more the first are shown."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,37 +25,58 @@ def find_mistakes(model: type[Model], value: Any, *, trust_code: bool = False) -
     trust_code: whether the recipe may name code to run.
     """
     mistakes: dict[Location, str] = {}
-    untold: list[Location] = []
+    known = _Known()
     rest = copy.deepcopy(value)
     for _ in range(_ROUNDS):
         try:
             valid = model.model_validate(rest, context=CHECK_PATHS | {"trust_code": trust_code})
             return (None if mistakes else valid), list(mistakes.items())
         except ValidationError as error:
-            known = [*mistakes, *untold]
-            errors = error.errors(include_url=False)
+            errors, told = error.errors(include_url=False), list[Location]()
+            unknown = _unknown_fields(errors)
             for details in errors:
                 location = _location(details)
-                if _misspelt_elsewhere(details, errors):
-                    untold.append(location)
+                told.append(location)
+                if _misspelt_elsewhere(details, unknown):
                     continue
-                if not any(_related(location, other) for other in known):
-                    mistakes.setdefault(location, _sentence(model, details))
+                if location not in mistakes and not known.related(location):
+                    mistakes[location] = _sentence(model, details, hints=len(mistakes) < _HINTS)
                 _remove(rest, location)
+            known.add(told)
     return None, list(mistakes.items())
 
 
-def _misspelt_elsewhere(details: ErrorDetails, others: list[ErrorDetails]) -> bool:
+class _Known:
+    """Locations that were told in earlier rounds."""
+
+    def __init__(self) -> None:
+        self._locations: set[Location] = set()
+        self._around: set[Location] = set()
+
+    def add(self, locations: list[Location]) -> None:
+        self._locations.update(locations)
+        self._around.update(location[:end] for location in locations for end in range(len(location) + 1))
+
+    def related(self, location: Location) -> bool:
+        """Whether something around `location`, or in it, is known."""
+        return location in self._around or any(location[:end] in self._locations for end in range(len(location) + 1))
+
+
+def _unknown_fields(errors: list[ErrorDetails]) -> dict[Location, list[str]]:
+    """The names that are no fields, by where they stand."""
+    unknown: dict[Location, list[str]] = {}
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            unknown.setdefault(error["loc"][:-1], []).append(str(error["loc"][-1]))
+    return unknown
+
+
+def _misspelt_elsewhere(details: ErrorDetails, unknown: Mapping[Location, list[str]]) -> bool:
     """Whether a missing field is there with a wrong name: one mistake, which the unknown field's error tells."""
     if details["type"] != "missing":
         return False
-    siblings = [other for other in others if other["type"] == "extra_forbidden" and other["loc"][:-1] == details["loc"][:-1]]
-    return any(nearest(other["loc"][-1], [str(details["loc"][-1])]) for other in siblings)
-
-
-def _related(a: Location, b: Location) -> bool:
-    shorter = min(len(a), len(b))
-    return a[:shorter] == b[:shorter]
+    siblings = unknown.get(details["loc"][:-1], [])[:_HINTS]
+    return any(nearest(name, [str(details["loc"][-1])]) for name in siblings)
 
 
 def _remove(value: Any, location: Location) -> None:
@@ -75,7 +98,7 @@ def _location(details: ErrorDetails) -> Location:
     return tuple(part for part in details["loc"] if not str(part).startswith("union:") and part != "[key]")
 
 
-def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
+def _sentence(model: type[BaseModel], details: ErrorDetails, *, hints: bool) -> str:
     context, found = details.get("ctx", {}), f"found {shown(details['input'])}"
     match details["type"]:
         case "mistake":
@@ -83,7 +106,7 @@ def _sentence(model: type[BaseModel], details: ErrorDetails) -> str:
         case "complaint":
             return context["text"]
         case "extra_forbidden":
-            return _unknown_field(model, details)
+            return _unknown_field(model, details) if hints else "found an unknown field"
         case "missing":
             return "found nothing, expected a value, since this field has no default"
         case "model_type" | "dict_type" | "model_attributes_type":

@@ -6,9 +6,12 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.base import RecipeError, shortened
 from edgedistill.recipe.reading import Location, dotted, read_yaml
 from edgedistill.recipe.schema import recipe_model, task_of
+
+_DEEPEST = 16
+_DIGITS = 6
 
 
 def apply_overrides(value: dict[str, object], overrides: list[str]) -> tuple[dict[Location, str], list[str]]:
@@ -27,15 +30,18 @@ def apply_overrides(value: dict[str, object], overrides: list[str]) -> tuple[dic
         field, equals, text = override.partition("=")
         parts = field.strip().split(".")
         if not equals or not all(parts):
-            errors.append(f"--set {override}: found no FIELD=VALUE, expected for example data.batch_size=64")
+            errors.append(f"--set {shortened(override)}: found no FIELD=VALUE, expected for example data.batch_size=64")
+            continue
+        if len(parts) > _DEEPEST:
+            errors.append(f"--set {shortened(override)}: found a field {len(parts)} levels deep, expected for example data.batch_size=64")
             continue
         try:
             new, _ = read_yaml(text, "")
             location = _put(value, defaults, kinds, parts, new)
         except RecipeError as error:
-            errors.append(f"--set {override}: {error.errors[0].split(': ', 1)[1]}")
+            errors.append(f"--set {shortened(override)}: {error.errors[0].split(': ', 1)[1]}")
         except IndexError as error:
-            errors.append(f"--set {override}: {error}")
+            errors.append(f"--set {shortened(override)}: {error}")
         else:
             origins = {known: said for known, said in origins.items() if known[: len(location)] != location}
             origins[location] = override
@@ -73,7 +79,7 @@ def _put(value: dict[str, object], defaults: object, kinds: Mapping[str, Collect
 
 
 def _index(node: list[Any], part: str, location: Location) -> int:
-    if not part.isdigit() or int(part) >= len(node):
+    if not part.isdecimal() or len(part) > _DIGITS or int(part) >= len(node):
         raise IndexError(f"{dotted(location)}: found '{part}', expected an index from 0 to {len(node) - 1}")
     return int(part)
 

@@ -1,58 +1,55 @@
-"""YAML to plain data and the line of each value; nothing in a file can name code to run."""
+"""Reads YAML within limits: the text of a file, plain data, and the line of each value. Nothing in a file can name code to run."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.nodes import Lines, Location, Refused, parse
 
-Location = tuple[str | int, ...]
-Lines = dict[Location, int]
+__all__ = ["Lines", "Location", "dotted", "line_of", "read_text", "read_yaml"]
+
+BYTES = 128 << 10
+"""Size of a file; the recipes of the package have two kilobytes."""
+_STRANGE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_text(path: Path, where: str) -> str:
+    """The text of a YAML file. Raises RecipeError, in which `where` names the file, unless it is UTF-8 of at most 128 KiB."""
+    try:
+        with open(path, "rb") as handle:
+            content = handle.read(BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise RecipeError(where, [f"{where}:1: found a file that can't be read ({error}), expected UTF-8 text"]) from error
+    if len(content) > BYTES:
+        raise RecipeError(where, [f"{where}:1: found more than {BYTES >> 10} KiB, expected a YAML file of a few"])
+    if content.startswith(_UTF16):
+        raise RecipeError(where, [f"{where}:1: found UTF-16, expected UTF-8 text; save the file with that encoding"])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{content[error.start]:02x}, which is not UTF-8"
+        raise RecipeError(where, [f"{where}:{line}: found {found}, expected UTF-8 text; save the file with that encoding"]) from error
 
 
 def read_yaml(text: str, where: str) -> tuple[Any, Lines]:
     """Parse one YAML document to dicts, lists and scalars, and give the line (from 1) of each field and list item.
 
     Raises:
-        RecipeError: the text isn't YAML, or a mapping has a key twice; `where` names the file in the message.
+        RecipeError: the text isn't YAML, a mapping has a key twice, or a limit is passed (see `nodes`); `where` names the file.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
+    if len(text) > BYTES:
+        raise RecipeError(where, [f"{where}:1: found {len(text):,} characters, expected at most {BYTES:,}"])
+    if strange := _STRANGE.search(text):
+        line = text.count("\n", 0, strange.start()) + 1
+        raise RecipeError(where, [f"{where}:{line}: found the character {strange[0]!a}, expected text without control characters"])
     try:
-        # Round-trip loading is safe loading that keeps positions: tags never construct objects.
-        tree = YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        problem = (error.problem or error.context or "a syntax error").splitlines()[0].removeprefix("found ")
-        raise RecipeError(where, [f"{where}:{line}: found {problem}, expected valid YAML with each key once"]) from error
-    except YAMLError as error:
-        raise RecipeError(where, [f"{where}:1: found {' '.join(str(error).split())}, expected valid YAML"]) from error
-    lines: Lines = {}
-    return _plain(tree, (), 1, lines), lines
-
-
-def _plain(node: Any, location: Location, line: int, lines: Lines) -> Any:
-    lines[location] = line
-    if isinstance(node, dict):
-        positions = getattr(node, "lc", None)
-        return {key: _plain(value, (*location, key), _line(positions, key, "key", line), lines) for key, value in node.items()}
-    if isinstance(node, list):
-        positions = getattr(node, "lc", None)
-        return [_plain(value, (*location, index), _line(positions, index, "item", line), lines) for index, value in enumerate(node)]
-    # Round-trip scalars are subclasses that remember how they were written; validation wants the plain type.
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return bool(node) if type(node).__name__ == "ScalarBoolean" else node
-
-
-def _line(positions: Any, key: object, kind: str, default: int) -> int:
-    try:
-        return int(getattr(positions, kind)(key)[0]) + 1
-    except (KeyError, TypeError, AttributeError):
-        # A value that came through an anchor and merge has no position of its own.
-        return default
+        return parse(text)
+    except Refused as error:
+        raise RecipeError(where, [f"{where}:{error.line}: {error}"]) from error
 
 
 def line_of(lines: Lines, location: Sequence[str | int]) -> int:

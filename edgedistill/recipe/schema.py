@@ -52,6 +52,9 @@ def _each_once(names: list[str]) -> list[str]:
     return names
 
 
+_Targets = Annotated[list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1, max_length=64)]
+
+
 def _known_task(name: str) -> str:
     if name not in tasks.tasks():
         raise mistake(one_of(name, tasks.tasks()))
@@ -75,9 +78,9 @@ class Recipe(Config):
     student: StudentConfig = Field(description="The model that is shipped.")
     distill: Distill | None = Field(description="How the student learns; null quantizes a trained one after its training.")
     quantize: Quantize = Field(Quantize(), description="How the student becomes int8.")
-    targets: Annotated[list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1), AfterValidator(_each_once)] = Field(
-        ["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files."
-    )
+    targets: Annotated[
+        list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1, max_length=64), AfterValidator(_each_once)
+    ] = Field(["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files.")
     measure: Measure = Field(Measure(), description="How artifacts are timed.")
 
     @property

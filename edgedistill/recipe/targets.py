@@ -6,10 +6,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from edgedistill.backends import backend, backends, formats
 from edgedistill.recipe import inputs, precisions
-from edgedistill.recipe.base import Config, RecipeError, mistake, nearest, one_of
+from edgedistill.recipe.base import Config, RecipeError, at_home, mistake, nearest, one_of, why_not
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.packaged import packaged
-from edgedistill.recipe.reading import dotted, line_of, read_yaml
+from edgedistill.recipe.reading import dotted, line_of, read_text, read_yaml
 from edgedistill.records import ArtifactSpec
 
 _FOLDER = packaged("targets")
@@ -122,19 +122,15 @@ def load_target(name_or_path: str) -> Target:
     Raises:
         RecipeError: there is no such target or file, or the file has mistakes (all are told).
     """
-    path = Path(name_or_path).expanduser()
+    path = at_home(Path(name_or_path))
     packaged = _FOLDER / f"{name_or_path}.yaml"
-    if not path.is_file():
+    if why_not(path, "file"):
         if name_or_path not in list_targets():
             names = list_targets()
             error = f"found no target '{name_or_path}', expected the path of a YAML file or one of {', '.join(names)}"
             raise RecipeError("targets", [error + nearest(name_or_path, names)])
         path = packaged
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(name_or_path, [f"{path}:1: found a file that can't be read ({error}), expected UTF-8 text"]) from error
-    value, lines = read_yaml(text, str(path))
+    value, lines = read_yaml(read_text(path, str(path)), str(path))
     target, mistakes = find_mistakes(Target, value)
     if target is None:
         placed = sorted((line_of(lines, at), dotted(at) or "target", said) for at, said in mistakes)

@@ -100,11 +100,15 @@ def _read(kind: Backend, path: Path) -> Content:
         raise UserError(f"{what}: the reader did not end within {_TIMEOUT_S} s. {todo}") from error
     except bounded.TooMuchOutput as error:
         raise UserError(f"{what}: the reader had more to say than a model file can hold ({error}). {todo}") from error
-    lines = process.stdout.splitlines()
+    return _content(process.stdout, process.returncode, what, todo)
+
+
+def _content(printed: str, code: int, what: str, todo: str) -> Content:
+    """What the process `worker` printed in its last line."""
     try:
-        answer = json.loads(lines[-1])
+        answer = json.loads(printed.splitlines()[-1])
     except (IndexError, ValueError) as error:
-        raise UserError(f"{what}: the reader crashed on it (exit status {process.returncode}), so it is damaged. {todo}") from error
+        raise UserError(f"{what}: the reader crashed on it (exit status {code}), so it is damaged. {todo}") from error
     if "unsupported" in answer:
         raise UserError(f"{what}: {answer['unsupported']}")
     if "damaged" in answer:

@@ -36,6 +36,11 @@ def read(file: Path | IO[bytes], suffix: str = "") -> Image.Image:
             return as_seen(image)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{error}; make it smaller") from error
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        # Pillow's readers of damaged files raise whatever their parsing meets: there is no list of it.
+        raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from error
 
 
 def as_seen(image: Image.Image) -> Image.Image:

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.recipe.base import at_home
 from edgedistill.tasks.image_classification.decoding import SUFFIXES, read
 from edgedistill.tasks.image_classification.sources import Listing
+
+_DIGITS = 6
 
 
 def shards(pattern: str) -> list[Path]:
@@ -18,9 +21,11 @@ def shards(pattern: str) -> list[Path]:
     patterns = [pattern]
     while match := re.search(r"\{(\d+)\.\.(\d+)\}", patterns[0]):
         first, last = match.groups()
+        if max(len(first), len(last)) > _DIGITS or len(patterns) * (int(last) - int(first) + 1) > 10**_DIGITS:
+            raise UserError(f"data.source.webdataset: {pattern[:200]} names more than {10**_DIGITS:,} files, expected fewer")
         numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
         patterns = [p.replace(match.group(), n) for p in patterns for n in numbers]
-    files = sorted({Path(name) for p in patterns for name in glob.glob(str(Path(p).expanduser()))})
+    files = sorted({Path(name) for p in patterns for name in glob.glob(str(at_home(Path(p))))})
     if not files:
         raise UserError(f"data.source.webdataset: no file matches {pattern}")
     return files

@@ -14,6 +14,7 @@ from edgedistill.errors import UserError
 from edgedistill.progress import log
 from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification.decoding import SUFFIXES, is_hidden, read
+from edgedistill.tasks.npz import read_npz
 
 _OTHER_SPLITS = ("test", "testing", "training", "valid", "validation", "dev")
 """Words for splits in other data sets."""
@@ -97,23 +98,30 @@ def imagefolder(folder: Path) -> Listing:
 def npz(path: Path) -> Listing:
     """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N] (-1: none), optional `split` [N]; see `recipe.data.Npz`."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {key: data[key] for key in data.files}
-    except (OSError, ValueError) as error:
+        arrays = read_npz(path)
+    except ValueError as error:
         raise UserError(f"data.source.npz: {path}: not a readable npz file ({error})") from error
     missing = [key for key in ("images", "labels") if key not in arrays]
     if missing:
         raise UserError(f"{path}: no array {' or '.join(missing)}; expected images, labels and optionally split")
-    images, labels = arrays.pop("images"), arrays.pop("labels").astype(np.int64)
+    images, labels = arrays.pop("images"), arrays.pop("labels")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: labels are {labels.dtype} {labels.shape}, expected whole numbers [N]")
+    labels = labels.astype(np.int64)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
         raise UserError(f"{path}: images are {images.dtype} {images.shape}, expected uint8 [N, H, W] or [N, H, W, 3]")
-    split = arrays.pop("split", np.full(len(labels), -1)).astype(np.int8)
+    split = arrays.pop("split", np.full(len(labels), -1))
+    if split.ndim != 1 or split.dtype.kind not in "iu":
+        raise UserError(f"{path}: split is {split.dtype} {split.shape}, expected whole numbers [N]")
+    split = split.clip(-2, 3).astype(np.int8)
     if not len(images) == len(labels) == len(split):
         raise UserError(f"{path}: {len(images)} images, {len(labels)} labels, {len(split)} splits; expected equal numbers")
     if len(labels) == 0 or labels.min() < -1 or labels.max() < 0 or not set(np.unique(split)) <= {-1, 0, 1, 2}:
         raise UserError(f"{path}: expected labels from 0 up, -1 for none, and splits 0 (train), 1 (val), 2 (holdout)")
-    classes = [str(c) for c in range(int(labels.max()) + 1)]
-    absent = [c for c in classes if int(c) not in set(labels.tolist())]
+    if labels.max() >= len(labels):
+        raise UserError(f"{path}: found the label {labels.max()} and {len(labels)} images; expected every label from 0 up")
+    classes, found = [str(c) for c in range(int(labels.max()) + 1)], set(labels.tolist())
+    absent = [c for c in classes if int(c) not in found]
     if absent:
         raise UserError(f"{path}: no image of class {', '.join(absent[:10])}; expected every label from 0 to {len(classes) - 1}")
     names = [f"{path} image {i}" for i in range(len(labels))]

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.signature import TensorSpec
+from edgedistill.tasks.npz import read_npz
 
 IMAGES = "images"
 """An .npz with this array holds labelled images, which are another task's."""
@@ -74,9 +75,8 @@ def read(path: Path, inputs: Sequence[str] = ()) -> Samples:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError) as error:
+        return read_npz(path)
+    except ValueError as error:
         raise UserError(f"{path}: not a readable .npz of arrays ({error})") from error
 
 
