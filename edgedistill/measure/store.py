@@ -206,7 +206,12 @@ def _as_user_error(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
+        if "unsupported file format" in str(error):
+            name = "SQLITE_CORRUPT"
         cause = next((text for prefix, text in _CAUSES.items() if name.startswith(prefix)), None)
         if cause is None:
             raise
         raise UserError(f"{path}: {error}: {cause}") from error
+    except UnicodeDecodeError as error:
+        # SQLite names a table or a statement that is damaged.
+        raise UserError(f"{path}: {_CAUSES['SQLITE_CORRUPT']}") from error

@@ -35,6 +35,13 @@ class LoadedRecipe:
     command: str
     """The command that runs this recipe with the same --set options."""
 
+    def place(self, field: str) -> str:
+        """Where `field`, as `--set` takes it, stands: the file and the line of the field or of the nearest part around it."""
+        if not self.path.endswith((".yaml", ".yml")):
+            return self.path
+        location = tuple(int(part) if part.isdecimal() else part for part in field.split("."))
+        return f"{self.path}:{line_of(read_yaml(self.text, self.path)[1], location)}"
+
     def effective(self) -> dict[str, Any]:
         """Every field with its value, defaults and --set included, as JSON data; valid as a recipe again."""
         return self.recipe.model_dump(mode="json")

@@ -89,6 +89,13 @@ class Recipe(Config):
         return [] if self.teacher is None else self.teacher.members
 
     @property
+    def models(self) -> list[tuple[str, Any]]:
+        """The student and the teachers, each with its field."""
+        several = len(self.members) > 1
+        teachers = [(f"teacher.members.{number}" if several else "teacher", member) for number, member in enumerate(self.members)]
+        return [("student", self.student), *teachers]
+
+    @property
     def teacher_steps(self) -> list[str]:
         """The names of the steps that make the teachers ready, in the order of the teacher's members."""
         return ["teacher"] if len(self.members) == 1 else [f"teacher-{member.name}" for member in self.members]

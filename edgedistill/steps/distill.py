@@ -14,7 +14,7 @@ from edgedistill.progress import log
 from edgedistill.recipe.models import files_of
 from edgedistill.records.steps import Programs
 from edgedistill.run import Run, Step
-from edgedistill.steps import teach
+from edgedistill.steps import rehearsal, teach
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.verify.stored import RUNGS
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     """Steps data, teacher, signals, control, student, qat and programs."""
     recipe, effective = loaded.recipe, loaded.effective()
+    rehearsal.check_names(loaded)
     facts = prepared_data(run, loaded)
 
     from edgedistill.distill import stages
@@ -38,6 +39,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
     task = tasks.task(recipe.task)
     data = task.dataset(recipe, run.work("data"))
+    rehearsal.step(run, loaded, data)
     signature = task.signature(recipe, data.facts)
     lesson = Lesson(task, signature, data, recipe.data.views, recipe.data.batch_size, recipe.seed)
     alone = replace(lesson, with_targets_only=True)

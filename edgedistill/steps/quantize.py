@@ -13,7 +13,7 @@ from edgedistill.progress import log
 from edgedistill.records.steps import Programs, Trained
 from edgedistill.run import Run, Step
 from edgedistill.signature import Signature
-from edgedistill.steps import programs
+from edgedistill.steps import programs, rehearsal
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.steps.distill import float_rungs, prepared_data
 from edgedistill.tasks.data import spread
@@ -35,6 +35,7 @@ _BATCH = 32
 def quantize(run: Run, loaded: LoadedRecipe) -> None:
     """Steps data, student and programs."""
     recipe = loaded.recipe
+    rehearsal.check_names(loaded)
     prepared_data(run, loaded)
     data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     step = Step("student", _identity(recipe), reads=("work/data",), noted=MADE_WITH)

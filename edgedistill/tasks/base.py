@@ -176,6 +176,14 @@ class Task(ABC):
         """The part of a module that `build` made whose weights are saved, without what the task puts around it."""
         return module
 
+    def named(self, recipe: Recipe) -> list[tuple[str, str]]:
+        """What the names in a recipe do not stand for, as (field, what is wrong): told before the data are prepared."""
+        return []
+
+    def unloaded(self, config: Config) -> Config:
+        """`config` of a student or teacher without what would be fetched from elsewhere, to see whether the rest fits."""
+        return config
+
     def start(self, recipe: Recipe, module: nn.Module) -> str | None:
         """What a user should know of the student before it is trained, such as layers that int8 runtimes compute slowly."""
         return None

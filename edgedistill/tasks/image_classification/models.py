@@ -1,5 +1,6 @@
 """Image classification: models by timm name, their checkpoints, and images as tensors."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,24 +34,37 @@ def build_model(
     """
     import timm
 
-    known = timm.list_models(pretrained=False)
-    if name.split(".", maxsplit=1)[0] not in known:
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=3)
-        raise UserError(f"timm has no model '{name}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see timm.list_models()"))
+    check_name(name, pretrained=pretrained)
     torch.manual_seed(seed)
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=classes, **(arguments or {}))
-    except (TypeError, AssertionError) as error:
+    except Exception as error:
+        # Whatever the code of a model says to arguments that it has no use for.
         if not arguments:
             raise
-        raise UserError(f"timm's {name} does not take the arguments {dict(arguments)}: {error}") from error
+        raise UserError(f"timm's {name} does not take the arguments {dict(arguments)}: {type(error).__name__}: {error}") from error
     if activation is not None:
         replace_activations(model, activation)
     if checkpoint is not None:
         load_checkpoint(model, Path(checkpoint), name)
     return model.eval()
+
+
+def check_name(name: str, *, pretrained: bool) -> None:
+    """Raise UserError, with the nearest names, where timm has no such model, or no weights of it where they are wanted."""
+    import timm
+
+    known = timm.list_models(pretrained=False)
+    architecture, _, tag = name.partition(".")
+    if architecture not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        raise UserError(f"timm has no model '{name}'" + (f"; did you mean {' or '.join(near)}?" if near else "; see timm.list_models()"))
+    if not tag and not pretrained:
+        return
+    weights = timm.list_models(f"{architecture}.*", pretrained=True)
+    if not weights or (tag and name not in weights):
+        has = f"it has {', '.join(weights[:5])}" if weights else "it has none of this model: set pretrained: false"
+        raise UserError(f"timm has no weights '{name}'; {has}")
 
 
 def signature(image_size: int, classes: int) -> Signature:

@@ -125,6 +125,24 @@ class ImageClassification(Task):
         """The model without the normalisation, so that timm or transformers load its weights."""
         return module.model  # type: ignore[return-value]
 
+    def named(self, recipe: Recipe) -> list[tuple[str, str]]:
+        """Models and weights that timm does not have."""
+        from edgedistill.errors import UserError
+        from edgedistill.tasks.image_classification.models import check_name
+
+        wrong = []
+        for field, config in recipe.models:
+            if (name := getattr(config, "model", None)) is not None:
+                try:
+                    check_name(name, pretrained=config.pretrained)
+                except UserError as error:
+                    wrong.append((f"{field}.model", str(error)))
+        return wrong
+
+    def unloaded(self, config: Config) -> Config:
+        """Without timm's pretrained weights."""
+        return config.model_copy(update={"pretrained": False}) if getattr(config, "pretrained", False) else config
+
     def start(self, recipe: Recipe, module: nn.Module) -> str | None:
         """Which activations of the student int8 runtimes do not fuse."""
         from edgedistill.tasks.image_classification.activations import unfused

@@ -1,0 +1,186 @@
+"""Everything of a recipe that can be wrong is tried on a few samples before anything is trained, and all of it is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgedistill import tasks
+from edgedistill.errors import EdgeDistillError
+from edgedistill.files import sha256_file
+from edgedistill.packages import missing_extra
+from edgedistill.recipe.base import RecipeError
+from edgedistill.recipe.losses import OUTPUTS
+from edgedistill.recipe.models import files_of
+from edgedistill.run import Run, Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgedistill.recipe.loading import LoadedRecipe
+    from edgedistill.recipe.losses import Loss
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.signature import Signature
+    from edgedistill.tasks.base import Task
+    from edgedistill.tasks.data import Batch, Dataset
+
+Made = TypeVar("Made")
+_SAMPLES = 4
+
+
+def check_names(loaded: LoadedRecipe) -> None:
+    """Raise RecipeError where models of a recipe do not exist, or packages that it needs are missing: before the data are prepared."""
+    from edgedistill.distill.tracking import check_installed
+
+    recipe, wrong = loaded.recipe, _Mistakes()
+    for field, said in tasks.task(recipe.task).named(recipe):
+        wrong.add(field, said)
+    if recipe.distill is not None:
+        trackers = tuple(recipe.distill.trackers)
+        wrong.attempt("distill.trackers", lambda: check_installed(trackers))
+    wrong.tell(loaded)
+
+
+def step(run: Run, loaded: LoadedRecipe, data: Dataset) -> None:
+    """The step `rehearsal`: try the models and losses of the recipe on samples of `data`. Raises RecipeError with all that is wrong."""
+    from edgedistill.steps.teach import _folder_facts
+    from edgedistill.tasks.code import code_hash
+
+    models = [config for _, config in loaded.recipe.models]
+    files = [sha256_file(path) for config in models for path in files_of(config)]
+    code = [code_hash(config.torch) for config in models if hasattr(config, "torch")]
+    folders = [_folder_facts(getattr(config, "hf", "")) for config in models]
+
+    def work(_: Path) -> dict[str, Any]:
+        wrong = rehearse(loaded.recipe, data)
+        wrong.tell(loaded)
+        return {"models": len(models)}
+
+    run.step(Step("rehearsal", [loaded.effective(), data.facts.sha256, files, code, folders]), work)
+
+
+class _Mistakes:
+    """What is wrong, each with its field, once."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, field: str, said: str) -> None:
+        """Note what is wrong with `field`."""
+        # Some messages begin with the field themselves.
+        said = said.removeprefix(f"{field}: ")
+        if all(said != other for _, other in self.found):
+            self.found.append((field, said))
+
+    def attempt(self, field: str, work: Callable[[], Made]) -> Made | None:
+        """What `work` gives; None where it fails, which is then noted."""
+        try:
+            return work()
+        except EdgeDistillError as error:
+            self.add(field, str(error))
+        except ImportError as error:
+            self.add(field, str(missing_extra(error.name or "") or error))
+        except Exception as error:
+            # Modules and losses of users and libraries raise whatever their code meets.
+            self.add(field, f"found {type(error).__name__}: {error}"[:500])
+        return None
+
+    def tell(self, loaded: LoadedRecipe) -> None:
+        """Raise RecipeError where there is something to tell."""
+        if self.found:
+            raise RecipeError(loaded.path, [f"{loaded.place(field)}: {field}: {said}" for field, said in self.found])
+
+
+def rehearse(recipe: Recipe, data: Dataset) -> _Mistakes:
+    """Build every model, run it on a few samples, and compute every loss once."""
+    task, wrong = tasks.task(recipe.task), _Mistakes()
+    batch = data.batch(data.indices["train"][:_SAMPLES], None)
+    signature = wrong.attempt("student", lambda: task.signature(recipe, data.facts))
+    if signature is None:
+        return wrong
+    outputs = frozenset(spec.name for spec in signature.outputs)
+    student = _student(task, recipe, data, signature, batch, wrong)
+    teachers = [_teacher(task, recipe, data, field, config, batch, outputs, wrong) for field, config in recipe.models if field != "student"]
+    wrong.attempt("teacher.merge", lambda: task.merger(recipe, data))
+    # Several teachers give their outputs only, in the shape of any one of them.
+    taught = teachers[0] if teachers and all(teacher is not None for teacher in teachers) else None
+    if student is not None and taught is not None:
+        _losses(recipe, batch, student, taught, len(data.indices["train"]), wrong)
+    return wrong
+
+
+def _student(task: Task, recipe: Recipe, data: Dataset, signature: Signature, batch: Batch, wrong: _Mistakes) -> dict[str, Tensor] | None:
+    """The student's outputs of the batch and what losses watch; None where something of it is wrong."""
+    before = len(wrong.found)
+    module = wrong.attempt("student", lambda: task.build(task.unloaded(recipe.student), recipe, data.facts))
+    if module is None:
+        return None
+    signals: dict[str, Tensor] = {}
+
+    def take(names: set[str]) -> None:
+        import torch
+
+        taps = task.taps(module, signature, names)
+        try:
+            with torch.no_grad():
+                signals.update(taps(batch.inputs))
+        finally:
+            taps.remove()
+
+    wrong.attempt("student", lambda: take(set()))
+    if len(wrong.found) == before:
+        for field, loss in _used(recipe):
+            for signal in sorted(loss.watches):
+                wrong.attempt(_layer(field, loss, "layer"), lambda signal=signal: take({signal}))  # type: ignore[misc]
+    return signals if len(wrong.found) == before else None
+
+
+def _teacher(
+    task: Task, recipe: Recipe, data: Dataset, field: str, config: Any, batch: Batch, outputs: frozenset[str], wrong: _Mistakes
+) -> dict[str, Tensor] | None:
+    """The same of a teacher, and what losses compare with."""
+    before = len(wrong.found)
+    needs = {signal: _layer(at, loss, "teacher_layer") for at, loss in _used(recipe) for signal in loss.needs - outputs - {OUTPUTS}}
+    signals: dict[str, Tensor] = {}
+
+    def ask(names: frozenset[str]) -> None:
+        teacher = task.teacher(task.unloaded(config), recipe, data, None, sorted(names))
+        signals.update({name: value.cpu() for name, value in teacher(batch.inputs).items()})
+
+    wrong.attempt(field, lambda: ask(outputs))
+    if len(wrong.found) == before:
+        for signal, at in needs.items():
+            wrong.attempt(at, lambda signal=signal: ask(frozenset({signal})))  # type: ignore[misc]
+    return signals if len(wrong.found) == before else None
+
+
+def _losses(recipe: Recipe, batch: Batch, student: dict[str, Tensor], teacher: dict[str, Tensor], samples: int, wrong: _Mistakes) -> None:
+    """Compute each loss of each stage by itself."""
+    from edgedistill.distill.criterion import Criterion
+
+    for number, stage in enumerate(recipe.learning.stages):
+        for name in stage.losses.used():
+            # The others of the stage would hide which one fails.
+            alone = stage.losses.model_copy(update={other: None for other in stage.losses.used() if other != name})
+
+            def compute(alone: Any = alone) -> None:
+                criterion = Criterion([alone], student, teacher, samples)
+                criterion(alone, student, batch, teacher)
+
+            wrong.attempt(f"distill.stages.{number}.losses.{name}", compute)
+
+
+def _used(recipe: Recipe) -> list[tuple[str, Loss]]:
+    """Every loss of every stage, with its field."""
+    stages = recipe.learning.stages
+    return [
+        (f"distill.stages.{number}.losses.{name}", loss)
+        for number, stage in enumerate(stages)
+        for name, loss in stage.losses.used().items()
+    ]
+
+
+def _layer(field: str, loss: Loss, name: str) -> str:
+    """The field that names the layer of a loss, or the loss where none does."""
+    return f"{field}.{name}" if getattr(loss, name, None) else field
