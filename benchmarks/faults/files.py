@@ -84,6 +84,32 @@ def read(kind: str, path: Path, folder: Path) -> None:
     _READERS[kind](path, folder)
 
 
+def execute(seed: int, files: dict[str, list[Path]], folder: Path, run: Path) -> None:
+    """Give a damaged model file to its runtime, as `bench` and `verify` do: in a process of its own, which may crash."""
+    from edgedistill.backends import of_suffix
+    from edgedistill.export.programs import load_signature
+    from edgedistill.measure import local
+
+    _, path = damaged(seed, {"model": [path for path in files["model"] if _runs(path)]}, folder)
+    kind = of_suffix(path)
+    assert kind is not None
+    method = load_signature(run / "work" / "programs" / "student-float.pt2").forward
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    for spec in method.inputs:
+        np.save(inputs / f"{spec.name}.npy", np.zeros((1, *spec.fixed[1:]), spec.dtype))
+    local.execute(
+        kind.adapters[0].module, path, inputs, signature=method, outputs=None, threads=1, bench=None, log=folder / "log.txt", timeout_s=25
+    )
+
+
+def _runs(path: Path) -> bool:
+    from edgedistill.backends import of_suffix
+
+    kind = of_suffix(path)
+    return kind is not None and kind.measured_here
+
+
 def _image(path: Path, folder: Path) -> None:
     from edgedistill.errors import UserError
     from edgedistill.tasks.image_classification.decoding import read

@@ -1,10 +1,11 @@
 """Broken recipes and damaged files: none may end in a traceback, take more than 2 s of processor time, or 500 MB of memory.
 
-    python benchmarks/faults/fuzz.py --run runs/quickstart [--recipes 2000] [--files 2000] [--seed 0]
+    python benchmarks/faults/fuzz.py --run runs/quickstart [--recipes 2000] [--files 2000] [--runtimes 40] [--seed 0]
 
 Two processes read the inputs one after the other, recipes and files, and a watch-dog ends one that does not answer within 30 s. `--run` is
-the folder of a finished run, whose artifacts and manifests are damaged; without it there are no model files. Each input is a function of
-its seed, and what failed can be read alone: `--only recipes:17`.
+the folder of a finished run, whose artifacts and manifests are damaged; without it there are no model files. Some of these are given to
+their runtimes too, whose child processes may crash. Each input is a function of its seed, and what failed can be read alone: `--only
+recipes:17`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 
 SECONDS, MEGABYTES = 2.0, 500.0
 _HANGS_S = 30.0
-_KINDS = ("recipes", "files")
+_KINDS = ("recipes", "files", "runtimes")
 
 
 @dataclass
@@ -43,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", type=int, default=2000)
     parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--runtimes", type=int, default=40, help="damaged model files that their runtimes are given")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--run", type=Path, help="folder of a finished run")
     parser.add_argument("--only", metavar="KIND:SEED", help="read one input in this process")
@@ -56,7 +58,8 @@ def main() -> int:
             print(_reader(kind, options.run, Path(folder))(int(seed)))
         return 0
     failed = False
-    for kind, count in (("recipes", options.recipes), ("files", options.files)):
+    for kind in _KINDS:
+        count = getattr(options, kind) if options.run or kind != "runtimes" else 0
         outcome = fuzz(kind, range(options.seed, options.seed + count), options.run)
         print(f"{count:,} {kind} in {outcome.wall_s:.0f} s: {', '.join(f'{n} {what}' for what, n in sorted(outcome.counts.items()))}")
         slowest = f"slowest {outcome.slowest_s:.2f} s of processor time"
@@ -144,7 +147,10 @@ def _reader(kind: str, run: Path | None, folder: Path):  # type: ignore[no-untyp
 
     def one(seed: int) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            if kind == "recipes":
+            if kind == "runtimes":
+                assert run is not None, "only models of a run are given to runtimes"
+                files.execute(seed, intact, Path(place), run)
+            elif kind == "recipes":
                 path = Path(place, "recipe.yaml")
                 path.write_bytes(recipes.broken(seed, known))
                 load_recipe(path, recipes.overrides(seed))
@@ -154,7 +160,9 @@ def _reader(kind: str, run: Path | None, folder: Path):  # type: ignore[no-untyp
     def read(seed: int) -> dict[str, object]:
         what, said = "accepted", ""
         _forget_peak()
-        before, resident = sum(os.times()[:4]), _peak_mb()
+        # What a runtime takes in its process is limited by the time that it may run.
+        clocks = 2 if kind == "runtimes" else 4
+        before, resident = sum(os.times()[:clocks]), _peak_mb()
         try:
             one(seed)
         except EdgeDistillError as error:
@@ -162,7 +170,7 @@ def _reader(kind: str, run: Path | None, folder: Path):  # type: ignore[no-untyp
         except BaseException as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             what, said = "traceback", f"{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}:{where.lineno})"
-        return {"what": what, "said": said, "seconds": sum(os.times()[:4]) - before, "megabytes": _peak_mb() - resident}
+        return {"what": what, "said": said, "seconds": sum(os.times()[:clocks]) - before, "megabytes": _peak_mb() - resident}
 
     return read
 

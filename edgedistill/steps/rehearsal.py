@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgedistill import tasks
+from edgedistill.backends import backend
 from edgedistill.errors import EdgeDistillError
 from edgedistill.files import sha256_file
-from edgedistill.packages import missing_extra
+from edgedistill.packages import installed, missing_extra
+from edgedistill.progress import log
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.losses import OUTPUTS
 from edgedistill.recipe.models import files_of
+from edgedistill.recipe.targets import load_target
 from edgedistill.run import Run, Step
 
 if TYPE_CHECKING:
@@ -30,7 +33,10 @@ _SAMPLES = 4
 
 
 def check_names(loaded: LoadedRecipe) -> None:
-    """Raise RecipeError where models of a recipe do not exist, or packages that it needs are missing: before the data are prepared."""
+    """Raise RecipeError where models of a recipe do not exist, or packages that it needs are missing: before the data are prepared.
+
+    Files that cannot be made, since the package of their format is missing, are only warned of: the others are made.
+    """
     from edgedistill.distill.tracking import check_installed
 
     recipe, wrong = loaded.recipe, _Mistakes()
@@ -40,6 +46,18 @@ def check_names(loaded: LoadedRecipe) -> None:
         trackers = tuple(recipe.distill.trackers)
         wrong.attempt("distill.trackers", lambda: check_installed(trackers))
     wrong.tell(loaded)
+    for text in not_made(recipe):
+        log(f"warning: {text}")
+
+
+def not_made(recipe: Recipe) -> list[str]:
+    """A sentence for each format of the targets whose packages are not installed."""
+    texts: dict[str, None] = {}
+    for target in map(load_target, recipe.targets):
+        for own in (backend(artifact.format) for artifact in target.artifacts):
+            if missing := [name for name in own.packages if name not in installed(own.packages)]:
+                texts[f"no {own.suffix} file can be made here, since {' and '.join(missing)} is not installed; the others are made"] = None
+    return list(texts)
 
 
 def step(run: Run, loaded: LoadedRecipe, data: Dataset) -> None:

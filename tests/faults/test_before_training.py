@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import load_recipe
-from edgedistill.steps import distill, flow, teach
+from edgedistill.steps import distill, flow, rehearsal, teach
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +115,14 @@ def _weights(folder: Path, classes: int) -> str:
 
     save_file(timm.create_model("test_resnet", num_classes=classes).state_dict(), folder / "teacher.safetensors")
     return str(folder / "teacher.safetensors")
+
+
+def test_formats_whose_packages_are_missing_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe(FIELDS).recipe
+    assert rehearsal.not_made(recipe) == []
+    monkeypatch.setattr(rehearsal, "installed", lambda names: {name: "1" for name in names if name != "coremltools"})
+    (text,) = rehearsal.not_made(recipe)
+    assert text == "no .mlpackage file can be made here, since coremltools is not installed; the others are made"
 
 
 def test_the_line_of_a_file_is_told(tmp_path: Path) -> None:
