@@ -71,7 +71,11 @@ def step(run: Run, loaded: LoadedRecipe, data: Dataset) -> None:
     folders = [_folder_facts(getattr(config, "hf", "")) for config in models]
 
     def work(_: Path) -> dict[str, Any]:
-        wrong = rehearse(loaded.recipe, data)
+        import torch
+
+        # A run that goes on later does not rehearse again, and trains the same.
+        with torch.random.fork_rng():
+            wrong = rehearse(loaded.recipe, data)
         wrong.tell(loaded)
         return {"models": len(models)}
 
