@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECONDS, MEGABYTES = 2.0, 500.0
-_HANGS_S = 30.0
+_HANGS_S, _STARTS_S = 30.0, 300.0
 _KINDS = ("recipes", "files", "runtimes")
 
 
@@ -76,6 +76,9 @@ def fuzz(kind: str, seeds: range, run: Path | None) -> Outcome:
         command = [sys.executable, __file__, "--worker", kind, *(["--run", str(run.resolve())] if run else [])]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         try:
+            # Importing libraries and making intact files takes its time.
+            if _answer(worker, _STARTS_S) is None:
+                raise RuntimeError(f"the process that reads {kind} did not start (exit status {worker.poll()})")
             while waiting:
                 answer = _ask(worker, waiting[0])
                 seed = waiting.pop(0)
@@ -94,15 +97,19 @@ def fuzz(kind: str, seeds: range, run: Path | None) -> Outcome:
 def _ask(worker: subprocess.Popen[bytes], seed: int) -> dict[str, object] | None:
     """What the worker says of an input; None where it ended, or said nothing for too long."""
     assert worker.stdin is not None
-    assert worker.stdout is not None
     try:
         worker.stdin.write(f"{seed}\n".encode())
         worker.stdin.flush()
     except BrokenPipeError:
         return None
+    return _answer(worker, _HANGS_S)
+
+
+def _answer(worker: subprocess.Popen[bytes], timeout_s: float) -> dict[str, object] | None:
+    assert worker.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
-        if not selector.select(_HANGS_S):
+        if not selector.select(timeout_s):
             return None
     line = worker.stdout.readline()
     return dict(json.loads(line)) if line else None
@@ -124,6 +131,7 @@ def _work(kind: str, run: Path | None) -> int:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.chdir(folder)
         read = _reader(kind, run, Path(folder))
+        print("{}", file=answers, flush=True)
         for line in sys.stdin:
             print(json.dumps(read(int(line))), file=answers, flush=True)
     return 0
