@@ -5,14 +5,15 @@ What each extra installs is read from the metadata of the installed package, so 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from edgedistill.errors import UserError
 from edgedistill.records.doctor import State
 
-EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": ()}
-"""Each extra that installs packages of its own, and the extras that it includes; an error names the first that holds a package."""
+_EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": ()}
+NOT_HERE = "a machine of another kind, since the extra {} has no packages for this one"
 _PACKAGE = "edgedistill"
 _IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "PIL": "torchvision"}
 """Import names that are not the name of their distribution; Pillow comes with torchvision."""
@@ -20,6 +21,17 @@ _IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "
 
 class MissingExtra(UserError):
     """Packages that only an extra installs are missing; the message says which extra."""
+
+
+@functools.cache
+def extras() -> dict[str, tuple[str, ...]]:
+    """Each extra that installs packages of its own, and the extras that it includes; an error names the first that holds a package.
+
+    A format may have one of its own, behind that for export.
+    """
+    from edgedistill.backends import backends
+
+    return _EXTRAS | {own.extra: ("export",) for own in backends().values() if own.extra not in _EXTRAS}
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
@@ -48,18 +60,18 @@ def required(package: str, extra: str | None = None) -> dict[str, str]:
 
 def own(extra: str) -> dict[str, str]:
     """{package: range} of what an extra of edgedistill adds to the extras that it includes."""
-    included = {name for other in EXTRAS[extra] for name in required(_PACKAGE, other)}
+    included = {name for other in extras()[extra] for name in required(_PACKAGE, other)}
     return {name: range_ for name, range_ in required(_PACKAGE, extra).items() if name not in included}
 
 
 def ranges() -> dict[str, str]:
     """{package: range} of all that edgedistill and its extras require."""
-    return required(_PACKAGE) | {name: range_ for extra in EXTRAS for name, range_ in own(extra).items()}
+    return required(_PACKAGE) | {name: range_ for extra in extras() for name, range_ in own(extra).items()}
 
 
 def extra_of(package: str) -> str | None:
     """The extra that installs a package; None for one that every installation has, or none has."""
-    return next((extra for extra in EXTRAS if package in own(extra)), None)
+    return next((extra for extra in extras() if package in own(extra)), None)
 
 
 def is_chosen(extra: str) -> bool:
@@ -85,28 +97,46 @@ def state_of(packages: Mapping[str, str]) -> tuple[State, str]:
     return worst, ", ".join(texts)
 
 
+def is_here(extra: str) -> bool:
+    """Whether an extra has packages for this kind of machine; the markers in pyproject.toml leave out those that do not exist."""
+    try:
+        return bool(own(extra))
+    except metadata.PackageNotFoundError:
+        return True
+
+
 def install(packages: Mapping[str, str]) -> str:
     """The command that installs {package: range}."""
     return f"pip install {' '.join(repr(name + range_) for name, range_ in packages.items())}"
 
 
-def install_extras(*extras: str) -> str:
+def install_extras(*wanted: str) -> str:
     """The command that installs extras of edgedistill; one that includes another stands for both."""
-    chosen = [extra for extra in extras if not any(extra in EXTRAS[other] for other in extras)]
+    known = extras()
+    chosen = [extra for extra in wanted if not any(extra in known[other] for other in wanted)]
     return f"pip install '{_PACKAGE}[{','.join(chosen)}]'"
 
 
-def require(*extras: str) -> None:
-    """Raise MissingExtra where a package of `extras` is not installed, before the work that needs it begins."""
+def require(*wanted: str) -> None:
+    """Raise MissingExtra where a package of the extras `wanted` is not installed, before the work that needs it begins."""
     try:
-        packages = {extra: list(required(_PACKAGE, extra)) for extra in extras}
+        packages = {extra: list(required(_PACKAGE, extra)) for extra in wanted}
     except metadata.PackageNotFoundError:
         # It runs from a folder, and whoever did that says what is there: an import that fails tells the rest.
         return
     there = installed(name for names in packages.values() for name in names)
     lacking = {extra: [name for name in names if name not in there] for extra, names in packages.items()}
     if missing := list(dict.fromkeys(name for names in lacking.values() for name in names)):
-        raise MissingExtra(_not_installed(missing, install_extras(*(extra for extra in extras if lacking[extra]))))
+        raise MissingExtra(_not_installed(missing, install_extras(*(extra for extra in wanted if lacking[extra]))))
+
+
+def why_missing(packages: Iterable[str], extra: str) -> str | None:
+    """What to say where some of `packages`, which an extra installs, are not installed; None where all are."""
+    there = installed(packages)
+    missing = [name for name in packages if name not in there]
+    if not missing:
+        return None
+    return _not_installed(missing, install_extras(extra) if is_here(extra) else NOT_HERE.format(extra))
 
 
 def missing_extra(module: str) -> MissingExtra | None:

@@ -36,6 +36,8 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     "child": {BOUNDED} | ROOT,
     "records": {"recipe", "backends.facts"} | ROOT,
     "run": {"backends.facts"} | ROOT,
+    # The extra of each format.
+    "packages": {"backends.facts"} | ROOT,
     # The Python API, which only its users import.
     "": {"backends", "doctor", "errors", "measure", "recipe", "steps", "tasks"},
 }  # fmt: skip
@@ -57,6 +59,7 @@ DEVICE_MODULES: dict[str, set[str]] = {
         "executorch_numpy_runtime",
         "torch",
         "coremltools",
+        "coreai",
         "PIL",
     },
 }

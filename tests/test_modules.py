@@ -27,7 +27,7 @@ from edgedistill.verify.judge import reference, verdict
 from edgedistill.verify.outputs import compare
 from edgedistill.verify.rungs import references
 
-FORMATS = ("executorch", "coreml", "onnx", "litert")
+FORMATS = ("executorch", "coreml", "coreai", "onnx", "litert")
 QUICK = {("two_inputs", "onnx"), ("lookup", "onnx")}
 MIXED = {"recurrent": 1, "lookup": 1}
 """How many layers of an int8 file compute in floating point."""

@@ -140,6 +140,7 @@ def test_activations_are_rounded_by_row_or_by_tensor() -> None:
 
 CASES = [
     ("onnx", "int4-weights"), ("onnx", "int8-dynamic"), ("coreml", "int8-weights"), ("coreml", "int4-weights"), ("coreml", "palette4"),
+    ("coreai", "int8-weights"), ("coreai", "int4-weights"), ("coreai", "palette4"),
     ("litert", "int8-weights"), ("litert", "int4-dynamic"), ("executorch", "int4-dynamic"),
 ]  # fmt: skip
 

@@ -242,7 +242,8 @@ def test_every_field_has_a_description() -> None:
 
 def test_targets_of_the_package() -> None:
     wanted = {
-        "ios": {"coreml int8", "coreml fp16", "executorch int8", "executorch fp32"},
+        "ios": {"coreml int8", "coreml fp16", "coreai int8", "coreai fp16", "executorch int8", "executorch fp32"},
+        "ios-coreai": {"coreai int8", "coreai fp16", "coreai fp32"},
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
         "onnx-mobile": {"ort int8", "ort fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},

@@ -23,12 +23,13 @@ def backends() -> dict[str, Backend]:
 
     Raises UserError when two packages register one format, with the names of both, or when an entry point is no Backend.
     """
+    from edgedistill.backends.coreai.facts import COREAI
     from edgedistill.backends.coreml.facts import COREML
     from edgedistill.backends.executorch.facts import EXECUTORCH
     from edgedistill.backends.litert.facts import LITERT
     from edgedistill.backends.onnx.facts import ONNX, ORT
 
-    return registered(GROUP, Backend, (EXECUTORCH, LITERT, ONNX, ORT, COREML), lambda plugin: plugin.format)
+    return registered(GROUP, Backend, (EXECUTORCH, LITERT, ONNX, ORT, COREML, COREAI), lambda plugin: plugin.format)
 
 
 def backend(format_: str) -> Backend:

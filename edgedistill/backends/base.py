@@ -34,6 +34,8 @@ class Adapter:
     """True where it is for files that compute in float16 only, False where it is for all others; None for every file."""
     title: str = ""
     """Name for readers, where it is not the format's."""
+    untimed: str = ""
+    """Why the time that it takes here is not that of a device, where it does not run on one."""
     probe: str | None = None
     """Statements that try it faster than ``prepare`` does and leave the versions in ``answer``; see the command doctor."""
 

@@ -21,7 +21,7 @@ from edgedistill.backends import Backend, backends
 from edgedistill.doctor import packages
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.runner import bounded
-from edgedistill.packages import EXTRAS
+from edgedistill.packages import extras, is_here
 from edgedistill.records.doctor import Diagnosis, Row, State, row
 
 _ADAPTER = "import {0} as adapter; adapter.prepare(1); answer = adapter.versions()"
@@ -50,7 +50,7 @@ def doctor() -> Diagnosis:
     kinds = _kinds()
     targets = _targets(kinds)
     checks: list[Callable[[], Row]] = [_python, _system, _cpu, _memory, partial(_disk, Path.cwd()), packages.packages]
-    checks += [partial(packages.extra, name) for name in EXTRAS]
+    checks += [partial(packages.extra, name) for name in extras() if is_here(name)]
     checks += [partial(packages.converter, own, targets[own.format]) for own in kinds]
     optional = [partial(import_module(own.doctor).rows) for own in backends().values() if own.doctor]
     checks += [_adb, _ssh, _chromium, _nvidia]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from pydantic import JsonValue
 
-from edgedistill.backends import Backend
+from edgedistill.backends import Backend, backends
 from edgedistill.errors import DeviceFailed
-from edgedistill.packages import extra_of, install, install_extras, is_chosen, own, ranges, required, state_of
+from edgedistill.packages import NOT_HERE, extra_of, install, install_extras, is_chosen, is_here, own, ranges, required, state_of
 from edgedistill.records.doctor import Row, State, row
 
 _USES = {
@@ -27,7 +27,17 @@ def packages() -> Row:
 def extra(name: str) -> Row:
     """What an extra installs. It is needed where most of it is there."""
     chosen = is_chosen(name)
-    return _counted(f"extra {name}", own(name), _USES[name], None if chosen else install_extras(name), required=chosen)
+    uses = _USES.get(name) or _files_of(name)
+    return _counted(f"extra {name}", own(name), uses, None if chosen else install_extras(name), required=chosen)
+
+
+def _files_of(extra: str) -> str:
+    titles = [own.title for own in backends().values() if own.extra == extra]
+    return f"export and verify of files of {', '.join(titles)}"
+
+
+def _extras(extra: str) -> str:
+    return install_extras(extra) if is_here(extra) else NOT_HERE.format(extra)
 
 
 def _counted(name: str, requirements: dict[str, str], needed_for: str, get: str | None, *, required: bool) -> Row:
@@ -40,10 +50,10 @@ def _counted(name: str, requirements: dict[str, str], needed_for: str, get: str 
 
 def converter(backend: Backend, users: list[str]) -> Row:
     """The packages that lower to a format; `users` are the targets that want it."""
-    known, chosen = ranges(), is_chosen("export")
+    known, chosen = ranges(), is_chosen(backend.extra)
     requirements = {name: known.get(name, "") for name in backend.packages}
     status, found = state_of(requirements)
-    get = install(requirements) if chosen else install_extras("export")
+    get = install(requirements) if chosen else _extras(backend.extra)
     return row(f"{backend.title} converter", status, found, _users("export", users), get, required=bool(users) and chosen)
 
 
@@ -65,7 +75,7 @@ def runtime(backend: Backend, users: list[str], versions: Callable[[], Mapping[s
         why = str(error)
     requirements = {adapter.package: ranges().get(adapter.package, "")}
     source = extra_of(adapter.package)
-    chosen = source is None or is_chosen(source)
+    chosen = is_here(backend.extra) and (source is None or is_chosen(source))
     status: State = "missing" if state_of(requirements)[0] == "missing" else "unusable"
     get = install(requirements).replace("install", "install --force-reinstall") if status == "unusable" else install(requirements)
-    return row(name, status, why, needed_for, get if chosen else install_extras(source or ""), required=bool(users) and chosen)
+    return row(name, status, why, needed_for, get if chosen else _extras(source or backend.extra), required=bool(users) and chosen)

@@ -67,9 +67,11 @@ def facts_of(path: Path) -> tuple[Inspection, MethodSignature]:
     from edgedistill.backends.inspect import inspect
 
     facts = inspect(path)
-    if not backend(facts.format).measured_here:
+    kind = backend(facts.format)
+    if not kind.measured_here:
         others = ", ".join(own.suffix for own in backends().values() if own.measured_here)
-        raise UserError(f"{path} is a file of {backend(facts.format).title}, which no runtime here computes; expected one of {others}")
+        why = next((f". {adapter.untimed}" for adapter in kind.adapters if adapter.untimed), ", which no runtime here computes")
+        raise UserError(f"{path} is a file of {kind.title}{why}; expected one of {others}")
     return facts, method_of(path, facts)
 
 

@@ -70,6 +70,8 @@ def _why_not_timed(made: Artifact, benched: Execution | None) -> str:
     if made.delegate:
         return facts.delegates[made.delegate].needs
     if not facts.measured_here:
+        if facts.adapters and facts.adapters[0].untimed:
+            return facts.adapters[0].untimed
         return f"no runtime of {facts.title} is on this machine, which executes the program op by op to verify it"
     return _NOT_MEASURED if benched is None else str(benched.error)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.backends import backend, formats
 from edgedistill.errors import UserError
 from edgedistill.files import remove
-from edgedistill.packages import installed
+from edgedistill.packages import MissingExtra, installed, why_missing
 from edgedistill.progress import log
 from edgedistill.records import Lowered, NotLowered
 from edgedistill.run import Run, Step
@@ -83,14 +83,16 @@ def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = 
 
 
 def _refused(run: Run, specs: list[ArtifactSpec]) -> list[NotLowered]:
-    """Every file that its format cannot hold, found out before anything is lowered."""
+    """Every file that its format cannot hold, or whose converter is not here, found out before anything is lowered."""
     from edgedistill.export.fitting import check, of_file
     from edgedistill.export.programs import load_operators, load_signature
 
     refused = []
     for spec in specs:
-        program = run.work(spec.program)
+        program, facts = run.work(spec.program), backend(spec.format)
         try:
+            if why := why_missing(facts.packages, facts.extra):
+                raise MissingExtra(why)
             signature = load_signature(program)
             check(load_operators(program), signature, spec)
             of_file(signature, spec)

@@ -6,8 +6,8 @@ from math import prod
 
 from edgedistill.backends.delegation.reasons import why
 from edgedistill.backends.inspect.graph import stored_bytes, total_macs
-from edgedistill.records import Delegation, Unavailable
-from edgedistill.records.inspection import InspectedLayer
+from edgedistill.records import Delegation, Unavailable, UnknownDelegation
+from edgedistill.records.inspection import Content, InspectedLayer
 from edgedistill.records.results import Fallback, Layer
 
 _LAYERS = 20
@@ -66,6 +66,18 @@ def report(kind: str, reading: Reading) -> Delegation:
         operators={by: dict(counts) for by, counts in operators.items()},
         fallbacks=fallbacks,
         transposes=dict(Counter(layer.operator for layer in layers if layer.operator in _TRANSPOSES)),
+        layers=layers,
+        macs=total_macs([layer.macs for layer in layers]),
+        bytes=sum(layer.bytes for layer in layers),
+    )
+
+
+def unknown(content: Content, why: str) -> UnknownDelegation:
+    """The operators and layers of a file of which nothing here tells who computes them."""
+    layers = [layer_of(layer, None) for layer in content.layers]
+    return UnknownDelegation(
+        unavailable=why,
+        operators={"program": content.operators},
         layers=layers,
         macs=total_macs([layer.macs for layer in layers]),
         bytes=sum(layer.bytes for layer in layers),

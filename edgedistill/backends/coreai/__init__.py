@@ -1,0 +1,1 @@
+"""Core AI: lowering, reading, delegation and adapter of .aimodel folders."""
