@@ -48,7 +48,7 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
 
     def forward(arrays: Arrays) -> Arrays:
         # It has no longer integers than of 32 bits.
-        given: dict[str, Any] = {own: NDArray(np.ascontiguousarray(arrays[name], taken[own])) for name, own in inputs.items()}
+        given: dict[str, Any] = {own: NDArray(np.asarray(arrays[name], taken[own], order="C")) for name, own in inputs.items()}
         results: dict[str, Any] = loop.run_until_complete(function(given))
         # A copy: what it gives is a view of memory of its own.
         return {name: np.array(results[own].numpy(), dtypes[name]) for name, own in outputs.items()}

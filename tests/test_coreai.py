@@ -1,0 +1,176 @@
+"""Core AI: what its converter and runtime need that others do not, each with the value that would be wrong without."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.ao.quantization.fx._decomposed  # registers the operators of quantized programs
+from test_scalar_constants import SIGNATURE as SCALARS
+from test_scalar_constants import Scaled
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgedistill import packages
+from edgedistill.backends import backend
+from edgedistill.backends.coreai import doctor
+from edgedistill.backends.inspect import inspect
+from edgedistill.errors import UserError
+from edgedistill.export.programs import save_program
+from edgedistill.files import sha256_tree
+from edgedistill.records import ArtifactSpec
+from edgedistill.signature import Signature, TensorSpec
+
+IMAGE = TensorSpec(name="image", dtype="float32", shape=(1, 3, 8, 8))
+
+
+def lowered(module: nn.Module, inputs: list[TensorSpec], outputs: list[TensorSpec], path: Path, precision: str = "fp32") -> Path:
+    signature, program = Signature.of(inputs, outputs), path.with_suffix(".pt2")
+    save_program(module.eval(), signature, program)
+    return lower(program, signature, path, precision)
+
+
+def lower(program: Path, signature: Signature, path: Path, precision: str) -> Path:
+    from edgedistill.backends.coreai.lower import lower as make
+
+    make(torch.export.load(program), signature, path, ArtifactSpec("coreai", precision), {"model": "net"})
+    return path
+
+
+def answer(path: Path, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    from edgedistill.backends.coreai import adapter
+
+    adapter.prepare(1)
+    return adapter.load(str(path), 1)(arrays)
+
+
+def test_a_quantized_scalar_has_its_value(tmp_path: Path) -> None:
+    program = tmp_path / "scaled.pt2"
+    torch.export.save(torch.export.export(Scaled().eval(), (torch.zeros(1, 3),)), program)
+    x = np.array([[1.0, 2.0, -3.0]], np.float32)
+    found = answer(lower(program, SCALARS, tmp_path / "scaled.aimodel", "int8"), x=x)
+    for (name, given), value in zip(found.items(), (4, -4, 10), strict=True):
+        assert np.allclose(given, value * x, rtol=1e-6), name
+
+
+class Norms(nn.Module):
+    """A batch norm behind a convolution and one alone, with variances that float16 does not hold, and a composite operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.first, self.second = nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64), nn.BatchNorm2d(64)
+        with torch.no_grad():
+            self.conv.weight.mul_(1e-3)
+            for norm in (self.first, self.second):
+                norm.running_var.fill_(1e-8)
+                norm.weight.uniform_(0.5, 1.5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.avg_pool2d(self.second(torch.relu(self.first(self.conv(image))) * 0.01), 2)
+
+
+@pytest.fixture(scope="module")
+def norms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = TensorSpec(name="output", dtype="float32", shape=(1, 64, 3, 3))
+    return lowered(Norms(), [IMAGE], [output], tmp_path_factory.mktemp("norms") / "norms.aimodel", "fp16")
+
+
+def test_norms_are_folded_in_float32_before_a_program_is_float16(norms: Path) -> None:
+    image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    with torch.no_grad():
+        expected = Norms().eval()(torch.from_numpy(image)).numpy()
+    found = answer(norms, image=image)["output"]
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_another_process_writes_the_same_bytes(norms: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from test_coreai import lower; from edgedistill.export.programs import load_signature\n"
+        "program, path = map(Path, sys.argv[1:]); lower(program, load_signature(program), path, 'fp16')"
+    )
+    path = tmp_path / "again.aimodel"
+    command = [sys.executable, "-c", code, norms.with_suffix(".pt2"), path]
+    subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, timeout=300)
+    assert sha256_tree(path) == sha256_tree(norms)
+
+
+def test_inspect_reads_composite_operators_and_a_program_that_changed_is_damaged(norms: Path) -> None:
+    found = inspect(norms)
+    assert {"conv2d": 1, "avg_pool_2d": 1}.items() <= found.operators.items()
+    assert (next(iter(found.weights)), found.version["os"], found.metadata["description"]) == ("float16", "27.0", "net, fp16")
+    assert found.macs == 64 * 36 * 27
+    program = norms / "main.mlirb"
+    whole = program.read_bytes()
+    program.write_bytes(whole[:-1] + b"\x01")
+    with pytest.raises(UserError, match="not the one that main"):
+        inspect(norms)
+    program.write_bytes(whole)
+
+
+class Mixed(nn.Module):
+    """Inputs and outputs of each type, of the ranks 0 to 5; one output is an input, and one stands twice."""
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        made = tuple(value.logical_not() if value.dtype == torch.bool else value + 1 for value in given)
+        return (*made, made[0] * 1, given[0] * 1)
+
+
+def test_types_and_ranks_go_through(tmp_path: Path) -> None:
+    types, shapes = (
+        ("float32", "float16", "int8", "uint8", "int16", "int32", "bool"),
+        ((), (3,), (1, 3), (2, 3), (1, 2, 3), (1, 2, 3, 2, 2), (4,)),
+    )
+    specs = [TensorSpec(name=f"{dtype}_in", dtype=dtype, shape=shape) for dtype, shape in zip(types, shapes, strict=True)]
+    outputs = [spec.model_copy(update={"name": f"{spec.dtype}_out"}) for spec in specs]
+    outputs += [outputs[0].model_copy(update={"name": name}) for name in ("again", "same")]
+    path = lowered(Mixed(), specs, outputs, tmp_path / "mixed.aimodel")
+    arrays = {spec.name: np.random.default_rng(0).integers(0, 9, spec.shape).astype(spec.dtype) for spec in specs}
+    found = answer(path, **arrays)
+    with torch.no_grad():
+        expected = Mixed()(*(torch.from_numpy(array) for array in arrays.values()))
+    for spec, value in zip(outputs, expected, strict=True):
+        assert found[spec.name].dtype == spec.dtype
+        np.testing.assert_array_equal(found[spec.name], value.numpy(), err_msg=spec.name)
+    signature = inspect(path).signature
+    assert [(spec.name, spec.dtype, spec.shape) for spec in signature.inputs] == [(spec.name, spec.dtype, spec.shape) for spec in specs]
+
+
+def test_what_is_not_installed_or_has_no_packages_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = backend("coreai")
+    assert packages.why_missing(facts.packages, facts.extra) is None
+    known = metadata.version
+
+    def without(name: str) -> str:
+        if name == "coreai-torch":
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(metadata, "version", without)
+    monkeypatch.setattr(packages, "is_here", lambda extra: True)
+    said = packages.why_missing(facts.packages, facts.extra)
+    assert said == "coreai-torch is not installed, and this needs it: pip install 'edgedistill[coreai]'"
+    monkeypatch.setattr(packages, "is_here", lambda extra: False)
+    assert "has no packages for this one" in str(packages.why_missing(facts.packages, facts.extra))
+
+
+@pytest.mark.parametrize(
+    ("machine", "libc", "found"),
+    [
+        ("aarch64", ("glibc", "2.36"), "none for Linux on aarch64"),
+        ("x86_64", ("", ""), "such as musl"),
+        ("x86_64", ("glibc", "2.31"), "glibc 2.31"),
+    ],
+)
+def test_doctor_says_where_there_are_no_packages(machine: str, libc: tuple[str, str], found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(doctor.platform, "machine", lambda: machine)
+    monkeypatch.setattr(doctor.platform, "libc_ver", lambda: libc)
+    (row,) = doctor.rows()
+    assert row.status == "missing"
+    assert found in row.found
+    assert "Linux on x86-64 with glibc 2.34" in str(row.get)
