@@ -88,6 +88,13 @@ def test_core_ml_tells_its_operators_and_that_the_device_decides(tiny: Path) -> 
     assert "const" not in found.operators["program"]
 
 
+def test_core_ai_tells_its_operators_and_that_the_device_decides(tiny: Path) -> None:
+    found = delegation("coreai", tiny / "runs/tiny/artifacts/student-int8.aimodel")
+    assert "decides on the device" in found.unavailable
+    assert {"conv2d": 19, "blockwise_shift_scale": 20, "broadcasting_batch_matmul": 1}.items() <= found.operators["program"].items()
+    assert "constant" not in found.operators["program"]
+
+
 def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
     run = tiny / "runs/tiny"
     program = torch.export.load(run / "work/programs/student-converted.pt2").graph_module
@@ -97,14 +104,20 @@ def test_each_layer_has_its_macs_its_bytes_and_its_delegate(tiny: Path) -> None:
     macs = sorted(prod(shape[n.name]) * prod(shape[n.args[1].name][1:]) for n in weighted)
     weights = sum(prod(shape[n.args[1].name]) for n in weighted)
     assert len(macs) == 20
-    for kind, suffix in (("executorch", ".pte"), ("litert", ".tflite"), ("onnx", ".onnx"), ("coreml", ".mlpackage")):
+    for kind, suffix in (
+        ("executorch", ".pte"),
+        ("litert", ".tflite"),
+        ("onnx", ".onnx"),
+        ("coreml", ".mlpackage"),
+        ("coreai", ".aimodel"),
+    ):
         found = delegation(kind, run / f"artifacts/student-int8{suffix}")
         assert sorted(layer.macs for layer in found.layers if layer.macs) == macs, kind
         assert found.macs == sum(macs)
         assert found.bytes == sum(layer.bytes for layer in found.layers)
         # Biases and scales come on top.
         assert weights < found.bytes < 1.1 * weights, kind
-        if kind != "coreml":
+        if kind not in ("coreml", "coreai"):
             left = [layer.operator for layer in found.layers if layer.delegate is None]
             assert Counter(left) == found.outside
             largest = max(found.layers, key=lambda layer: layer.macs)

@@ -71,7 +71,7 @@ def test_here_all_that_the_default_targets_need_works(tmp_path: Path) -> None:
         assert (row["get"] is None) == (row["status"] == "ok"), row
         assert row["found"]
         assert row["needed_for"]
-    for name in ("ExecuTorch", "LiteRT", "ONNX", "Core ML"):
+    for name in ("ExecuTorch", "LiteRT", "ONNX", "Core ML", "Core AI"):
         assert (found[f"{name} converter"]["status"], found[f"{name} converter"]["required"]) == ("ok", True)
     assert "onnxruntime 1." in found["ONNX Runtime"]["found"]
     assert "raspberry-pi" in found["LiteRT"]["needed_for"]

@@ -156,12 +156,14 @@ def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_
     return folder
 
 
-# Core ML's and .ort's faults take a minute, and are those of the converted program and of .onnx.
-@pytest.mark.parametrize("kind", [pytest.param(name, marks=pytest.mark.slow) if name in ("coreml", "ort") else name for name in formats()])
+# These faults take a minute each, and are those of the converted program and of .onnx.
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=pytest.mark.slow) if name in ("coreml", "coreai", "ort") else name for name in formats()]
+)
 def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind: str, tmp_path: Path) -> None:
     specs = [ArtifactSpec(kind, "int8", name) for name in (SOUND, *FAULTS)]
     lower(specs, programs, tmp_path, tmp_path / "lower.log", {"model": "net"})
-    reference = np.load(programs / ("converted.npy" if kind == "coreml" else "integer.npy"))
+    reference = np.load(programs / ("integer.npy" if backend(kind).integer_kernels else "converted.npy"))
     lsb = float((programs / "lsb.txt").read_text())
     found = {}
     for spec in specs:

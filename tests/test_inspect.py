@@ -29,7 +29,7 @@ FIELDS = {
     "macs", "metadata", "signature", "warnings",
 }  # fmt: skip
 LAYER = {"name", "operator", "type", "output_shape", "weight_bytes", "macs"}
-FOLDERS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
+FOLDERS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage", "coreai": ".aimodel"}
 
 
 def artifact(tiny: Path, kind: str, precision: str = "int8") -> Path:
@@ -91,7 +91,7 @@ def test_every_artifact_is_described_alike(tiny: Path, torch_macs: dict[str, int
         assert found.warnings == []
         if a["precision"] == "fp32":
             float_bytes.add(found.weights["float32"].bytes)
-        if a["format"] in ("onnx", "coreml"):
+        if a["format"] in ("onnx", "coreml", "coreai"):
             assert found.metadata["state_sha256"] == summary["state"]["sha256"]
     # A converter may keep a number that another one computes.
     assert max(float_bytes) - min(float_bytes) <= 16
@@ -139,7 +139,7 @@ def test_what_a_file_says_is_shown_as_text_only(tmp_path: Path) -> None:
 
 def damaged(source: Path, folder: Path) -> list[Path]:
     """Copies of a file that are cut off at several places, empty, or something else with the first bytes of the format."""
-    file = next(source.rglob("weight.bin")) if source.is_dir() else source
+    file = next(path for path in source.rglob("*") if path.name in ("weight.bin", "main.mlirb")) if source.is_dir() else source
     data = file.read_bytes()
     contents = {f"cut-{n}": data[:n] for n in (1, 6, 12, 100, len(data) // 3, len(data) - 100)}
     contents |= {"empty": b"", "foreign": data[:12] + bytes(range(256)) * 40, "text": b"not a model\n" * 50}

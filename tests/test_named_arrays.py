@@ -16,7 +16,8 @@ from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor
 from edgedistill.measure.benchfile import bench, method_of, write_random_samples
-from edgedistill.signature import MethodSignature, TensorSpec
+from edgedistill.records import ArtifactSpec
+from edgedistill.signature import MethodSignature, Signature, TensorSpec
 
 SAMPLES = 3
 IMAGE = TensorSpec(name="image", shape=(1, 1, 28, 20), meaning="image")
@@ -66,7 +67,13 @@ def as_onnx(program: Any, module: nn.Module, example: tuple[torch.Tensor, ...], 
     torch.onnx.export(program, dynamo=True, opset_version=18, external_data=False, verbose=False, **names).save(str(path))
 
 
-MAKERS = {"executorch": as_executorch, "litert": as_litert, "coreml": as_coreml, "onnx": as_onnx}
+def as_coreai(program: Any, module: nn.Module, example: tuple[torch.Tensor, ...], path: Path) -> None:
+    from edgedistill.backends.coreai.lower import lower
+
+    lower(program, Signature.of(METHOD.inputs, METHOD.outputs), path, ArtifactSpec("coreai", "fp32"), {"model": "pair"})
+
+
+MAKERS = {"executorch": as_executorch, "litert": as_litert, "coreml": as_coreml, "coreai": as_coreai, "onnx": as_onnx}
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +116,11 @@ def test_each_runtime_takes_and_gives_named_arrays(files: Any, form: str, tmp_pa
 @pytest.mark.parametrize("form", MAKERS)
 def test_inspect_gives_the_signature_in_one_shape(files: Any, form: str) -> None:
     signature = inspect(files[0][form]).signature
-    # The converters of the other two make int32 of int64.
+    # The converters of the others make int32 of int64.
     integers = "int64" if form in ("executorch", "onnx") else "int32"
     assert [(spec.dtype, spec.shape) for spec in signature.inputs] == [("float32", (1, 1, 28, 20)), (integers, (1, 6))]
     assert [(spec.dtype, spec.shape) for spec in signature.outputs] == [("float32", (1, 4)), ("float32", (1, 6, 8))]
-    if form in ("coreml", "onnx"):
+    if form in ("coreml", "coreai", "onnx"):
         assert [spec.name for spec in (*signature.inputs, *signature.outputs)] == ["image", "tokens", "scores", "places"]
 
 

@@ -78,7 +78,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         " image_size, augment, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
-        " android-gpu, ios, ios-camera, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff (did you mean 'android'?)",
+        " android-gpu, ios, ios-camera, ios-coreai, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff (did you mean 'android'?)",
     ]
 
 
@@ -242,7 +242,7 @@ def test_every_field_has_a_description() -> None:
 
 def test_targets_of_the_package() -> None:
     wanted = {
-        "ios": {"coreml int8", "coreml fp16", "coreai int8", "coreai fp16", "executorch int8", "executorch fp32"},
+        "ios": {"coreml int8", "coreml fp16", "coreai int8", "coreai fp32", "executorch int8", "executorch fp32"},
         "ios-coreai": {"coreai int8", "coreai fp16", "coreai fp32"},
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
         "onnx-mobile": {"ort int8", "ort fp32"},

@@ -15,7 +15,8 @@ from conftest import NAMES, TINY, edgedistill, plain
 
 ARTIFACTS = {
     "student-int8.pte", "student-fp32.pte", "student-int8.tflite", "student-fp32.tflite", "student-int8.onnx", "student-fp32.onnx",
-    "student-int8.mlpackage", "student-fp16.mlpackage", "teacher-fp32.onnx",
+    "student-int8.mlpackage", "student-fp16.mlpackage", "student-int8.aimodel", "student-fp32.aimodel",
+    "teacher-fp32.onnx",
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifact
     assert {name: a["parity"] for name, a in artifacts.items() if a["ok"] is not True} == {}
     assert [p for p in summary["pairs"] if not p["ok"]] == []
     assert summary["status"] == "ok"
-    assert len(summary["pairs"]) == 6
+    assert len(summary["pairs"]) == 10
     for name, a in artifacts.items():
         executor = "mil_float16" if a["precision"] == "fp16" else "mil_float64"
         assert a["executed_by"] == (executor if a["format"] == "coreml" else "own_runtime")
@@ -49,12 +50,14 @@ def test_every_artifact_is_executed_and_proven(summary: dict[str, Any], artifact
         assert a["bytes"] > 10_000
         if a["format"] == "coreml":
             assert "no runtime of Core ML" in a["latency_ms"]["unavailable"]
+        elif a["format"] == "coreai":
+            assert "an interpreter, not a device" in a["latency_ms"]["unavailable"]
         else:
             assert 0 < a["latency_ms"]["p50"] <= a["latency_ms"]["p95"], name
             assert a["latency_ms"]["n"] >= 20
             assert a["load_ms"]["cold"] > 0
             assert a["peak_rss_mb"] > 0
-    for end in (".pte", ".tflite", ".onnx"):
+    for end in (".pte", ".tflite", ".onnx", ".aimodel"):
         assert artifacts[f"student-int8{end}"]["bytes"] < 0.5 * artifacts[f"student-fp32{end}"]["bytes"]
 
 
@@ -140,6 +143,9 @@ def test_the_trained_state_stands_in_each_file(tiny: Path) -> None:
 
     blob = (run / "artifacts" / "student-int8.mlpackage" / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").read_bytes()
     assert all(w.tobytes() in blob for w in weights if w.size > 64)
+
+    blob = (run / "artifacts" / "student-int8.aimodel" / "main.mlirb").read_bytes()
+    assert all(w.tobytes() in blob for w in weights)
 
 
 def _litert_layout(weight: np.ndarray) -> np.ndarray:

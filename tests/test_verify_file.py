@@ -14,7 +14,7 @@ from edgedistill.errors import UserError
 from edgedistill.records.inspection import Content, StoredTensors
 from edgedistill.steps import flow
 
-FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage"}
+FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage", "coreai": ".aimodel"}
 FIELDS = {"file", "format", "precision", "sha256", "run", "ok", "parity", "score", "status"}
 
 
@@ -34,10 +34,12 @@ def own(run: Path, kind: str, precision: str) -> Path:
         ("litert", "int8", "integer", "own_runtime"),
         ("onnx", "int8", "integer", "own_runtime"),
         ("coreml", "int8", "converted", "mil_float64"),
+        ("coreai", "int8", "converted", "own_runtime"),
         ("onnx", "fp32", "student", "own_runtime"),
         ("executorch", "fp32", "student", "own_runtime"),
         ("litert", "fp32", "student", "own_runtime"),
         ("coreml", "fp16", "student", "mil_float16"),
+        ("coreai", "fp32", "student", "own_runtime"),
     ],
 )
 def test_the_files_of_a_run_hold_under_any_name(
@@ -165,9 +167,9 @@ def _text(path: Path) -> None:
 @pytest.mark.parametrize("kind", list(FORMATS))
 def test_a_damaged_file_is_one_clear_error(run: Path, tmp_path: Path, kind: str, damage: Callable[[Path], None]) -> None:
     source, path = own(run, kind, "int8"), tmp_path / f"damaged{FORMATS[kind]}"
-    if kind == "coreml":
+    if source.is_dir():
         shutil.copytree(source, path)
-        damage(next(path.rglob("*.mlmodel")))
+        damage(next(path.rglob("*.ml*")))
     else:
         shutil.copy(source, path)
         damage(path)
