@@ -112,6 +112,16 @@ def test_inspect_reads_composite_operators_and_a_program_that_changed_is_damaged
     program.write_bytes(whole)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8-weights"])
+def test_windows_of_average_pooling_over_the_edge_divide_by_their_values(precision: str, tmp_path: Path) -> None:
+    pools = nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(3, 2, ceil_mode=True)
+    output = TensorSpec(name="output", dtype="float32", shape=(1, 3, 2, 2))
+    path = lowered(nn.Sequential(*pools), [IMAGE], [output], tmp_path / "pools.aimodel", precision)
+    image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    expected = nn.Sequential(*pools)(torch.from_numpy(image)).numpy()
+    assert np.abs(answer(path, image=image)["output"] - expected).max() < (1e-6 if precision == "fp32" else 2e-3)
+
+
 class Mixed(nn.Module):
     """Inputs and outputs of each type, of the ranks 0 to 5; one output is an input, and one stands twice."""
 

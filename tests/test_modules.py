@@ -148,6 +148,7 @@ def executed(module: Made, artifact: Artifact, folder: Path) -> dict[str, np.nda
         (nn.ConvTranspose3d(2, 2, 2), "litert", None, "an operator of it that its runtime has not .*; take onnx or coreml"),
         (nn.MaxPool3d(2), "executorch", None, "kernels of 2D pools only; take onnx, coreml or litert"),
         (nn.Conv3d(2, 2, 2), "executorch", "vulkan", "Vulkan has operators of 1D and 2D only; take onnx or coreml"),
+        (nn.ConvTranspose3d(2, 2, 2), "coreai", None, "coreai-torch has no rule for it .*; take onnx or coreml"),
         (nn.AdaptiveAvgPool3d(1), "coreml", None, "coremltools cannot convert it; take a mean over the last three dimensions"),
     ],
     ids=str,

@@ -44,6 +44,14 @@ def pool_for_core_ml(graph: GraphModule) -> int:
     return _replace(graph, lambda pool: pool.static and ((pool.ceil and not pool.whole) or pool.divisor is not None))
 
 
+def pool_for_core_ai(graph: GraphModule) -> int:
+    """Replace only the average poolings that Core AI's converter cannot hold, or computes differently; returns how many were replaced.
+
+    coreai-torch 0.4.3 counts zeros of a padding in every case, and fails at `ceil_mode`.
+    """
+    return _replace(graph, lambda pool: pool.static and (pool.ceil or not pool.whole))
+
+
 def is_pooling(weight: object) -> bool:
     """Whether the node `weight` has the weights of such a convolution."""
     return isinstance(weight, Node) and str(weight.target).startswith(_NAME)
@@ -117,8 +125,9 @@ def segments(extent: int, kernel: int, stride: int, padding: int, *, ceil: bool,
 
 def _replace(graph: GraphModule, chosen: Callable[[_Pool], bool]) -> int:
     count = 0
-    for node in operators(graph, tuple(_CONVOLUTIONS)):
-        pool = _pool(node)
+    # All are read before one is replaced: the sizes of what stands in its place may not be numbers.
+    pools = [(node, _pool(node)) for node in operators(graph, tuple(_CONVOLUTIONS))]
+    for node, pool in pools:
         if not chosen(pool):
             continue
         with graph.graph.inserting_before(node):

@@ -48,5 +48,6 @@ COREAI = Backend(
     integer_kernels=False,
     stored_types={"int64": "int32"},
     refused_types={"float64": f"{_TYPES}; let the module take and give float32"},
+    refused_operators=dict.fromkeys(("conv_transpose3d", "max_pool3d"), "coreai-torch has no rule for it (0.4.3); take onnx or coreml"),
     doctor="edgedistill.backends.coreai.doctor",
 )

@@ -14,6 +14,7 @@ from edgedistill.backends.coreai.reproducible import fixed_names, name_constants
 from edgedistill.backends.coreai.weights import pack
 from edgedistill.export.programs import rewritten
 from edgedistill.quantize.fold import fold_float
+from edgedistill.quantize.pooling import pool_for_core_ai
 from edgedistill.recipe.precisions import is_static, needs_program
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
@@ -50,5 +51,5 @@ def _rules(precision: str) -> Sequence[Callable[[GraphModule], int]]:
     if is_static(precision):
         return (own_quantization,)
     if precision == "fp32":
-        return ()
-    return (fold_float, scale_norms, *([partial(pack, precision=precision)] if needs_program(precision) else []))
+        return (pool_for_core_ai,)
+    return (pool_for_core_ai, fold_float, scale_norms, *([partial(pack, precision=precision)] if needs_program(precision) else []))

@@ -7,6 +7,7 @@ from torch.fx import GraphModule, Node
 from edgedistill.backends.coreai.quantized import stored
 from edgedistill.quantize.graph import tensor_of
 from edgedistill.quantize.grid import ENTRIES, int4_blocks, int8_channels, scheme_of, weighted
+from edgedistill.quantize.pooling import is_pooling
 
 
 def pack(graph: GraphModule, precision: str) -> int:
@@ -14,7 +15,7 @@ def pack(graph: GraphModule, precision: str) -> int:
 
     The operators are those that coreai-opt writes. Its own passes would choose other scales (max |w| + 5e-7) and other tables.
     """
-    weights = dict.fromkeys(node.args[1] for node in weighted(graph, precision))
+    weights = dict.fromkeys(node.args[1] for node in weighted(graph, precision) if not is_pooling(node.args[1]))
     for place, node in enumerate(weights):
         assert isinstance(node, Node)
         weight = tensor_of(graph, node)
