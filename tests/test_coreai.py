@@ -88,6 +88,7 @@ def test_norms_are_folded_in_float32_before_a_program_is_float16(norms: Path) ->
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(norms: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from test_coreai import lower; from edgedistill.export.programs import load_signature\n"
