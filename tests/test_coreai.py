@@ -4,6 +4,8 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from edgedistill.export.programs import save_program
 from edgedistill.files import sha256_tree
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
+from edgedistill.steps import lowering
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(1, 3, 8, 8))
 
@@ -167,6 +170,15 @@ def test_what_is_not_installed_or_has_no_packages_here_is_told(monkeypatch: pyte
     assert said == "coreai-torch is not installed, and this needs it: pip install 'edgedistill[coreai]'"
     monkeypatch.setattr(packages, "is_here", lambda extra: False)
     assert "has no packages for this one" in str(packages.why_missing(facts.packages, facts.extra))
+
+
+def test_a_file_whose_converter_is_not_here_is_not_lowered_and_the_others_are(norms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = packages.installed
+    monkeypatch.setattr(packages, "installed", lambda names: {k: v for k, v in there(names).items() if k != "coreai-torch"})
+    run: Any = SimpleNamespace(work=lambda program: norms.with_suffix(".pt2"))
+    (file,) = lowering._refused(run, [ArtifactSpec("coreai", "int8"), ArtifactSpec("onnx", "fp32")])
+    assert (file.name, file.format) == ("student-int8.aimodel", "coreai")
+    assert file.reason.startswith("coreai-torch is not installed, and this needs it")
 
 
 @pytest.mark.parametrize(
