@@ -40,7 +40,7 @@ COREAI = Backend(
         "int8-dynamic": f"{_DYNAMIC}; take int8-weights",
         "int4-dynamic": f"{_DYNAMIC}; take int4-weights",
         "uint8-nhwc": "edgedistill gives a Core AI file no input of bytes; take float32-nchw",
-        "image": "edgedistill gives a Core AI file no input of an image; take float32-nchw, or a file of coreml",
+        "image": "edgedistill gives a Core AI file no input of an image; take float32-nchw",
     },
     packages=("coreai-torch", "coreai-core", "coreai-opt", "torch"),
     extra="coreai",
