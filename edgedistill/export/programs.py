@@ -20,16 +20,20 @@ _OPERATORS = ".operators.json"
 def save_program(
     module: nn.Module, signature: Signature, path: Path, *, any_batch: bool = False, sizes: Mapping[str, int] | None = None
 ) -> None:
-    """Export `module`, save it as `path`, and its signature beside it.
+    """Export `module` in its canonical form, save it as `path`, and its signature beside it.
 
     module: takes the inputs of `signature` in their order. any_batch: for batches of any size, which converters don't take; every input
     then has the batch as its first dimension. sizes: those that dimensions that vary have while the module is traced.
     """
     import torch
 
+    from edgedistill.quantize.canonical import canonical
     from edgedistill.quantize.trace import trace
 
     program = trace(module, signature, any_batch=any_batch, sizes=sizes)
+    graph = program.module(check_guards=False)
+    if canonical(graph):
+        program = trace(graph, signature, any_batch=any_batch, sizes=sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         torch.export.save(program, temporary)

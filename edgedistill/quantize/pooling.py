@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from edgedistill.quantize.build import call, constant
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
@@ -150,11 +151,7 @@ class _Builder:
         """The sum of each window of `source` over `divisor`, by default the number of its values."""
         pool, name = self.pool, f"{self.name}_{self.count}_weight"
         self.count += 1
-        weights = torch.full((pool.channels, 1, *kernel), 1 / (divisor or math.prod(kernel)))
-        self.graph.register_buffer(name, weights)
-        weight = self.graph.graph.get_attr(name)
-        # The quantizer needs the shape of every node.
-        weight.meta = {"val": self.node.meta["val"].fake_mode.from_tensor(weights)}
+        weight = constant(self.graph, self.node, name, torch.full((pool.channels, 1, *kernel), 1 / (divisor or math.prod(kernel))))
         ones = [1] * len(kernel)
         return self._call(_CONVOLUTIONS[self.node.target], source, weight, None, pool.stride, padding, ones, pool.channels)
 
@@ -178,11 +175,7 @@ class _Builder:
         return self.convolution(source, [segment.size for segment in chosen], [0] * len(chosen), divisor)
 
     def _call(self, target: Any, *arguments: Any) -> Node:
-        call = self.graph.graph.call_function(target, arguments)
-        values = torch.fx.node.map_arg(arguments, lambda node: node.meta["val"])
-        with self.node.meta["val"].fake_mode:
-            call.meta = dict(self.node.meta) | {"val": target(*values)}
-        return call
+        return call(self.graph, self.node, target, *arguments)
 
 
 def _pool(node: Node) -> _Pool:

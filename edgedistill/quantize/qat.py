@@ -64,7 +64,7 @@ def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
 
     graph = exported(_with_default_eps(model), signature)
     hidden = hide_relu6(graph)
-    prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(is_qat=True))
+    prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(graph, is_qat=True))
     show_relu6(prepared, hidden)
     return QATModule(prepared)
 

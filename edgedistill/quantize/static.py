@@ -24,7 +24,7 @@ def calibrate(model: nn.Module, signature: Signature, batches: Iterable[tuple[Te
 
     graph = exported(model, signature, any_batch=any_batch)
     hidden = hide_relu6(graph)
-    prepared = prepare_pt2e(graph, xnnpack_quantizer(is_qat=False))
+    prepared = prepare_pt2e(graph, xnnpack_quantizer(graph, is_qat=False))
     show_relu6(prepared, hidden)
     with torch.no_grad():
         for batch in batches:

@@ -53,13 +53,14 @@ class Epoch(Record):
 class Trained(Record):
     """A model that was trained, or taken as it is."""
 
-    left_out = ("sha256", "parameters", "bytes", "signature")
+    left_out = ("sha256", "parameters", "bytes", "signature", "batched")
 
     curve: list[Epoch]
     sha256: str | None = Field(None, description="Of its weights.")
     parameters: int | None = Field(None, description="How many it has; null where a file does not say.")
     bytes: int | None = Field(None, description="Of its parameters and buffers, or of its file.")
     signature: Signature | None = Field(None, description="Inputs and outputs of a student that comes trained.")
+    batched: bool = Field(True, description="Whether it takes several samples at once.")
 
 
 class Gap(Record):

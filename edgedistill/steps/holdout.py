@@ -38,7 +38,7 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         signature = load_signature(program)
         rungs.save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
         models |= rungs.references(rungs.load_converted(program))
-        rungs.score(models, data, signature, "holdout", folder, batched=task.batched(recipe))
+        rungs.score(models, data, signature, "holdout", folder, batched=run.result("programs")["batched"])
         if recipe.distill is None:
             return
         faculty = faculty_of(run, recipe, data)

@@ -56,10 +56,11 @@ def save(
     folder: Path,
     *,
     recipe: Recipe,
+    batched: bool = True,
 ) -> Programs:
     """Save the student, rung `student` of `rungs`, and its quantized state as programs, and score everything on val.
 
-    simulated: rungs between the student and the state.
+    simulated: rungs between the student and the state. batched: whether the student takes several samples at once.
     """
     from edgedistill.export.programs import save_program
     from edgedistill.files import read_arrays
@@ -68,7 +69,6 @@ def save(
     from edgedistill.verify.rungs import references, save_samples, score
 
     task, val, sizes = tasks.task(recipe.task), data.indices["val"], data.facts.sizes
-    batched = task.batched(recipe)
     samples = folder / Path(SAMPLES["val"]).name
     save_samples(data, "val", samples)
     scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batched=batched)

@@ -40,12 +40,12 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
     data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     step = Step("student", _identity(recipe), reads=("work/data",), noted=MADE_WITH)
     student = run.step(step, lambda _: _examined(recipe, data.facts))
-    signature = Signature.model_validate(student["signature"])
+    signature, batched = Signature.model_validate(student["signature"]), student.get("batched", tasks.task(recipe.task).batched(recipe))
 
     def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, data.facts)
-        quantized = calibrated(rungs["student"], recipe, data, signature)
-        record = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe)
+        quantized = calibrated(rungs["student"], recipe, data, signature, batched=batched)
+        record = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe, batched=batched)
         _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
         return record.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
 
@@ -60,14 +60,17 @@ def calibration_samples(recipe: Recipe, data: Dataset) -> np.ndarray:
     return shown
 
 
-def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature) -> QuantizedState:
-    """The quantized state of a trained `student`, with ranges from the recipe's number of training samples."""
+def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, *, batched: bool) -> QuantizedState:
+    """The quantized state of a trained `student`, with ranges from the recipe's number of training samples.
+
+    batched: whether it takes several samples at once.
+    """
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.static import calibrate
     from edgedistill.tasks.modules import batches, in_order
 
-    shown, batched = calibration_samples(recipe, data), tasks.task(recipe.task).batched(recipe)
+    shown = calibration_samples(recipe, data)
     ordered = in_order(batches(data, shown, _BATCH if batched else 1), signature.forward)
     try:
         observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
@@ -93,11 +96,13 @@ def _identity(recipe: Recipe) -> str:
 def _examined(recipe: Recipe, facts: DataFacts) -> Trained:
     """What the student is, with its signature; UserError unless it fits the task and the data."""
     from edgedistill.distill import stages
+    from edgedistill.tasks.modules import takes_several
 
     task = tasks.task(recipe.task)
     module = task.build(recipe.student, recipe, facts)
     signature, core = task.examined(module, recipe, facts), task.core(module)
-    return Trained(curve=[], signature=signature, sha256=stages.weights_hash(core), **stages.size_of(core))
+    batched = task.batched(recipe) and takes_several(module, signature.forward)
+    return Trained(curve=[], signature=signature, batched=batched, sha256=stages.weights_hash(core), **stages.size_of(core))
 
 
 def _warn_where_outputs_are_constant(outputs: Path, output_scale: Mapping[str, float]) -> None:

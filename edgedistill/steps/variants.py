@@ -119,9 +119,9 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Varia
 
     data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     signature = load_signature(run.work("programs", "student-float.pt2"))
-    student = shipped_rungs(run, recipe, data.facts)["student"]
-    quantized = calibrated(student, recipe, data, signature)
+    student, batched = shipped_rungs(run, recipe, data.facts)["student"], run.result("programs")["batched"]
+    quantized = calibrated(student, recipe, data, signature, batched=batched)
     _save(quantized, signature, folder, data.facts.sizes)
     rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
-    _score(rungs, run, recipe, signature, folder, batched=tasks.task(recipe.task).batched(recipe))
+    _score(rungs, run, recipe, signature, folder, batched=batched)
     return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,13 +26,27 @@ def made_by(reference: str, field: str) -> nn.Module:
     name, _, function = reference.partition(":")
     with _own_folder():
         try:
-            made = getattr(importlib.import_module(name), function)()
-        except (ImportError, AttributeError) as error:
+            make = getattr(importlib.import_module(name), function)
+        except (ModuleNotFoundError, AttributeError) as error:
             expected = "expected a function in a module that Python finds"
             raise UserError(f"{field}.torch: {reference} can't be loaded ({error}); {expected}") from error
+        except Exception as error:
+            # Code of the user's raises anything.
+            raise UserError(f"{field}.torch: importing {name} raised {_raised(error)}") from error
+        try:
+            made = make()
+        except Exception as error:
+            raise UserError(f"{field}.torch: {reference} raised {_raised(error)}") from error
     if not isinstance(made, nn.Module):
         raise UserError(f"{field}.torch: {reference} gave {type(made).__name__}, expected a torch.nn.Module")
     return made
+
+
+def _raised(error: Exception) -> str:
+    """An exception of the user's code, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}: {error}"
 
 
 def code_hash(reference: str) -> str | None:
@@ -63,7 +79,10 @@ def load_checkpoint(model: nn.Module, path: Path, name: str) -> None:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UserError(f"{path}: does not fit {name}: {'; '.join(wrong[:3])}{more}. Give the checkpoint of this model with these classes.")
-    model.load_state_dict(state)
+    # A safetensors file has no versions of layers, and a layer that misses its own takes the weights for those of an old one.
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(own, "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(versioned)
 
 
 @contextmanager

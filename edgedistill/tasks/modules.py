@@ -89,6 +89,19 @@ def example(specs: Sequence[TensorSpec], *, batch: int | None = None, sizes: Map
     return tuple(torch.zeros(shape(spec), dtype=getattr(torch, spec.dtype)) for spec in specs)
 
 
+def takes_several(module: nn.Module, method: MethodSignature) -> bool:
+    """Whether `module` gives two answers for two samples at once. One with view(1, 10) does not, though it is right for one sample."""
+    if not all(spec.batched for spec in (*method.inputs, *method.outputs)):
+        return False
+    try:
+        with torch.no_grad():
+            given = named(module(*example(method.inputs, batch=2)), method)
+    except Exception:
+        # The code of a model raises anything.
+        return False
+    return all(value.ndim > 0 and len(value) == 2 for value in given.values())
+
+
 class ModuleTaps:
     """The outputs of `module`, and `features:NAME`, what the submodule NAME of `inside` gives, which is `module` or a part of it."""
 

@@ -74,20 +74,33 @@ def signature(image_size: int, classes: int) -> Signature:
 
 
 def outputs_of(module: nn.Module, label: str, size: int, classes: int) -> int:
-    """How many logits a module gives; UserError unless it gives one for each of the `classes`, 0 for any number."""
-    shape = f"[2, 3, {size}, {size}]"
+    """How many logits a module gives for an image; UserError unless it gives one for each of the `classes`, 0 for any number."""
+    shape = f"float32 [1, 3, {size}, {size}]"
     try:
         with torch.no_grad():
-            answer = module(torch.zeros(2, 3, size, size))
+            answer = module(torch.zeros(1, 3, size, size))
     except Exception as error:
-        raise UserError(f"{label} failed on images {shape} ({type(error).__name__}: {error}); is the image size right?") from error
-    if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
+        # The code of a model raises anything.
+        raise UserError(f"{label} failed on an image {shape} ({type(error).__name__}: {error}). {_cause(module, size)}") from error
+    if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or len(answer) != 1:
         found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        raise UserError(f"{label} gave {found} for images {shape}, expected one tensor of logits [2, classes]")
+        raise UserError(f"{label} gave {found} for an image {shape}, expected one tensor of logits [1, classes]")
     if classes and answer.shape[1] != classes:
         todo = "Name the folders of images after the classes, one for each output, or put the images into one folder without labels"
         raise UserError(f"{label} gives {answer.shape[1]} logits, and the images are of {classes} classes. {todo}")
     return answer.shape[1]
+
+
+def _cause(module: nn.Module, size: int) -> str:
+    """What is known of why a model does not take images, and what to do."""
+    # In front of the user's model stands the normalisation of three channels.
+    model = module.get_submodule("model")
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+    if first is not None and first.in_channels != 3:
+        return f"Its first convolution takes {first.in_channels} channels, and images have 3; give samples as named arrays, see --input"
+    if types := {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()} - {"float32"}:
+        return f"Its weights are {', '.join(sorted(types))}, and images are float32; let the function return model.float()"
+    return f"Expected a model that takes RGB images of {size} pixels; give the size that it was trained with, see --image-size"
 
 
 def to_unit(images: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,17 @@
+"""What every program is rewritten to before it is quantized or lowered: forms that all runtimes have."""
+
+from torch.fx import GraphModule
+
+from edgedistill.quantize.activations import plain_activations
+from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.branches import merge_branches
+from edgedistill.quantize.constants import fold_constants
+from edgedistill.quantize.inline import inline_regions
+from edgedistill.quantize.splits import split_by_slices
+
+_RULES = (inline_regions, fold_constants, plain_activations, merge_branches, split_by_slices, keep_means, pool_by_windows)
+
+
+def canonical(graph: GraphModule) -> int:
+    """Rewrite `graph` in place, without a change of what it computes; returns how many rewrites there were."""
+    return sum(rule(graph) for rule in _RULES)

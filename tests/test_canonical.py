@@ -1,0 +1,145 @@
+"""The canonical form of programs: what each rule writes, and that it computes what it replaces."""
+
+import functools
+import operator
+from collections.abc import Callable
+
+import pytest
+import torch
+from made_graphs import Net, changed, graph_of, names
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.branches import merge_branches
+from edgedistill.quantize.canonical import canonical
+from edgedistill.quantize.constants import fold_constants, separate_shared
+from edgedistill.quantize.graph import CONVOLUTIONS, operators
+from edgedistill.quantize.inline import inline_regions
+from edgedistill.quantize.splits import split_by_slices
+
+_ATEN = torch.ops.aten
+
+
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_branches_that_end_in_batch_norms_become_one_convolution(groups: int, stride: int) -> None:
+    def branch(size: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(8, 8, size, stride, size // 2, groups=groups, bias=size == 1), nn.BatchNorm2d(8))
+
+    identity = {"d": nn.BatchNorm2d(8)} if stride == 1 else {}
+    net = Net(
+        lambda s, x: torch.relu(functools.reduce(operator.add, (layer(x) for layer in s.children()))),
+        a=branch(3),
+        b=branch(1),
+        c=branch(5),
+        **identity,
+    )
+    graph = changed(net, merge_branches, 1)
+    (merged,) = operators(graph, CONVOLUTIONS)
+    assert merged.meta["val"].shape[1] == 8
+    assert not operators(graph, (_ATEN.batch_norm.default, _ATEN.add.Tensor))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda s, x: s.n(s.a(x)) + x,
+        lambda s, x: s.n(s.a(x)) + s.m(s.b(torch.relu(x))),
+        lambda s, x: s.a(x) + s.b(x),
+        lambda s, x: torch.add(s.n(s.a(x)), s.m(s.b(x)), alpha=2),
+        lambda s, x: s.n(s.a(x)) + s.m(s.wide(x)),
+    ],
+    ids=["residual", "other tensor", "no batch norm", "alpha", "other padding"],
+)
+def test_other_sums_stay(compute: Callable[[nn.Module, Tensor], object]) -> None:
+    layers = {"a": nn.Conv2d(8, 8, 3, padding=1), "b": nn.Conv2d(8, 8, 1), "wide": nn.Conv2d(8, 8, 3, padding=2, dilation=2)}
+    changed(Net(compute, **layers, n=nn.BatchNorm2d(8), m=nn.BatchNorm2d(8)), merge_branches, 0)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda s, x: torch.cat(x.chunk(2, 1)[::-1], 1),
+        lambda s, x: torch.cat(x.chunk(3, 1)[1:], 1),
+        lambda s, x: x.split([3, 9], 3)[1],
+        lambda s, x: x.split(5, -2)[2],
+        lambda s, x: torch.cat(torch.tensor_split(x, 2, 1)[::-1], 1),
+    ],
+)
+def test_parts_of_a_split_become_slices(compute: Callable[[nn.Module, Tensor], object]) -> None:
+    graph = graph_of(Net(compute))
+    parts = sum(node.target == operator.getitem for node in graph.graph.nodes)
+    after = changed(Net(compute), split_by_slices, parts)
+    assert not any("split" in name or "chunk" in name or "getitem" in name for name in names(after))
+
+
+@pytest.mark.parametrize("size", [1, 4, (13, 6), (5, 5), (7, None), (13, 12), 3])
+@pytest.mark.parametrize("pool", [F.adaptive_avg_pool2d, F.adaptive_max_pool2d])
+def test_adaptive_pooling_becomes_windows(pool: Callable[..., Tensor], size: object) -> None:
+    average = pool is F.adaptive_avg_pool2d
+    graph = changed(Net(lambda s, x: pool(x, size)), pool_by_windows, 0 if average and size == 1 else 1)
+    assert not any("adaptive" in name for name in names(graph)) or (average and size == 1)
+
+
+def test_places_of_the_largest_values_stay() -> None:
+    changed(Net(lambda s, x: F.adaptive_max_pool2d(x, 4, return_indices=True)[1].float()), pool_by_windows, 0)
+
+
+def test_a_mean_over_an_image_keeps_its_dimensions_for_the_delegate() -> None:
+    graph = changed(Net(lambda s, x: x.mean((2, 3))), keep_means, 1)
+    (mean,) = operators(graph, (_ATEN.mean.dim,))
+    assert mean.args[1:] == ([-1, -2], True)
+    for other in (lambda s, x: x.mean((2, 3), keepdim=True), lambda s, x: x.mean((1, 2)), lambda s, x: x.flatten(2).mean(-1)):
+        changed(Net(other), keep_means, 0)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Net(lambda s, x: s.c(x), c=weight_norm(nn.Conv2d(8, 4, 3))),
+        Net(lambda s, x: F.linear(x, s.w.T), w=nn.Parameter(torch.randn(12, 5))),
+        Net(lambda s, x: F.conv2d(x, (s.w - s.w.mean()) / s.w.std()), w=nn.Parameter(torch.randn(4, 8, 1, 1))),
+    ],
+    ids=["weight norm", "transposed", "standardised"],
+)
+def test_a_computed_weight_becomes_a_parameter(net: nn.Module) -> None:
+    graph = changed(net, fold_constants, 1)
+    (layer,) = operators(graph, (*CONVOLUTIONS, _ATEN.linear.default))
+    assert layer.args[1].op == "get_attr"
+    assert dict(graph.named_parameters())[layer.args[1].target].requires_grad
+
+
+def test_random_numbers_and_large_constants_are_not_folded() -> None:
+    class Noise(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.rand(12) + torch.ones(1).expand(512, 1024)[0, 0]
+
+    graph = graph_of(Noise())
+    fold_constants(graph)
+    assert any("rand" in name for name in names(graph))
+
+
+def test_layers_that_share_a_weight_get_their_own() -> None:
+    graph = changed(Net(lambda s, x: s.c(torch.relu(s.c(x))), c=nn.Conv2d(8, 8, 1)), separate_shared, 2)
+    first, second = operators(graph, CONVOLUTIONS)
+    assert {str(first.args[1].target), str(first.args[2].target)}.isdisjoint({str(second.args[1].target), str(second.args[2].target)})
+    changed(Net(lambda s, x: s.c(x), c=nn.Conv2d(8, 8, 1)), separate_shared, 0)
+
+
+def test_regions_of_context_managers_become_part_of_the_graph() -> None:
+    def compute(s: nn.Module, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            y = s.a(x)
+        with torch.no_grad():
+            mean = y.mean((2, 3), keepdim=True)
+        return s.b(y - mean)
+
+    graph = changed(Net(compute, a=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 1)), inline_regions, 2)
+    assert all(isinstance(node.target, torch._ops.OpOverload) for node in graph.graph.nodes if node.op == "call_function")
+
+
+def test_a_program_in_canonical_form_stays_as_it_is() -> None:
+    net = Net(lambda s, x: s.b(torch.relu(s.a(x)).mean((2, 3), keepdim=True)).flatten(1), a=nn.Conv2d(8, 8, 3), b=nn.Conv2d(8, 4, 1))
+    assert canonical(graph_of(net)) == 0
