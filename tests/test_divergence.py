@@ -62,6 +62,27 @@ def test_the_last_prefix_is_the_program_and_an_earlier_one_what_a_layer_passes_o
     assert values.std() > 0
 
 
+def test_all_operators_since_the_cut_before_are_named() -> None:
+    import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401  registers the operators
+
+    ops = torch.ops.quantized_decomposed
+
+    class Net(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for compute in (torch.tanh, lambda x: x.abs().flatten(1).neg()):
+                x = ops.quantize_per_tensor(compute(x), 0.02, 3, -128, 127, torch.int8)
+                x = ops.dequantize_per_tensor(x, 0.02, 3, -128, 127, torch.int8)
+            return x
+
+    graph = torch.export.export(Net(), (torch.rand(1, 2, 3),)).module()
+    assert [cut.operator for cut in divergence.cuts(graph)] == ["tanh", "neg"]
+    assert divergence.computed(graph, 0) == ["tanh (tanh)"]
+    assert divergence.computed(graph, 1) == ["abs (abs_1)", "neg (neg)"]
+    named = {"cuts": 2, "lowered": 2, "samples": 16, "layer": "neg", "operator": "neg", "computed": divergence.computed(graph, 1)}
+    (line,) = failures([made_result("onnx", "int8", ok=False, divergence=named | {"note": "found by bisection"})])
+    assert "behind neg (neg, not comparable), one of abs (abs_1), neg (neg), found by bisection" in line
+
+
 @pytest.mark.parametrize("layer", [1, 4])
 def test_a_planted_fault_is_named_by_its_layer(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int) -> None:
     """The runtime is torch here: it runs prefixes of a program in which one channel's weights have the wrong sign."""

@@ -65,7 +65,7 @@ class OutputError(Record):
 class Divergence(Record):
     """The first layer at which an int8 artifact leaves its reference."""
 
-    left_out = ("operator", "lsb", "parity", "note", "reason")
+    left_out = ("operator", "lsb", "computed", "parity", "note", "reason")
 
     cuts: int = Field(description="Places at which the program can be cut.")
     lowered: int = Field(description="Prefixes that were lowered and run.")
@@ -73,6 +73,7 @@ class Divergence(Record):
     layer: str | None = Field(description="None where no layer differs on its own.")
     operator: str | None = None
     lsb: float | None = None
+    computed: list[str] = Field([], description="Operators since the place before, each with its layer: one of them differs.")
     parity: Comparison | Unavailable | None = Field(None, description="The comparison there.")
     note: str | None = None
     reason: str | None = Field(None, description="Why no layer was found.")

@@ -85,7 +85,8 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
         agrees = f"the last layer agrees on {_SAMPLES} samples: what differs is seen on more of them only"
         last = comparisons.get(len(cuts) - 1)
         return Divergence(**facts, layer=None, reason=last.unavailable if isinstance(last, Unavailable) else agrees)
-    return Divergence(**facts, **asdict(cuts[position]), parity=comparisons[position], note=_NOTE)
+    computed = divergence.computed(whole, position)
+    return Divergence(**facts, **asdict(cuts[position]), computed=computed, parity=comparisons[position], note=_NOTE)
 
 
 def _executed(run: Run, spec: ArtifactSpec, program: GraphModule, samples: Path, folder: Path) -> np.ndarray:

@@ -48,6 +48,31 @@ def prefix(graph: GraphModule, position: int) -> GraphModule:
     return shorter
 
 
+def computed(graph: GraphModule, position: int) -> list[str]:
+    """What lies between cut `position` and the cuts before it, as `operator (layer)` in execution order.
+
+    Not each operator has a cut behind it: one that shares the scale of its input is seen at the next one only.
+    """
+    ends = _ends(graph)
+    before: set[Node] = set()
+    for end in ends[:position]:
+        before |= _needed(end)
+    between = _needed(ends[position]) - before
+    steps = (torch.ops.quantized_decomposed.quantize_per_tensor.default, torch.ops.quantized_decomposed.dequantize_per_tensor.default)
+    nodes = [node for node in graph.graph.nodes if node in between and node.op == "call_function" and node.target not in (*steps, *PASSING)]
+    return [f"{operator_of(node)} ({layer_of(node)})" for node in nodes if "dequantize" not in str(node.target)]
+
+
+def _needed(end: Node) -> set[Node]:
+    """`end` and everything that it is computed of."""
+    found, waiting = {end}, [end]
+    while waiting:
+        new = set(waiting.pop().all_input_nodes) - found
+        found |= new
+        waiting += new
+    return found
+
+
 def features(prefix: GraphModule) -> int:
     """How many values a prefix answers for each sample."""
     (answer,) = outputs_of(prefix)

@@ -31,7 +31,9 @@ def _failed(artifact: ArtifactResult) -> str:
         return f"{artifact.name}: no diverging layer found, {divergence.reason}"
     known = isinstance(divergence.parity, Comparison) and divergence.parity.mean_lsb is not None
     distance = f"mean {divergence.parity.mean_lsb:.2g} LSB, at most {divergence.parity.max_lsb:.3g}" if known else "not comparable"  # type: ignore[union-attr]
-    return f"{artifact.name}: the first layer that differs is {divergence.layer} ({divergence.operator}, {distance}), {divergence.note}"
+    since = f", one of {', '.join(divergence.computed)}" if len(divergence.computed) > 1 else ""
+    found = f"{divergence.layer} ({divergence.operator}, {distance})"
+    return f"{artifact.name}: the first place that differs is behind {found}{since}, {divergence.note}"
 
 
 def _distance(parity: Parity | Unavailable) -> str:

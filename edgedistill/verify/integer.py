@@ -107,8 +107,10 @@ def _rules() -> dict[Any, Any]:
         _ATEN.mean.dim: kernels.mean,
         _ATEN.relu.default: kernels.relu,
         _ATEN.relu_.default: kernels.relu,
-        _ATEN.hardtanh.default: kernels.clamp,
-        _ATEN.hardtanh_.default: kernels.clamp,
+        _ATEN.hardtanh.default: kernels.hardtanh,
+        _ATEN.hardtanh_.default: kernels.hardtanh,
+        _ATEN.clamp.default: kernels.clamp,
+        _ATEN.clamp_.default: kernels.clamp,
         _ATEN.sigmoid.default: kernels.sigmoid,
         _ATEN.sigmoid_.default: kernels.sigmoid,
     }

@@ -204,8 +204,14 @@ def relu(x: Any) -> Any:
     return clamp(x, 0.0, _INFINITY)
 
 
-def clamp(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
-    """Bounds, which the kernel before it applies to its rounded result."""
+def hardtanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """Two bounds."""
+    return clamp(x, low, high)
+
+
+def clamp(x: Any, low: float | None = None, high: float | None = None) -> Any:
+    """Bounds, which the kernel before it applies to its rounded result; None for none."""
+    low, high = -_INFINITY if low is None else low, _INFINITY if high is None else high
     if isinstance(x, Pending):
         return replace(x, low=max(x.low, low), high=min(x.high, high))
     if isinstance(x, Steps):
