@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional as F
 
-from edgedistill.quantize.graph import ACTIVATIONS, operators, tensor_of
+from edgedistill.export.behind import move_behind
+from edgedistill.quantize.graph import operators, tensor_of
 
 _ATEN = torch.ops.aten
 _AXES = 3
@@ -62,17 +63,7 @@ def _replace(graph: GraphModule, node: Node, kernel: list[int]) -> None:
         y = call(_ATEN.conv2d.default, (planes, weight, bias, strides[1:], [0, 0], dilations[1:], groups))
     node.replace_all_uses_with(y)
     graph.graph.erase_node(node)
-    last = _quantized_behind(y) or y
-    readers = list(last.users)
-    with graph.graph.inserting_before(last.next):
-        if last is y:
-            value = call(_volume, (y, batch, depth))
-        else:
-            ops = torch.ops.quantized_decomposed
-            value = call(_volume, (call(ops.dequantize_per_tensor.default, (last, *last.args[1:])), batch, depth))
-            value = call(ops.quantize_per_tensor.default, (value, *last.args[1:]))
-    for reader in readers:
-        reader.replace_input_with(last, value)
+    move_behind(graph, y, _volume, batch, depth)
 
 
 def _is(node: Node, kind: str) -> bool:
@@ -82,14 +73,6 @@ def _is(node: Node, kind: str) -> bool:
 def _requantized(graph: GraphModule, node: Node, scheme: tuple[Any, ...]) -> Node:
     ops, call = torch.ops.quantized_decomposed, graph.graph.call_function
     return call(ops.dequantize_per_tensor.default, (call(ops.quantize_per_tensor.default, (node, *scheme)), *scheme))
-
-
-def _quantized_behind(node: Node) -> Node | None:
-    """What quantizes the result of a convolution, which may pass an activation first; None where it stays in floating point."""
-    (user,) = node.users if len(node.users) == 1 else (None,)
-    if user is None or _is(user, "quantize"):
-        return user
-    return _quantized_behind(user) if user.target in ACTIVATIONS else None
 
 
 def _padded(x: Tensor, pads: list[tuple[int, int]]) -> Tensor:

@@ -3,7 +3,10 @@
 MADE_WITH = ("torch", "timm", "transformers", "accelerate", "numpy")
 """Packages whose versions the records of trained models keep. They do not count: an upgrade makes no trained weights wrong."""
 SHARED = (
+    "edgedistill.export.behind",
+    "edgedistill.export.fences",
     "edgedistill.export.fitting",
+    "edgedistill.export.resizing",
     "edgedistill.export.worker",
     "edgedistill.quantize.grid",
     "edgedistill.quantize.graph",

@@ -61,7 +61,13 @@ COREML = Backend(
         "bool": "Core ML takes float16, float32 and int32; let the module take and give int32",
         "uint16": "Core ML takes float16, float32 and int32; let the module take int32",
     },
-    refused_operators={"adaptive_avg_pool3d": "coremltools cannot convert it; take a mean over the last three dimensions"},
+    refused_operators={
+        "adaptive_avg_pool3d": "coremltools cannot convert it; take a mean over the last three dimensions",
+        **dict.fromkeys(
+            ("bilinear", "_trilinear"),
+            "coremltools does not know it; write torch.einsum('bi,oij,bj->bo', x, weight, y), or take onnx",
+        ),
+    },
     ranges="edgedistill.backends.coreml.ranges",
     doctor="edgedistill.backends.coreml.doctor",
 )

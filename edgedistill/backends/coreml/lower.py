@@ -11,11 +11,10 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from edgedistill.backends.coreml.reproducible import fix
-from edgedistill.backends.coreml.scalars import fold_scalars
+from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
 from edgedistill.export.programs import rewritten
-from edgedistill.quantize.pooling import pool_for_core_ml
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
@@ -32,7 +31,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     (1.7 LSB mean difference on the quickstart's student, against 0).
     """
     ct = import_coremltools()
-    program = rewritten(program, fold_scalars, pool_for_core_ml)
+    program = rewritten(program, *FOR_CORE_ML)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch.export import ExportedProgram, export
 
-from edgedistill.backends.coreml.scalars import fold_scalars
-from edgedistill.backends.executorch.rewrites import flatten_softmax, quantize_pads
+from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
+from edgedistill.backends.executorch.rewrites import fence_composites, flatten_softmax, quantize_pads, write_out_gelu
 from edgedistill.export.programs import rewritten
-from edgedistill.quantize.pooling import pool_for_core_ml
+from edgedistill.export.resizing import resize_by_products
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 
@@ -45,7 +45,9 @@ def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
     """`program` as the delegate of `spec` takes it."""
     if spec.delegate == "vulkan":
         return _dense(program) if is_static(spec.precision) else program
-    return rewritten(program, *([fold_scalars, pool_for_core_ml] if spec.delegate == "coreml" else [flatten_softmax, quantize_pads]))
+    if spec.delegate == "coreml":
+        return rewritten(program, *FOR_CORE_ML)
+    return rewritten(program, write_out_gelu, resize_by_products, flatten_softmax, quantize_pads, fence_composites)
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:

@@ -1,13 +1,21 @@
 """Rewrites of a program for what ExecuTorch's lowering to XNNPACK does wrongly (executorch 1.5.1)."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgedistill.export.fences import fence_in
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
 _IMAGE_RANK = 4
+_COMPOSITES = (
+    _ATEN.mish.default, _ATEN.mish_.default, _ATEN.softplus.default, _ATEN.celu.default, _ATEN.celu_.default, _ATEN.log_sigmoid.default,
+    _ATEN.hardshrink.default, _ATEN.softshrink.default, _ATEN.threshold.default, _ATEN.threshold_.default, _ATEN.selu.default,
+    _ATEN.selu_.default, _ATEN.elu.default, _ATEN.elu_.default,
+)  # fmt: skip
 
 
 def flatten_softmax(graph: GraphModule) -> int:
@@ -24,6 +32,29 @@ def flatten_softmax(graph: GraphModule) -> int:
     for node in softmaxes:
         node.target = _softmax_of_rows
     return len(softmaxes)
+
+
+def fence_composites(graph: GraphModule) -> int:
+    """Keep activations that are lowered as several operators apart from what is quantized around them, in place; returns how many.
+
+    XNNPACK's lowering takes one of those operators for quantized if only one of its inputs is: the file fails to load.
+    """
+    return fence_in(graph, _COMPOSITES)
+
+
+def write_out_gelu(graph: GraphModule) -> int:
+    """Write GELU with tanh as its formula (Hendrycks and Gimpel 2016, arXiv 1606.08415), in place; returns how many.
+
+    XNNPACK's kernel of it is an approximation, off by 3e-4 of the largest output of a small network.
+    """
+    nodes = [node for node in operators(graph, (_ATEN.gelu.default, _ATEN.gelu_.default)) if node.kwargs.get("approximate") == "tanh"]
+    for node in nodes:
+        node.target, node.kwargs = _gelu_tanh, {}
+    return len(nodes)
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def _softmax_of_rows(x: Tensor, dim: int, *options: torch.dtype) -> Tensor:

@@ -37,7 +37,11 @@ LITERT = Backend(
     budgeted=True,
     planar=True,
     refused_operators={
-        "conv_transpose3d": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml"
+        **dict.fromkeys(
+            ("bilinear", "_trilinear"),
+            "LiteRT's converter does not know it; write torch.einsum('bi,oij,bj->bo', x, weight, y), or take onnx",
+        ),
+        "conv_transpose3d": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml",
     },
     reasons={
         "CAST": "LiteRT's XNNPACK does not convert between types, such as bytes to float",

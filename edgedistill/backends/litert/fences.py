@@ -3,14 +3,19 @@
 import operator
 
 import torch
-from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgedistill.export.fences import fence_in, fence_input
 from edgedistill.quantize.graph import PASSING, operators
 
 _ATEN = torch.ops.aten
 _FENCED = (
     _ATEN.gru.input, _ATEN.lstm.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input, _ATEN.softmax.int, _ATEN.log_softmax.int,
+)  # fmt: skip
+_COMPUTED = (
+    _ATEN.elu.default, _ATEN.elu_.default, _ATEN.celu.default, _ATEN.mish.default, _ATEN.hardswish.default, _ATEN.hardswish_.default,
+    _ATEN.log_sigmoid.default, _ATEN.hardshrink.default, _ATEN.threshold.default, _ATEN.threshold_.default, _ATEN.mish_.default,
+    _ATEN.sqrt.default, _ATEN.rsqrt.default, _ATEN.sum.dim_IntList, _ATEN.sum.default,
 )  # fmt: skip
 _MOVES = (
     *PASSING, _ATEN.cat.default, _ATEN.stack.default, _ATEN.slice.Tensor, _ATEN.select.int, _ATEN.permute.default, _ATEN.transpose.int,
@@ -19,20 +24,16 @@ _MOVES = (
 
 
 def fence(graph: GraphModule) -> int:
-    """Negate twice what is quantized behind a recurrent layer or a softmax, in place; returns how often.
+    """Keep in floating point what LiteRT would compute otherwise in int8, by two negations in place; returns how often.
 
     The converter moves a quantization from behind a layer to its inside: the steps of a recurrent layer would read rounded states, and a
-    softmax becomes one of int8, which the runtime refuses unless its scale is 1 / 256. A negation is not quantized, and two change nothing.
+    softmax becomes one of int8, which the runtime refuses unless its scale is 1 / 256. Its own int8 kernels of some operators are up to an
+    LSB off in the mean, and XNNPACK takes those operators in floating point only.
     """
     quantizations = [node for node in operators(graph, (torch.ops.quantized_decomposed.quantize_per_tensor.default,)) if _is_behind(node)]
     for node in quantizations:
-        with graph.graph.inserting_before(node):
-            node.replace_input_with(node.all_input_nodes[0], graph.graph.call_function(_twice_negated, (node.all_input_nodes[0],)))
-    return len(quantizations)
-
-
-def _twice_negated(x: Tensor) -> Tensor:
-    return x.neg().neg()
+        fence_input(graph, node, node.all_input_nodes[0])
+    return len(quantizations) + fence_in(graph, _COMPUTED)
 
 
 def _is_behind(node: Node) -> bool:

@@ -9,8 +9,10 @@ from torch.export import ExportedProgram
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.backends.litert.fences import fence
 from edgedistill.backends.litert.io import bytes_in, float_io
+from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.backends.litert.weights import pack
 from edgedistill.export.programs import rewritten
+from edgedistill.export.resizing import resize_by_products
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import float_layers
 from edgedistill.recipe.inputs import takes_bytes
@@ -30,6 +32,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     quantized = is_integer(spec.precision)
     if is_wide(spec.precision):
         litert_int16.check(program)
+    program = rewritten(program, crop_outputs, resize_by_products)
     if quantized:
         program = rewritten(program, fence)
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def keep_floats(model) -> int:  # type: ignore[no-untyped-def]
-    """Let each Conv or Gemm with float weights read its int8 input by a scale for each channel, all equal; returns how many do.
+    """Let each layer with float weights read its int8 input by a scale for each channel, all equal; returns how many do.
 
     ONNX Runtime 1.32 gives int8 weights with a single scale to such a layer behind a DequantizeLinear with one scale (its optimizer
     WeightBiasQuantization, core/optimizer/qdq_transformer), and so undoes what was left in floating point. It leaves one with several
@@ -18,7 +18,7 @@ def keep_floats(model) -> int:  # type: ignore[no-untyped-def]
     count = 0
     nodes = []
     for node in graph.node:
-        source = producers.get(node.input[0]) if node.op_type in ("Conv", "Gemm") else None
+        source = producers.get(node.input[0]) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else None
         if source is not None and source.op_type == "DequantizeLinear" and node.input[1] in initializers:
             name = f"{node.output[0]}_input"
             parts = [numpy_helper.to_array(initializers[part]) for part in source.input[1:3]]
@@ -40,4 +40,4 @@ def _channels(node, initializers) -> int:  # type: ignore[no-untyped-def]
     attributes = {a.name: a.i for a in node.attribute}
     if node.op_type == "Conv":
         return shape[1] * attributes.get("group", 1)
-    return shape[1] if attributes.get("transB") else shape[0]
+    return shape[1] if node.op_type == "Gemm" and attributes.get("transB") else shape[0]

@@ -42,11 +42,11 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         quantize_biases(model)
         shift_activations(model)
         drop_clips(model)
-        separate_zero_points(model)
+        separate_constants(model)
         keep_floats(model)
     elif is_wide(spec.precision):
         quantize_biases(model)
-        separate_zero_points(model)
+        separate_constants(model)
     elif spec.precision != "fp32":
         pack(model, spec.precision)
     if takes_bytes(spec.input):
@@ -211,23 +211,32 @@ def _saturates(quantize, clip, constants) -> bool:  # type: ignore[no-untyped-de
     return (low is None or bool(low <= limits.min)) and (high is None or bool(high >= limits.max))
 
 
-def separate_zero_points(model) -> None:  # type: ignore[no-untyped-def]
-    """Give each int8 weight a zero point of its own.
+def separate_constants(model) -> None:  # type: ignore[no-untyped-def]
+    """Give each DequantizeLinear of a constant its own constant and zero point.
 
-    Where the CPU has no VNNI and `session.x64quantprecision` is set, ONNX Runtime 1.32 turns int8 weights into uint8 and
-    derives the new zero point's name from the old one: with a shared one it fails to load, "Attempt to replace the
-    existing tensor".
+    Where the CPU has no VNNI and `session.x64quantprecision` is set, ONNX Runtime 1.32 turns int8 weights into uint8 and derives the names
+    of what it adds from the old ones: with shared ones it fails to load, "Attempt to replace the existing tensor". The exporter stores two
+    equal weights once.
     """
     from onnx import numpy_helper
 
     graph = model.graph
     initializers = {i.name: i for i in graph.initializer}
+    taken: set[str] = set()
+
+    def add(name: str, source: str) -> str:
+        initializers[name] = numpy_helper.from_array(_array(initializers, source), name)
+        graph.initializer.append(initializers[name])
+        return name
+
     for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in initializers:
-            name = f"{node.input[0]}_zero_point"
-            if node.input[2] != name and name not in initializers:
-                graph.initializer.append(numpy_helper.from_array(_array(initializers, node.input[2]), name))
-                node.input[2] = name
+        if node.op_type != "DequantizeLinear" or node.input[0] not in initializers:
+            continue
+        if node.input[0] in taken:
+            node.input[0] = add(f"{node.output[0]}_constant", node.input[0])
+        taken.add(node.input[0])
+        if node.input[2] != f"{node.input[0]}_zero_point":
+            node.input[2] = add(f"{node.input[0]}_zero_point", node.input[2])
     replace_nodes(graph, list(graph.node))
 
 

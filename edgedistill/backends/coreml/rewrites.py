@@ -1,0 +1,79 @@
+"""Rewrites of a program for what coremltools converts wrongly or not at all (coremltools 9.0)."""
+
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn.functional import elu, softplus
+
+from edgedistill.export.resizing import resize_by_products
+from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.pooling import pool_for_core_ml
+
+
+def write_out(graph: GraphModule) -> int:
+    """Write activations that coremltools does not know, or converts with an integer beside floating point, in place; returns how many."""
+    import torch
+
+    aten = torch.ops.aten
+    formulas = {
+        aten.celu.default: _celu, aten.celu_.default: _celu, aten.log_sigmoid.default: _log_sigmoid, aten.hardshrink.default: _hardshrink,
+    }  # fmt: skip
+    nodes = operators(graph, tuple(formulas))
+    for node in nodes:
+        node.target = formulas[node.target]  # type: ignore[index]
+    return len(nodes)
+
+
+def join_circular_pads(graph: GraphModule) -> int:
+    """Write each circular padding, which coremltools does not know, as a concatenation, in place; returns how many."""
+    import torch
+
+    nodes = [node for node in operators(graph, (torch.ops.aten.pad.default,)) if "circular" in node.args]
+    for node in nodes:
+        node.target, node.args = _circular, node.args[:2]
+    return len(nodes)
+
+
+def _circular(x: Tensor, amounts: list[int]) -> Tensor:
+    import torch
+
+    for place, (before, behind) in enumerate(zip(amounts[::2], amounts[1::2], strict=True), 1):
+        size = x.shape[-place]
+        x = torch.cat([x.narrow(-place, size - before, before), x, x.narrow(-place, 0, behind)], -place)
+    return x
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    return -softplus(-x)
+
+
+def _hardshrink(x: Tensor, bound: float = 0.5) -> Tensor:
+    return x * (x.abs() > bound).to(x.dtype)
+
+
+def _celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return alpha * elu(x / alpha)
+
+
+def fold_scalars(graph: GraphModule) -> int:
+    """Replace each dequantized scalar constant by the float32 number that it means, in place; returns how many.
+
+    coremltools 9.0 subtracts the zero point from such a constant in int8, where 127 - (-128) is -1: a factor of 4.0 becomes -0.0157, and
+    nothing says so. Constants with dimensions are right.
+    """
+    import torch
+
+    ops = torch.ops.quantized_decomposed
+    constants = [node for node in operators(graph, (ops.dequantize_per_tensor.default,)) if node.args[0].op == "get_attr"]  # type: ignore[union-attr]
+    scalars = [node for node in constants if tensor_of(graph, node.args[0]).ndim == 0]
+    for place, node in enumerate(scalars):
+        name = f"scalar_{place}"
+        value = ops.dequantize_per_tensor(tensor_of(graph, node.args[0]), *node.args[1:])
+        graph.register_parameter(name, nn.Parameter(value, requires_grad=False))
+        with graph.graph.inserting_before(node):
+            node.replace_all_uses_with(graph.graph.get_attr(name))
+        graph.graph.erase_node(node)
+    return len(scalars)
+
+
+FOR_CORE_ML = (fold_scalars, write_out, join_circular_pads, resize_by_products, pool_for_core_ml)
+"""What a program is rewritten by before coremltools converts it."""

@@ -1,0 +1,38 @@
+"""Keeps converters from moving a quantization into an operator that has to compute in floating point."""
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+
+def twice_negated(x: Tensor) -> Tensor:
+    """`x`, through two operators that no converter quantizes. Runtimes compute both exactly."""
+    return x.neg().neg()
+
+
+def fence_input(graph: GraphModule, reader: Node, source: Node) -> None:
+    """Let `reader` take `source` through two negations, in place."""
+    with graph.graph.inserting_before(reader):
+        reader.replace_input_with(source, graph.graph.call_function(twice_negated, (source,)))
+
+
+def fence_in(graph: GraphModule, targets: tuple[object, ...]) -> int:
+    """Put two negations between each operator of `targets` and what dequantizes before or quantizes behind it; returns how many."""
+    count = 0
+    for node in [node for node in graph.graph.nodes if node.op == "call_function" and node.target in targets]:
+        before = [source for source in node.all_input_nodes if _is(source, "dequantize")]
+        behind = [user for user in node.users if _is(user, "quantize")]
+        for source in before:
+            fence_input(graph, node, source)
+        for user in behind:
+            fence_input(graph, user, node)
+        count += bool(before or behind)
+    graph.recompile()
+    return count
+
+
+def _is(node: Node, kind: str) -> bool:
+    ops = torch.ops.quantized_decomposed
+    return node.target in (ops.dequantize_per_tensor.default, ops.quantize_per_tensor.default) and str(node.target).split(".")[
+        1
+    ].startswith(kind)
