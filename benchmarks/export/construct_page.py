@@ -1,0 +1,82 @@
+"""Writes docs/constructs.md from the results of constructs.py."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgedistill.backends import backend
+from edgedistill.packages import installed
+
+HEAD = """# Constructs
+
+Which constructs of a network each format computes, and how well. `python benchmarks/export/constructs.py FOLDER --page docs/constructs.md`
+wrote this page. Each construct stands in a small image classifier, which is trained on handwritten digits for a few seconds. The kit
+quantizes the classifier after training and lowers it to every format. The runtime of the format executes each file on {samples} images,
+and the outputs are compared with those of the reference ([verify.md](verify.md) has the rules).
+
+| cell | meaning |
+|---|---|
+| exact | int8: each output equals that of the integer reference to the last bit. Floating point: within {exact:g} of the largest output |
+| rule | The outputs differ, and the difference is within the rule of the precision. For int8 the mean difference in LSB follows |
+| float | As *exact* or *rule*. The construct itself, or a layer beside it, computes in floating point inside the int8 file |
+| refused N | The kit does not make the file. Note N below the table has the reason and the way out |
+| **wrong** | The file differs by more than the rule, or does not run. The kit reports it, and no bundle holds it |
+
+The column *changed* has the share of predictions that int8 changes in the reference itself, of {samples}: what quantization after training
+costs this classifier, whatever the runtime. Measured with {versions}.
+
+"""
+_EXACT = 1e-5
+
+
+def page(cases: dict[str, tuple[str, str]], folder: Path) -> str:
+    """The page in Markdown. cases: group and name of each construct, by the name of its folder."""
+    rows, notes, cells = [], dict[str, int](), Counter[str]()
+    kinds: list[str] = []
+    samples = 0
+    for key, (group, name) in cases.items():
+        path = folder / key / "results.json"
+        if not path.exists():
+            continue
+        results, facts = json.loads(path.read_text()), json.loads((folder / key / "facts.json").read_text())
+        kinds = kinds or list(results)
+        row = [name, f"{facts['changed']:.0%}"]
+        for kind in kinds:
+            for precision in (backend(kind).twin, "int8"):
+                text = _cell(results[kind][precision], facts, precision, notes)
+                samples = max(samples, results[kind][precision].get("parity", {}).get("n", 0))
+                cells[text.split()[0]] += 1
+                row.append(text)
+        rows.append((group, row))
+    columns = ["construct", "changed", *(f"{backend(kind).suffix} {p}" for kind in kinds for p in (backend(kind).twin, "int8"))]
+    packages = installed(tuple(dict.fromkeys(package for kind in kinds for package in backend(kind).packages)))
+    versions = ", ".join(f"{package} {version}" for package, version in packages.items())
+    parts = [HEAD.format(samples=samples, exact=_EXACT, versions=versions)]
+    parts.append(f"{len(rows)} constructs, {sum(cells.values())} files: {', '.join(f'{n} {cell}' for cell, n in cells.most_common())}.\n")
+    for group in dict.fromkeys(group for group, _ in rows):
+        parts.append(f"\n## {group}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
+        parts += [f"| {' | '.join(row)} |\n" for other, row in rows if other == group]
+    parts.append("\n## Notes\n\n")
+    parts += [f"{number}. {reason}\n" for reason, number in notes.items()]
+    return "".join(parts)
+
+
+def _cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: dict[str, int]) -> str:
+    if found["result"] in ("refused", "failed"):
+        reason = _without_layer(found["reason"])
+        return f"refused {notes.setdefault(reason, len(notes) + 1)}" if found["result"] == "refused" else "**wrong**"
+    if found["result"] == "wrong":
+        return "**wrong**"
+    parity = found["parity"]
+    if precision != "int8":
+        return "exact" if parity["relative"] <= _EXACT else f"rule {parity['relative']:.0e}"
+    distance = "" if parity.get("mean_lsb") is None or parity["max_lsb"] == 0 else f" {parity['mean_lsb']:.2g}"
+    if found.get("mixed") or facts["floats"]:
+        return f"float{distance}"
+    return f"rule{distance}" if distance else "exact"
+
+
+def _without_layer(reason: str) -> str:
+    """A reason that does not name this network's layer."""
+    return reason.replace("the layer block is a ", "").strip()
