@@ -8,7 +8,7 @@ import torch
 
 from edgedistill.distill.criterion import Criterion
 from edgedistill.distill.features import attention_transfer, contrastive_distillation, hint, relational_distillation
-from edgedistill.distill.lesson import Stage, learning_rate
+from edgedistill.distill.lesson import Stage, learning_rate, on_one_schedule
 from edgedistill.distill.losses import (
     class_calibration_error,
     correlation_distillation,
@@ -276,3 +276,12 @@ def test_learning_rate_rises_and_falls_to_zero() -> None:
     assert learning_rate(stage, 0.2) == pytest.approx(0.1)
     assert learning_rate(stage, 0.6) == pytest.approx(0.05)
     assert learning_rate(stage, 1.0) == pytest.approx(0, abs=1e-12)
+
+
+def test_stages_on_one_schedule_share_its_warm_up_and_its_cosine() -> None:
+    losses = ClassificationLosses(ce=CrossEntropy())
+    whole = Stage("align", 10, 0.1, losses)
+    first, second = on_one_schedule([Stage("align", 4, 0.1, losses), Stage("finetune", 6, 0.05, losses)])
+    for fraction in (0.1, 0.5, 1.0):
+        assert learning_rate(first, fraction) == pytest.approx(learning_rate(whole, 0.4 * fraction))
+        assert learning_rate(second, fraction) == pytest.approx(learning_rate(whole, 0.4 + 0.6 * fraction) / 2, abs=1e-12)

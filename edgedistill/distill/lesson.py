@@ -18,23 +18,38 @@ from edgedistill.teach.signals import TeacherSignals
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training with its own losses, epochs and highest learning rate (cosine to 0, after a linear warm-up)."""
+    """A part of training with its own losses, epochs and learning rate, along a schedule of its own or a part of one."""
 
     name: str
     epochs: int
     lr: float
     losses: Losses
     warmup: float = 0.1
+    """Share of the schedule over which the learning rate rises from 0."""
+    part: tuple[float, float] = (0.0, 1.0)
+    """Where in the schedule the stage begins and ends, as shares of its steps."""
     online: bool = False
     """Each epoch has views of its own, and the teacher is asked at each step."""
     mixup: bool = False
 
 
 def learning_rate(stage: Stage, fraction: float) -> float:
-    """The learning rate when `fraction` (0 to 1) of the stage's steps are done."""
-    if fraction < stage.warmup:
-        return stage.lr * fraction / stage.warmup
-    return stage.lr * 0.5 * (1 + math.cos(math.pi * (fraction - stage.warmup) / (1 - stage.warmup)))
+    """The learning rate when `fraction` (0 to 1) of the stage's steps are done: a linear warm-up, and then a cosine to 0."""
+    begin, end = stage.part
+    done = begin + (end - begin) * fraction
+    if done < stage.warmup:
+        return stage.lr * done / stage.warmup
+    return stage.lr * 0.5 * (1 + math.cos(math.pi * (done - stage.warmup) / (1 - stage.warmup)))
+
+
+def on_one_schedule(stages: list[Stage]) -> list[Stage]:
+    """The stages along one schedule: one warm-up and one cosine over all their steps, times the learning rate of each."""
+    total, begin = sum(stage.epochs for stage in stages), 0
+    placed = []
+    for stage in stages:
+        placed.append(replace(stage, part=(begin / total, (begin + stage.epochs) / total)))
+        begin += stage.epochs
+    return placed
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from edgedistill.distill import checkpoint
-from edgedistill.distill.lesson import Lesson, Stage
+from edgedistill.distill.lesson import Lesson, Stage, on_one_schedule
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.files import replacing, sha256_file
 from edgedistill.progress import log
@@ -71,6 +71,8 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
         for s in recipe.learning.stages
         if not isinstance(s, QatStage)
     ]
+    if recipe.learning.schedule == "joint":
+        stages = on_one_schedule(stages)
     name = "student" if distilled else "control"
     if distilled and (warning := task.start(recipe, module)):
         log(f"warning: {warning}")

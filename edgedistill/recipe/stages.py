@@ -21,7 +21,8 @@ _Epochs = Annotated[int, Field(ge=1, le=100_000)]
 _LearningRate = Annotated[float, Field(gt=0, le=10)]
 _Fraction = Annotated[float, Field(gt=0, le=1)]
 _EPOCHS = "Passes over the training samples."
-_LR = "Highest learning rate of the stage; it falls to 0 along a cosine."
+_LR = "Highest learning rate; it falls to 0 along a cosine, see distill.schedule."
+_QAT_LR = "Highest learning rate of the stage; it falls to 0 along a cosine."
 
 
 class TrainStage(Config):
@@ -55,7 +56,7 @@ class QatStage(Config):
 
     name: Literal["qat"] = Field(description="Quantization-aware training; needed once, as the last stage.")
     epochs: _Epochs = Field(3, description=_EPOCHS)
-    lr: _LearningRate = Field(1.0e-4, description=_LR)
+    lr: _LearningRate = Field(1.0e-4, description=_QAT_LR)
     losses: Losses = Field(description="What the stage minimises.")
     freeze_batchnorm: _Fraction = Field(0.34, description="Fraction of the stage's steps after which BatchNorm statistics are frozen.")
     freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
@@ -107,6 +108,10 @@ class Distill(Config):
     control: bool = Field(
         True,
         description="Also train the same student without the teacher, for as many steps and samples: what tells if distillation helped.",
+    )
+    schedule: Literal["joint", "per-stage"] = Field(
+        "joint",
+        description="joint: one warm-up and one cosine over all floating-point stages, times the lr of each; per-stage: one for each.",
     )
     weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
     ema: float | None = Field(

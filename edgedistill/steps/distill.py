@@ -51,14 +51,14 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     floats = [
         effective["student"],
         [sha256_file(path) for path in files_of(recipe.student)],
-        [effective["distill"][k] for k in ("weight_decay", "ema", "accumulate", "precision", "patience")],
+        [effective["distill"][k] for k in ("schedule", "weight_decay", "ema", "accumulate", "precision", "patience")],
     ]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
     if recipe.learning.control:
-        step = Step("control", [common, floats, lengths], noted=MADE_WITH)
+        step = Step("control", [common, floats, lengths], version=2, noted=MADE_WITH)
         run.step(step, lambda f: stages.train_float(recipe, alone, f, distilled=False), together=True)
-    step = Step("student", [common, key, floats, plan[:-1]], noted=MADE_WITH)
+    step = Step("student", [common, key, floats, plan[:-1]], version=2, noted=MADE_WITH)
     student = run.step(step, lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True)
 
     @functools.cache
