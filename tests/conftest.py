@@ -23,6 +23,7 @@ data: {image_size: 32, batch_size: 32, views: 2}
 teacher: {model: test_resnet, train: {epochs: 4, lr: 3.0e-3, warmup: 0.2}}
 student: {model: test_resnet}
 distill:
+  schedule: per-stage
   stages:
     - {name: align, epochs: 4, lr: 3.0e-3, losses: {kd: {}}}
     - {name: finetune, epochs: 2, lr: 1.0e-3}

@@ -12,9 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from edgedistill.distill import stages
 from edgedistill.distill.lesson import Lesson, Stage
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.errors import UserError
+from edgedistill.recipe.schema import Recipe
 from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.tasks.image_classification.models import signature
@@ -28,6 +30,19 @@ def lesson(batch_size: int = 8) -> Lesson:
     indices = {"train": np.arange(32), "val": np.arange(32, 40), "holdout": np.arange(0)}
     data = ImageSet("test", ["a", "b"], images, np.arange(40) % 2, indices, "d", {})
     return Lesson(IMAGE_CLASSIFICATION, signature(32, 2), ImageDataset(data, Augment(), 0), 2, batch_size, 0)
+
+
+@pytest.mark.parametrize(("schedule", "parts"), [({}, [(0, 0.4), (0.4, 1)]), ({"schedule": "per-stage"}, [(0, 1), (0, 1)])])
+def test_the_stages_of_student_and_control_share_a_schedule_unless_the_recipe_says_otherwise(
+    schedule: dict[str, str], parts: list[tuple[float, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = [{"name": "align", "epochs": 2}, {"name": "finetune", "epochs": 3}, {"name": "qat"}]
+    recipe = Recipe.model_validate({"name": "x", "student": {"model": "test_resnet"}, "distill": {"stages": plan, **schedule}})
+    trained: list[list[Stage]] = []
+    monkeypatch.setattr(stages, "fit", lambda module, lesson, plan, **options: trained.append(plan) or [])
+    for distilled in (True, False):
+        stages.train_float(recipe, lesson(), tmp_path, distilled=distilled)
+    assert [[stage.part for stage in plan] for plan in trained] == [parts, parts]
 
 
 class Plain(torch.nn.Module):

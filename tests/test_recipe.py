@@ -19,6 +19,7 @@ from edgedistill.recipe import (
     load_target,
     recipe_schema,
 )
+from edgedistill.recipe.starter import first_recipe
 
 
 def write(folder: Path, text: str) -> str:
@@ -37,8 +38,22 @@ def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
 def test_a_name_is_enough_and_the_effective_recipe_is_a_recipe(tmp_path: Path) -> None:
     loaded = load_recipe(write(tmp_path, "name: x\n"))
     assert loaded.recipe == Recipe.model_validate({"name": "x"})
-    assert [stage.name for stage in loaded.recipe.distill.stages] == ["align", "finetune", "qat"]
+    assert [stage.name for stage in loaded.recipe.distill.stages] == ["finetune", "qat"]
     assert Recipe.model_validate(loaded.effective()) == loaded.recipe
+
+
+def test_a_first_recipe_and_that_of_folders_train_as_the_schema_does(tmp_path: Path) -> None:
+    usual = Recipe.model_validate({"name": "x"}).distill.stages
+    first = first_recipe(tmp_path / "x.yaml", task="image-classification", data="sklearn-digits", targets=["ios"])
+    folders = load_recipe("vision/imagefolder", [f"data.source.imagefolder={tmp_path}"])
+    for recipe in (load_recipe(write(tmp_path, first)).recipe, folders.recipe):
+        assert recipe.distill.stages == usual
+        assert recipe.distill.schedule == "joint"
+
+
+def test_a_stage_without_lr_has_that_of_its_task() -> None:
+    images = Recipe.model_validate({"name": "x", "distill": {"stages": [{"name": "align"}, {"name": "qat"}]}})
+    assert images.distill.stages[0].lr == Recipe.model_validate({"name": "x"}).distill.stages[0].lr == 4e-3
 
 
 def test_quickstart_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,15 +142,18 @@ class Distill(Config):
 def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]], values: Mapping[str, object]) -> type[Distill]:
     """The distill part for a task: its stages name the losses of `losses`.
 
-    stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them. values:
-    of other fields, where a recipe leaves them out.
+    stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them, and a
+    floating-point stage without lr has that of the first. values: of other fields, where a recipe leaves them out.
     """
     usual = losses.model_validate(stages[-1]["losses"])
     described = TrainStage.model_fields["losses"].description
     # The names stay, since errors name the members of a union by them.
+    fields: dict[str, Any] = {"losses": (losses, Field(usual, description=described))}
+    rate = TrainStage.model_fields["lr"]
+    lr: dict[str, Any] = {"lr": (_LearningRate, Field(stages[0].get("lr", rate.default), description=rate.description))}
     kinds: list[Any] = [
-        create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, losses=(losses, Field(usual, description=described)))
-        for kind in (TrainStage, QatStage)
+        create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields, **more)
+        for kind, more in ((TrainStage, lr), (QatStage, {}))
     ]
     tagged: list[Any] = [Annotated[kind, Tag(f"union:{kind.__name__}")] for kind in kinds]
     stage: Any = Annotated[tagged[0] | tagged[1], Discriminator(_stage_kind)]

@@ -27,8 +27,7 @@ student:
 distill:
   control: true                   # the same student without the teacher: what tells if distillation helped
   stages:
-    - {{name: align, epochs: 6, lr: 2.0e-3, losses: {{kd: {{temperature: 4.0}}}}}}
-    - {{name: finetune, epochs: 4, lr: 1.0e-3, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5}}}}}}
+    - {{name: finetune, epochs: 10, lr: 4.0e-3, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5}}}}}}
     - {{name: qat, epochs: 3, lr: 1.0e-4, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5}}}}}}
 """
 
