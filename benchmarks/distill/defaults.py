@@ -24,8 +24,8 @@ Result = dict[str, Any]
 ABOUT = f"""Teacher {TEACHER}, trained once on each task; {settings.EPOCHS} epochs in batches of 32. The student is
 {settings.STUDENT["model"]} with ReLU6 where nothing else is said. The five tasks have 2,000 training images of 32 pixels
 (icons 2,400, digits 800): MNIST (mnist10k), the scans of scikit-learn (digits), 60 drawn icons, 12 textures, and
-8 small shapes on clutter (objects). Settings are chosen by images that no run sees. Seconds are processor time of one thread on a shared
-machine, with the teacher's answers, the views, and val after each epoch."""
+8 small shapes on clutter (objects). Settings are chosen by images that no run sees. Seconds are processor time of one
+thread on a shared machine, with the teacher's answers, the views, and val after each epoch."""
 
 
 class Results:

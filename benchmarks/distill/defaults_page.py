@@ -55,8 +55,9 @@ def _mean(found: Found, task: str, key: str) -> float:
 
 def _settings(of: Results) -> None:
     tasks = [task for task in SETS if any(task == name for how in SETTINGS for name, _ in of(how))]
-    print("\n## What the settings do\n\nAccuracy on the images to tune by, of seed 0. The 95% interval of one figure is up to 2.5 points")
-    print("(5.7 on the digits); differences of two settings on one task are not certain below twice that. Empty cells were not trained.\n")
+    print("\n## What the settings do\n")
+    print("Accuracy on the images to tune by, of seed 0. The 95% interval of one figure is up to 2.5 points (5.7 on the digits);")
+    print("differences of two settings on one task are not certain below twice that. Empty cells were not trained.\n")
     print(f"| setting | {' | '.join(tasks)} |\n| --- |" + " --- |" * len(tasks))
     for how, described in SETTINGS.items():
         if found := of(how):
