@@ -205,7 +205,7 @@ def test_set_changes_fields_lists_and_the_kind_of_source(tmp_path: Path) -> None
         recipe = load_recipe(write(tmp_path, text), sets).recipe
         assert recipe.data.image_size == 64
         assert recipe.distill.stages[0].epochs == 1
-        assert recipe.distill.stages[1].name == "finetune"
+        assert recipe.distill.stages[1].name == "qat"
         assert recipe.teacher.train is not None
         assert recipe.teacher.train.lr == 0.01
         assert recipe.model_dump(mode="json")["data"]["source"] == {"imagefolder": str(folder)}
