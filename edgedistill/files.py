@@ -98,8 +98,8 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
             np.save(temporary, values)
 
 
-def read_arrays(folder: Path, *, mapped: bool = False) -> dict[str, np.ndarray]:
-    """The arrays that `write_arrays` wrote into `folder`, by name; `mapped`: read from the disk as they are used."""
+def read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays that `write_arrays` wrote into `folder`, by name; `rows.read_rows` reads them from the disk as they are used."""
     import numpy as np
 
-    return {path.stem: np.load(path, mmap_mode="r" if mapped else None) for path in sorted(folder.glob("*.npy"))}
+    return {path.stem: np.load(path) for path in sorted(folder.glob("*.npy"))}

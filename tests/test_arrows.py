@@ -9,9 +9,26 @@ import edgedistill
 
 PACKAGE = "edgedistill"
 FLOW = ["recipe", "teach", "quantize", "distill", "export", "verify", "measure", "gate", "bundle", "report"]
-ROOT = {"", "child", "errors", "files", "packages", "plugins", "processes", "progress", "provenance", "run", "signature", "records"}
+ROOT = {
+    "",
+    "child",
+    "cores",
+    "errors",
+    "files",
+    "packages",
+    "plugins",
+    "processes",
+    "progress",
+    "provenance",
+    "rows",
+    "run",
+    "signature",
+    "records",
+    "threads",
+    "workers",
+}
 """The package itself and its root modules, which know no part."""
-INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "modules", "npz", "pixels", "sections", "user_model"}
+INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "loading", "modules", "npz", "pixels", "sections", "user_model"}
 """The modules of `tasks` that belong to no task."""
 BOUNDED = "measure.runner.bounded"
 """How the output of other programs is read: it imports nothing, and stands with the runner, which is alone on a device."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.signature import MethodSignature
 
+_ROWS = 64
+
 
 @contextmanager
 def taken(samples: Path, method: MethodSignature, kind: str, *, first: int | None = None) -> Iterator[dict[str, Path]]:
@@ -17,19 +19,22 @@ def taken(samples: Path, method: MethodSignature, kind: str, *, first: int | Non
 
     samples: folder with NAME.npy [N, ...] for each input, as programs take them. method: that of the file. first: only so many of them.
     """
-    import numpy as np
-
+    from edgedistill.rows import Rows, writing
     from edgedistill.tasks.pixels import as_taken
 
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         files = {}
         for spec in method.inputs:
             source = samples / f"{spec.name}.npy"
-            array = np.load(source, mmap_mode="r")
-            if first is None and array.dtype == spec.dtype and not takes_bytes(kind):
+            rows = Rows(source)
+            if first is None and rows.dtype == spec.dtype and not takes_bytes(kind):
                 files[spec.name] = source
                 continue
-            array = as_taken(array[:first], kind) if takes_bytes(kind) else array[:first]
+            count = len(rows) if first is None else min(first, len(rows))
+            shape = as_taken(rows[:1], kind).shape[1:]
             files[spec.name] = Path(folder, source.name)
-            np.save(files[spec.name], array.astype(spec.dtype, copy=False))
+            # A part at a time: val may be larger than the memory.
+            with writing(files[spec.name], spec.dtype, (count, *shape)) as write:
+                for start in range(0, count, _ROWS):
+                    write(as_taken(rows[start : min(start + _ROWS, count)], kind))
         yield files

@@ -63,8 +63,8 @@ def save(
     simulated: rungs between the student and the state. batched: whether the student takes several samples at once.
     """
     from edgedistill.export.programs import save_program
-    from edgedistill.files import read_arrays
     from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.rows import read_rows
     from edgedistill.verify.mixed_precision import Exam, examine
     from edgedistill.verify.rungs import references, save_samples, score
 
@@ -72,7 +72,7 @@ def save(
     samples = folder / Path(SAMPLES["val"]).name
     save_samples(data, "val", samples)
     scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batched=batched)
-    exam = Exam(task, signature, read_arrays(samples, mapped=True), scored["student"], data.targets(val), batched)
+    exam = Exam(task, signature, read_rows(samples), scored["student"], data.targets(val), batched)
     quantized, sensitivity = examine(quantized, exam, scored["integer"], apply=recipe.quantize.mixed == "auto")
     if sensitivity.applied:
         score(references(quantized.converted), data, signature, "val", folder, batched=batched)

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgedistill.files import read_arrays, sha256_tree, write_arrays
 from edgedistill.recipe.data import Split
+from edgedistill.rows import read_rows
 from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 
 _SPLIT = "split"
@@ -37,7 +38,7 @@ class ArrayDataset:
     def __init__(self, folder: Path, facts: DataFacts, inputs: Sequence[str], targets: Sequence[str] = ()) -> None:
         self.facts = facts
         self._inputs, self._targets = inputs, targets
-        self._arrays = read_arrays(folder / "arrays", mapped=True)
+        self._arrays = read_rows(folder / "arrays")
         split = read_arrays(folder)[_SPLIT]
         self.indices: Mapping[str, np.ndarray] = {name: np.flatnonzero(split == number) for number, name in enumerate(SPLITS)}
         self.fields: Mapping[str, np.ndarray] = {}

@@ -1,6 +1,7 @@
 """The rungs of the ladder that PyTorch runs: teacher, control, student, fake-quant, converted and integer."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgedistill.files import write_arrays
+from edgedistill.rows import writing
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import Dataset
 from edgedistill.tasks.modules import BATCH, batches, predict
@@ -34,16 +36,15 @@ def score(
 def save_samples(data: Dataset, split: str, folder: Path) -> None:
     """Write the samples of `split` as runtimes get them: NAME.npy [N, ...] for each input, a part at a time."""
     indices = data.indices[split]
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.memmap] = {}
-    for start in range(0, len(indices), BATCH):
-        for name, part in data.inputs(indices[start : start + BATCH]).items():
-            if name not in files:
-                shape = (len(indices), *part.shape[1:])
-                files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=part.dtype, shape=shape)
-            files[name][start : start + len(part)] = part
-    for file in files.values():
-        file.flush()
+    first = data.inputs(indices[:1])
+    with ExitStack() as files:
+        write = {
+            name: files.enter_context(writing(folder / f"{name}.npy", part.dtype, (len(indices), *part.shape[1:])))
+            for name, part in first.items()
+        }
+        for start in range(0, len(indices), BATCH):
+            for name, part in data.inputs(indices[start : start + BATCH]).items():
+                write[name](part)
 
 
 def references(converted: GraphModule) -> dict[str, nn.Module]:

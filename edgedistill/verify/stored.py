@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgedistill.files import read_arrays
 from edgedistill.recipe.precisions import needs_program, program_of
+from edgedistill.rows import read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +23,9 @@ OUTPUTS = "outputs"
 """The same of an artifact, in the folder of the step that ran it."""
 
 
-def samples(run: Run, split: str) -> dict[str, np.ndarray]:
+def samples(run: Run, split: str) -> Mapping[str, np.ndarray]:
     """The samples of a split, [N, ...] by the name of the input; they are read from the disk as they are used."""
-    return read_arrays(run.path(SAMPLES[split]), mapped=True)
+    return read_rows(run.path(SAMPLES[split]))
 
 
 def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
