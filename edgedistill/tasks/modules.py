@@ -13,6 +13,7 @@ from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.signature import MethodSignature, Signature, TensorSpec
 from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.loading import Loader, Request
 
 BATCH = 64
 """How many samples a module that takes several is given at once."""
@@ -61,8 +62,9 @@ def _joined(parts: list[Tensor], spec: TensorSpec) -> np.ndarray:
 
 def batches(data: Dataset, indices: np.ndarray, size: int = BATCH) -> Iterator[Mapping[str, Tensor]]:
     """The inputs of the samples `indices` as they are, `size` at a time."""
-    for start in range(0, len(indices), size):
-        yield data.batch(indices[start : start + size], None).inputs
+    requests = [Request(indices[start : start + size]) for start in range(0, len(indices), size)]
+    for batch in Loader(data).batches(requests):
+        yield batch.inputs
 
 
 def batches_of(arrays: Mapping[str, np.ndarray], size: int = BATCH) -> Iterator[Mapping[str, Tensor]]:
