@@ -98,9 +98,9 @@ def test_views_replay_and_differ() -> None:
     assert (first == again.batch(indices, 0)).all()
 
 
-@pytest.mark.parametrize(("most", "made"), [(2**30, {0: [0, 1, 2], 1: [0]}), (0, {0: [0, 1, 1, 2, 0], 1: [0]})])
-def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.MonkeyPatch, most: int, made: dict) -> None:
-    monkeypatch.setattr(views_module, "_KEPT_BYTES", most)
+@pytest.mark.parametrize(("most", "made"), [(0.25, {0: [0, 1, 2], 1: [0]}), (0.0, {0: [0, 1, 1, 2, 0], 1: [0]})])
+def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.MonkeyPatch, most: float, made: dict) -> None:
+    monkeypatch.setattr(views_module, "_MOST_OF_DISK", most)
     images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
     views = Views(images, Augment(hflip=True), seed=1)
     found: dict[int, list[int]] = {}
@@ -111,7 +111,7 @@ def test_a_view_is_made_once_unless_all_would_take_too_much(monkeypatch: pytest.
     batches = [(np.array(indices), view) for indices, view in (([0, 1], 0), ([1, 2, 0], 0), ([0], 1))]
     answers = [views.batch(*batch) for batch in batches]
     assert found == made
-    monkeypatch.setattr(views_module, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(views_module, "_MOST_OF_DISK", 0.0)
     for batch, answer in zip(batches, answers, strict=True):
         assert (answer == Views(images, Augment(hflip=True), seed=1).batch(*batch)).all()
 
@@ -152,11 +152,13 @@ def test_images_without_a_label_only_train(tmp_path: Path) -> None:
         imageset.assign_splits(sources.npz(tmp_path / "d.npz"), FRACTIONS, 0)
 
 
-def test_views_that_are_not_kept_are_the_same_views() -> None:
+def test_views_that_are_not_kept_are_the_same_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views_module.Kept, "write", lambda *_: pytest.fail("a view was kept"))
     images = np.random.default_rng(0).integers(0, 255, (6, 3, 16, 16), dtype=np.uint8)
     views = Views(images, Augment(hflip=True), seed=1)
-    assert torch.equal(views.batch(np.array([2, 4]), 3, keep=False), Views(images, Augment(hflip=True), seed=1).batch(np.array([2, 4]), 3))
-    assert not views._kept
+    once = views.batch(np.array([2, 4]), 3, keep=False)
+    monkeypatch.undo()
+    assert torch.equal(once, Views(images, Augment(hflip=True), seed=1).batch(np.array([2, 4]), 3))
 
 
 def test_tar_shards_of_images_and_classes(tmp_path: Path) -> None:

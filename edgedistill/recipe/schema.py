@@ -82,6 +82,12 @@ class Recipe(Config):
         list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1, max_length=64), AfterValidator(_each_once)
     ] = Field(["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files.")
     measure: Measure = Field(Measure(), description="How artifacts are timed.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of training, teaching and calibration; null times the first steps with 1, 2 and more and takes the fastest.",
+    )
 
     @property
     def members(self) -> list[Any]:

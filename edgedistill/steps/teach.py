@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgedistill import processes, tasks
+from edgedistill import processes, tasks, threads
 from edgedistill.files import canonical_hash, sha256_file, write_arrays
 from edgedistill.recipe.losses import OUTPUTS
 from edgedistill.run import Run, Step
@@ -42,13 +42,17 @@ class Faculty:
 
     def outputs(self, split: str) -> list[dict[str, np.ndarray]]:
         """Each member's outputs [n, ...] of the samples of a split, by name."""
-        from edgedistill.tasks.modules import batches
+        from edgedistill.tasks.modules import BATCH, batches
 
         names = [spec.name for spec in tasks.task(self.recipe.task).signature(self.recipe, self.data.facts).outputs]
         answers = []
         for number in range(len(self.recipe.members)):
-            teacher = self.teacher(number, names)
-            parts = [teacher(inputs) for inputs in batches(self.data, self.data.indices[split])]
+            teacher, indices = self.teacher(number, names), self.data.indices[split]
+            first = self.data.batch(indices[:BATCH], None).inputs
+            name, ask = self.recipe.members[number].name, functools.partial(teacher, first)
+            count = threads.chosen(f"{name} on {split}", ask, asked=self.recipe.threads)
+            with threads.using(count):
+                parts = [teacher(inputs) for inputs in batches(self.data, indices)]
             answers.append({name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in names})
         return answers
 
@@ -134,6 +138,7 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
             facts = {"teacher": hashes[number], **seen[number]}
             options: dict[str, Any] = {"signals": asked, "outputs": outputs, "count": recipe.data.views}
             options |= {"folder": cache_folder(root, facts), "options": plan.cache, "batch_size": recipe.data.batch_size}
+            options["threads"] = recipe.threads
             with processes.main_first():
                 caches.append(compute(functools.partial(faculty.teacher, number), facts, data, **options))
     online = [faculty.teacher(n, sorted(signal_names)) for n in range(len(recipe.members))] if _any_online(recipe) else []
@@ -156,5 +161,8 @@ def _any_online(recipe: Recipe) -> bool:
 
 def _teaching_set(lesson: Lesson, signals: TeacherSignals, views: int, folder: Path) -> dict[str, Any]:
     """What the task says of the answers to view 0 of the training samples."""
-    answers = {name: values.numpy() for name, values in signals.replayed(lesson.data.indices["train"], 0).items()}
+
+    def answers(indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: values.numpy() for name, values in signals.replayed(indices, 0).items()}
+
     return {**lesson.task.teaching_set(answers, lesson.data, folder), "views": views}

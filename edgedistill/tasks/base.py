@@ -212,10 +212,10 @@ class Task(ABC):
                 disagreements.append(Disagreement(a=a, b=b, n=len(ours), share=float(share)))
         return disagreements
 
-    def teaching_set(self, answers: Arrays, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
+    def teaching_set(self, answers: Callable[[np.ndarray], Arrays], dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
         """What a report says of the teacher's answers to the training samples, view 0: `samples`, how many there are, and a `text`.
 
-        Lists of samples go into `folder`.
+        answers: gives those to the samples with the numbers [B], a part at a time. Lists of samples go into `folder`.
         """
         return {"samples": len(dataset.indices["train"]), "text": ""}
 

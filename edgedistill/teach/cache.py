@@ -1,10 +1,12 @@
 """The signal cache of one teacher: what it said of every training sample and view, on disk, checked and repaired."""
 
+import functools
 import hashlib
+import mmap
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,12 @@ from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.progress import log, track
 from edgedistill.recipe.stages import Cache
+from edgedistill.rows import Rows
 from edgedistill.tasks.base import Teacher
 from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.loading import Loader, Request
 from edgedistill.teach.encoding import Encoding, encoding_of
+from edgedistill.threads import chosen, using
 
 _SCHEMA = "edgedistill/signals/1"
 _CHUNK_ROWS = 512
@@ -28,7 +33,7 @@ _SAVE_EVERY_S = 5.0
 class CachedSignals:
     """What one teacher said: arrays by signal and view, with a row for each training sample."""
 
-    arrays: dict[tuple[str, int], np.ndarray]
+    arrays: dict[tuple[str, int], Rows]
     encodings: dict[str, Encoding]
     position: np.ndarray
 
@@ -57,8 +62,11 @@ def compute(
     folder: Path,
     options: Cache,
     batch_size: int,
+    threads: int | None = None,
 ) -> CachedSignals:
     """The signals of `count` views of the training samples; what is on disk and whole is kept, the rest is asked of the teacher.
+
+    threads: of the processor, None for those that are fastest; what is added to a cache is computed with as many as it began with.
 
     outputs: names of the signals that are outputs. make_teacher: called with the signals that are missing, and only where some are.
 
@@ -86,12 +94,15 @@ def compute(
     work = [(view, chunk) for view in range(count) for chunk in sorted(set().union(*(arrays[s, view].missing for s in encodings)))]
     if work:
         teacher = teacher or make_teacher(sorted(signals))
+        if "threads" not in known:
+            first = data.batch(train[:batch_size], 0).inputs
+            known["threads"] = chosen("teacher signals", functools.partial(teacher, first), asked=threads)
+            write_json(mark, known)
         saved = time.monotonic()
         try:
-            with track("teacher signals", len(work)) as progress:
-                for view, chunk in work:
-                    rows = train[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS]
-                    answers = _answers(teacher, data, rows, view, batch_size)
+            with using(known["threads"]), track("teacher signals", len(work)) as progress:
+                answered = _answers(teacher, data, [(train[c * _CHUNK_ROWS : (c + 1) * _CHUNK_ROWS], view) for view, c in work], batch_size)
+                for (view, chunk), answers in zip(work, answered, strict=True):
                     _check_numbers(answers, view)
                     for signal, encoding in encodings.items():
                         arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
@@ -104,13 +115,18 @@ def compute(
             _save(arrays)
     position = np.full(len(data), -1)
     position[train] = np.arange(len(train))
-    return CachedSignals({name: rows.array for name, rows in arrays.items()}, encodings, position)
+    return CachedSignals({name: Rows.raw(paths[name], encodings[name[0]].dtype, len(train)) for name in names}, encodings, position)
 
 
-def _answers(teacher: Teacher, data: Dataset, indices: np.ndarray, view: int, batch_size: int) -> dict[str, np.ndarray]:
-    starts = range(0, len(indices), batch_size)
-    parts = [teacher(data.batch(indices[start : start + batch_size], view).inputs) for start in starts]
-    return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
+def _answers(teacher: Teacher, data: Dataset, chunks: Sequence[tuple[np.ndarray, int]], batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """The signals of each chunk of samples in a view."""
+    requests = [
+        [Request(indices[start : start + batch_size], view) for start in range(0, len(indices), batch_size)] for indices, view in chunks
+    ]
+    batches = Loader(data).batches([request for chunk in requests for request in chunk])
+    for chunk in requests:
+        parts = [teacher(next(batches).inputs) for _ in chunk]
+        yield {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
 
 
 def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:
@@ -162,6 +178,7 @@ class _Rows:
         self.sums = {chunk: self.sums[chunk] for chunk in good}
         self.changed = False
         self.missing = [int(chunk) for chunk in chunks if chunk not in good]
+        self._let_go()
 
     def write(self, chunk: int, values: np.ndarray) -> None:
         """Set the rows of a chunk."""
@@ -175,6 +192,11 @@ class _Rows:
             self.array.flush()
             write_json(self.sums_path, self.sums)
             self.changed = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Take the pages of the file out of this process, whose memory would else grow with it; what was written stays in the system's."""
+        self.array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def _sum(self, chunk: int) -> str:
         return hashlib.blake2b(self.array[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS].tobytes(), digest_size=16).hexdigest()

@@ -9,23 +9,32 @@ import torch
 
 from edgedistill.tasks.data import Batch
 from edgedistill.tasks.image_classification import listing
+from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.imageset import ImageSet
 from edgedistill.tasks.image_classification.models import to_unit
-from edgedistill.tasks.image_classification.recipe.data import Augment, Data
+from edgedistill.tasks.image_classification.recipe.data import Augment, Data, WebDataset
+from edgedistill.tasks.image_classification.sources import Listing
 from edgedistill.tasks.image_classification.task import ImageFacts
 from edgedistill.tasks.image_classification.views import Views
 
 
 class ImageSource:
-    """What the data part of a recipe names, listed without reading a pixel."""
+    """What the data part of a recipe names, listed without reading a pixel; tar files only where they are to be read, or changed."""
 
     def __init__(self, data: Data) -> None:
-        self.data, self.listing = data, listing.listing(data)
+        self.data = data
+        if not isinstance(data.source, WebDataset):
+            _ = self.listing
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What there is."""
+        return listing.listing(self.data)
 
     @property
     def fingerprint(self) -> str:
         """Changes when a file is added, removed or rewritten."""
-        return listing.fingerprint(self.listing, self.data)
+        return listing.fingerprint(lambda: self.listing, self.data)
 
     def prepare(self, folder: Path, seed: int) -> ImageFacts:
         """Decode the images into `folder`."""
@@ -48,6 +57,7 @@ class ImageDataset:
             classes=images.classes,
             image_size=size,
             unlabelled=unlabelled,
+            encoded=isinstance(images.images, Encoded),
         )
         self.indices: Mapping[str, np.ndarray] = images.indices
         self._augment, self._seed = augment, seed
@@ -72,7 +82,7 @@ class ImageDataset:
 
     @cached_property
     def _views(self) -> Views:
-        return Views(self.images.images, self._augment, self._seed)
+        return Views(self.images.images, self._augment, self._seed, self.images.folder)
 
     def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The images as programs take them, float32 [B, 3, S, S] in 0..1."""

@@ -8,7 +8,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification.decoding import as_seen
-from edgedistill.tasks.image_classification.sources import Listing
+from edgedistill.tasks.image_classification.sources import Listing, Named
 
 _OTHER_NAMES = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "holdout": ("holdout", "test")}
 
@@ -25,13 +25,17 @@ def huggingface(reference: str, *, image: str, label: str) -> Listing:
     values = [np.array([-1 if v is None else v for v in part[label]]) for part in parts.values()]
     classes, labels = _classes(parts["train"].features[label], np.concatenate(values), reference)
     split = np.concatenate([np.full(len(part), SPLITS.index(name), np.int8) for name, part in parts.items()])
-    places = [(name, i) for name, part in parts.items() for i in range(len(part))]
-    names = [f"{reference} {name} {i}" for name, i in places]
+    starts = np.cumsum([0, *(len(part) for part in parts.values())])
+
+    def place(i: int) -> tuple[str, int]:
+        number = int(np.searchsorted(starts, i, side="right")) - 1
+        return list(parts)[number], i - int(starts[number])
 
     def read(i: int) -> object:
-        name, row = places[i]
+        name, row = place(i)
         return as_seen(parts[name][row][image])
 
+    names = Named(len(labels), lambda i: "{} {} {}".format(reference, *place(i)))
     if set(parts) == {"train"}:
         split[:] = -1
     version = " ".join(part._fingerprint for part in parts.values())

@@ -1,10 +1,14 @@
 """The steps before training: images from the recipe's source, and a fingerprint that tells when they changed."""
 
+import hashlib
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from edgedistill.files import canonical_hash, sha256_file
+from edgedistill.files import sha256_file
 from edgedistill.tasks.image_classification import hub, imageset, shards, sources
+from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
 from edgedistill.tasks.image_classification.sources import Listing
 
@@ -29,15 +33,35 @@ def listing(data: Data) -> Listing:
     return samples if data.unlabelled is None else sources.with_unlabelled(samples, data.unlabelled)
 
 
-def fingerprint(samples: Listing, data: Data) -> str:
-    """Changes when a file of the source is added, removed or rewritten (name, size and time of each; the content of an npz or csv)."""
+def fingerprint(listed: Callable[[], Listing], data: Data) -> str:
+    """Changes when a file of the source is added, removed or rewritten (name, size and time of each; the content of an npz or csv).
+
+    listed: gives the listing of `data`, which takes minutes for many shards, and is not asked where their files tell enough.
+    """
     content = [sha256_file(path) for key in ("npz", "csv") if (path := getattr(data.source, key, None)) is not None]
-    files = [Path(name) for name in samples.names]
+    files: Iterable[Path]
     if isinstance(data.source, WebDataset):
-        files = shards.shards(data.source.webdataset)
-    # Samples of the other sources are no files, but those of `data.unlabelled` beside them are.
-    stats = [(path, path.stat()) for path in files if path.is_file()]
-    return canonical_hash([samples.name, samples.version, content, [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats]])
+        name, version, files = f"webdataset: {data.source.webdataset}", "", shards.shards(data.source.webdataset)
+        if data.unlabelled is not None:
+            files = [*files, *map(Path, sources.paths_in(data.unlabelled, "data.unlabelled"))]
+    else:
+        samples = listed()
+        name, version, files = samples.name, samples.version, map(Path, samples.names)
+    # As `canonical_hash` of it all, without a list of all files. Samples of some sources are no files, but those of `data.unlabelled`
+    # beside them are.
+    digest = hashlib.sha256(_compact([name, version, content])[:-1] + b",[")
+    comma = b""
+    for path in files:
+        if path.is_file():
+            stat = path.stat()
+            digest.update(comma + _compact([str(path), stat.st_size, stat.st_mtime_ns]))
+            comma = b","
+    digest.update(b"]]")
+    return digest.hexdigest()
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:
@@ -46,6 +70,7 @@ def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, 
     facts = {"source": images.source, "classes": images.classes, "image_size": data.image_size, "sha256": images.sha256}
     return facts | {
         "warnings": images.warnings,
+        "encoded": isinstance(images.images, Encoded),
         "splits": {name: len(indices) for name, indices in images.indices.items()},
         "unlabelled": int((images.labels < 0).sum()),
     }

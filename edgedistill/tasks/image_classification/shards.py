@@ -1,17 +1,23 @@
 """Tar shards in the layout of webdataset: the files of a sample share a name up to the first dot."""
 
+import bisect
 import glob
 import io
 import re
 import tarfile
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import at_home
 from edgedistill.tasks.image_classification.decoding import SUFFIXES, read
-from edgedistill.tasks.image_classification.sources import Listing
+from edgedistill.tasks.image_classification.sources import Listing, Named
+
+_KINDS = sorted(SUFFIXES)
 
 _DIGITS = 6
 
@@ -33,36 +39,60 @@ def shards(pattern: str) -> list[Path]:
 
 def webdataset(pattern: str) -> Listing:
     """Samples of an image and a `.cls` file with the number or name of its class; without a `.cls` file a sample has no label."""
-    images: list[tuple[Path, int, int, str]] = []
-    labels: list[str | None] = []
-    for shard in shards(pattern):
+    files = shards(pattern)
+    # Numbers in arrays: a tuple and a name for each sample take half a kilobyte.
+    starts, offsets, sizes, kinds, found = [0], array("q"), array("I"), array("B"), array("i")
+    known: dict[str, int] = {}
+    for shard in files:
         try:
-            with tarfile.open(shard, "r:") as tar:
-                parts: dict[str, dict[str, tarfile.TarInfo]] = {}
-                for member in tar:
-                    if member.isfile():
-                        key, _, kind = Path(member.name).name.partition(".")
-                        parts.setdefault(str(Path(member.name).with_name(key)), {})[kind.lower()] = member
-                for key, files in parts.items():
-                    image = next((m for kind, m in files.items() if f".{kind}" in SUFFIXES), None)
-                    if image is None:
-                        raise UserError(f"{shard}: sample {key} has no image, found {', '.join(files)}")
-                    label = tar.extractfile(files["cls"]) if "cls" in files else None
-                    images.append((shard, image.offset_data, image.size, f"{shard}/{image.name}"))
-                    labels.append(None if label is None else label.read().decode().strip())
+            with tarfile.open(shard, "r:") as tar, open(shard, "rb") as raw:
+                for image, label in _samples(tar, shard):
+                    offsets.append(image.offset_data)
+                    sizes.append(image.size)
+                    kinds.append(_KINDS.index(Path(image.name).suffix.lower()))
+                    found.append(-1 if label is None else known.setdefault(_text(raw, label), len(known)))
         except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{shard}: not a readable, uncompressed tar file ({error})") from error
-    names = {label for label in labels if label is not None}
+        starts.append(len(found))
     # Numbers in their own order: 10 comes after 9.
-    classes = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    classes = sorted(known, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     if len(classes) < 2:
         raise UserError(f"{pattern}: found {len(classes)} class(es) in .cls files, expected at least 2")
-    numbers = np.array([-1 if label is None else classes.index(label) for label in labels], np.int64)
-    unsplit, where = np.full(len(numbers), -1, np.int8), [name for *_, name in images]
-    return Listing(f"webdataset: {pattern}", classes, numbers, unsplit, where, lambda i: _read(*images[i]))
+    order = np.array([classes.index(name) for name in known] + [-1], np.int64)
+    labels = order[np.frombuffer(found, np.int32)]
+
+    def shard_of(i: int) -> Path:
+        return files[bisect.bisect_right(starts, i) - 1]
+
+    def read_one(i: int) -> object:
+        with open(shard_of(i), "rb") as file:
+            file.seek(offsets[i])
+            return read(io.BytesIO(file.read(sizes[i])), _KINDS[kinds[i]])
+
+    names = Named(len(labels), lambda i: f"{shard_of(i)}/{_member(shard_of(i), offsets[i])}")
+    return Listing(f"webdataset: {pattern}", classes, labels, np.full(len(labels), -1, np.int8), names, read_one)
 
 
-def _read(shard: Path, offset: int, size: int, name: str) -> object:
-    with open(shard, "rb") as file:
-        file.seek(offset)
-        return read(io.BytesIO(file.read(size)), Path(name).suffix)
+def _samples(tar: tarfile.TarFile, shard: Path) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarInfo | None]]:
+    """The image and the label of each sample of a shard."""
+    parts: dict[str, dict[str, tarfile.TarInfo]] = {}
+    for member in tar:
+        if member.isfile():
+            key, _, kind = Path(member.name).name.partition(".")
+            parts.setdefault(str(Path(member.name).with_name(key)), {})[kind.lower()] = member
+    for key, files in parts.items():
+        image = next((m for kind, m in files.items() if f".{kind}" in SUFFIXES), None)
+        if image is None:
+            raise UserError(f"{shard}: sample {key} has no image, found {', '.join(files)}")
+        yield image, files.get("cls")
+
+
+def _text(file: BinaryIO, member: tarfile.TarInfo) -> str:
+    file.seek(member.offset_data)
+    return file.read(member.size).decode().strip()
+
+
+def _member(shard: Path, offset: int) -> str:
+    """The name of the file whose content begins at `offset`: names of all samples would take more memory than what is read of them."""
+    with tarfile.open(shard, "r:") as tar:
+        return next(member.name for member in tar if member.offset_data == offset)

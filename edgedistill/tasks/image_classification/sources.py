@@ -4,7 +4,9 @@ Each source gives a `Listing`: what there is, without reading a pixel, so that m
 """
 
 import csv
-from collections.abc import Callable
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,17 +27,55 @@ class Listing:
     """Samples of a source: `read(i)` gives sample i as a PIL image or uint8 array [H, W] or [H, W, 3].
 
     labels: int64 [N], -1 for a sample without one. split: int8 [N], index into SPLITS, -1 where the data does not say. names: for error
-    messages. fields: further facts of each sample by name, [N]. version: what changes with the content, where names do not tell.
+    messages, made as they are asked for, since a million of them take hundreds of megabytes. fields: further facts of each sample by name,
+    [N]. version: what changes with the content, where names do not tell.
     """
 
     name: str
     classes: list[str]
     labels: np.ndarray
     split: np.ndarray
-    names: list[str]
+    names: Sequence[str]
     read: Callable[[int], object]
     fields: dict[str, np.ndarray] = field(default_factory=dict)
     version: str = ""
+
+
+class Named(Sequence[str]):
+    """`count` names, each made by `name` of its number."""
+
+    def __init__(self, count: int, name: Callable[[int], str]) -> None:
+        self._count, self._name = count, name
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number):  # type: ignore[no-untyped-def]
+        if isinstance(number, slice):
+            return [self._name(i) for i in range(*number.indices(self._count))]
+        if not -self._count <= number < self._count:
+            raise IndexError(number)
+        return self._name(int(number) % self._count)
+
+
+class Paths(Named):
+    """Paths in `folder`, held as the bytes of what is behind it."""
+
+    def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
+        self._folder, self._bytes, self._ends = folder, bytearray(), array("Q")
+        for path in paths:
+            self._bytes += os.fsencode(path.relative_to(folder))
+            self._ends.append(len(self._bytes))
+        super().__init__(len(self._ends), lambda number: str(self.path(number)))
+
+    def path(self, number: int) -> Path:
+        """The path with that number."""
+        start = self._ends[number - 1] if number else 0
+        return self._folder / os.fsdecode(bytes(self._bytes[start : self._ends[number]]))
+
+    def read(self, number: int) -> object:
+        """The image in the file with that number."""
+        return read(self.path(number))
 
 
 def digits() -> Listing:
@@ -45,7 +85,7 @@ def digits() -> Listing:
     data = load_digits()
     images = np.round(data.images * (255 / 16)).astype(np.uint8)
     labels = data.target.astype(np.int64)
-    names = [f"digit {i}" for i in range(len(labels))]
+    names = Named(len(labels), lambda i: f"digit {i}")
     classes = [str(c) for c in data.target_names]
     return Listing("sklearn-digits", classes, labels, np.full(len(labels), -1, np.int8), names, lambda i: images[i])
 
@@ -79,20 +119,23 @@ def imagefolder(folder: Path) -> Listing:
         raise UserError(f"{folder}: the name of the class folder {unreadable[0]!r} is not UTF-8; rename it")
     if len(classes) < 2:
         raise UserError(f"{folder}: found {len(classes)} class folders, expected at least 2 (one folder a class, images inside)")
-    paths, labels, split = [], [], []
+    counts: list[tuple[int, int, int]] = []
     empty = []
-    for group, root in groups.items():
-        for label, name in enumerate(classes):
-            files = _files(root / name)
-            if not files:
-                empty.append(str(root / name))
-            paths += files
-            labels += [label] * len(files)
-            split += [group] * len(files)
+
+    def files() -> Iterator[Path]:
+        for group, root in groups.items():
+            for label, name in enumerate(classes):
+                found = _files(root / name)
+                if not found:
+                    empty.append(str(root / name))
+                counts.append((label, group, len(found)))
+                yield from found
+
+    names = Paths(folder, files())
     if empty:
         raise UserError(f"no images in class folder {', '.join(empty)}: add images ({', '.join(sorted(SUFFIXES))}) or remove the folder")
-    names = [str(p) for p in paths]
-    return Listing(f"imagefolder: {folder}", classes, np.array(labels, np.int64), np.array(split, np.int8), names, lambda i: read(paths[i]))
+    labels, split, sizes = np.array(counts, np.int64).T
+    return Listing(f"imagefolder: {folder}", classes, labels.repeat(sizes), split.astype(np.int8).repeat(sizes), names, names.read)
 
 
 def npz(path: Path) -> Listing:
@@ -124,7 +167,7 @@ def npz(path: Path) -> Listing:
     absent = [c for c in classes if int(c) not in found]
     if absent:
         raise UserError(f"{path}: no image of class {', '.join(absent[:10])}; expected every label from 0 to {len(classes) - 1}")
-    names = [f"{path} image {i}" for i in range(len(labels))]
+    names = Named(len(labels), lambda i: f"{path} image {i}")
     squeezed = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
     fields = {name: values for name, values in arrays.items() if values.shape == labels.shape and values.dtype.kind in "iuUb"}
     return Listing(f"npz: {path}", classes, labels, split, names, lambda i: squeezed[i], fields)
@@ -154,15 +197,14 @@ def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
             raise UserError(f"{path}: column {split} has {', '.join(strange[:5])}, expected train, val or holdout")
         splits = np.array([SPLITS.index(row[split]) if row[split] else -1 for row in rows], np.int8)
     fields = {name: np.array([row[name] or "" for row in rows]) for name in columns if name not in (image, label, split)}
-    return Listing(f"csv: {path}", classes, labels, splits, [str(f) for f in files], lambda i: read(files[i]), fields)
+    names = Named(len(files), lambda i: str(files[i]))
+    return Listing(f"csv: {path}", classes, labels, splits, names, lambda i: read(files[i]), fields)
 
 
 def unlabelled(folder: Path) -> Listing:
     """The images in `folder`, at any depth, without labels or classes."""
-    paths = _images(folder, "data.source.images")
-    count = len(paths)
-    split = np.full(count, -1, np.int8)
-    return Listing(f"images: {folder}", [], np.full(count, -1), split, [str(p) for p in paths], lambda i: read(paths[i]))
+    paths = paths_in(folder, "data.source.images")
+    return Listing(f"images: {folder}", [], np.full(len(paths), -1), np.full(len(paths), -1, np.int8), paths, paths.read)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -174,23 +216,24 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files if path not in hidden]
 
 
-def _images(folder: Path, field: str) -> list[Path]:
+def paths_in(folder: Path, field: str) -> Paths:
+    """The images in `folder`, at any depth; UserError where there are none. field: of the recipe that names it."""
     paths = _files(folder)
     if not paths:
         raise UserError(f"{field}: no images in {folder}, expected some ({', '.join(sorted(SUFFIXES))})")
-    return paths
+    return Paths(folder, paths)
 
 
 def with_unlabelled(listing: Listing, folder: Path) -> Listing:
     """`listing` with the images in `folder`, at any depth, as training samples without a label."""
-    paths = _images(folder, "data.unlabelled")
+    paths = paths_in(folder, "data.unlabelled")
     count = len(listing.labels)
     fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in listing.fields.items()}
     return replace(
         listing,
         labels=np.concatenate([listing.labels, np.full(len(paths), -1)]),
         split=np.concatenate([listing.split, np.zeros(len(paths), np.int8)]),
-        names=[*listing.names, *map(str, paths)],
-        read=lambda i: listing.read(i) if i < count else read(paths[i - count]),
+        names=Named(count + len(paths), lambda i: listing.names[i] if i < count else paths[i - count]),
+        read=lambda i: listing.read(i) if i < count else paths.read(i - count),
         fields=fields,
     )

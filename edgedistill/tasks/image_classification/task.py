@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,14 @@ class ImageFacts(DataFacts):
     classes: list[str] = Field(description="Names of the labels in the order of the outputs; empty for images without labels.")
     image_size: int = Field(description="Side of the square that a model sees, in pixels.")
     unlabelled: int = Field(description="Training images without a label.")
+    encoded: bool = Field(False, description="Whether images are decoded as they are used: decoded ones would not fit the disk.")
 
     def described(self) -> list[str]:
         """The number of classes, the size of the images, and how many have no label."""
         several = [f"{len(self.classes)} classes"] if self.classes else []
         unlabelled = [f"{self.unlabelled:,} without a label"] if self.unlabelled and self.classes else []
-        return [*several, f"images of {self.image_size} px", *unlabelled]
+        encoded = ["decoded as they are used, since they would not fit the disk"] if self.encoded else []
+        return [*several, f"images of {self.image_size} px", *unlabelled, *encoded]
 
 
 class ImageClassification(Task):
@@ -95,11 +97,12 @@ class ImageClassification(Task):
         return ImageSource(_data(recipe))
 
     def dataset(self, recipe: Recipe, folder: Path) -> ImageDataset:
-        """The decoded images."""
-        from edgedistill.tasks.image_classification import imageset
+        """The prepared images."""
+        from edgedistill.tasks.image_classification import imageset, listing
         from edgedistill.tasks.image_classification.dataset import ImageDataset
 
-        return ImageDataset(imageset.load(folder), _data(recipe).augment, recipe.seed)
+        data = _data(recipe)
+        return ImageDataset(imageset.load(folder, lambda: listing.listing(data)), data.augment, recipe.seed)
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """One RGB image in, a logit for each class out."""
@@ -177,11 +180,11 @@ class ImageClassification(Task):
 
         return disagreement({name: outputs["logits"] for name, outputs in answers.items()})
 
-    def teaching_set(self, answers: Arrays, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
+    def teaching_set(self, answers: Callable[[np.ndarray], Arrays], dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
         """Lists in teaching-set.csv where the teacher is unsure or contradicts the label; such images stay in."""
         from edgedistill.tasks.image_classification.teaching_set import write
 
-        return write(answers["logits"], dataset, _facts(dataset.facts).classes, folder)
+        return write(lambda indices: answers(indices)["logits"], dataset, _facts(dataset.facts).classes, folder)
 
     def merger(self, recipe: Recipe, dataset: Dataset) -> Merger | None:
         """Merges the probabilities of several teachers, or the logits of specialists."""

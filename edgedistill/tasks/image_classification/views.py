@@ -1,12 +1,29 @@
 """Augmented views that can be replayed: view v of sample i is a function of the seed, i and v alone."""
 
+from __future__ import annotations
+
 import hashlib
-from typing import Any
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from edgedistill.tasks.image_classification.recipe.data import Augment
+
+
+class Images(Protocol):
+    """uint8 [N, 3, H, W], in memory or read as they are used."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, 3, H, W."""
+
+    def __getitem__(self, key: np.ndarray, /) -> np.ndarray:
+        """The images of an array of numbers [B]."""
 
 
 def build_transform(config: Augment) -> Any:
@@ -32,20 +49,23 @@ def build_transform(config: Augment) -> Any:
     return v2.Compose(steps) if steps else None
 
 
-_KEPT_BYTES = 2**30
+_MOST_OF_DISK = 0.25
+"""Share of the free disk space that views may take."""
 
 
 class Views:
     """Augmented batches of an image set.
 
-    Teacher, control and student see the same few views epoch after epoch: each is made once and kept as uint8, as far as all of
-    them take no more than 1 GiB. A seventh of a step of a small student went into making them again.
+    Teacher, control and student see the same few views epoch after epoch: each is made once and kept in a file without a name, which the
+    system removes with the process, as far as the disk has room. Worker processes, which are copies of the one that made the file, share
+    it.
     """
 
-    def __init__(self, images: np.ndarray, config: Augment, seed: int) -> None:
+    def __init__(self, images: Images, config: Augment, seed: int, folder: Path | None = None) -> None:
+        """images: uint8 [N, 3, H, W]. folder: whose disk the file is on; None for that of other temporary files."""
         self.images, self.seed = images, seed
         self.transform = build_transform(config)
-        self._kept: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
+        self._kept = None if self.transform is None else Kept(images.shape, folder)
 
     def batch(self, indices: np.ndarray, view: int, *, keep: bool = True) -> torch.Tensor:
         """View `view` of the samples `indices` [B]: float32 [B, 3, H, W] in 0..1, channels last in memory.
@@ -54,23 +74,20 @@ class Views:
         """
         if self.transform is None:
             images = torch.from_numpy(np.array(self.images[indices]))
-        elif not keep or self.images.nbytes * (view + 1) > _KEPT_BYTES:
-            images = self._augmented(indices, view)
+        elif keep and self._kept is not None:
+            images = self._made_once(self._kept, indices, view)
         else:
-            images = self._made_once(indices, view)
+            images = self._augmented(indices, view)
         # Channels last: oneDNN's convolutions on a processor are up to a third faster so, and those of tensor cores too.
         return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
-    def _made_once(self, indices: np.ndarray, view: int) -> torch.Tensor:
-        if view not in self._kept:
-            # Memory that is not written yet is not taken yet.
-            self._kept[view] = torch.empty(self.images.shape, dtype=torch.uint8), np.zeros(len(self.images), bool)
-        kept, made = self._kept[view]
-        missing = indices[~made[indices]]
-        if len(missing):
-            kept[missing] = self._augmented(missing, view)
-            made[missing] = True
-        return kept[indices]
+    def _made_once(self, kept: Kept, indices: np.ndarray, view: int) -> torch.Tensor:
+        images, made = kept.read(indices, view)
+        if not made.all():
+            missing = self._augmented(indices[~made], view).numpy()
+            images[~made] = missing
+            kept.write(indices[~made], view, missing)
+        return torch.from_numpy(images)
 
     def _augmented(self, indices: np.ndarray, view: int) -> torch.Tensor:
         images = torch.from_numpy(np.array(self.images[indices]))
@@ -82,3 +99,37 @@ class Views:
         digest = hashlib.blake2b(f"{self.seed}/{index}/{view}".encode(), digest_size=7).digest()
         torch.default_generator.manual_seed(int.from_bytes(digest))
         return self.transform(image)
+
+
+class Kept:
+    """Views that were made, in a file of rows: the pixels, and behind them a byte that is 1 where they are there."""
+
+    def __init__(self, shape: tuple[int, ...], folder: Path | None) -> None:
+        self._shape = shape
+        self._pixels = int(np.prod(shape[1:]))
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open for as long as there are views
+        self._most = _MOST_OF_DISK * shutil.disk_usage(tempfile.gettempdir() if folder is None else folder).free
+
+    def read(self, indices: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """The view of the samples `indices` [B], uint8 [B, C, H, W], and of which of them it is there, bool [B]."""
+        rows = np.zeros((len(indices), self._pixels + 1), np.uint8)
+        for row, place in zip(rows, self._places(indices, view), strict=True):
+            os.preadv(self._file.fileno(), [row.data], place)
+        return rows[:, :-1].reshape(len(indices), *self._shape[1:]), rows[:, -1] == 1
+
+    def write(self, indices: np.ndarray, view: int, images: np.ndarray) -> None:
+        """Keep a view of the samples `indices` [B], uint8 [B, C, H, W], unless all views up to it take too much."""
+        if (view + 1) * self._shape[0] * (self._pixels + 1) > self._most:
+            return
+        rows = np.ones((len(indices), self._pixels + 1), np.uint8)
+        rows[:, :-1] = images.reshape(len(indices), -1)
+        for row, place in zip(rows, self._places(indices, view), strict=True):
+            try:
+                # What a full disk cut off has no 1 at its end.
+                os.pwrite(self._file.fileno(), row.data, place)
+            except OSError:
+                self._most = 0
+                return
+
+    def _places(self, indices: np.ndarray, view: int) -> list[int]:
+        return [(view * self._shape[0] + index) * (self._pixels + 1) for index in indices.tolist()]
