@@ -1,5 +1,6 @@
 """The commands and their options. It imports nothing heavy, so that `edgedistill --help` is fast."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ from edgedistill.cli.options import (
     Seconds,
     Set,
     Threads,
+    TrainingThreads,
     TrustCode,
 )
 
@@ -59,22 +61,24 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 @app.command()
 def run(
-    recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
-) -> None:
+    recipe: Recipe, sets: Set = NOTHING, threads: TrainingThreads = None, runs_dir: RunsDir = RUNS, fresh: Fresh = False,
+    trust: TrustCode = False, as_json: Json = False,
+) -> None:  # fmt: skip
     """Run the whole flow: distil, quantize, export, verify, bench, report."""
     from edgedistill.cli.train import train
 
-    train(recipe, sets, runs_dir, whole=True, fresh=fresh, trust_code=trust, as_json=as_json)
+    train(recipe, sets, threads, runs_dir, whole=True, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()
 def distill(
-    recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, fresh: Fresh = False, trust: TrustCode = False, as_json: Json = False
-) -> None:
+    recipe: Recipe, sets: Set = NOTHING, threads: TrainingThreads = None, runs_dir: RunsDir = RUNS, fresh: Fresh = False,
+    trust: TrustCode = False, as_json: Json = False,
+) -> None:  # fmt: skip
     """Train the student with its teacher, up to the quantized state."""
     from edgedistill.cli.train import train
 
-    train(recipe, sets, runs_dir, whole=False, fresh=fresh, trust_code=trust, as_json=as_json)
+    train(recipe, sets, threads, runs_dir, whole=False, fresh=fresh, trust_code=trust, as_json=as_json)
 
 
 @app.command()
@@ -102,6 +106,7 @@ def export(
     mean: Annotated[str, typer.Option("--mean", help="Subtracted from RGB in 0..1, for example 0.485,0.456,0.406.")] = "0,0,0",
     std: Annotated[str, typer.Option("--std", help="Each channel is then divided by it, for example 0.229,0.224,0.225.")] = "1,1,1",
     name: Annotated[str | None, typer.Option("--name", help="Name of the run of --model; default: the name of its function.")] = None,
+    threads: TrainingThreads = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
@@ -109,10 +114,12 @@ def export(
     from edgedistill.cli import artifacts
 
     if model is None:
-        artifacts.check_no_model({"--checkpoint": checkpoint, "--calibration": calibration, "--name": name}, as_json=as_json)
+        of_model = {"--checkpoint": checkpoint, "--calibration": calibration, "--name": name, "--threads": threads}
+        artifacts.check_no_model(of_model, as_json=as_json)
         artifacts.export(run_folder, target, out, runs_dir, fresh=fresh, as_json=as_json)
     else:
         facts = {"checkpoint": checkpoint, "calibration": calibration, "image_size": image_size, "mean": mean, "std": std, "name": name}
+        facts["threads"] = threads
         artifacts.export_model(run_folder, model, facts, given, target, out, runs_dir, fresh=fresh, as_json=as_json)
 
 
@@ -384,6 +391,9 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point of the command `edgedistill`."""
+    # Threads that spin while they wait for others take a core from what else runs, and from those others where it is their only one. It has
+    # to be said before OpenMP is loaded, and holds for children too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(prog_name="edgedistill", standalone_mode=False)
     except typer.TyperException as error:

@@ -22,6 +22,9 @@ Fleet = Annotated[Path | None, typer.Option("--fleet", help="File that names dev
 Preset = Annotated[str, typer.Option("--preset", metavar="quick|standard|mlperf", help="How long and how strictly to measure.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", help="Sample for at least this time; default: the time of the preset.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that the runtime may use.")]
+TrainingThreads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of training, teaching and calibration; default: the fastest, by timing.")
+]
 Cores = Annotated[str | None, typer.Option("--cores", metavar="big|little|N,N", help="Cores to run on; default: the scheduler chooses.")]
 Governor = Annotated[str | None, typer.Option("--governor", help="Frequency governor to set if the device allows it; restored at the end.")]
 CoolTo = Annotated[float | None, typer.Option("--cool-to", metavar="CELSIUS", help="Wait until the device is at most this warm.")]

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from edgedistill.records.summary import Summary
 
 
-def train(recipe: str, overrides: list[str], runs_dir: Path, *, whole: bool, fresh: bool, trust_code: bool, as_json: bool) -> None:
-    """Do the flow of `recipe`: the whole of it, or up to the quantized state."""
+def train(
+    recipe: str, overrides: list[str], threads: int | None, runs_dir: Path, *, whole: bool, fresh: bool, trust_code: bool, as_json: bool
+) -> None:
+    """Do the flow of `recipe`: the whole of it, or up to the quantized state. threads: None for what the recipe says."""
+    overrides = overrides if threads is None else [*overrides, f"threads={threads}"]
 
     def work() -> Summary | None:
         from edgedistill.recipe.loading import load_recipe

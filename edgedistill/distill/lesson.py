@@ -12,6 +12,7 @@ from edgedistill.recipe.losses import Losses
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Task
 from edgedistill.tasks.data import Batch, Dataset
+from edgedistill.tasks.loading import Request
 from edgedistill.tasks.modules import batches, predict
 from edgedistill.teach.signals import TeacherSignals
 
@@ -98,13 +99,20 @@ class Lesson:
         """Steps of an epoch."""
         return max(1, len(self.data.indices["train"]) // self.batch_size)
 
-    def batch(self, stage: Stage, epoch: int, indices: np.ndarray) -> Taught:
-        """The samples `indices` [B] as `epoch` of the run shows them, with what the teachers say of them."""
-        view = epoch if stage.online else epoch % self.view_count
-        batch = self.data.batch(indices, view, keep=not stage.online)
+    def request(self, stage: Stage, epoch: int, indices: np.ndarray) -> Request:
+        """What the data is asked for, to show the samples `indices` [B] in `epoch` of the run."""
+        return Request(indices, epoch if stage.online else epoch % self.view_count, keep=not stage.online)
+
+    def taught(self, stage: Stage, epoch: int, indices: np.ndarray, batch: Batch) -> Taught:
+        """The `batch` of a request with what the teachers say of it."""
         if stage.mixup:
             batch = _blended(batch)
-        return Taught(batch, self._answers(stage, indices, view, batch))
+        return Taught(batch, self._answers(stage, indices, self.request(stage, epoch, indices).view or 0, batch))
+
+    def batch(self, stage: Stage, epoch: int, indices: np.ndarray) -> Taught:
+        """The samples `indices` [B] as `epoch` of the run shows them, with what the teachers say of them."""
+        request = self.request(stage, epoch, indices)
+        return self.taught(stage, epoch, indices, self.data.batch(indices, request.view, keep=request.keep))
 
     def _answers(self, stage: Stage, indices: np.ndarray, view: int, batch: Batch) -> dict[str, torch.Tensor]:
         if not stage.losses.needs:

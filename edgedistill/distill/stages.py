@@ -40,7 +40,8 @@ def train_teacher(config: TeacherConfig, recipe: Recipe, lesson: Lesson, folder:
     if plan is None:
         return Trained(curve=[], sha256=weights_hash(module), **size_of(module))
     stage = Stage("train", plan.epochs, plan.lr, lesson.task.supervised(plan), plan.warmup)
-    options = Options(plan.weight_decay, precision=recipe.learning.precision, trackers=tuple(recipe.learning.trackers))
+    learning = recipe.learning
+    options = Options(plan.weight_decay, precision=learning.precision, trackers=tuple(learning.trackers), threads=recipe.threads or "auto")
     curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, options=options)
     return _save(lesson.task.core(module), folder, curve)
 
@@ -82,7 +83,13 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
 
 def _options(recipe: Recipe) -> Options:
     plan = recipe.learning
-    return Options(plan.weight_decay, accumulate=plan.accumulate, precision=plan.precision, trackers=tuple(plan.trackers))
+    return Options(
+        plan.weight_decay,
+        accumulate=plan.accumulate,
+        precision=plan.precision,
+        trackers=tuple(plan.trackers),
+        threads=recipe.threads or "auto",
+    )
 
 
 def prepared(student: nn.Module, signature: Signature) -> QATModule:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,14 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from edgedistill import processes
+from edgedistill import processes, threads
 from edgedistill.distill import checkpoint
 from edgedistill.distill.learner import Learner
 from edgedistill.distill.lesson import Lesson, Stage, learning_rate
 from edgedistill.distill.tracking import Tracking, check_installed
 from edgedistill.errors import UserError
 from edgedistill.progress import track
+from edgedistill.tasks.loading import Loader
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Options:
     precision: fp32, or that of matrix products and convolutions: bf16 or fp16. exact: fp32 all the same.
     patience: epochs without a better score on val after which a stage ends, with the weights of its best one; None for never.
     trackers: beside JSON lines, tensorboard, mlflow or wandb.
+    threads: of the processor; auto chooses by timing steps on a copy, and a training that goes on keeps the number that it began with.
     """
 
     weight_decay: float = 0.0
@@ -47,6 +49,7 @@ class Options:
     exact: bool = False
     patience: int | None = None
     trackers: tuple[str, ...] = ()
+    threads: int | Literal["auto"] | None = None
 
 
 def fit(
@@ -61,8 +64,8 @@ def fit(
     at: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `module` in place; returns a curve with one record an epoch: stage, epoch, loss (the weighted sum), losses (each by name,
-    unweighted), `val_` and the name of
-    the metric, lr, seconds.
+    unweighted), `val_` and the name of the metric, lr, seconds, and how the steps went: threads, loaders (processes that made batches),
+    samples_per_s and busy, the share of the time in which no batch was waited for.
 
     path: the checkpoint, written after each epoch; when it exists, training goes on from it. The curve is beside it as JSON lines.
     first_epoch: epochs that came before in this run, so that order and views go on instead of starting over.
@@ -76,6 +79,7 @@ def fit(
     averaged = None if options.ema is None else ModelEmaV3(module, decay=options.ema, use_warmup=True).to(accelerator.device)
     scored: nn.Module = module if averaged is None else averaged.module
     best = None if options.patience is None else copy.deepcopy(module).to(accelerator.device)
+    timed = copy.deepcopy(module) if options.threads == "auto" and threads.settled() is None else None
     learner = Learner(module, lesson, stages, exact=options.exact)
     parts = {"module": module, "criterion": learner.criterion}
     parts |= {"averaged": averaged.module} if averaged is not None else {}
@@ -84,13 +88,20 @@ def fit(
     # Fused: one pass over the parameters instead of a dozen small operators for each, a sixth of a step on a small CPU.
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=options.weight_decay, fused=True)
     curve: list[dict[str, Any]] = []
+    begun: dict[str, Any] = {}
     scored_as = f"val_{lesson.task.metric.name}"
     if path.exists():
-        curve = checkpoint.restore(path, parts, optimizer)["curve"]
+        begun = checkpoint.restore(path, parts, optimizer)
+        curve = begun["curve"]
+    # Sums depend on how many threads add them up.
+    count = begun.get("threads") or (options.threads if isinstance(options.threads, int) else None)
+    if count is None and timed is not None:
+        count = _threads(name, timed, lesson, stages[0], options)
     placed, stepper = accelerator.prepare(learner, optimizer)
+    loader = Loader(lesson.data)
     tracking = Tracking(accelerator, path.parent, options.trackers)
     plan = [(stage, epoch) for stage in stages for epoch in range(stage.epochs)]
-    with track(name, len(plan) * lesson.steps) as progress:
+    with threads.using(count), track(name, len(plan) * lesson.steps) as progress:
         for position, (stage, epoch) in enumerate(plan):
             passed = [record[scored_as] for record in curve if record["stage"] == stage.name]
             if epoch < len(passed) or _exhausted(passed, options.patience):
@@ -114,7 +125,8 @@ def fit(
                 progress.advance(1, stage=stage.name)
 
             epoch_plan = Epoch(stage, first_epoch + index, options.accumulate, before_step, after_step)
-            means = _epoch(accelerator, placed, stepper, lesson, epoch_plan)
+            means = _epoch(accelerator, placed, stepper, lesson, epoch_plan, loader)
+            trained = time.monotonic() - started
             loss = means.pop("loss")
             if not math.isfinite(loss):
                 raise UserError(
@@ -131,10 +143,12 @@ def fit(
                         part.load_state_dict(best.state_dict())
             record = {"epoch": first_epoch + index + 1, "stage": stage.name, "loss": loss, "losses": means, scored_as: score}
             record |= {"lr": stepper.param_groups[0]["lr"], "seconds": time.monotonic() - started}
+            record |= {"threads": torch.get_num_threads(), "loaders": loader.count, "busy": 1 - loader.waited / trained}
+            record |= {"samples_per_s": lesson.steps * min(lesson.batch_size, len(lesson.data.indices["train"])) / trained}
             curve.append(record)
             tracking.write(curve)
             if accelerator.is_main_process:
-                checkpoint.save(path, parts, optimizer, {"curve": curve})
+                checkpoint.save(path, parts, optimizer, {"curve": curve, "threads": torch.get_num_threads()})
     tracking.end()
     learner.taps.remove()
     if scored is not module:
@@ -164,6 +178,25 @@ def _accelerator(options: Options, lesson: Lesson, folder: Path) -> Accelerator:
     return accelerator
 
 
+def _threads(name: str, copied: nn.Module, lesson: Lesson, stage: Stage, options: Options) -> int:
+    """The threads that are fastest for steps of `stage`; what they change is that of `copied`."""
+    state, indices = torch.get_rng_state(), lesson.order(0)[0]
+    begun = time.monotonic()
+    batch = lesson.data.batch(indices, 0)
+    beside_s = time.monotonic() - begun
+    sample = lesson.taught(stage, 0, indices, batch)
+    learner = Learner(copied, lesson, [stage], exact=options.exact).train()
+
+    def step() -> None:
+        loss, _ = learner(sample, stage.losses, 0.0)
+        loss.backward()
+
+    try:
+        return threads.chosen(name, step, beside_s=beside_s)
+    finally:
+        torch.set_rng_state(state)
+
+
 def _exhausted(scores: list[float], patience: int | None) -> bool:
     """Whether none of the last `patience` epochs of a stage was better than the best one before them."""
     return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
@@ -183,18 +216,20 @@ class Epoch:
     after_step: Callable[[int], None]
 
 
-def _epoch(accelerator: Accelerator, learner: nn.Module, optimizer: Any, lesson: Lesson, epoch: Epoch) -> dict[str, float]:
+def _epoch(accelerator: Accelerator, learner: nn.Module, optimizer: Any, lesson: Lesson, epoch: Epoch, loader: Loader) -> dict[str, float]:
     """Train for one epoch; returns the mean `loss`, and of each loss in it."""
     learner.train()
     stage, count = epoch.stage, accelerator.num_processes
     summed: dict[str, torch.Tensor] = {}
-    for step, whole in enumerate(lesson.order(epoch.number)):
+    order = lesson.order(epoch.number)
+    plan = [np.array_split(np.array_split(whole, count)[accelerator.process_index], epoch.accumulate) for whole in order]
+    samples = loader.batches([lesson.request(stage, epoch.number, indices) for parts in plan for indices in parts])
+    for step, (whole, parts) in enumerate(zip(order, plan, strict=True)):
         fraction = epoch.before_step(step)
         optimizer.zero_grad()
-        parts = np.array_split(np.array_split(whole, count)[accelerator.process_index], epoch.accumulate)
         for number, indices in enumerate(parts):
             share = len(indices) / len(whole)
-            batch = lesson.batch(stage, epoch.number, indices).to(accelerator.device)
+            batch = lesson.taught(stage, epoch.number, indices, next(samples)).to(accelerator.device)
             # Gradients are exchanged once a step.
             with nullcontext() if number + 1 == len(parts) else accelerator.no_sync(learner):
                 loss, values = learner(batch, stage.losses, fraction)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill import tasks
+from edgedistill import tasks, threads
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_arrays
 from edgedistill.progress import log
@@ -70,14 +70,30 @@ def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Sig
     from edgedistill.quantize.static import calibrate
     from edgedistill.tasks.modules import batches, in_order
 
-    shown = calibration_samples(recipe, data)
-    ordered = in_order(batches(data, shown, _BATCH if batched else 1), signature.forward)
+    shown, size = calibration_samples(recipe, data), _BATCH if batched else 1
+    ordered = in_order(batches(data, shown, size), signature.forward)
     try:
-        observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
+        with threads.using(calibration_threads(recipe, data, student, signature, shown[:size])):
+            observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
     except Exception as error:
         # torch.export meets whatever a model's code does.
         raise UserError(f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
     return convert(observed, signature)
+
+
+def calibration_threads(recipe: Recipe, data: Dataset, student: nn.Module, signature: Signature, first: np.ndarray) -> int:
+    """Threads for what runs `student`, timed on the samples `first`."""
+    import torch
+
+    from edgedistill.tasks.modules import forward
+
+    inputs = data.batch(first, None).inputs
+
+    def probe() -> None:
+        with torch.no_grad():
+            forward(student, inputs, signature.forward)
+
+    return threads.chosen("calibration", probe, asked=recipe.threads)
 
 
 def _identity(recipe: Recipe) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill import tasks
+from edgedistill import tasks, threads
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
 from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
@@ -90,15 +90,17 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
 def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
-    from edgedistill.steps.quantize import calibration_samples
+    from edgedistill.steps.quantize import calibration_samples, calibration_threads
     from edgedistill.tasks.modules import batches, in_order
     from edgedistill.verify.rungs import load_converted
 
     data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
     source = run.work("programs", "student-float.pt2")
     signature = load_signature(source)
-    samples = in_order(batches(data, calibration_samples(recipe, data), 1), signature.forward)
-    quantized = int16.quantize(load_converted(source), signature, samples)
+    shown, student = calibration_samples(recipe, data), load_converted(source)
+    samples = in_order(batches(data, shown, 1), signature.forward)
+    with threads.using(calibration_threads(recipe, data, student, signature, shown[:1])):
+        quantized = int16.quantize(student, signature, samples)
     _save(quantized, signature, folder, data.facts.sizes)
     _score({precision: quantized.converted}, run, recipe, signature, folder, batched=False)
     return Variant(sha256=quantized.sha256, output_scale=quantized.output_scale)

@@ -16,7 +16,7 @@ from edgedistill.tasks.tensors.samples import is_named
 _OPTIONS = {
     "name": "--name", "student": "--model", "student.checkpoint": "--checkpoint", "data.source": "--calibration",
     "data.npz": "--calibration", "data.inputs": "--input", "data.image_size": "--image-size", "data.mean": "--mean", "data.std": "--std",
-    "targets": "--target",
+    "targets": "--target", "threads": "--threads",
 }  # fmt: skip
 _PREFIX = "torch:"
 
@@ -36,6 +36,7 @@ class UserModel:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     name: str | None = None
+    threads: int | None = None
 
 
 def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
@@ -55,6 +56,7 @@ def recipe_of(user_model: UserModel, targets: list[str]) -> LoadedRecipe:
         "student": {"torch": reference} | ({} if user_model.checkpoint is None else {"checkpoint": str(user_model.checkpoint)}),
         "distill": None,
         **({"targets": targets} if targets else {}),
+        **({} if user_model.threads is None else {"threads": user_model.threads}),
     }
     # Who types the name of code on the command line wants it to run.
     recipe, mistakes = find_mistakes(recipe_model(task_of(value)), value, trust_code=True)
@@ -100,6 +102,7 @@ def _command(user_model: UserModel, targets: list[str], *, named: bool) -> str:
         "--checkpoint": user_model.checkpoint,
         "--calibration": user_model.calibration,
         "--name": user_model.name,
+        "--threads": user_model.threads,
     }
     parts = [str(part) for option, value in options.items() if value is not None for part in (option, value)]
     if named:
