@@ -9,7 +9,7 @@ from edgedistill.quantize.constants import fold_constants
 from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.splits import split_by_slices
 
-_RULES = (inline_regions, fold_constants, plain_activations, merge_branches, split_by_slices, keep_means, pool_by_windows)
+_RULES = (inline_regions, split_by_slices, fold_constants, plain_activations, merge_branches, keep_means, pool_by_windows)
 
 
 def canonical(graph: GraphModule) -> int:
