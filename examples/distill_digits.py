@@ -11,7 +11,7 @@ import edgedistill
 NAME = "digits"
 RECIPE = {
     "name": NAME,
-    "data": {"source": "sklearn-digits", "image_size": 32, "batch_size": 64, "views": 2},
+    "data": {"source": "sklearn-digits", "image_size": 32, "batch_size": 64},
     "teacher": {"model": "test_resnet", "train": {"epochs": 4, "lr": 6e-3, "warmup": 0.2}},
     "student": {"model": "test_resnet"},
     "distill": {

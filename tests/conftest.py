@@ -19,7 +19,7 @@ from edgedistill.signature import MethodSignature, TensorSpec
 
 TINY = """# edgedistill run tiny.yaml
 name: tiny
-data: {image_size: 32, batch_size: 32, views: 2}
+data: {image_size: 32, batch_size: 32, augment: {shift: 0.1, rotate: 10.0, scale: 0.1}, views: 2}
 teacher: {model: test_resnet, train: {epochs: 4, lr: 3.0e-3, warmup: 0.2}}
 student: {model: test_resnet}
 distill:

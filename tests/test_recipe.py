@@ -53,7 +53,7 @@ def test_a_first_recipe_and_that_of_folders_train_as_the_schema_does(tmp_path: P
 
 def test_a_stage_without_lr_has_that_of_its_task() -> None:
     images = Recipe.model_validate({"name": "x", "distill": {"stages": [{"name": "align"}, {"name": "qat"}]}})
-    assert images.distill.stages[0].lr == Recipe.model_validate({"name": "x"}).distill.stages[0].lr == 4e-3
+    assert images.distill.stages[0].lr == Recipe.model_validate({"name": "x"}).distill.stages[0].lr == 8e-3
 
 
 def test_quickstart_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

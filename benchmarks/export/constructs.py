@@ -32,7 +32,7 @@ from edgedistill.records import ArtifactSpec, Parity
 DIGITS = Path(__file__).parents[1] / "data" / "mnist10k.npz"
 IMAGE = "image=float32[1,3,32,32]"
 CALIBRATION, VAL, TRAIN = 64, 64, 1500
-AT_ONCE = 16
+AT_ONCE = 12
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ class ImageClassification(Task):
         from edgedistill.tasks.image_classification.recipe.teachers import Teacher
 
         stages = [
-            {"name": "finetune", "epochs": 10, "lr": 4.0e-3, "losses": _USUAL},
+            {"name": "finetune", "epochs": 10, "lr": 8.0e-3, "losses": _USUAL},
             {"name": "qat", "losses": _USUAL},
         ]
         return RecipeParts(Data, AnyStudent, Teacher, ClassificationLosses, {"teacher": {}, "student": {}, "stages": stages}, _PREPARED)

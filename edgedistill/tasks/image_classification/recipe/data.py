@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, FolderPath, mistake, nearest
 from edgedistill.recipe.data import DataConfig
@@ -98,9 +98,9 @@ Source = Annotated[
 class Augment(Config):
     """Random changes of a training image, drawn once for each view."""
 
-    shift: float = Field(0.1, ge=0, lt=1, description="Largest shift, as a fraction of the image's side.")
-    rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation, in degrees, either way.")
-    scale: float = Field(0.1, ge=0, lt=1, description="Largest change of size, as a fraction, either way.")
+    shift: float = Field(0.0, ge=0, lt=1, description="Largest shift, as a fraction of the image's side.")
+    rotate: float = Field(0.0, ge=0, le=180, description="Largest rotation, in degrees, either way.")
+    scale: float = Field(0.0, ge=0, lt=1, description="Largest change of size, as a fraction, either way.")
     hflip: bool = Field(False, description="Mirror half of the images; wrong where left and right differ, as in digits.")
     brightness: float = Field(0.0, ge=0, le=1, description="Largest change of brightness and contrast, as a fraction, either way.")
     erase: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle of the image is erased.")
@@ -110,6 +110,16 @@ class Data(DataConfig):
     """Images, and what happens to them before a model sees them."""
 
     kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": SOURCE_KINDS}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_view_of_what_stays_the_same(cls, value: Any) -> Any:
+        """Each view of an image that nothing changes is the image, and the teacher would be asked for each."""
+        if not isinstance(value, Mapping) or "views" in value:
+            return value
+        augment = value.get("augment") or {}
+        changes = any(augment.values()) if isinstance(augment, Mapping) else augment != Augment()
+        return {**value, "views": 4 if changes else 1}
 
     source: Source = Field(
         "sklearn-digits", description=f"One of {_SOURCES}; sklearn-digits are 1797 real scans of digits that come with scikit-learn."
@@ -123,7 +133,7 @@ class Data(DataConfig):
         le=1024,
         description="Side of the square that a model sees, in pixels: the shorter side is resized to it, then the centre is cropped.",
     )
-    augment: Augment = Field(Augment(), description="Augmentation of training images.")
+    augment: Augment = Field(Augment(), description="Augmentation of training images; none by default. With any, `views` is 4 by default.")
     mean: Channels = Field([0.5, 0.5, 0.5], description="Subtracted from each channel of an RGB image in 0..1; inside every artifact.")
     std: Deviations = Field(
         [0.5, 0.5, 0.5], description="Each channel is divided by it after the mean is subtracted; inside every artifact."
