@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgedistill.backends.inspect import inspect
     from edgedistill.doctor.examine import doctor
-    from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError, UserError
+    from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError, StorageFailed, UserError
     from edgedistill.measure.comparing import compare
     from edgedistill.measure.harness import Protocol
     from edgedistill.recipe.base import RecipeError
@@ -43,6 +43,7 @@ __all__ = [
     "LoadedRecipe",
     "Protocol",
     "RecipeError",
+    "StorageFailed",
     "Target",
     "UserError",
     "UserModel",
@@ -70,7 +71,7 @@ __all__ = [
 _HOMES = {
     "backends.inspect": "inspect",
     "doctor.examine": "doctor",
-    "errors": "CheckFailed DeviceFailed EdgeDistillError UserError",
+    "errors": "CheckFailed DeviceFailed EdgeDistillError StorageFailed UserError",
     "measure.comparing": "compare",
     "measure.harness": "Protocol",
     "recipe.base": "RecipeError",

@@ -1,5 +1,7 @@
 """The errors of edgedistill, each with the exit code of the command line."""
 
+from pathlib import Path
+
 
 class EdgeDistillError(Exception):
     """Base of all errors whose message is for the user; no traceback is shown."""
@@ -21,6 +23,19 @@ class CheckFailed(EdgeDistillError):
 
 class DeviceFailed(EdgeDistillError):
     """A device or a third-party runtime crashed, hung, or gave an invalid answer."""
+
+    exit_code = 4
+
+
+class DamagedFile(UserError, ValueError):
+    """A file that edgedistill wrote is not what was written: it is empty, cut off, changed or of something else."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(f"{path} {found}")
+
+
+class StorageFailed(EdgeDistillError):
+    """The disk is full, or what has to be written there cannot be. What was finished stays, and the same command goes on later."""
 
     exit_code = 4
 

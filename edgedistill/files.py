@@ -6,10 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edgedistill import storage
+from edgedistill.errors import DamagedFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,17 +24,25 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Provide a temporary path next to `path`. If the block succeeds, the file is synced and replaces `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Provide a temporary path next to `path`. If the block succeeds, the file is synced and replaces `path`.
+
+    Raises StorageFailed, which names `path`, where the disk is full or cannot be written.
+    """
     # Keep the suffix, since some writers (numpy, converters) append or check it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if failure := storage.failure_of(error, path):
+            raise failure from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if os.path.lexists(temporary):
+            temporary.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -48,9 +61,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise DamagedFile, which names `path`, for what readers of the block raise of a file that is missing, empty, cut off or foreign."""
+    try:
+        yield
+    except DamagedFile:
+        raise
+    except FileNotFoundError as error:
+        raise DamagedFile(Path(error.filename or path), "is missing") from error
+    except (ValueError, EOFError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        empty = path.is_file() and path.stat().st_size == 0
+        raise DamagedFile(path, "is empty" if empty else "is damaged: it is cut off, or it is something else") from error
+
+
 def read_json(path: Path) -> Any:
-    """Read one JSON document."""
-    return json.loads(path.read_text())
+    """Read one JSON document. Raises DamagedFile where it is none."""
+    with reading(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def sha256_file(path: Path) -> str:
@@ -88,18 +116,39 @@ def canonical_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write each array as `NAME.npy` into `folder`."""
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Write an array as .npy to `path` atomically."""
     import numpy as np
 
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.save(_Plain(file.write), values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """What NumPy takes for something else than a file: to a file it writes by itself, and does not say why it could not."""
+
+    write: Callable[[bytes], int]
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write each array as `NAME.npy` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, values in arrays.items():
-        with replacing(folder / f"{name}.npy") as temporary:
-            np.save(temporary, values)
+        write_array(folder / f"{name}.npy", values)
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays that `write_arrays` wrote into `folder`, by name; `rows.read_rows` reads them from the disk as they are used."""
+    """The arrays that `write_arrays` wrote into `folder`, by name; `rows.read_rows` reads them from the disk as they are used.
+
+    Raises DamagedFile where one is no array.
+    """
+    return {path.stem: read_array(path) for path in sorted(folder.glob("*.npy"))}
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array in a .npy file. Raises DamagedFile where it holds none."""
     import numpy as np
 
-    return {path.stem: np.load(path) for path in sorted(folder.glob("*.npy"))}
+    with reading(path):
+        return np.load(path, allow_pickle=False)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.files import replacing
+from edgedistill.files import read_array, replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,13 +148,14 @@ def writing(path: Path, dtype: DTypeLike, shape: Sequence[int]) -> Iterator[Call
 
 
 def read_rows(folder: Path) -> Mapping[str, np.ndarray]:
-    """The arrays that `files.write_arrays` wrote into `folder`, by name; each is a `Rows`, or an array where it has no rows to read."""
-    import numpy as np
+    """The arrays that `files.write_arrays` wrote into `folder`, by name; each is a `Rows`, or an array where it has no rows to read.
 
+    Raises DamagedFile where one is no array.
+    """
     arrays: dict[str, Any] = {}
     for path in sorted(folder.glob("*.npy")):
         try:
             arrays[path.stem] = Rows(path)
         except ValueError:
-            arrays[path.stem] = np.load(path)
+            arrays[path.stem] = read_array(path)
     return arrays

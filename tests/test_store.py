@@ -13,7 +13,7 @@ import pytest
 from made_documents import compared, made_measurement
 
 from edgedistill.cli.results import results
-from edgedistill.errors import UserError
+from edgedistill.errors import StorageFailed, UserError
 from edgedistill.measure import store
 from edgedistill.measure.tabular import COLUMNS, export
 from edgedistill.records.measurements import Measurement
@@ -178,7 +178,7 @@ def test_a_full_disk_is_reported_and_what_was_there_stays(path, monkeypatch):
 
     monkeypatch.setattr(sqlite3, "connect", full)
     with (
-        pytest.raises(UserError, match=r"measurements\.db: database or disk is full: the disk is full; free some space"),
+        pytest.raises(StorageFailed, match=r"measurements\.db: database or disk is full: the disk is full; free some space"),
         store.opened(path) as measurements,
     ):
         measurements.save(record(reasons=["x" * 100_000]), b"")

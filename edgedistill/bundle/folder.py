@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from edgedistill import storage
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.records.manifest import MANIFEST
@@ -15,7 +16,8 @@ _SHOWN = 3
 
 
 def check(folder: Path) -> None:
-    """Raise UserError unless a bundle can be written to `folder`: nothing is there, or a bundle and nothing else."""
+    """Raise UserError unless a bundle can be written to `folder`: nothing is there, or a bundle and nothing else. StorageFailed where
+    nothing can be written."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link, and a bundle would replace it; remove it, or choose another --out")
     if folder.is_dir():
@@ -28,6 +30,8 @@ def check(folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if failure := storage.failure_of(error, folder):
+            raise failure from error
         raise UserError(f"{folder} cannot be made ({error.strerror}); choose another --out") from error
     if folder.exists():
         raise UserError(f"{folder} is a file, expected a folder; move it, or choose another --out")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill.files import read_json, replacing, write_json
+from edgedistill.files import read_json, reading, replacing, write_json
 from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
@@ -35,15 +36,19 @@ def save_program(
     if canonical(graph):
         program = trace(graph, signature, any_batch=any_batch, sizes=sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Into memory first: on a full disk torch's own writer ends the process.
+    content = io.BytesIO()
+    torch.export.save(program, content)
     with replacing(path) as temporary:
-        torch.export.save(program, temporary)
+        temporary.write_bytes(content.getbuffer())
     write_json(_beside(path), signature.model_dump(mode="json"))
     write_json(path.with_suffix(_OPERATORS), _operators(program))
 
 
 def load_signature(path: Path) -> Signature:
     """The signature of the saved program `path`."""
-    return Signature.model_validate(read_json(_beside(path)))
+    with reading(_beside(path)):
+        return Signature.model_validate(read_json(_beside(path)))
 
 
 def load_operators(path: Path) -> dict[str, str]:

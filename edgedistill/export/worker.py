@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from edgedistill import storage
 from edgedistill.backends import Backend, backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
@@ -44,6 +45,9 @@ def main(job_path: str) -> None:
         except Exception as error:
             # A converter fails in any way; the others of the job go on.
             traceback.print_exc()
+            if full := storage.failure_of(error, Path(item["path"])):
+                print(full, file=sys.stderr)
+                sys.exit(storage.EXIT_STATUS)
             answers.append({"error": str(error) if isinstance(error, UserError) else _text(error)})
         write_json(Path(job["result"]), {"lowered": answers, "peak_rss_mb": _peak_rss_mb()})
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgedistill.errors import UserError
+from edgedistill import storage
+from edgedistill.errors import StorageFailed, UserError
 from edgedistill.records.comparisons import InterleavedComparison
 from edgedistill.records.measurements import Measured, Measurement
 from edgedistill.records.stored import Stored, StoredMeasurement
@@ -39,6 +40,7 @@ _CAUSES = {
     "SQLITE_READONLY": "it can't be written to; check the permissions of it and of its folder",
     "SQLITE_CANTOPEN": "it can't be opened; check the permissions of it and of its folder",
 }
+_OF_THE_DISK = ("SQLITE_FULL", "SQLITE_READONLY")
 _STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
 
 
@@ -46,12 +48,14 @@ _STORED: TypeAdapter[Stored] = TypeAdapter(Stored)
 def opened(path: Path = PATH) -> Iterator["Store"]:
     """The store in the file `path`, which is created if missing.
 
-    Raises UserError, also inside the block, if the file is not a store, was made by a newer version or is in use for too long, or if the
-    disk is full.
+    Raises UserError, also inside the block, if the file is not a store, was made by a newer version or is in use for too long, and
+    StorageFailed if the disk is full or the file can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if failure := storage.failure_of(error, path.parent):
+            raise failure from error
         raise UserError(f"{path.parent} can't be created: {error.strerror}; measurements are stored there") from error
     with _as_user_error(path), closing(sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)) as connection:
         # In this mode readers do not wait for a writer, and a killed writer leaves no partial change.
@@ -201,7 +205,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _as_user_error(path: Path) -> Iterator[None]:
-    """Convert SQLite's errors to UserErrors."""
+    """Convert SQLite's errors to ours."""
     try:
         yield
     except sqlite3.Error as error:
@@ -211,7 +215,8 @@ def _as_user_error(path: Path) -> Iterator[None]:
         cause = next((text for prefix, text in _CAUSES.items() if name.startswith(prefix)), None)
         if cause is None:
             raise
-        raise UserError(f"{path}: {error}: {cause}") from error
+        kind = StorageFailed if name.startswith(_OF_THE_DISK) else UserError
+        raise kind(f"{path}: {error}: {cause}") from error
     except UnicodeDecodeError as error:
         # SQLite names a table or a statement that is damaged.
         raise UserError(f"{path}: {_CAUSES['SQLITE_CORRUPT']}") from error

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgedistill import tasks
+from edgedistill import storage, tasks
 from edgedistill.backends import backend
-from edgedistill.errors import EdgeDistillError
+from edgedistill.errors import EdgeDistillError, StorageFailed
 from edgedistill.files import sha256_file
 from edgedistill.packages import installed, missing_extra
 from edgedistill.progress import log
@@ -96,15 +96,19 @@ class _Mistakes:
             self.found.append((field, said))
 
     def attempt(self, field: str, work: Callable[[], Made]) -> Made | None:
-        """What `work` gives; None where it fails, which is then noted."""
+        """What `work` gives; None where it fails, which is then noted. Raises StorageFailed: a full disk is no mistake of the recipe."""
         try:
             return work()
         except EdgeDistillError as error:
+            if isinstance(error, StorageFailed):
+                raise
             self.add(field, str(error))
         except ImportError as error:
             self.add(field, str(missing_extra(error.name or "") or error))
         except Exception as error:
             # Modules and losses of users and libraries raise whatever their code meets.
+            if not isinstance(error, PermissionError) and (full := storage.failure_of(error)):
+                raise full from error
             self.add(field, f"found {type(error).__name__}: {error}"[:500])
         return None
 
