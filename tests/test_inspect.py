@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from conftest import edgedistill
 
+from edgedistill import child
 from edgedistill.backends import inspect as package
 from edgedistill.backends.coreml import inspect as coreml
 from edgedistill.backends.executorch import inspect as executorch
@@ -194,7 +195,7 @@ def test_a_reader_that_crashes_or_hangs_is_an_error(files: dict[str, Path], monk
     monkeypatch.setattr(package, "_TIMEOUT_S", 0.01)
     assert "did not end within 0.01 s" in message(files["litert"])
     monkeypatch.undo()
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -11, b"chatter\n", b""))
+    monkeypatch.setattr(child, "run", lambda command, **_: subprocess.CompletedProcess(command, -11, b"chatter\n", b""))
     assert "crashed on it (exit status -11)" in message(files["litert"])
 
 

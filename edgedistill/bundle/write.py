@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydantic import JsonValue
 
+from edgedistill import scratch
 from edgedistill.backends import backends
 from edgedistill.bundle.folder import MANIFEST_FILE, check, remove
 from edgedistill.errors import UserError
@@ -56,7 +56,17 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
     check(folder)
     temporary = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        temporary.mkdir(parents=True)
+        _fill(temporary, target, contents)
+        remove(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _fill(temporary: Path, target: Target, contents: Contents) -> None:
     entries = []
     for artifact in contents.artifacts:
         source, copy = contents.run / artifact.path, temporary / artifact.name
@@ -65,7 +75,6 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
         else:
             shutil.copy2(source, copy)
         if (found := sha256_tree(copy)) != artifact.sha256:
-            shutil.rmtree(temporary)
             raise UserError(f"{source} has the SHA-256 {found[:12]}, expected {artifact.sha256[:12]}: it changed since it was verified")
         entries.append(_entry(temporary, artifact, contents))
     facts = {**contents.preprocessing.manifest, **_companions(temporary, contents.artifacts, contents.run)}
@@ -80,9 +89,6 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
         versions=contents.versions,
         **facts,
     ).write(temporary / MANIFEST_FILE)
-    remove(folder)
-    temporary.rename(folder)
-    return folder
 
 
 def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
@@ -106,9 +112,9 @@ def _golden_inputs(folder: Path, kind: str, method: MethodSignature, samples: Ar
     path = "golden/inputs" if same else f"golden/inputs-{'-'.join(dict.fromkeys(map(str, types.values())))}"
     if same:
         return _written(folder, path, samples)
-    with TemporaryDirectory(prefix="edgedistill-") as plain:
-        write_arrays(Path(plain), samples)
-        with taken(Path(plain), method, kind) as files:
+    with scratch.temporary() as plain:
+        write_arrays(plain, samples)
+        with taken(plain, method, kind) as files:
             return _written(folder, path, {name: np.load(file) for name, file in files.items()})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from edgedistill.cli.output import finish
-from edgedistill.cli.parallel import interruptible, on_each
+from edgedistill.cli.parallel import on_each
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ def bench(
         if len(specs) > 1:
             status, documents = on_each(["bench", str(chosen), *arguments({**options, **more})], specs, DeviceBench)
             return FleetBench(status=status, devices=documents)
-        interruptible()
         return flow.bench_on(chosen, specs[0], protocol, **more)
 
-    finish(as_json, work, show)
+    finish(as_json, work, show, restores=True)
 
 
 def arguments(options: Mapping[str, object]) -> list[str]:

@@ -5,18 +5,27 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, NoReturn
 
-from edgedistill import processes
+from edgedistill import interrupts, processes, storage
 from edgedistill.errors import STATUS_CODES, EdgeDistillError, UserError
 
+_told: list[str] = []
+"""The kinds of errors that were told."""
 
-def finish(as_json: bool, work: Callable[[], Any], show: Callable[[Any], None]) -> NoReturn:
+
+def finish(as_json: bool, work: Callable[[], Any], show: Callable[[Any], None], *, restores: bool = False) -> NoReturn:
     """Do `work`, print its document (a record or plain JSON, by `show` or as JSON), and exit; None prints nothing.
 
-    The exit code is 0, 3 if a check failed, 4 if a runtime failed, or that of the error.
+    The exit code is 0, 3 if a check failed, 4 if a runtime failed or the disk is full, 130 after an interrupt, or that of the error.
+    restores: `work` has settings of devices to restore when it is interrupted, so that it is not ended before.
     """
+    with interrupts.handled(None if restores else _Late(as_json)):
+        _finish(as_json, work, show)
+
+
+def _finish(as_json: bool, work: Callable[[], Any], show: Callable[[Any], None]) -> NoReturn:
     try:
         with _stdout_for_result() as result:
             document = work()
@@ -38,9 +47,25 @@ def finish(as_json: bool, work: Callable[[], Any], show: Callable[[Any], None]) 
             _unexpected(as_json, error)
         _fail(as_json, type(missing).__name__, str(missing), [str(missing)], missing.exit_code)
     except KeyboardInterrupt:
-        _fail(as_json, "KeyboardInterrupt", "interrupted; the same command continues from here", [], 130)
+        _fail(as_json, "KeyboardInterrupt", interrupts.MESSAGE, [], interrupts.EXIT_CODE)
     except Exception as error:
+        if (failure := storage.failure_of(error)) is not None:
+            _fail(as_json, type(failure).__name__, str(failure), [str(failure)], failure.exit_code)
         _unexpected(as_json, error)
+
+
+class _Late:
+    """Tells of an interrupt in place of a command that a library keeps from it."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json, self.result = as_json, os.dup(1)
+
+    def __call__(self) -> None:
+        """Write the message, and the document to what was stdout at first."""
+        if _told:
+            return
+        with open(self.result, "w", encoding="utf-8") as result, redirect_stdout(result), suppress(SystemExit):
+            _fail(self.as_json, "KeyboardInterrupt", interrupts.MESSAGE, [], interrupts.EXIT_CODE)
 
 
 def wrong_command_line(error: Exception, *, as_json: bool) -> NoReturn:
@@ -61,6 +86,7 @@ def _unexpected(as_json: bool, error: Exception) -> NoReturn:
 
 
 def _fail(as_json: bool, kind: str, message: str, errors: list[str], code: int) -> NoReturn:
+    _told.append(kind)
     print(f"error: {message}", file=sys.stderr)
     if as_json and processes.is_main():
         print(json.dumps({"error": {"type": kind, "message": message, "errors": errors, "exit_code": code}}, indent=2))

@@ -4,23 +4,18 @@ import json
 import math
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from edgedistill.measure.local import end_group
+from edgedistill import child
 from edgedistill.measure.runner import bounded
 from edgedistill.records import Record, Status
 from edgedistill.records.stored import FailedDevice
 
+_GRACE_S = 5.0
+"""How long a child gets to clean up its device."""
 _RANK: tuple[Status, ...] = ("ok", "check_failed", "runtime_failed")
 Document = TypeVar("Document", bound=Record)
-
-
-def interruptible() -> None:
-    """Let SIGTERM and a closed terminal end a measurement like Ctrl-C, so that changed settings are restored first."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
 
 
 def on_each(command: list[str], specs: list[str], kind: type[Document]) -> tuple[Status, list[Document | FailedDevice]]:
@@ -30,29 +25,29 @@ def on_each(command: list[str], specs: list[str], kind: type[Document]) -> tuple
     """
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "edgedistill", *command, "--device", spec, "--json"],
+            child.command("edgedistill", *command, "--device", spec, "--json", ends_by=signal.SIGTERM),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
         ) for spec in specs
     ]  # fmt: skip
     with ThreadPoolExecutor(len(children)) as pool:
-        answers = [pool.submit(_answer, child) for child in children]
+        answers = [pool.submit(_answer, process) for process in children]
         try:
             texts = [answer.result() for answer in answers]
         except BaseException:
             # Each cleans up its own device before it ends.
-            for child in children:
-                if child.poll() is None:
-                    child.send_signal(signal.SIGINT)
+            for process in children:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
             raise
-    documents = [_document(spec, child.returncode, text, kind) for spec, child, text in zip(specs, children, texts, strict=True)]
+    documents = [_document(spec, process.returncode, text, kind) for spec, process, text in zip(specs, children, texts, strict=True)]
     return max((getattr(document, "status", "ok") for document in documents), key=_RANK.index), documents
 
 
-def _answer(child: subprocess.Popen[bytes]) -> str:
+def _answer(process: subprocess.Popen[bytes]) -> str:
     """What a child prints. One that prints without end is asked to clean up, and killed."""
     try:
         # Its own time limits end it.
-        return bounded.follow(child, timeout_s=math.inf, end=end_group)[0].decode(errors="replace")
+        return bounded.follow(process, timeout_s=math.inf, end=lambda flood: child.end(flood, _GRACE_S))[0].decode(errors="replace")
     except bounded.TooMuchOutput as error:
         return json.dumps({"error": {"message": str(error)}})
 

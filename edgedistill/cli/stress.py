@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill.cli.harness import ProtocolOptions, arguments, protocol_of
 from edgedistill.cli.output import finish
-from edgedistill.cli.parallel import interruptible, on_each
+from edgedistill.cli.parallel import on_each
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def stress(
             words = arguments({**options, **load, "minutes": asked.seconds / 60, "seconds": None, "artifact": artifact})
             status, documents = on_each(["stress", str(chosen), *words], specs, StressDocument)
             return FleetStress(status=status, devices=documents)
-        interruptible()
         (device,) = specs
         with subject_of(chosen, artifact) as subject, _progress(device, asked.seconds) as seen:
             document = StressDocument(**dict(stressing.stress(subject, device, protocol, asked, seen=seen)))
@@ -57,7 +56,7 @@ def stress(
 
         return document.model_copy(update={"report": str(write_device_report([document], report))})
 
-    finish(as_json, work, show)
+    finish(as_json, work, show, restores=True)
 
 
 def _check(load: StressLoad) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgedistill import child
 from edgedistill.backends import Backend, backends
 from edgedistill.doctor import packages
 from edgedistill.errors import DeviceFailed, UserError
@@ -88,9 +89,9 @@ def _child(code: str) -> dict[str, JsonValue]:
     """What `code` leaves in `answer`, run by a Python of its own. Raises DeviceFailed, with the last line that it printed, if it fails."""
     # -P: a file of the user's in this folder, as torch.py, is not what is asked for.
     command = [sys.executable, "-P", "-c", f"{code}; import json; print(); print(json.dumps(answer))"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        process = bounded.run(command, env=environment, timeout_s=_TIMEOUT_S)
+        process = child.run(command, timeout_s=_TIMEOUT_S, environment=environment)
     except subprocess.TimeoutExpired as error:
         raise DeviceFailed(f"it did not start within {_TIMEOUT_S} s") from error
     except bounded.TooMuchOutput as error:
@@ -107,7 +108,7 @@ def _version(command: list[str]) -> tuple[str | None, str]:
     if path is None:
         return None, ""
     try:
-        process = bounded.run([path, *command[1:]], timeout_s=_TIMEOUT_S)
+        process = child.run([path, *command[1:]], timeout_s=_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
         return path, f"error: {error}"
     said = (process.stdout.strip() or process.stderr.strip()).split("\n")[0]

@@ -1,11 +1,11 @@
 """Lowers programs to artifacts, one child process a format."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgedistill import child, scratch, storage
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import read_json, remove, sha256_tree, tree_bytes, write_json
 from edgedistill.measure.runner import bounded
@@ -19,6 +19,7 @@ def lower(specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, met
     """Make the artifacts `specs` (all of one format) in `folder` from the saved programs in the folder `run`.
 
     What fails is in `not_lowered` with the reason, and the others are made: a converter that crashes is started again for them.
+    Raises StorageFailed where the disk is full.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -52,27 +53,25 @@ def _child(
     specs: Sequence[ArtifactSpec], run: Path, folder: Path, log: Path, metadata: dict[str, str]
 ) -> tuple[list[dict[str, Any]], float, str | None]:
     """Lower `specs` in a process: what it says of each, its peak memory in MiB, and how it ended where it did not reach the last."""
-    job, result = folder / ".job.json", folder / ".result.json"
     items = [
         {"program": str(run / s.program), "path": str(folder / s.name), "spec": s.model_dump(), "metadata": metadata | {"role": s.role}}
         for s in specs
     ]
-    write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
-    write_json(result, {"lowered": [], "peak_rss_mb": 0.0})
-    command = [sys.executable, "-m", "edgedistill.export.worker", str(job)]
-    with open(log, "ab") as handle:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, start_new_session=True)
+    with scratch.temporary() as place, open(log, "ab") as handle:
+        job, result = place / "job.json", place / "result.json"
+        write_json(job, {"format": specs[0].format, "lower": items, "result": str(result)})
+        write_json(result, {"lowered": [], "peak_rss_mb": 0.0})
+        command, code = child.command("edgedistill.export.worker", str(job)), None
         try:
-            bounded.follow(process, timeout_s=_TIMEOUT_S, files={handle: bounded.LOG_LIMIT})
-            code = process.returncode
+            code = child.run(command, timeout_s=_TIMEOUT_S, files={handle: bounded.LOG_LIMIT}, stdout=handle, stderr=handle).returncode
             ended = f"the converter ended with exit status {code}: {_last_line(log)}" if code else None
         except subprocess.TimeoutExpired:
             ended = f"the converter took more than {_TIMEOUT_S} s"
         except bounded.TooMuchOutput as error:
             ended = f"the converter, {error}"
-    answer = read_json(result)
-    job.unlink()
-    result.unlink()
+        answer = read_json(result)
+    if code and (full := storage.failure_in(_last_line(log), folder, code)):
+        raise full
     return answer["lowered"], answer["peak_rss_mb"], ended
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill import scratch
 from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.files import write_array
 from edgedistill.measure.adapters import sampling
 from edgedistill.measure.job import described_method
 from edgedistill.records import Unavailable
@@ -44,8 +45,8 @@ def bench(path: Path) -> BenchedFile:
     if delegate := delegate_of(facts):
         missing = Unavailable(unavailable=backend(facts.format).delegates[delegate].needs)
         return BenchedFile.model_validate(document | {"status": "ok"} | dict.fromkeys(_FIGURES, missing))
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
-        inputs, log = Path(folder, "inputs"), Path(folder, "bench.log")
+    with scratch.temporary() as folder:
+        inputs, log = folder / "inputs", folder / "bench.log"
         write_random_samples(inputs, method, 1)
         try:
             execution = local.execute(
@@ -106,7 +107,7 @@ def write_random_samples(folder: Path, method: MethodSignature, count: int) -> N
             array = (pixels.astype(np.float32) / np.float32(255)).astype(spec.dtype)
         else:
             array = pixels if spec.dtype == "uint8" else np.full(pixels.shape, spec.dtype == "bool", spec.dtype)
-        np.save(folder / f"{spec.name}.npy", array)
+        write_array(folder / f"{spec.name}.npy", array)
 
 
 def outputs_here(path: Path, form: str, method: MethodSignature, inputs: Path, log: Path) -> dict[str, np.ndarray] | None:
@@ -115,10 +116,10 @@ def outputs_here(path: Path, form: str, method: MethodSignature, inputs: Path, l
 
     from edgedistill.measure import local
 
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+    with scratch.temporary() as folder:
         try:
             execution = local.execute(
-                backend(form).adapters[0].module, path, inputs, signature=method, outputs=Path(folder), threads=1, bench=None, log=log,
+                backend(form).adapters[0].module, path, inputs, signature=method, outputs=folder, threads=1, bench=None, log=log,
                 timeout_s=_TIMEOUT_S,
             )  # fmt: skip
         except DeviceFailed:

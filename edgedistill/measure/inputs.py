@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgedistill import scratch
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.signature import MethodSignature
 
@@ -22,7 +22,7 @@ def taken(samples: Path, method: MethodSignature, kind: str, *, first: int | Non
     from edgedistill.rows import Rows, writing
     from edgedistill.tasks.pixels import as_taken
 
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
+    with scratch.temporary() as folder:
         files = {}
         for spec in method.inputs:
             source = samples / f"{spec.name}.npy"
@@ -32,7 +32,7 @@ def taken(samples: Path, method: MethodSignature, kind: str, *, first: int | Non
                 continue
             count = len(rows) if first is None else min(first, len(rows))
             shape = as_taken(rows[:1], kind).shape[1:]
-            files[spec.name] = Path(folder, source.name)
+            files[spec.name] = folder / source.name
             # A part at a time: val may be larger than the memory.
             with writing(files[spec.name], spec.dtype, (count, *shape)) as write:
                 for start in range(0, count, _ROWS):

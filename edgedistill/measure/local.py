@@ -1,17 +1,14 @@
 """Run the runner in a child process on this machine, one runtime a process."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
+from edgedistill import child, scratch, storage
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import write_json
 from edgedistill.measure.job import Job, RunJob, Side, by_name
@@ -24,6 +21,8 @@ from edgedistill.signature import MethodSignature
 _LOOK_EVERY_S = 1.0
 _HEAD = 1 << 20
 """Bytes of records or of a log that an error is explained with."""
+_GRACE_S, _RESTORING_S = 1.0, 5.0
+"""How long a runner may take to end when it is asked, and one that restores settings of the device."""
 Seen = Callable[[list[Record]], None]
 Reduced = TypeVar("Reduced")
 
@@ -70,20 +69,22 @@ def run(
     """Carry out `job` in a child process and return what `reduce` makes of its records.
 
     records: where the records are kept, also those of a run that failed or was interrupted. seen: called now and then with the new ones.
-    Raises DeviceFailed as `execute` does; one of `reduce` is told in the same way.
+    Raises DeviceFailed as `execute` does; one of `reduce` is told in the same way. Raises StorageFailed where the disk is full.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".runner-", dir=log.parent.resolve()) as folder:
-        out = Path(folder, "out.jsonl") if records is None else records.resolve()
+    with scratch.temporary() as folder:
+        out = folder / "out.jsonl" if records is None else records.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
         here = job.placed(lambda path: str(path.resolve()), _made_ready)
-        write_json(Path(folder, "job.json"), here)
-        command = [python, "-m", "edgedistill.measure.runner", "--job", f"{folder}/job.json", "--out", str(out)]
+        write_json(folder / "job.json", here)
+        arguments = ["--job", f"{folder}/job.json", "--out", str(out)]
+        command = child.command("edgedistill.measure.runner", *arguments, python=python, ends_by=signal.SIGTERM)
         with open(log, "ab") as handle:
             handle.write(f"{json.dumps(command)} for {job}\n".encode())
             handle.flush()
             start = handle.tell()
-            code = _wait(command, handle, out, timeout_s, _follower(out, seen))
+            grace_s = _GRACE_S if job.conditions is None else _RESTORING_S
+            code = _wait(command, handle, out, timeout_s, grace_s, _follower(out, seen))
         data = b""
         if out.exists():
             with open(out, "rb") as written:
@@ -102,7 +103,10 @@ def run(
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         return reduce(complete)
     except DeviceFailed as failure:
-        raise explained(job, failure, read_lines(data), bounded.tail(log, _HEAD, start), log) from failure
+        text = bounded.tail(log, _HEAD, start)
+        if full := storage.failure_in(f"{failure}\n{text}", log.parent):
+            raise full from failure
+        raise explained(job, failure, read_lines(data), text, log) from failure
 
 
 def explained(job: Job, failure: DeviceFailed, records: list[Record], written: str, log: Path) -> DeviceFailed:
@@ -120,36 +124,16 @@ def _made_ready(path: Path) -> str:
     return str(path.resolve())
 
 
-def _wait(command: list[str], log: IO[bytes], out: Path, timeout_s: float, look: Callable[[], None]) -> int | bounded.TooMuchOutput | None:
-    """Exit status of `command`, None after `timeout_s`, or what says that it wrote too much to `log` or `out`.
-
-    Its process group is gone when this returns, however it returns.
-    """
-    # Its own session makes the child's id that of its group, and the group holds nothing that this function did not start.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+def _wait(
+    command: list[str], log: IO[bytes], out: Path, timeout_s: float, grace_s: float, look: Callable[[], None]
+) -> int | bounded.TooMuchOutput | None:
+    """Exit status of `command`, None after `timeout_s`, or what says that it wrote too much to `log` or `out`."""
     files: dict[bounded.Growing, int] = {log: bounded.LOG_LIMIT, out: RECORDS_LIMIT}
     try:
-        bounded.follow(child, timeout_s=timeout_s, files=files, look=look, end=end_group)
-    except subprocess.TimeoutExpired:
-        return None
+        with child.started(command, grace_s=grace_s, stdout=log, stderr=log) as process:
+            return child.wait(process, timeout_s, files, look)
     except bounded.TooMuchOutput as error:
         return error
-    return child.returncode
-
-
-def end_group(child: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
-    """End the process group of `child`: it is asked first, so that it restores what it changed, and killed after `grace_s`."""
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        try:
-            child.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    # What the child had started may outlive its end by a request.
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _follower(out: Path, seen: Seen | None) -> Callable[[], None]:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from edgedistill import progress
+from edgedistill import progress, scratch
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import canonical_hash, sha256_file, write_json
 from edgedistill.measure.job import Job, StressJob
@@ -80,8 +79,8 @@ def run(
             progress.log(f"{device.spec}: continuing the job that an earlier session started there")
             nonce = earlier_nonce
         else:
-            with TemporaryDirectory() as scratch:
-                written = Path(scratch, "job.json")
+            with scratch.temporary() as here:
+                written = here / "job.json"
                 write_json(written, there)
                 session.patiently(lambda: device.push(written, f"{folder}/job.json"))
             session.patiently(lambda: _start(session, folder))

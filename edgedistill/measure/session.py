@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+from edgedistill import scratch
 from edgedistill.backends import backends
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file, write_bytes
@@ -141,8 +141,8 @@ def end_job(device: Device, folder: str) -> None:
 def _install_runner(device: Device) -> str:
     """The folder on the device with the runner's code, which is sent if it is missing."""
     packed = runner_code()
-    with TemporaryDirectory() as folder:
-        archive = Path(folder, "runner.tar")
+    with scratch.temporary() as folder:
+        archive = folder / "runner.tar"
         write_bytes(archive, packed)
         return unpacked(device, archive, "runner")
 
@@ -153,10 +153,10 @@ def unpacked(device: Device, archive: Path, kind: str) -> str:
     parent, quoted = f"{device.root}/{kind}", shlex.quote(f"{device.root}/{kind}/{name}")
     if device.sh(f"[ -f {quoted}/.complete ]").code == 0:
         return f"{parent}/{name}"
-    with TemporaryDirectory() as folder:
+    with scratch.temporary() as folder:
         plain = archive
         if archive.suffix == ".gz" and device.sh("command -v gzip").code:
-            plain = Path(folder, archive.stem)
+            plain = folder / archive.stem
             with gzip.open(archive) as packed, open(plain, "wb") as tar:
                 shutil.copyfileobj(packed, tar)
         sent = f"{parent}/{plain.name}"

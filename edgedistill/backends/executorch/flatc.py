@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from edgedistill import child
 from edgedistill.backends.inspect.graph import mistake, package_folder
-from edgedistill.measure.runner import bounded
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -26,7 +26,7 @@ def decompile(data: bytes, backend: str, document: type[Document]) -> Document:
         options = ["--json", "--strict-json", "--defaults-json", "--raw-binary", "-o", place]
         command = [str(folder / "data" / "bin" / "flatc"), *options, str(schema), "--", str(source)]
         try:
-            process = bounded.run(command, timeout_s=_TIMEOUT_S)
+            process = child.run(command, timeout_s=_TIMEOUT_S)
         except subprocess.SubprocessError as error:
             raise ValueError(f"the part for {backend} can't be read ({error})") from error
         result = Path(place, "graph.json")

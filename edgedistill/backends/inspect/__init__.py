@@ -1,11 +1,10 @@
 """What is inside a model file: inputs, outputs, operators, precisions, sizes by layer, whoever made it; see `inspect`."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+from edgedistill import child
 from edgedistill.backends import Backend, backend, backends, of_suffix
 from edgedistill.backends.inspect.ports import signature_of
 from edgedistill.errors import UserError
@@ -91,11 +90,11 @@ def _read(kind: Backend, path: Path) -> Content:
     """What the reader of `kind`, in a process of its own, finds in the file."""
     what = f"{path} can't be read as {kind.title}"
     todo = f"Expected a whole {kind.suffix}: export or copy it again"
-    command = [sys.executable, "-m", "edgedistill.backends.inspect.worker", kind.format, str(path)]
+    command = child.command("edgedistill.backends.inspect.worker", kind.format, str(path))
     # Threads of numerical libraries would only reserve memory, which is limited.
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
-        process = bounded.run(command, env=environment, timeout_s=_TIMEOUT_S)
+        process = child.run(command, timeout_s=_TIMEOUT_S, environment=environment)
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{what}: the reader did not end within {_TIMEOUT_S} s. {todo}") from error
     except bounded.TooMuchOutput as error:

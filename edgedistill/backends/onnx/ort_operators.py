@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from edgedistill import child
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file
-from edgedistill.measure.runner import bounded
 
 OPERATORS = "required_operators.config"
 TYPES = "required_operators_and_types.config"
@@ -29,9 +29,9 @@ def write(folder: Path, names: Sequence[str]) -> None:
 
     A process of its own reads the files, as everywhere.
     """
-    command = [sys.executable, "-m", "edgedistill.backends.onnx.ort_operators", *sorted(names)]
+    command = child.command("edgedistill.backends.onnx.ort_operators", *sorted(names))
     try:
-        process = bounded.run(command, cwd=folder, timeout_s=_TIMEOUT_S)
+        process = child.run(command, timeout_s=_TIMEOUT_S, cwd=folder)
     except subprocess.SubprocessError as error:
         raise DeviceFailed(f"listing the operators of {', '.join(names)} failed: {error}") from error
     if process.returncode:

@@ -10,10 +10,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgedistill import child
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
 from edgedistill.measure.kit.lock import Wheel
-from edgedistill.measure.runner import bounded
 
 Tree = dict[str, bytes]
 """Files by their path with forward slashes and no leading one."""
@@ -87,7 +87,7 @@ def download(wheels: Sequence[Wheel], folder: Path) -> list[Path]:
     command += ["--python-version", _PYTHON, *(option for platform in platforms for option in ("--platform", platform))]
     command += ["--disable-pip-version-check", "--progress-bar", "off", "-d", str(folder), "-r", str(requirements)]
     try:
-        process = bounded.run(command, timeout_s=_TIMEOUT_S)
+        process = child.run(command, timeout_s=_TIMEOUT_S)
     except subprocess.SubprocessError as error:
         raise UserError(f"pip could not fetch the wheels of the kit: {error}") from error
     if process.returncode != 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgedistill import processes
+from edgedistill import child, processes
 from edgedistill.backends import of_suffix
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import Config
@@ -46,7 +48,7 @@ class FileRunner:
         from multiprocessing import get_context
 
         self.config, self.outputs = config, outputs
-        self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_open_file, initargs=(str(config.file),))
+        self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_open_file, initargs=(os.getpid(), str(config.file)))
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The logits of a batch."""
@@ -75,8 +77,9 @@ _forward: Any = None
 _NAMES = {"inputs": [{"name": "image"}], "outputs": [{"name": "logits"}]}
 
 
-def _open_file(path: str) -> None:
+def _open_file(parent: int, path: str) -> None:
     global _forward  # noqa: PLW0603  the model of this child process
+    child.follow(parent, signal.SIGKILL)
     facts = of_suffix(Path(path))
     assert facts is not None, "the recipe takes files of known formats only"
     adapter = importlib.import_module(facts.adapters[0].module)
