@@ -1,10 +1,7 @@
 """A run folder: what is finished, from which inputs, with which outputs; and what can be resumed."""
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +10,20 @@ from pydantic_core import to_jsonable_python
 
 from edgedistill import processes
 from edgedistill.backends import formats
-from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, read_json, remove, sha256_file, sha256_tree, write_json
+from edgedistill.errors import DamagedFile, UserError
+from edgedistill.files import canonical_hash, remove, sha256_file, sha256_tree, write_json
 from edgedistill.packages import installed
 from edgedistill.progress import log
 from edgedistill.provenance import code_hash
 from edgedistill.records import Artifact, Lowered, NotLowered, Record
 from edgedistill.records.steps import Declared, StepRecord
 
-_WORK = "work"
-_MARK = f"{_WORK}/run.json"
-_SCHEMA = "edgedistill/run/2"
-_OLD_MARK = "run.json"
+WORK = "work"
+RECORDS = f"{WORK}/records"
+MADE_AGAIN = "go on with `edgedistill run` of the run's recipe, which makes it again"
+_STARTED = ".started.json"
+_CHECKPOINTS = "checkpoint*.safetensors"
+"""What a training goes on from. They have checksums of their own."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,16 @@ class Step:
 class Run:
     """A folder with what a person takes from it, and in `work` a folder for each step and the records of the finished ones."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shown: Path | None = None) -> None:
         self.folder = folder
+        self.shown = shown or folder
+        """The folder as the user knows it: another one where this is a copy of a run that can't be written."""
         self._hashes: dict[tuple[str, int, int, int], str] = {}
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether this is a copy of a run that can't be written: what is made in it is lost."""
+        return self.shown != self.folder
 
     def path(self, *parts: str) -> Path:
         """A path inside the run."""
@@ -61,7 +67,7 @@ class Run:
 
     def work(self, *parts: str) -> Path:
         """A path inside the folder of the steps; the first part is the name of a step."""
-        return self.folder.joinpath(_WORK, *parts)
+        return self.folder.joinpath(WORK, *parts)
 
     def step(self, step: Step, work: Callable[[Path], Any], *, again: bool = False, together: bool = False) -> Any:
         """The JSON-able result of a step: read back when it was done from the same inputs, else made by `work`.
@@ -83,7 +89,7 @@ class Run:
             if together and not record.exists():
                 work(folder)
             processes.wait()
-            return read_json(record)["result"]
+            return self.made(step.name)
         if step_record is None:
             begun = time.monotonic()
             versions, result = installed(("edgedistill", *step.packages, *step.noted)), _plain(work(folder))
@@ -106,29 +112,66 @@ class Run:
 
     def _finished(self, step: Step, declared: Declared, *, again: bool) -> StepRecord | None:
         """The record of a step that was done from what is `declared`; None after its folder was made ready for work."""
-        folder, record, started = self.work(step.name), self._record(step.name), self.work("records", f"{step.name}.started.json")
-        begun = Declared.read(started) if started.exists() else None
-        if record.exists():
-            step_record = StepRecord.read(record)
+        folder, record, started = self.work(step.name), self._record(step.name), self.work("records", f"{step.name}{_STARTED}")
+        step_record, begun = self._step_record(step.name), self.begun(step.name)
+        if step_record is not None:
             again |= _failed(step_record.result)
             if not again and step_record.declared == declared and self._contents(step) == step_record.outputs:
                 return step_record
             if not again and step_record.declared != declared:
                 log(f"{step.name} is done again, {_difference(step_record.declared, declared)}")
-            record.unlink()
+            elif not again:
+                log(f"{step.name} is done again: what it wrote was changed or damaged since")
+                _keep_checkpoints(folder)
+        elif record.exists():
+            log(f"{step.name} is done again: {record} is damaged")
+        record.unlink(missing_ok=True)
         if again or begun != declared:
             earlier = begun.outputs if begun is not None else []
             for path in (folder, *(self.path(output) for output in {*earlier, *step.outputs})):
                 remove(path)
             declared.write(started)
+        if folder.is_symlink():
+            # Of a borrowed run, whose own folder stays as it is.
+            folder.unlink()
         folder.mkdir(parents=True, exist_ok=True)
         for output in step.outputs:
             self.path(output).parent.mkdir(parents=True, exist_ok=True)
         return None
 
+    def _step_record(self, name: str) -> StepRecord | None:
+        """The record of a finished step; None where there is none, or none of this step."""
+        try:
+            step_record = StepRecord.read(self._record(name))
+        except DamagedFile:
+            return None
+        # What was written names the step.
+        return step_record if f"{WORK}/{name}" in step_record.outputs else None
+
+    def steps(self) -> list[str]:
+        """The names of the steps that were begun."""
+        return [path.name.removesuffix(_STARTED) for path in sorted(self.path(RECORDS).glob(f"*{_STARTED}"))]
+
+    def begun(self, name: str) -> Declared | None:
+        """What the last try of a step was made of; None where that is not known."""
+        try:
+            return Declared.read(self.work("records", f"{name}{_STARTED}"))
+        except DamagedFile:
+            finished = self._step_record(name)
+            return None if finished is None else finished.declared
+
+    def check(self, name: str) -> None:
+        """Raise DamagedFile unless a step is done, and all is still there that it wrote."""
+        finished = self._step_record(name)
+        if finished is None:
+            raise DamagedFile(self._record(name), f"is missing or damaged; {MADE_AGAIN}")
+        for path, sha256 in finished.outputs.items():
+            if (self.content(path) if self.path(path).exists() else None) != sha256:
+                raise DamagedFile(self.path(path), f"is not what was written there: it was changed or damaged; {MADE_AGAIN}")
+
     def _contents(self, step: Step) -> dict[str, str | None]:
         """The hash of what a step wrote, by path; None for what is not there."""
-        paths = [f"{_WORK}/{step.name}", *step.outputs]
+        paths = [f"{WORK}/{step.name}", *step.outputs]
         return {path: self.content(path) if self.path(path).exists() else None for path in paths}
 
     def content(self, path: str) -> str:
@@ -137,7 +180,7 @@ class Run:
         if whole.is_file():
             return self._hash(whole)
         if not whole.is_dir():
-            raise UserError(f"{whole} is missing; go on with `edgedistill run` of the run's recipe, which makes it")
+            raise DamagedFile(whole, f"is missing; {MADE_AGAIN}")
         files = sorted(file for file in whole.rglob("*") if file.is_file())
         return canonical_hash([[file.relative_to(whole).as_posix(), self._hash(file)] for file in files])
 
@@ -154,8 +197,15 @@ class Run:
 
     def result(self, name: str) -> Any:
         """The result of a finished step, or None."""
-        record = self._record(name)
-        return read_json(record)["result"] if record.exists() else None
+        finished = self._step_record(name)
+        return None if finished is None else finished.result
+
+    def made(self, name: str) -> Any:
+        """The result of a step that has to be finished; raises DamagedFile where it is not."""
+        finished = self._step_record(name)
+        if finished is None:
+            raise DamagedFile(self._record(name), f"is missing or damaged; {MADE_AGAIN}")
+        return finished.result
 
     def lowered(self) -> dict[str, Lowered]:
         """What came of lowering to each format by now."""
@@ -169,7 +219,7 @@ class Run:
     def changed(self, artifact: Artifact) -> str | None:
         """How the file of `artifact` is not the one that was lowered; None where it is."""
         path = self.path(artifact.path)
-        todo = f"`edgedistill export {self.folder}` makes it again"
+        todo = f"`edgedistill export {self.shown}` makes it again"
         if not path.exists():
             return f"the file is missing; {todo}"
         sha256 = sha256_tree(path)
@@ -185,18 +235,27 @@ class Run:
         """The artifact of that file name. Raises UserError with the names that there are."""
         artifacts = {artifact.name: artifact for artifact in self.artifacts()}
         if name not in artifacts:
-            raise UserError(f"found no artifact {name} in {self.folder}, expected one of {', '.join(artifacts) or 'none'}")
+            raise UserError(f"found no artifact {name} in {self.shown}, expected one of {', '.join(artifacts) or 'none'}")
         return artifacts[name]
 
     def versions(self, name: str) -> dict[str, str]:
         """The versions of the packages that a finished step was done with; empty where it was not done."""
-        record = self._record(name)
-        return dict(read_json(record)["versions"]) if record.exists() else {}
+        finished = self._step_record(name)
+        return {} if finished is None else finished.versions
 
     def seconds(self, prefix: str) -> float:
         """How long the finished steps whose name begins with `prefix` took when they were made, in seconds."""
-        records = self.work("records").glob(f"{prefix}*.json")
-        return sum(read_json(p)["seconds"] for p in records if not p.name.endswith(".started.json"))
+        records = [
+            self._step_record(path.stem) for path in self.work("records").glob(f"{prefix}*.json") if not path.name.endswith(_STARTED)
+        ]
+        return sum(finished.seconds for finished in records if finished is not None)
+
+
+def _keep_checkpoints(folder: Path) -> None:
+    """Remove all files of a step but those that a training goes on from."""
+    for path in folder.rglob("*") if not folder.is_symlink() else ():
+        if not path.is_dir() and not path.match(_CHECKPOINTS):
+            path.unlink()
 
 
 def _failed(result: Any) -> bool:
@@ -216,79 +275,3 @@ def _difference(before: Declared, now: Declared) -> str:
         changed += [f"{noun} {name}" for name, hash_ in hashes.items() if earlier_hashes.get(name) != hash_]
     changed += ["its inputs"] if before.inputs != now.inputs else []
     return "changed: " + (", ".join(changed) or "what it is made of")
-
-
-@contextmanager
-def open_run(folder: Path, *, fresh: bool = False) -> Iterator[Run]:
-    """Take the run at `folder` for this process and those that train with it; with `fresh` what is there is removed first.
-
-    Raises UserError when another process has it, when the folder holds something else than a run, and for a run of an older version.
-    """
-    if not processes.is_main():
-        processes.wait()
-        yield Run(folder)
-        return
-    # A try that ended while it made the mark left nothing but a part of it.
-    if any(entry.is_file() and not entry.match(".run.*.tmp.json") for entry in folder.rglob("*")):
-        check_run(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}); choose another name or --runs-dir") from error
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another edgedistill works in {folder}; wait for it, or use another --runs-dir") from error
-        if fresh:
-            _clear(Run(folder))
-        if not (folder / _MARK).exists():
-            write_json(folder / _MARK, {"schema": _SCHEMA})
-        processes.wait()
-        yield Run(folder)
-    finally:
-        os.close(lock)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether `folder` is a run of this version."""
-    try:
-        return bool(read_json(folder / _MARK)["schema"] == _SCHEMA)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _clear(run: Run) -> None:
-    """Remove what steps and reports wrote, and nothing of the user's. The mark stays: a folder that was half emptied is a run still."""
-    begun = [Declared.read(path) for path in run.work("records").glob("*.started.json")]
-    outputs = [run.path(output) for declared in begun for output in declared.outputs]
-    pages = [run.path(name) for name in ("report.html", "summary.json", "recipe.json")]
-    for path in [*outputs, *pages, *run.path("logs").glob("*.log"), *run.work().glob("*")]:
-        if path != run.path(_MARK):
-            remove(path)
-    for folder in {path.parent for path in outputs} | {run.path("logs")}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def check_run(folder: Path) -> None:
-    """Raise UserError unless `folder` is a run of this version."""
-    if is_run(folder):
-        return
-    if (folder / _OLD_MARK).exists():
-        raise UserError(
-            f"{folder} is a run of an older version of edgedistill, whose layout this version does not read; "
-            "run its recipe again into another folder (another name or --runs-dir), or remove the folder"
-        )
-    raise UserError(f"{folder} exists and is not a run of edgedistill; choose another name or --runs-dir")
-
-
-def newest(runs_dir: Path) -> Path:
-    """The run in `runs_dir` that was worked on last; UserError when there is none."""
-    runs = [mark.parent.parent for mark in runs_dir.glob(f"*/{_MARK}")]
-    if not runs:
-        for mark in runs_dir.glob(f"*/{_OLD_MARK}"):
-            check_run(mark.parent)
-        raise UserError(f"no run in {runs_dir}; make one with `edgedistill run recipes/quickstart.yaml`, or name a run's folder")
-    return max(runs, key=lambda folder: max((p.stat().st_mtime for p in (folder / _WORK / "records").glob("*.json")), default=0.0))

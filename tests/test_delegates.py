@@ -32,7 +32,8 @@ from edgedistill.records import Artifact, ArtifactSpec, Delegation
 from edgedistill.records.documents import Benched
 from edgedistill.report.artifacts import artifact
 from edgedistill.report.twins import with_twins
-from edgedistill.run import Step, open_run
+from edgedistill.run import Step
+from edgedistill.runs import open_run
 from edgedistill.steps import flow
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed

@@ -1,6 +1,7 @@
 """The signal cache: computed once, kept in little room, refused or repaired when it is not what it says."""
 
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_disks import mounted
 
-from edgedistill.errors import UserError
+from edgedistill.errors import StorageFailed, UserError
 from edgedistill.recipe.stages import Cache
 from edgedistill.tasks.image_classification.dataset import ImageDataset
 from edgedistill.tasks.image_classification.imageset import ImageSet
@@ -166,9 +168,26 @@ def test_a_cache_larger_than_the_disk_is_refused_before_it_is_written(
 ) -> None:
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"needs 0.0132 MB .* are free; lower data.views"):
+    with pytest.raises(StorageFailed, match=r"needs 0.0132 MB .* are free; free some, .* or lower data.views"):
         ask(Asked(), data, tmp_path)
     assert not list(tmp_path.glob("view-*"))
+
+
+def test_a_disk_that_is_full_while_a_cache_is_written_ends_no_process(
+    data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another process took the room after it was looked for.
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=16k", "tmpfs") as folder:
+        teacher = Asked()
+        with pytest.raises((OSError, StorageFailed), match=r"No space left|the disk is full"):
+            ask(teacher, data, folder / "cache", dtype="float32")
+        assert 0 < teacher.images < ROWS * 2
+        subprocess.run(["mount", "-o", "remount,size=1m", str(folder)], check=True)
+        again = Asked()
+        expected = ask(Asked(), data, tmp_path / "other", dtype="float32").batch(data.indices["train"], 1)["logits"]
+        assert (ask(again, data, folder / "cache", dtype="float32").batch(data.indices["train"], 1)["logits"] == expected).all()
+        assert again.images <= ROWS * 2
 
 
 def test_a_file_of_holes_does_not_count_as_written(data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,5 +197,5 @@ def test_a_file_of_holes_does_not_count_as_written(data: ImageSet, tmp_path: Pat
         path.write_bytes(b"")
         os.truncate(path, size)
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10_000}))
-    with pytest.raises(UserError, match=r"needs 0.0132 MB .* are free"):
+    with pytest.raises(StorageFailed, match=r"needs 0.0132 MB .* are free"):
         ask(Asked(), data, tmp_path)

@@ -12,7 +12,8 @@ import pytest
 
 from edgedistill import provenance
 from edgedistill.errors import UserError
-from edgedistill.run import Run, Step, newest, open_run
+from edgedistill.run import Run, Step
+from edgedistill.runs import newest, open_run
 
 
 class Work:

@@ -11,7 +11,7 @@ from conftest import edgedistill
 from edgedistill.errors import UserError
 from edgedistill.recipe.loading import load_recipe
 from edgedistill.records.manifest import Manifest
-from edgedistill.run import open_run
+from edgedistill.runs import open_run
 from edgedistill.steps.distill import prepared_data
 from edgedistill.tasks.tensors.samples import is_named, read
 from edgedistill.tasks.tensors.task import Tensors

@@ -66,7 +66,7 @@ def fast(images: Path) -> dict[str, Any]:
 def distil(recipe: dict[str, Any], precision: str, runs: Path) -> dict[str, Any]:
     """The curves of the steps of `recipe` on this process's device, what failed, and seconds."""
     from edgedistill import load_recipe
-    from edgedistill.run import open_run
+    from edgedistill.runs import open_run
     from edgedistill.steps.distill import train
 
     loaded = load_recipe(recipe, [f"distill.precision={precision}"])

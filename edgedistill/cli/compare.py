@@ -22,7 +22,7 @@ def compare(a: Path, b: Path, device: str, options: ProtocolOptions, *, as_json:
 
         return comparing.compare(a, b, device, protocol_of(options))
 
-    finish(as_json, work, show)
+    finish(as_json, work, show, restores=True)
 
 
 def show(document: CompareDocument) -> None:

@@ -80,7 +80,7 @@ def subject_of(run_or_file: Path, artifact: str | None) -> Iterator[Subject]:
     from edgedistill.backends import of_suffix
     from edgedistill.errors import UserError
     from edgedistill.measure import harness
-    from edgedistill.run import check_run, open_run
+    from edgedistill.runs import check_run, open_run
 
     with ExitStack() as stack:
         if not run_or_file.is_dir() or of_suffix(run_or_file):

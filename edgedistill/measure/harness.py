@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
+from edgedistill import scratch
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
 from edgedistill.measure import benchfile
@@ -138,7 +138,7 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
     from edgedistill.recipe.precisions import is_static
     from edgedistill.verify import stored
 
-    sizes, scale = stored.sizes(run), run.result("programs")["output_scale"]
+    sizes, scale = stored.sizes(run), run.made("programs")["output_scale"]
     decide = tasks.task(recorded(run.folder).task).decide
     with ExitStack() as stack:
         subjects = []
@@ -163,11 +163,11 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
     from edgedistill.backends.inspect.precision import precision_of
 
     facts, method = benchfile.facts_of(path)
-    with TemporaryDirectory(prefix="edgedistill-") as folder:
-        benchfile.write_random_samples(Path(folder), method, _SAMPLES)
-        expected = benchfile.outputs_here(path, facts.format, method, Path(folder), log_path("local")) if run else None
+    with scratch.temporary() as folder:
+        benchfile.write_random_samples(folder, method, _SAMPLES)
+        expected = benchfile.outputs_here(path, facts.format, method, folder, log_path("local")) if run else None
         file = (path, path.name, facts.format, precision_of(facts), facts.bytes, facts.sha256)
-        yield [Subject(*file, method, by_name(method.inputs, Path(folder)), expected, None)]
+        yield [Subject(*file, method, by_name(method.inputs, folder), expected, None)]
 
 
 def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[Measurement]:
@@ -195,8 +195,8 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
 
     spec = where.facts.spec
     setup = where.setup("bench", subject.artifact, protocol.threads)
-    with TemporaryDirectory(prefix="edgedistill-") as folder:
-        outputs = by_name(subject.method.outputs, Path(folder))
+    with scratch.temporary() as folder:
+        outputs = by_name(subject.method.outputs, folder)
         try:
             job = RunJob(
                 side=side(subject, where), threads=protocol.threads, outputs=outputs, bench=protocol.sampling,

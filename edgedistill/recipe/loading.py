@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedistill.errors import UserError
-from edgedistill.files import read_json, sha256_file
+from edgedistill.errors import DamagedFile, UserError
+from edgedistill.files import canonical_hash, read_json, reading, sha256_file
 from edgedistill.recipe.base import RecipeError, at_home, nearest, shortened, shown, why_not
 from edgedistill.recipe.mistakes import find_mistakes
 from edgedistill.recipe.overrides import apply_overrides, override_of
@@ -149,8 +149,13 @@ def _validated(
 
 
 def recorded(run: Path) -> Recipe:
-    """The recipe that the folder of a run was made from, every field with its value. Raises UserError where there is none."""
+    """The recipe that the folder of a run was made from, every field with its value. Raises UserError where there is no whole one."""
     record = run / "recipe.json"
     if not record.exists():
         raise UserError(f"{run} has no recipe.json; go on with `edgedistill run` of its recipe")
-    return Recipe.model_validate(read_json(record)["effective"])
+    content = read_json(record)
+    with reading(record):
+        effective = content["effective"]
+        if canonical_hash(effective) != content["effective_sha256"]:
+            raise DamagedFile(record, "was changed")
+        return Recipe.model_validate(effective)

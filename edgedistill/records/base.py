@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from edgedistill.files import write_text
+from edgedistill.files import reading, write_text
 
 
 class Record(BaseModel):
@@ -28,8 +28,9 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The record in the JSON file `path`."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        """The record in the JSON file `path`. Raises DamagedFile where it holds none."""
+        with reading(path):
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
 
     def write(self, path: Path) -> None:
         """Write the record to `path` as JSON, whole or not at all."""

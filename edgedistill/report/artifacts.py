@@ -89,7 +89,7 @@ def pairs(run: Run, artifacts: list[ArtifactResult], scorer: Scorer) -> list[Pai
     outputs = {name: arrays for name in names if (arrays := scorer.outputs(name)) is not None}
     if len(outputs) < 2:
         return []
-    compared = judge.pairs(outputs, run.result("programs")["output_scale"], scorer.task.decide)
+    compared = judge.pairs(outputs, run.made("programs")["output_scale"], scorer.task.decide)
     records = []
     for (a, b), comparison in compared.items():
         against = scorer.difference(a, b)

@@ -25,8 +25,7 @@ from edgedistill.verify.scoring import Scorer
 
 def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
     """The summary of what `run` has by now; see docs/cli.md for the document."""
-    recipe = read_json(run.path("recipe.json"))
-    valid = recorded(run.folder)
+    recipe, valid = read_json(run.path("recipe.json")), recorded(run.folder)
     scorer = Scorer(run, valid)
     task = scorer.task
     artifacts = with_twins([artifact(run, made, scorer) for made in run.artifacts()], scorer.difference, task.metric.tolerated)
@@ -40,7 +39,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         status=judge.status_of(artifacts, compared, missing),
         failed=failures(artifacts, compared, missing),
         warnings=[*scorer.data.facts.warnings, *warnings(artifacts, task.metric)],
-        run=str(run.folder),
+        run=str(run.shown),
         command=recipe["command"],
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=_seconds(run),
@@ -49,7 +48,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         metric=task.metric,
         words=task.words,
         recipe=recipe,
-        data=run.result("data") | {"described": scorer.data.facts.described()},
+        data=run.made("data") | {"described": scorer.data.facts.described()},
         ladder=ladder,
         verdict=scorer.verdict(),
         teacher=_teacher(run, valid, ladder, artifacts),
@@ -71,7 +70,7 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
 def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterable[ArtifactResult]) -> TeacherResult | None:
     if recipe.teacher is None:
         return None
-    trained = [run.result(name) for name in recipe.teacher_steps]
+    trained = [run.made(name) for name in recipe.teacher_steps]
     parameters = [record.get("parameters") for record in trained]
     own = {
         "model": recipe.teacher.label,
@@ -86,7 +85,7 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
 
 def _members(run: Run, recipe: Recipe) -> Members:
     """What was found out about the teachers, and about the set that they teach."""
-    met = run.result("teaching")
+    met = run.made("teaching")
     titles = {member.name: member.label for member in recipe.members}
     weights = met.get("weights") or {}
     members = [Member(name=name, model=titles[name], val=value, weight=weights.get(name)) for name, value in met["val"].items()]

@@ -123,7 +123,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
         return record.model_copy(update={"temperature": temperature})
 
     trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
-    teachers = [run.result(step)["sha256"] for step in recipe.teacher_steps]
+    teachers = [run.made(step)["sha256"] for step in recipe.teacher_steps]
     programs.step(run, [teachers, plan.calibrate, recipe.quantize.mixed], trained, work)
 
 
@@ -147,6 +147,6 @@ def float_rungs(run: Run, recipe: Recipe, facts: DataFacts) -> dict[str, nn.Modu
 def shipped_rungs(run: Run, recipe: Recipe, facts: DataFacts) -> dict[str, nn.Module]:
     """`float_rungs`, with the student as it is exported: its outputs divided by the temperature that was fitted."""
     rungs = float_rungs(run, recipe, facts)
-    if (temperature := run.result("programs")["temperature"]["student"]) != 1:
+    if (temperature := run.made("programs")["temperature"]["student"]) != 1:
         tasks.task(recipe.task).divide(rungs["student"], temperature)
     return rungs

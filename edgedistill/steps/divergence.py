@@ -130,7 +130,7 @@ def _compared(
     from edgedistill.verify.parity import quantized_parity
     from edgedistill.verify.rungs import references
 
-    batch = _SAMPLES if run.result("programs")["batched"] else 1
+    batch = _SAMPLES if run.made("programs")["batched"] else 1
     rung = references(reference)[judge.reference(spec)]
     (expected,) = predict(rung, batches_of(samples, batch), _of_prefix(run, spec, reference).forward).values()
     return quantized_parity(outputs, expected, lsb)

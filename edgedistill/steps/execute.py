@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
+from edgedistill.files import write_array
 from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import taken
 from edgedistill.progress import track
@@ -90,7 +91,7 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     except DeviceFailed as error:
         return Execution(error=str(error))
     if kind == "bench":
-        np.save(folder / "durations_ns.npy", np.array(execution.raw_durations_ns, np.int64))
+        write_array(folder / "durations_ns.npy", np.array(execution.raw_durations_ns, np.int64))
     facts = {name: value for name, value in asdict(execution).items() if name in Execution.model_fields}
     return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 

@@ -6,17 +6,18 @@ The only part that knows all others. Each function takes what the command of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill import processes
-from edgedistill.errors import UserError
+from edgedistill.errors import DamagedFile, UserError
 from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
-from edgedistill.run import Run, check_run, is_run, newest, open_run
+from edgedistill.run import MADE_AGAIN, Run
+from edgedistill.runs import check_run, is_run, newest, open_run, read_run
 from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
@@ -87,7 +88,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     lowered again.
     """
     require("export", "report")
-    with open_run(_existing(run_dir)) as run:
+    with _opened(open_run, run_dir) as run:
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
         out = run.path("bundles") if out is None else Path(out)
@@ -126,9 +127,12 @@ def export_model(
 
 
 def verify(run_dir: AnyPath) -> Verified:
-    """Execute every artifact of a run on val again and hold it against the quantized state."""
+    """Execute every artifact of a run on val again and hold it against the quantized state.
+
+    Of a run that cannot be written, the report and the bundles stay as they are.
+    """
     require("export", "report")
-    with open_run(_existing(run_dir)) as run:
+    with _opened(read_run, run_dir) as run:
         execute(run, _recipe(run), _artifacts(run), "val", again=True)
         divergence.locate(run, _recipe(run), _artifacts(run))
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
@@ -141,14 +145,14 @@ def verify(run_dir: AnyPath) -> Verified:
 
 def verify_file(path: AnyPath, run_dir: AnyPath) -> VerifiedFile:
     """Execute a model file from elsewhere on the val samples of a run and hold it against the run's program of its precision."""
-    with open_run(_existing(run_dir)) as run:
+    with _opened(read_run, run_dir) as run:
         return verify_external.verify(run, _recipe(run), Path(path))
 
 
 def bench(run_dir: AnyPath) -> Benched:
     """Measure every artifact of a run on this machine again."""
     require("train", "report")
-    with open_run(_existing(run_dir)) as run:
+    with _opened(open_run, run_dir) as run:
         execute(run, _recipe(run), _artifacts(run), "bench", again=True)
         summary = write_outcome(run)
     from edgedistill.records.documents import Benched
@@ -182,7 +186,7 @@ def bench_on(
                 raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
             measurements = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
         elif run_or_file.is_dir():
-            run = stack.enter_context(open_run(_existing(run_or_file)))
+            run = stack.enter_context(_opened(open_run, run_or_file))
             measurements = harness.bench(stack.enter_context(harness.of_run(run)), device, protocol, save=save)
             harness.keep(run, device, measurements)
             write_outcome(run)
@@ -200,11 +204,32 @@ def bench_on(
 
 
 def report(run_dir: AnyPath) -> Path:
-    """Write the report of a run again from its records."""
+    """Write the report of a run again from its records; that of a run that cannot be written goes into this folder."""
     require("report")
-    with open_run(_existing(run_dir)) as run:
+    with _opened(read_run, run_dir) as run:
+        recorded(run.folder)
+        run.made("data")
+        if run.borrowed:
+            return Path(write_outcome(run, report=_beside(run.shown)).report)
         run.path("report.html").unlink(missing_ok=True)
         return Path(write_outcome(run).report)
+
+
+def _beside(run_dir: Path) -> Path:
+    """A name in this folder that nothing has, for the report of a run."""
+    names = [f"{run_dir.resolve().name}-report{number}.html" for number in ("", *(f"-{n}" for n in range(2, 1000)))]
+    return next(Path(name) for name in names if not Path(name).exists())
+
+
+@contextmanager
+def _opened(opened: Callable[[Path], AbstractContextManager[Run]], run_dir: AnyPath) -> Iterator[Run]:
+    """The run at `run_dir`, by `open_run` or `read_run`; UserError where a file of it is damaged that the block reads."""
+    with opened(_existing(run_dir)) as run:
+        try:
+            yield run
+        except DamagedFile as error:
+            said = str(error).replace(str(run.folder), str(run.shown))
+            raise UserError(said if said.endswith(MADE_AGAIN) else f"{said}; {MADE_AGAIN}") from error
 
 
 def _existing(run_dir: AnyPath) -> Path:
@@ -216,13 +241,15 @@ def _existing(run_dir: AnyPath) -> Path:
 
 
 def _recipe(run: Run) -> Recipe:
-    if run.result("programs") is None:
-        raise UserError(f"{run.folder} has no quantized state; go on with `edgedistill run` of its recipe")
+    if "programs" not in run.steps():
+        raise UserError(f"{run.shown} has no quantized state; go on with `edgedistill run` of its recipe")
+    # Of what is held to a state that is damaged nothing would be true.
+    run.check("programs")
     return recorded(run.folder)
 
 
 def _artifacts(run: Run) -> list[ArtifactSpec]:
     specs = lowering.lowered(run)
     if not specs:
-        raise UserError(f"{run.folder} has no artifacts; make them with `edgedistill export {run.folder}`")
+        raise UserError(f"{run.shown} has no artifacts; make them with `edgedistill export {run.shown}`")
     return specs

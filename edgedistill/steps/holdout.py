@@ -47,7 +47,7 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
     step = Step(
         "holdout",
-        run.result("programs")["temperature"],
+        run.made("programs")["temperature"],
         reads=("work/data", *program_files("programs/student-reference.pt2"), *(f"work/{name}" for name in trained)),
         code=("edgedistill.verify.rungs",),
         packages=("torch", "torchao"),

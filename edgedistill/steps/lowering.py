@@ -49,7 +49,7 @@ def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = 
     if len(refused) == len(specs):
         raise UserError("; ".join(f"{file.name}: {file.reason}" for file in refused))
     left_out = {file.name for file in refused}
-    programs = run.result("programs")
+    programs = run.made("programs")
     metadata = {"generator": "edgedistill", "model": recipe.student.label, "state_sha256": programs["sha256"]}
 
     def lower_to(name: str) -> Lowered:

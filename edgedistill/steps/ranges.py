@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill import scratch
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.inputs import taken
@@ -74,7 +73,7 @@ def _levels(run: Run, count: int) -> Int8Ranges | StepFailed:
     places, samples = _sample(run, count)
     program = run.work("programs", "student-reference.pt2")
     method = load_signature(program).forward
-    batch = _BATCH if run.result("programs")["batched"] else 1
+    batch = _BATCH if run.made("programs")["batched"] else 1
     uses = int8_levels(load_converted(program), in_order(batches_of(samples, batch), method))
     if not uses:
         return StepFailed(error="no activation of the program is quantized")
@@ -100,9 +99,9 @@ def _float16(run: Run, spec: ArtifactSpec, count: int) -> Float16Ranges | StepFa
     scanner, package = backend(spec.format).ranges, run.path(spec.path)
     assert scanner is not None
     try:
-        with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
-            write_arrays(Path(folder), samples)
-            with taken(Path(folder), method_of(run, spec), spec.input) as inputs:
+        with scratch.temporary() as folder:
+            write_arrays(folder, samples)
+            with taken(folder, method_of(run, spec), spec.input) as inputs:
                 answer = ask(scanner, str(package), *map(str, inputs.values()), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
         return StepFailed(error=str(error))

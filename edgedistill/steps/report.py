@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill.errors import UserError
+from edgedistill.errors import DamagedFile, UserError
 from edgedistill.files import read_json, write_json
 from edgedistill.progress import log
 from edgedistill.run import Run
@@ -16,19 +16,28 @@ if TYPE_CHECKING:
     from edgedistill.records.summary import Summary
 
 
-def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | None = None) -> Summary:
-    """Write the summary, the bundles of `targets` and the report from what is done."""
+def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | None = None, report: Path | None = None) -> Summary:
+    """Write the summary, the bundles of `targets` and the report from what is done.
+
+    Of a borrowed run only `report` is written, where it is given.
+    """
     from edgedistill.measure.runner.facts import machine
     from edgedistill.report import write_report
     from edgedistill.report.summary import summarize
 
     summary = summarize(run, machine() | {"packages": _versions()})
+    if run.borrowed:
+        log(f"{run.shown} can't be written: its summary, report and bundles stay as they are")
+        if report is not None:
+            summary.report = str(report)
+            write_report(summary, report)
+        return summary
     names = targets or summary.recipe.effective["targets"]
     summary.bundles = _bundles(run, summary, names, out or run.path("bundles"))  # type: ignore[arg-type]
-    before, report = run.path("summary.json"), run.path("report.html")
-    if not (report.exists() and before.exists() and _same(before, summary)):
+    before, page = run.path("summary.json"), run.path("report.html")
+    if not (page.exists() and before.exists() and _same(before, summary)):
         write_json(before, summary.model_dump(mode="json"))
-        write_report(summary, report)
+        write_report(summary, page)
     return summary
 
 
@@ -54,7 +63,10 @@ def clear_bundles(out: Path) -> None:
 
 def _same(before: Path, now: Summary) -> bool:
     """Whether two summaries tell the same but for when they were written: then their reports do, and drawing one takes a second."""
-    return read_json(before) | {"created": None} == now.model_dump(mode="json") | {"created": None}
+    try:
+        return {**read_json(before), "created": None} == now.model_dump(mode="json") | {"created": None}
+    except (DamagedFile, TypeError):
+        return False
 
 
 def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[str, str]:
@@ -105,7 +117,7 @@ def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Co
         methods={a.name: method_of(run, a) for a in artifacts},
         model=ModelFacts(name=summary.ladder[-1].model, state_sha256=summary.state.sha256, output_scale=summary.state.output_scale),
         signature=signature,
-        preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.result("data")), signature),
+        preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature),
         samples={name: values[chosen] for name, values in samples.items()},
         outputs={name: {key: values[chosen] for key, values in arrays.items()} for name, arrays in outputs.items()},
         versions=_made_with(run, artifacts),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from edgedistill.backends import backend, backends
-from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.files import canonical_hash
+from edgedistill.errors import DeviceFailed, StorageFailed, UserError
+from edgedistill.files import canonical_hash, write_array
 from edgedistill.packages import require
 from edgedistill.progress import log, track
 from edgedistill.records import ArtifactSpec, Delegation, Latency, Unavailable, UnknownDelegation
 from edgedistill.records.students import ComparedStudent, StudentComparison
-from edgedistill.run import Run, Step, open_run
+from edgedistill.run import Run, Step
+from edgedistill.runs import open_run
 from edgedistill.steps.declared import SHARED, program_files
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def _compared(name: str, model: nn.Module, asked: _Question, runs_dir: Path) -> 
         with open_run(runs_dir / ".cache" / "students" / canonical_hash(facts)[:32]) as run:
             costs["bytes"], costs["delegation"] = _lowered(run, model, asked, facts)
             costs["latency_ms"], costs["steady"] = _measured(run, asked)
+    except StorageFailed:
+        raise
     except (DeviceFailed, UserError) as failed:
         error = str(failed)
     except Exception as failed:
@@ -205,7 +208,7 @@ def _measured(run: Run, asked: _Question) -> tuple[Latency, bool | None]:
     from edgedistill.measure import local
 
     inputs, signature = run.work("input.npy"), asked.signature
-    np.save(inputs, np.random.default_rng(0).random(signature.inputs[0].fixed, np.float32))
+    write_array(inputs, np.random.default_rng(0).random(signature.inputs[0].fixed, np.float32))
     execution = local.execute(
         backend(asked.format).adapters[0].module,
         run.work("export", asked.spec.name),

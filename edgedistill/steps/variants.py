@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
     from edgedistill.signature import Signature
+    from edgedistill.tasks.data import Dataset
 
 
 def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Variant]:
@@ -75,7 +76,13 @@ def _score(rungs: Mapping[str, nn.Module], run: Run, recipe: Recipe, signature: 
     """Save the outputs of `rungs` on val."""
     from edgedistill.verify.rungs import score
 
-    score(rungs, tasks.task(recipe.task).dataset(recipe, run.work("data")), signature, "val", folder, batched=batched)
+    score(rungs, _data(run, recipe), signature, "val", folder, batched=batched)
+
+
+def _data(run: Run, recipe: Recipe) -> Dataset:
+    """The samples of a run. Raises DamagedFile where they are not what was written: an export does not make them again."""
+    run.check("data")
+    return tasks.task(recipe.task).dataset(recipe, run.work("data"))
 
 
 def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
@@ -94,7 +101,7 @@ def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.tasks.modules import batches, in_order
     from edgedistill.verify.rungs import load_converted
 
-    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
+    data = _data(run, recipe)
     source = run.work("programs", "student-float.pt2")
     signature = load_signature(source)
     shown, student = calibration_samples(recipe, data), load_converted(source)
@@ -119,7 +126,8 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Varia
     from edgedistill.steps.quantize import calibrated
     from edgedistill.verify.rungs import references
 
-    data = tasks.task(recipe.task).dataset(recipe, run.work("data"))
+    run.check("student")
+    data = _data(run, recipe)
     signature = load_signature(run.work("programs", "student-float.pt2"))
     student, batched = shipped_rungs(run, recipe, data.facts)["student"], run.result("programs")["batched"]
     quantized = calibrated(student, recipe, data, signature, batched=batched)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgedistill.files import read_json, write_json
+from edgedistill.files import read_json, reading, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +37,9 @@ class DataFacts(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The facts that `write` kept."""
-        return cls.model_validate(read_json(folder / _FACTS))
+        """The facts that `write` kept. Raises DamagedFile where they are not there."""
+        with reading(folder / _FACTS):
+            return cls.model_validate(read_json(folder / _FACTS))
 
     def described(self) -> list[str]:
         """What else a reader of the report should know of the data, in a few words each."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.errors import UserError
+from edgedistill import scratch
+from edgedistill.errors import DamagedFile, StorageFailed, UserError
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.progress import log, track
 from edgedistill.recipe.stages import Cache
@@ -70,10 +71,12 @@ def compute(
 
     outputs: names of the signals that are outputs. make_teacher: called with the signals that are missing, and only where some are.
 
-    Raises UserError when the cache in `folder` is another teacher's, when the disk is too small, when the teacher answers NaN.
+    Raises UserError when the cache in `folder` is another teacher's, and when the teacher answers NaN; StorageFailed when the disk is too
+    small.
     """
     mark = folder / "signals.json"
-    known: dict[str, Any] = _read(mark) or {"schema": _SCHEMA, "facts": facts, "shapes": {}}
+    scratch.remove_half_written(folder)
+    known: dict[str, Any] = _mark_of(mark) or {"schema": _SCHEMA, "facts": facts, "shapes": {}}
     if known["facts"] != facts:
         differing = [key for key in facts if known["facts"].get(key) != facts[key]]
         raise UserError(f"the signal cache {folder} is of another {' and '.join(differing)}; remove the folder, and it is made anew")
@@ -115,6 +118,8 @@ def compute(
             _save(arrays)
     position = np.full(len(data), -1)
     position[train] = np.arange(len(train))
+    for rows in arrays.values():
+        rows.close()
     return CachedSignals({name: Rows.raw(paths[name], encodings[name[0]].dtype, len(train)) for name in names}, encodings, position)
 
 
@@ -137,7 +142,7 @@ def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:
 
 
 def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int], int], folder: Path) -> None:
-    """Say how large a cache will be that is not there yet; UserError where the disk has no room for it."""
+    """Say how large a cache will be that is not there yet; StorageFailed where the disk has no room for it."""
     # Of a file that was begun, what is written counts: a file of holes has its whole length from the start.
     needed = sum(max(0, size - (paths[name].stat().st_blocks * 512 if paths[name].exists() else 0)) for name, size in sizes.items())
     if not needed:
@@ -145,9 +150,9 @@ def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int],
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(
-            f"the signal cache needs {needed / 1e6:.3g} MB in {folder}, and {free / 1e6:.3g} MB are free; lower data.views, "
-            "set distill.cache.top_k, choose another --runs-dir, or set online: true in the stages"
+        raise StorageFailed(
+            f"the signal cache needs {needed / 1e6:.3g} MB in {folder}, and {free / 1e6:.3g} MB are free; free some, and the same command "
+            "continues, or lower data.views, set distill.cache.top_k, choose another --runs-dir, or set online: true in the stages"
         )
     if needed > 100e6:
         log(f"the signal cache takes {needed / 1e6:.0f} MB of {free / 1e6:.0f} MB that are free")
@@ -162,13 +167,10 @@ class _Rows:
     """Rows of one signal in one view: a raw file, and beside it a checksum for each chunk of rows that is done."""
 
     def __init__(self, path: Path, rows: int, dtype: np.dtype) -> None:
+        self.path, self.rows, self.dtype = path, rows, dtype
         self.sums_path = path.with_name(path.name + ".json")
-        size = rows * dtype.itemsize
-        if not path.exists() or path.stat().st_size != size:
-            path.touch()
-            # What was cut off reads as zeros, which its checksum betrays.
-            os.truncate(path, size)
-        self.array = np.memmap(path, dtype, "r+", shape=(rows,))
+        # A file and no memory map: to write to the map of a full disk would end the process.
+        self.file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         self.sums: dict[str, str] = _read(self.sums_path)
         chunks = [str(chunk) for chunk in range(-(-rows // _CHUNK_ROWS))]
         good = {chunk for chunk in chunks if chunk in self.sums and self.sums[chunk] == self._sum(int(chunk))}
@@ -178,34 +180,48 @@ class _Rows:
         self.sums = {chunk: self.sums[chunk] for chunk in good}
         self.changed = False
         self.missing = [int(chunk) for chunk in chunks if chunk not in good]
-        self._let_go()
 
     def write(self, chunk: int, values: np.ndarray) -> None:
         """Set the rows of a chunk."""
-        self.array[chunk * _CHUNK_ROWS : chunk * _CHUNK_ROWS + len(values)] = values
-        self.sums[str(chunk)] = self._sum(chunk)
+        data = np.ascontiguousarray(values, self.dtype.base).tobytes()
+        self.file.seek(chunk * _CHUNK_ROWS * self.dtype.itemsize)
+        self.file.write(data)
+        self.file.flush()
+        self.sums[str(chunk)] = _sum(data)
         self.changed = True
 
     def save(self) -> None:
         """Write what was set to the disk, rows first and then their checksums."""
         if self.changed:
-            self.array.flush()
+            os.fsync(self.file.fileno())
             write_json(self.sums_path, self.sums)
             self.changed = False
-            self._let_go()
 
-    def _let_go(self) -> None:
-        """Take the pages of the file out of this process, whose memory would else grow with it; what was written stays in the system's."""
-        self.array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    def close(self) -> None:
+        """To be called when every chunk is written."""
+        self.file.truncate(self.rows * self.dtype.itemsize)
+        self.file.close()
 
     def _sum(self, chunk: int) -> str:
-        return hashlib.blake2b(self.array[chunk * _CHUNK_ROWS : (chunk + 1) * _CHUNK_ROWS].tobytes(), digest_size=16).hexdigest()
+        """The checksum of what is in the file now."""
+        self.file.seek(chunk * _CHUNK_ROWS * self.dtype.itemsize)
+        return _sum(self.file.read(min(_CHUNK_ROWS, self.rows - chunk * _CHUNK_ROWS) * self.dtype.itemsize))
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _mark_of(path: Path) -> dict[str, Any] | None:
+    """What the mark of a cache says; None where it is none, or was cut off."""
+    mark = _read(path)
+    return mark if isinstance(mark.get("facts"), dict) and isinstance(mark.get("shapes"), dict) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; empty where there is none, or where it was cut off and is no JSON."""
     try:
-        content = read_json(path) if path.exists() else {}
-    except ValueError:
+        content = read_json(path)
+    except DamagedFile:
         return {}
     return content if isinstance(content, dict) else {}

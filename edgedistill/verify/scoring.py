@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedistill import tasks
 from edgedistill.errors import UserError
+from edgedistill.files import reading
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import ArtifactSpec, Execution, OutputError, Score, Scores, Unavailable
 from edgedistill.records.summary import Verdict
@@ -39,8 +40,10 @@ class Scorer:
 
     @cached_property
     def data(self) -> Dataset:
-        """The samples of the run."""
-        return self.task.dataset(self.recipe, self.run.work("data"))
+        """The samples of the run. Raises DamagedFile where they can't be read."""
+        self.run.check("data")
+        with reading(self.run.work("data")):
+            return self.task.dataset(self.recipe, self.run.work("data"))
 
     def targets(self, split: str) -> Arrays:
         """What the outputs of a split are scored against, [N, ...] by name; empty without any."""

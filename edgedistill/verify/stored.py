@@ -24,18 +24,31 @@ OUTPUTS = "outputs"
 
 
 def samples(run: Run, split: str) -> Mapping[str, np.ndarray]:
-    """The samples of a split, [N, ...] by the name of the input; they are read from the disk as they are used."""
+    """The samples of a split, [N, ...] by the name of the input; they are read from the disk as they are used.
+
+    Raises DamagedFile where they are not what was written.
+    """
     return read_rows(run.path(SAMPLES[split]))
 
 
 def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
-    """What a rung or artifact gave for a split, [N, ...] by the name of the output; None where it did not run there."""
-    if (ran := run.result(f"{split}-{name}")) is not None:
-        folder = run.work(f"{split}-{name}", OUTPUTS)
-        return read_arrays(folder) if "error" not in ran and folder.is_dir() else None
-    # Programs of post-training precisions are scored on val only; their artifacts on both.
-    program = f"program-{program_of(name)}"
-    folder = run.work("holdout" if split == "holdout" else program if run.result(program) else "programs", RUNGS, name)
+    """What a rung or artifact gave for a split, [N, ...] by the name of the output; None where it did not run there.
+
+    Raises DamagedFile where it is not what was written.
+    """
+    step = f"{split}-{name}"
+    if (ran := run.result(step)) is not None:
+        folder = run.work(step, OUTPUTS)
+        if "error" in ran or ran.get("unavailable") is not None:
+            return None
+    else:
+        # Programs of post-training precisions are scored on val only; their artifacts on both.
+        program = f"program-{program_of(name)}"
+        step = "holdout" if split == "holdout" else program if run.result(program) else "programs"
+        folder = run.work(step, RUNGS, name)
+    if run.result(step) is None:
+        return None
+    run.check(step)
     return read_arrays(folder) if folder.is_dir() else None
 
 

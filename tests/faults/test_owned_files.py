@@ -8,7 +8,8 @@ import pytest
 from edgedistill.bundle import folder as bundle
 from edgedistill.errors import UserError
 from edgedistill.files import write_json
-from edgedistill.run import Run, Step, open_run
+from edgedistill.run import Run, Step
+from edgedistill.runs import open_run
 
 OURS = {"schema": "edgedistill/manifest/2", "files": {"a.onnx": "", "golden/inputs/x.npy": ""}}
 

@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from edgedistill.errors import UserError
+from edgedistill.files import read_array, write_array
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import Disagreement, Unavailable
 from edgedistill.tasks.data import Dataset
@@ -102,11 +103,11 @@ class Merger:
 
     def save(self, folder: Path) -> None:
         """Write the weights."""
-        np.save(folder / _WEIGHTS, self.weights)
+        write_array(folder / _WEIGHTS, self.weights)
 
     def load(self, folder: Path) -> None:
         """Read the weights."""
-        self.weights = np.load(folder / _WEIGHTS)
+        self.weights = read_array(folder / _WEIGHTS)
 
     def facts(self) -> dict[str, JsonValue]:
         """What a report says of it."""
