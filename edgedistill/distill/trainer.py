@@ -90,9 +90,8 @@ def fit(
     curve: list[dict[str, Any]] = []
     begun: dict[str, Any] = {}
     scored_as = f"val_{lesson.task.metric.name}"
-    if path.exists():
-        begun = checkpoint.restore(path, parts, optimizer)
-        curve = begun["curve"]
+    if (state := checkpoint.resume(path, parts, optimizer, of=name)) is not None:
+        begun, curve = state, state["curve"]
     # Sums depend on how many threads add them up.
     count = begun.get("threads") or (options.threads if isinstance(options.threads, int) else None)
     if count is None and timed is not None:
@@ -148,7 +147,9 @@ def fit(
             curve.append(record)
             tracking.write(curve)
             if accelerator.is_main_process:
-                checkpoint.save(path, parts, optimizer, {"curve": curve, "threads": torch.get_num_threads()})
+                checkpoint.save(path, parts, optimizer, {"of": name, "curve": curve, "threads": torch.get_num_threads()})
+    if accelerator.is_main_process:
+        checkpoint.finish(path)
     tracking.end()
     learner.taps.remove()
     if scored is not module:
