@@ -1,6 +1,7 @@
 """`edgedistill verify FILE --against RUN`: the run's own files hold, changed ones do not, damaged and foreign ones are one clear error."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_the_files_of_a_run_hold_under_any_name(
     assert found["score"]["file"] == recorded["score"]["val"]
     student = next(row for row in summary["ladder"] if row["rung"] == "student")
     assert found["score"]["student"] == student["score"]["val"]
+    assert (found["own"]["name"], found["own"]["same"], found["own"]["parity"]) == (source.name, True, found["parity"])
+    assert not any("the run's own" in warning for warning in found["warnings"])
 
 
 def test_ort_is_executed_as_onnx_is(run: Path, tmp_path: Path) -> None:
@@ -95,6 +98,9 @@ def test_two_classes_swapped_do_not_hold(run: Path, tmp_path: Path, precision: s
     assert done.returncode == 3, done.stderr
     found = json.loads(done.stdout)
     assert (found["ok"], found["status"], found["precision"]) == (False, "check_failed", precision)
+    assert (found["own"]["name"], found["own"]["same"], found["own"]["ok"]) == (f"student-{precision}.onnx", False, True)
+    exact = rf"student-int8\.onnx is (99|100)\.\d\d% exact on val, and {path} is \d\d\.\d\d%: it was changed"
+    assert re.search({"int8": exact, "fp32": "within the rule on val, and"}[precision], found["warnings"][-1])
     # A fifth of the digits are twos and sevens.
     assert found["parity"]["flips"] > 40
     assert found["score"]["file"]["value"] < found["score"]["student"]["value"] - 0.1
@@ -200,7 +206,7 @@ def test_a_run_without_the_reference_says_what_to_do(run: Path, tmp_path: Path) 
     copy = tmp_path / "old"
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("bundles", "artifacts", "teacher", "*.pt2"))
     shutil.rmtree(copy / "work" / "programs" / "rungs" / "integer")
-    with pytest.raises(UserError, match=r"has no outputs of integer; .* `edgedistill run`"):
+    with pytest.raises(UserError, match=r"programs is not what was written there: .*`edgedistill run`"):
         flow.verify_file(own(run, "onnx", "int8"), copy)
 
 

@@ -132,6 +132,8 @@ def _show_file(document: VerifiedFile) -> None:
             distance = f"{100 * (parity.exact or 0):.2f}% exact, mean {parity.mean_lsb:.2f} LSB, at most {parity.max_lsb:.3g} LSB"
         distance += f", {parity.flips} of {parity.n} predictions flipped" if parity.flips is not None else ""
     print(f"against {parity.reference} of {document.run}: {distance}")
+    if document.own is not None and document.own.same:
+        print(f"it is the run's own {document.own.name}, byte for byte")
     print(f"{'ok' if document.ok else 'CHECK FAILED'}: the rule is {parity.rule}")
 
 

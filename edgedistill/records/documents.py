@@ -54,6 +54,16 @@ class ExternalScore(Record):
     student: Score | Unavailable
 
 
+class OwnFile(Record):
+    """What a run found out of its own file of the same format, precision and input as one from elsewhere."""
+
+    name: str
+    sha256: str
+    same: bool = Field(description="Whether both are the same bytes.")
+    ok: bool | None
+    parity: Parity | Unavailable
+
+
 class VerifiedFile(Record):
     """What `verify FILE --against RUN` prints: a file from elsewhere against the programs of a run."""
 
@@ -71,6 +81,7 @@ class VerifiedFile(Record):
     parity: Parity | Unavailable
     metric: Metric = Field(description="What scores are.")
     score: ExternalScore
+    own: OwnFile | None = Field(None, description="The run's own file of this kind; null where it has none.")
 
 
 class Port(Record):

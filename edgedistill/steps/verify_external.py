@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill import scratch
 from edgedistill.backends.inspect.precision import has_float16, precision_of
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure.adapters import executor, not_here
 from edgedistill.measure.inputs import taken
 from edgedistill.records import Parity, Score, Status, Unavailable
-from edgedistill.records.documents import ExternalScore, VerifiedFile
+from edgedistill.records.documents import ExternalScore, OwnFile, VerifiedFile
 from edgedistill.run import Run
 from edgedistill.signature import MethodSignature, TensorSpec
 from edgedistill.verify import stored
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records.inspection import Inspection
+    from edgedistill.verify.scoring import Scorer
 
 _TIMEOUT_S = 900.0
 
@@ -46,7 +47,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
     scorer = Scorer(run, recipe)
     expected = scorer.outputs(rung)
     if expected is None:
-        raise UserError(f"{run.folder} has no outputs of {rung}; go on with `edgedistill run` of its recipe, which makes them")
+        raise UserError(f"{run.shown} has no outputs of {rung}; go on with `edgedistill run` of its recipe, which makes them")
     kind, method = _checked_ports(path, facts, run)
     executed_by, versions, outputs = judge.NOT_EXECUTED, dict[str, str](), None
     ok: bool | None = False
@@ -59,7 +60,7 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
         else:
             outputs, versions, executed_by = _execute(run, recipe, path, facts, kind, method)
             limit = None if precision == "int8" else parity.FLOAT_LIMITS["fp16" if precision == "fp16" else "fp32"]
-            scales = run.result("programs")["output_scale"]
+            scales = run.made("programs")["output_scale"]
             compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=scorer.task.decide))
             verdict, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
     except DeviceFailed as error:
@@ -70,11 +71,41 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
         score = verdict if isinstance(verdict, Unavailable) else score
     elif targets:
         score = score_of(scorer.task, scorer.task.score(outputs, targets))
+    own = _own(run, scorer, facts, precision, kind)
+    warnings = [*facts.warnings, *([] if own is None else _compared_with(own, verdict, path))]
     return VerifiedFile(
-        file=str(path), precision=precision, run=str(run.folder), executed_by=executed_by, runtime=versions, ok=ok, status=status,
+        file=str(path), precision=precision, run=str(run.shown), executed_by=executed_by, runtime=versions, ok=ok, status=status,
         parity=verdict, score=ExternalScore(file=score, student=scorer.score("student").val), metric=scorer.task.metric,
-        **{key: getattr(facts, key) for key in ("format", "sha256", "bytes", "warnings")},
+        own=own, warnings=warnings, **{key: getattr(facts, key) for key in ("format", "sha256", "bytes")},
     )  # fmt: skip
+
+
+def _own(run: Run, scorer: Scorer, facts: Inspection, precision: str, kind: str) -> OwnFile | None:
+    """What the run found out of its own file of the same kind, where it has one."""
+    from edgedistill.backends.inspect import delegate_of
+
+    asked = (facts.format, precision, delegate_of(facts), kind)
+    files = [a for a in run.artifacts() if a.role == "student" and (a.format, a.precision, a.delegate, a.input) == asked]
+    if not files:
+        return None
+    made = next((a for a in files if a.sha256 == facts.sha256), files[0])
+    judged, changed = scorer.judged(made), run.changed(made)
+    parity, ok = (judged.parity, judged.ok) if changed is None else (Unavailable(unavailable=changed), False)
+    return OwnFile(name=made.name, sha256=made.sha256, same=made.sha256 == facts.sha256, ok=ok, parity=parity)
+
+
+def _compared_with(own: OwnFile, verdict: Parity | Unavailable, path: Path) -> list[str]:
+    """What to say where the run's own file keeps to the program better than another one does."""
+    if own.same or isinstance(own.parity, Unavailable) or isinstance(verdict, Unavailable):
+        return []
+    ours, theirs = own.parity.exact, verdict.exact
+    if ours is not None and theirs is not None and theirs < ours:
+        found = f"{100 * ours:.2f}% exact on val, and {path} is {100 * theirs:.2f}%"
+    elif own.ok and not verdict.ok:
+        found = f"within the rule on val, and {path} is not"
+    else:
+        return []
+    return [f"the run's own {own.name} is {found}: it was changed, or it was made by something else"]
 
 
 def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, MethodSignature]:
@@ -97,10 +128,10 @@ def _checked_ports(path: Path, facts: Inspection, run: Run) -> tuple[str, Method
     kind = next((name for name, method in methods.items() if _fit(file_method.inputs, method.inputs)), None)
     if kind is None:
         expected = ", or ".join(_text(method.inputs) for method in methods.values())
-        raise UserError(f"{path} takes {_text(file_method.inputs)}, and the programs of {run.folder} take {expected}. {todo}")
+        raise UserError(f"{path} takes {_text(file_method.inputs)}, and the programs of {run.shown} take {expected}. {todo}")
     method = methods[kind]
     if not _fit(file_method.outputs, method.outputs):
-        raise UserError(f"{path} gives {_text(file_method.outputs)}, and the programs of {run.folder} give {_text(method.outputs)}. {todo}")
+        raise UserError(f"{path} gives {_text(file_method.outputs)}, and the programs of {run.shown} give {_text(method.outputs)}. {todo}")
     return kind, method
 
 
@@ -127,9 +158,9 @@ def _execute(
     from edgedistill.measure import local
 
     adapter = executor(facts.format, delegate_of(facts), float16=has_float16(facts))
-    with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder, taken(run.path(stored.SAMPLES["val"]), method, kind) as inputs:
+    with scratch.temporary() as folder, taken(run.path(stored.SAMPLES["val"]), method, kind) as inputs:
         execution = local.execute(
-            adapter.module, path, inputs, signature=method, outputs=Path(folder), threads=recipe.measure.threads, bench=None,
+            adapter.module, path, inputs, signature=method, outputs=folder, threads=recipe.measure.threads, bench=None,
             log=run.path("logs", f"verify-{path.name}.log"), timeout_s=_TIMEOUT_S,
         )  # fmt: skip
-        return read_arrays(Path(folder)), execution.versions, adapter.executed_by
+        return read_arrays(folder), execution.versions, adapter.executed_by
