@@ -74,7 +74,8 @@ def main() -> None:
     repeated = {"default", *settings.PLAIN}
     found = {how: results.all(how, arguments.seeds if how in repeated else 1) for how in [*settings.KIT, *settings.PLAIN]}
     # The same setting, with and without its int8 state.
-    found["default"] = found["one-lr8"] | found["default"]
+    found["default"] = found["lr8-none"] | found["default"]
+    found["lr8-none"] = found["default"]
     print_page(lambda how: found.get(how, {}), ABOUT)
 
 

@@ -34,14 +34,14 @@ KIT: dict[str, dict[str, Any]] = {
     "lr8-ema": _kit(8e-3, ema=0.99),
     "lr8-standard": _kit(8e-3, losses=_STANDARDISED),
     "lr8-align": _kit(8e-3, align=4),
-    "short": _kit(8e-3, epochs=5),
+    "short": _kit(8e-3, epochs=5, augment=_NONE, views=1),
     "mn-lr2": _kit(2e-3, student=_MOBILE),
     "mn-lr4": _kit(4e-3, student=_MOBILE),
     "mn-lr8": _kit(8e-3, student=_MOBILE),
 }
-KIT["default"] = KIT["one-lr8"]
+KIT["default"] = KIT["lr8-none"]
 QUANTIZED = {"default"}
 """Those that are trained in int8 too."""
 PLAIN: dict[str, dict[str, Any]] = {
-    f"plain-aug-{lr:g}": {"student": STUDENT, "epochs": EPOCHS, "lr": lr, "augment": True} for lr in (1e-3, 2e-3, 4e-3, 8e-3)
-}
+    f"plain-aug-{lr:g}": {"student": STUDENT, "epochs": EPOCHS, "lr": lr, "augment": True} for lr in (2e-3, 8e-3)
+} | {"plain-0.008": {"student": STUDENT, "epochs": EPOCHS, "lr": 8e-3, "augment": False}}

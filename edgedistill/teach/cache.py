@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import mmap
 import os
 import shutil
 import time
