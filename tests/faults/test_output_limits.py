@@ -27,6 +27,8 @@ from edgedistill.records import ArtifactSpec
 MARK = f"flood-{os.getpid()}"
 """A word that only processes of these tests print."""
 FLOOD = f"yes {MARK}"
+# Processes that test side by side have other marks, and need the same names of tests.
+_KINDS = ["output", "errors", "in the background", "one line"]
 
 
 def left() -> int:
@@ -51,7 +53,7 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("flood", [FLOOD, f"{FLOOD} >&2", f"{FLOOD} & exec sleep 20", f"{FLOOD} | tr -d '\\n'"])
+@pytest.mark.parametrize("flood", [FLOOD, f"{FLOOD} >&2", f"{FLOOD} & exec sleep 20", f"{FLOOD} | tr -d '\\n'"], ids=_KINDS)
 def test_a_transport_that_prints_without_end_is_stopped(flood):
     with pytest.raises(DeviceFailed, match=r"`sh` was stopped, since it printed more than 32 MiB"):
         call(["sh", "-c", flood], timeout_s=60)
@@ -148,6 +150,7 @@ def test_a_vendor_program_that_prints_without_end_is_stopped(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("flood", "told"),
     [("yes 1.5", "more than 100 samples"), (f"{FLOOD} | tr -d '\\n'", "expected lines of watts"), (f"{FLOOD} >&2", "gave no sample")],
+    ids=["samples", "one line", "errors"],
 )
 def test_a_meter_that_prints_without_end_is_stopped(flood, told, monkeypatch):
     monkeypatch.setattr(meters, "_MOST_SAMPLES", 100)
