@@ -28,25 +28,32 @@ costs this classifier, whatever the runtime. Measured with {versions}.
 
 """
 _EXACT = 1e-5
+_MOVING = {
+    "cat", "stack", "unflatten", "narrow", "split", "chunk", "pad", "roll", "flip", "rot90", "repeat", "repeat_interleave", "unfold",
+    "im2col", "index", "index_select", "gather", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "movedim", "expand_as", "unbind",
+    "max_pool1d", "max_pool3d", "adaptive_max_pool2d", "upsample_nearest2d", "upsample_nearest1d", "maximum", "minimum", "amax", "amin",
+}  # fmt: skip
+"""What moves or selects values: steps stay steps, wherever it is computed."""
 
 
-def page(cases: dict[str, tuple[str, str]], folder: Path) -> str:
-    """The page in Markdown. cases: group and name of each construct, by the name of its folder."""
+def page(cases: dict[str, tuple[str, str]], folder: Path, kinds: list[str]) -> str:
+    """The page in Markdown. cases: group and name of each construct, by the name of its folder. kinds: the formats."""
     rows, notes, cells = [], dict[str, int](), Counter[str]()
-    kinds: list[str] = []
     samples = 0
     for key, (group, name) in cases.items():
         path = folder / key / "results.json"
         if not path.exists():
             continue
         results, facts = json.loads(path.read_text()), json.loads((folder / key / "facts.json").read_text())
-        kinds = kinds or list(results)
+        if any(kind not in results for kind in kinds):
+            # One that was interrupted.
+            continue
         row = [name, f"{facts['changed']:.0%}"]
         for kind in kinds:
             for precision in (backend(kind).twin, "int8"):
                 text = _cell(results[kind][precision], facts, precision, notes)
                 samples = max(samples, results[kind][precision].get("parity", {}).get("n", 0))
-                cells[text.split()[0]] += 1
+                cells[text.split()[0].strip("*")] += 1
                 row.append(text)
         rows.append((group, row))
     columns = ["construct", "changed", *(f"{backend(kind).suffix} {p}" for kind in kinds for p in (backend(kind).twin, "int8"))]
@@ -72,7 +79,7 @@ def _cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: d
     if precision != "int8":
         return "exact" if parity["relative"] <= _EXACT else f"rule {parity['relative']:.0e}"
     distance = "" if parity.get("mean_lsb") is None or parity["max_lsb"] == 0 else f" {parity['mean_lsb']:.2g}"
-    if found.get("mixed") or facts["floats"]:
+    if found.get("mixed") or {name.split(".")[1].rstrip("_") for name in facts["floats"]} - _MOVING:
         return f"float{distance}"
     return f"rule{distance}" if distance else "exact"
 

@@ -264,7 +264,8 @@ def main() -> None:
             {name: wanted[name] for name in names[start : start + AT_ONCE]}, options.folder, options.formats.split(","), again=options.again
         )
     if options.page:
-        options.page.write_text(page({key: (group, name) for key, (group, name, _) in cases.items()}, options.folder))
+        named = {key: (group, name) for key, (group, name, _) in cases.items()}
+        options.page.write_text(page(named, options.folder, options.formats.split(",")))
 
 
 if __name__ == "__main__":
