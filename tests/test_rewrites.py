@@ -8,7 +8,7 @@ from made_graphs import Net, changed, graph_of, names
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.backends.coreml.rewrites import join_circular_pads, write_out
+from edgedistill.backends.coreml.rewrites import join_circular_pads, write_out, write_strides
 from edgedistill.backends.executorch.rewrites import write_out_gelu
 from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.errors import UserError
@@ -23,6 +23,13 @@ IMAGE = torch.randn(1, 8, 13, 12)
 @pytest.mark.parametrize("compute", [F.logsigmoid, F.hardshrink, lambda x: F.hardshrink(x, 0.2), F.celu, lambda x: F.celu(x, 0.5)])
 def test_activations_that_coremltools_does_not_know_are_written_out(compute: Callable[[Tensor], Tensor]) -> None:
     changed(Net(lambda s, x: compute(x)), write_out, 1, IMAGE)
+
+
+@pytest.mark.parametrize("pool", [torch.max_pool2d, torch.nn.functional.avg_pool2d, lambda x, k: torch.max_pool2d(x, k, [], 1)])
+def test_a_pooling_without_a_stride_gets_that_of_its_window(pool: Callable[..., Tensor]) -> None:
+    graph = changed(Net(lambda s, x: pool(x, 3)), write_strides, 1, IMAGE)
+    (node,) = [node for node in graph.graph.nodes if node.op == "call_function"]
+    assert node.args[2] == node.args[1]
 
 
 @pytest.mark.parametrize("amounts", [(1, 2, 3, 4), (2, 0, 0, 1), (12, 0, 0, 0)])

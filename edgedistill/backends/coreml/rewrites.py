@@ -23,6 +23,21 @@ def write_out(graph: GraphModule) -> int:
     return len(nodes)
 
 
+def write_strides(graph: GraphModule) -> int:
+    """Write the stride of each pooling that leaves it out, in place; returns how many. coremltools fails without it."""
+    import torch
+
+    aten = torch.ops.aten
+    pools = (
+        aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default, aten.avg_pool1d.default, aten.avg_pool2d.default,
+        aten.avg_pool3d.default,
+    )  # fmt: skip
+    nodes = [node for node in operators(graph, pools) if not node.args[2:3] or not node.args[2]]
+    for node in nodes:
+        node.args = (*node.args[:2], node.args[1], *node.args[3:])
+    return len(nodes)
+
+
 def join_circular_pads(graph: GraphModule) -> int:
     """Write each circular padding, which coremltools does not know, as a concatenation, in place; returns how many."""
     import torch
@@ -75,5 +90,5 @@ def fold_scalars(graph: GraphModule) -> int:
     return len(scalars)
 
 
-FOR_CORE_ML = (fold_scalars, write_out, join_circular_pads, resize_by_products, pool_for_core_ml)
+FOR_CORE_ML = (fold_scalars, write_out, write_strides, join_circular_pads, resize_by_products, pool_for_core_ml)
 """What a program is rewritten by before coremltools converts it."""
