@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
 from edgedistill.quantize.branches import merge_branches
+from edgedistill.quantize.broadcast import drop_expansions
 from edgedistill.quantize.canonical import canonical
 from edgedistill.quantize.constants import fold_constants, separate_shared
 from edgedistill.quantize.graph import CONVOLUTIONS, operators
@@ -85,6 +86,20 @@ def test_adaptive_pooling_becomes_windows(pool: Callable[..., Tensor], size: obj
 
 def test_places_of_the_largest_values_stay() -> None:
     changed(Net(lambda s, x: F.adaptive_max_pool2d(x, 4, return_indices=True)[1].float()), pool_by_windows, 0)
+
+
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (lambda x: x / x.norm(dim=1, keepdim=True).expand_as(x), 1),
+        (lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 13, 12) * x, 1),
+        (lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 13, 12).contiguous(), 0),
+        (lambda x: x.mean(3, keepdim=True).expand(-1, -1, 13, 12) * x.mean(2, keepdim=True), 0),
+    ],
+    ids=["as", "to", "read by others", "both smaller"],
+)
+def test_an_expansion_that_arithmetic_does_is_dropped(compute: Callable[[Tensor], Tensor], expected: int) -> None:
+    changed(Net(lambda s, x: compute(x)), drop_expansions, expected)
 
 
 def test_a_mean_over_an_image_keeps_its_dimensions_for_the_delegate() -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from edgedistill.backends.coreml.rewrites import join_circular_pads, write_out, write_strides
 from edgedistill.backends.executorch.rewrites import write_out_gelu
+from edgedistill.backends.litert.linear import flatten_vectors
 from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.errors import UserError
 from edgedistill.export.fences import fence_in
@@ -36,6 +37,11 @@ def test_a_pooling_without_a_stride_gets_that_of_its_window(pool: Callable[..., 
 def test_a_circular_padding_is_a_concatenation(amounts: tuple[int, ...]) -> None:
     changed(Net(lambda s, x: F.pad(x, amounts, mode="circular")), join_circular_pads, 1, IMAGE)
     changed(Net(lambda s, x: F.pad(x, amounts)), join_circular_pads, 0, IMAGE)
+
+
+def test_a_linear_layer_of_one_vector_is_computed_on_two_dimensions() -> None:
+    changed(Net(lambda s, x: s.l(x.mean((2, 3), keepdim=True).permute(0, 2, 3, 1)), l=nn.Linear(8, 5)), flatten_vectors, 1, IMAGE)
+    changed(Net(lambda s, x: s.l(x.permute(0, 2, 3, 1)), l=nn.Linear(8, 5)), flatten_vectors, 0, IMAGE)
 
 
 def test_gelu_with_tanh_is_written_out_for_xnnpack() -> None:

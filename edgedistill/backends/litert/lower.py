@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.backends.litert.fences import fence
 from edgedistill.backends.litert.io import bytes_in, float_io
+from edgedistill.backends.litert.linear import flatten_vectors
 from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.backends.litert.weights import pack
 from edgedistill.export.programs import rewritten
@@ -32,7 +33,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     quantized = is_integer(spec.precision)
     if is_wide(spec.precision):
         litert_int16.check(program)
-    program = rewritten(program, crop_outputs, resize_by_products)
+    program = rewritten(program, crop_outputs, resize_by_products, flatten_vectors)
     if quantized:
         program = rewritten(program, fence)
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
