@@ -79,7 +79,8 @@ def test_every_artifact_is_described_alike(tiny: Path, torch_macs: dict[str, int
         assert (found.format, found.bytes, found.sha256) == (a["format"], a["bytes"], a["sha256"])
         assert [(p.type, p.shape) for p in found.inputs] == [("float32", [1, 3, 32, 32])], a["name"]
         assert [(p.type, p.shape) for p in found.outputs] == [("float32", [1, 10])], a["name"]
-        assert found.macs == torch_macs[a["precision"]] > 1e6, a["name"]
+        # Core AI pools by a convolution in floating point too.
+        assert found.macs == torch_macs["int8" if a["format"] == "coreai" else a["precision"]] > 1e6, a["name"]
         assert found.macs == sum(layer.macs for layer in found.layers)
         weights = sum(stored.bytes for stored in found.weights.values())
         # What no operator uses is stored all the same: the counters of BatchNorm in a .pte.

@@ -145,7 +145,8 @@ def test_the_trained_state_stands_in_each_file(tiny: Path) -> None:
     assert all(w.tobytes() in blob for w in weights if w.size > 64)
 
     blob = (run / "artifacts" / "student-int8.aimodel" / "main.mlirb").read_bytes()
-    assert all(w.tobytes() in blob for w in weights)
+    # A constant of equal values, such as the window of a pooling, is stored as one value.
+    assert all(w.tobytes() in blob for w in weights if w.min() != w.max())
 
 
 def _litert_layout(weight: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def test_a_training_that_goes_on_keeps_the_number_it_began_with(tmp_path: Path, 
     whole, _ = train(tmp_path / "whole.safetensors")
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "half.safetensors", stop=0.6)
-    assert checkpoint.read_state(tmp_path / "half.safetensors")["threads"] == 1
+    assert checkpoint.restore(tmp_path / "half.safetensors", {"module": Plain()})["threads"] == 1
     monkeypatch.setattr(threads, "chosen", lambda *_, **__: 2)
     resumed, curve = train(tmp_path / "half.safetensors")
     assert [record["threads"] for record in curve] == [1, 1]

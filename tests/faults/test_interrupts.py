@@ -64,9 +64,15 @@ def alive(pid: int) -> bool:
         return False
 
 
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def start(code: str, place: Path, sleepers: int) -> subprocess.Popen[str]:
     """Python with `code`, which has started so many sleepers."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": place}
+    # Tests that run in the background inherit signals that are ignored.
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": place, "preexec_fn": _default_signals}
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], **options)
     wait_until(lambda: len(list(place.glob("*.pids"))) == sleepers or process.poll() is not None, 60)
     assert process.poll() is None, process.communicate()

@@ -19,6 +19,7 @@ def summary(copy: Path) -> dict:
     return json.loads((copy / "runs/tiny/summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_changed_or_missing_file_is_not_shipped_and_is_made_again_with_the_same_bytes(copy: Path) -> None:
     files = {path.name: sha256_tree(path) for path in (copy / "runs/tiny/artifacts").iterdir()}
     changed, gone = copy / "runs/tiny/artifacts/student-int8.tflite", copy / "runs/tiny/artifacts/student-fp32.pte"
