@@ -10,21 +10,26 @@ from edgedistill.packages import installed
 
 HEAD = """# Constructs
 
-Which constructs of a network each format computes, and how well. `python benchmarks/export/constructs.py FOLDER --page docs/constructs.md`
-wrote this page. Each construct stands in a small image classifier, which is trained on handwritten digits for a few seconds. The kit
-quantizes the classifier after training and lowers it to every format. The runtime of the format executes each file on {samples} images,
-and the outputs are compared with those of the reference ([verify.md](verify.md) has the rules).
+Which constructs of a network each format computes, and how well. This page was written by
+
+    python benchmarks/export/constructs.py FOLDER --page docs/constructs.md
+
+Each construct stands in a small image classifier, which is trained on handwritten digits for a few seconds. The kit
+quantizes the classifier after training and lowers it to every format. The runtime of the format executes each file on
+{samples} images. The outputs are compared with those of the reference; [verify.md](verify.md) has the rules.
 
 | cell | meaning |
 |---|---|
-| exact | int8: each output equals that of the integer reference to the last bit. Floating point: within {exact:g} of the largest output |
-| rule | The outputs differ, and the difference is within the rule of the precision. For int8 the mean difference in LSB follows |
-| float | As *exact* or *rule*. The construct itself, or a layer beside it, computes in floating point inside the int8 file |
-| refused N | The kit does not make the file. Note N below the table has the reason and the way out |
-| **wrong** | The file differs by more than the rule, or does not run. The kit reports it, and no bundle holds it |
+| exact | int8: each output equals that of the reference. Floating point: within {exact:g} of the largest output |
+| rule | The outputs differ within the rule of the precision. For int8 the mean difference in LSB follows |
+| float | As *exact* or *rule*; the construct computes in floating point inside the int8 file |
+| refused N | The kit does not make the file. Note N at the end has the reason and the way out |
+| **wrong** | The file differs by more than the rule. The kit reports it, and no bundle holds it |
 
-The column *changed* has the share of predictions that int8 changes in the reference itself, of {samples}: what quantization after training
-costs this classifier, whatever the runtime. Measured with {versions}.
+The column *changed* has the share of {samples} predictions that int8 changes in the reference itself. That is what
+quantization after training costs this classifier, whatever the runtime.
+
+Measured with {versions}.
 
 """
 _EXACT = 1e-5
@@ -58,9 +63,10 @@ def page(cases: dict[str, tuple[str, str]], folder: Path, kinds: list[str]) -> s
         rows.append((group, row))
     columns = ["construct", "changed", *(f"{backend(kind).suffix} {p}" for kind in kinds for p in (backend(kind).twin, "int8"))]
     packages = installed(tuple(dict.fromkeys(package for kind in kinds for package in backend(kind).packages)))
-    versions = ", ".join(f"{package} {version}" for package, version in packages.items())
+    versions = ",\n".join(f"{package} {version}" for package, version in packages.items())
     parts = [HEAD.format(samples=samples, exact=_EXACT, versions=versions)]
-    parts.append(f"{len(rows)} constructs, {sum(cells.values())} files: {', '.join(f'{n} {cell}' for cell, n in cells.most_common())}.\n")
+    counts = ", ".join(f"{number} {cell}" for cell, number in cells.most_common())
+    parts.append(f"{len(rows)} of the script's {len(cases)} constructs were measured, {sum(cells.values())} files: {counts}.\n")
     for group in dict.fromkeys(group for group, _ in rows):
         parts.append(f"\n## {group}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
         parts += [f"| {' | '.join(row)} |\n" for other, row in rows if other == group]
