@@ -120,13 +120,14 @@ def test_each_constant_of_an_onnx_file_is_read_by_one_dequantization() -> None:
 
     constants = {"w": np.ones((2, 2), np.int8), "s": np.float32([1, 2]), "z": np.zeros(2, np.int8)}
     nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], [f"w{i}"], axis=0) for i in range(3)]
-    nodes.append(helper.make_node("Sum", ["w0", "w1", "w2"], ["y"]))
+    # One of them has two readers.
+    nodes += [helper.make_node("Sum", ["w0", "w1", "w2"], ["x"]), helper.make_node("Add", ["x", "w0"], ["y"])]
     graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 2))])
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     model = helper.make_model(graph)
     separate_constants(model)
     read = [name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in (node.input[0], node.input[2])]
-    assert len(set(read)) == 6
+    assert len(set(read)) == 8
     names = [initializer.name for initializer in model.graph.initializer]
     assert len(set(names)) == len(names)
     assert set(read) <= set(names)

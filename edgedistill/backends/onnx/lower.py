@@ -212,16 +212,17 @@ def _saturates(quantize, clip, constants) -> bool:  # type: ignore[no-untyped-de
 
 
 def separate_constants(model) -> None:  # type: ignore[no-untyped-def]
-    """Give each DequantizeLinear of a constant its own constant and zero point.
+    """Give each reader of a dequantized constant a DequantizeLinear of its own, with its own constant and zero point.
 
     Where the CPU has no VNNI and `session.x64quantprecision` is set, ONNX Runtime 1.32 turns int8 weights into uint8 and derives the names
     of what it adds from the old ones: with shared ones it fails to load, "Attempt to replace the existing tensor". The exporter stores two
-    equal weights once.
+    equal weights once, and dequantizes them once.
     """
     from onnx import numpy_helper
 
     graph = model.graph
     initializers = {i.name: i for i in graph.initializer}
+    _dequantize_for_each_reader(graph, initializers)
     taken: set[str] = set()
 
     def add(name: str, source: str) -> str:
@@ -238,6 +239,21 @@ def separate_constants(model) -> None:  # type: ignore[no-untyped-def]
         if node.input[2] != f"{node.input[0]}_zero_point":
             node.input[2] = add(f"{node.input[0]}_zero_point", node.input[2])
     replace_nodes(graph, list(graph.node))
+
+
+def _dequantize_for_each_reader(graph, initializers) -> None:  # type: ignore[no-untyped-def]
+    stored = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in initializers}
+    read: set[str] = set()
+    nodes: list = []
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in stored and name in read:
+                own = type(node).FromString(stored[name].SerializeToString())
+                own.name = own.output[0] = node.input[place] = f"{name}_of_{node.output[0]}_{place}"
+                nodes.append(own)
+            read.add(name)
+        nodes.append(node)
+    replace_nodes(graph, nodes)
 
 
 def replace_nodes(graph, nodes: list) -> None:  # type: ignore[no-untyped-def]
