@@ -104,6 +104,12 @@ def test_activations_become_what_converters_know(layer: nn.Module) -> None:
     assert all(isinstance(bound, float) for bound in node.args[1:])
 
 
+@pytest.mark.parametrize("bounds", [(-1, 2), (None, 0.5), (0.1, None)])
+def test_a_clamp_is_the_hardtanh_that_keeps_the_scale(bounds: tuple[float | None, float | None]) -> None:
+    graph = changed(Net(lambda s, x: x.clamp(*bounds)), plain_activations, 1, IMAGE)
+    assert names(graph) == {"aten.hardtanh.default"}
+
+
 @pytest.mark.parametrize(("is_qat", "norm", "expected"), [(False, True, 0), (True, True, 2), (True, False, 0)])
 def test_patterns_of_batch_norm_are_looked_for_only_where_there_is_one(is_qat: bool, norm: bool, expected: int) -> None:
     layers = [nn.Conv2d(8, 8, 1), *([nn.BatchNorm2d(8)] if norm else [])]

@@ -20,7 +20,19 @@ def plain_activations(graph: GraphModule) -> int:
 
     Converters have no RReLU (Xu et al. 2015, arXiv 1505.00853), and coremltools refuses an integer bound of a floating-point tensor.
     """
-    return _leaky(graph) + _float_bounds(graph)
+    return _leaky(graph) + _bounded(graph) + _float_bounds(graph)
+
+
+def _bounded(graph: GraphModule) -> int:
+    """Write each clamp between numbers as the hardtanh that it is: the quantizer keeps the scale of its input only there."""
+    most = torch.finfo(torch.float32).max
+    nodes = [node for node in operators(graph, (_ATEN.clamp.default, _ATEN.clamp_.default)) if node.meta["val"].dtype == torch.float32]
+    for node in nodes:
+        low, high = (*node.args[1:], None, None)[:2]
+        node.target, node.kwargs = _ATEN.hardtanh.default, {}
+        node.args = (node.args[0], -most if low is None else float(low), most if high is None else float(high))  # type: ignore[arg-type]
+    graph.recompile()
+    return len(nodes)
 
 
 def _leaky(graph: GraphModule) -> int:
