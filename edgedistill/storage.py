@@ -1,4 +1,4 @@
-"""Tells a disk that is full or cannot be written from other failures, and takes room on it before it is used."""
+"""Tells a disk that is full or cannot be written from other failures."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import EdgeDistillError, StorageFailed
-
-if TYPE_CHECKING:
-    import numpy as np
 
 EXIT_STATUS = 74
 """How a child process ends that could not write: EX_IOERR of sysexits.h."""
@@ -77,26 +73,3 @@ def _failure(number: int, path: Path | None) -> StorageFailed:
     found, todo = _REASONS[number]
     what = "opened" if number in (errno.EACCES, errno.EPERM) else "written"
     return StorageFailed(f"{path or 'a file'} can't be {what}: {found}; {todo}, and the same command continues")
-
-
-def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
-    """A new .npy file of that shape, memory-mapped for writing, whose whole room on the disk is taken.
-
-    Without that room, a write to the map of a full disk would end the process by SIGBUS. Raises OSError where there is too little.
-    """
-    import numpy as np
-
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with open(path, "r+b") as file:
-        _take_room(file.fileno(), array.offset, array.nbytes)
-    return array
-
-
-def _take_room(file: int, offset: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        if size:
-            os.posix_fallocate(file, offset, size)
-        return
-    zeros = bytes(1 << 20)
-    for start in range(offset, offset + size, len(zeros)):
-        os.pwrite(file, zeros[: offset + size - start], start)

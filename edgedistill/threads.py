@@ -65,9 +65,8 @@ def using(count: int | None) -> Iterator[None]:
 def chosen(what: str, probe: Callable[[], object], *, beside_s: float = 0.0, asked: int | None = None) -> int:
     """The number of threads for `what`: the one that is `asked` for or fixed by the environment, else the fastest for `probe`.
 
-    probe: a typical piece of the work, without effects. beside_s: seconds of
-    other work for each, which another process can do where a core is left. The numbers take turns, so that what else runs meets all of
-    them; of nearly equal ones the smallest is taken.
+    probe: a typical piece of the work, without effects. beside_s: seconds of other work for each, which another process can do where a
+    core is left. The numbers take turns, so that what else runs meets all of them; of nearly equal ones the smallest is taken.
     """
     if (number := asked or settled()) is not None:
         return number

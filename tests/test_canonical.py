@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.bilinear import write_out_bilinear
 from edgedistill.quantize.branches import merge_branches
 from edgedistill.quantize.broadcast import drop_expansions
 from edgedistill.quantize.canonical import canonical
@@ -124,6 +125,21 @@ def test_a_computed_weight_becomes_a_parameter(net: nn.Module) -> None:
     (layer,) = operators(graph, (*CONVOLUTIONS, _ATEN.linear.default))
     assert layer.args[1].op == "get_attr"
     assert dict(graph.named_parameters())[layer.args[1].target].requires_grad
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_bilinear_layer_is_written_out(bias: bool) -> None:
+    graph = changed(Net(lambda s, x: s.b(x.mean((2, 3)), x.amax((2, 3))), b=nn.Bilinear(8, 8, 5, bias=bias)), write_out_bilinear, 1)
+    assert not any("bilinear" in name for name in names(graph))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_copies_and_computed_weights_are_trained_where_the_weight_was(trained: bool) -> None:
+    shared, scaled = nn.Conv2d(8, 8, 1).requires_grad_(trained), nn.Parameter(torch.randn(8, 8, 1, 1), requires_grad=trained)
+    net = Net(lambda s, x: F.conv2d(s.c(torch.relu(s.c(x))), s.w * 2), c=shared, w=scaled)
+    graph = changed(net, lambda graph: fold_constants(graph) + separate_shared(graph), 3)
+    weights = [node.args[1].target for node in operators(graph, CONVOLUTIONS)]
+    assert [name in dict(graph.named_parameters()) and graph.get_parameter(name).requires_grad for name in weights] == [trained] * 3
 
 
 def test_random_numbers_and_large_constants_are_not_folded() -> None:

@@ -4,13 +4,17 @@ from torch.fx import GraphModule
 
 from edgedistill.quantize.activations import plain_activations
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.bilinear import write_out_bilinear
 from edgedistill.quantize.branches import merge_branches
 from edgedistill.quantize.broadcast import drop_expansions
 from edgedistill.quantize.constants import fold_constants
 from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.splits import split_by_slices
 
-_RULES = (inline_regions, split_by_slices, fold_constants, plain_activations, merge_branches, drop_expansions, keep_means, pool_by_windows)
+_RULES = (
+    inline_regions, split_by_slices, fold_constants, plain_activations, write_out_bilinear, merge_branches, drop_expansions, keep_means,
+    pool_by_windows,
+)  # fmt: skip
 
 
 def canonical(graph: GraphModule) -> int:

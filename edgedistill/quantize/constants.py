@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
 from edgedistill.quantize.build import constant, replace
-from edgedistill.quantize.graph import TRANSPOSED, WEIGHTED, operators, tensor_of
+from edgedistill.quantize.graph import WEIGHTED, operators, tensor_of
 
 _FEW = 2**16
 _GROWTH = 4
@@ -29,7 +29,7 @@ def fold_constants(graph: GraphModule) -> int:
             # A region of the graph is an attribute too.
             if isinstance(node.meta.get("val"), torch.Tensor):
                 known[node] = tensor_of(graph, node)
-                if _is_parameter(graph, node):
+                if _is_trained(graph, node):
                     trained.add(node)
         elif node.op == "call_function" and _is_pure(node) and all(source in known for source in node.all_input_nodes):
             with torch.no_grad():
@@ -58,13 +58,14 @@ def separate_shared(graph: GraphModule) -> int:
     nodes = [node for node in graph.graph.nodes if node.op == "get_attr"]
     readers = Counter(str(node.target) for node in nodes for _ in range(_reads(node)))
     count = 0
-    for node in operators(graph, (*WEIGHTED, *TRANSPOSED)):
+    for node in operators(graph, WEIGHTED):
         for place, source in enumerate(node.args[1:3], 1):
             if not isinstance(source, Node) or source.op != "get_attr" or readers[str(source.target)] < 2:
                 continue
             readers[str(source.target)] -= 1
+            value = tensor_of(graph, source).clone()
             with graph.graph.inserting_before(node):
-                own = constant(graph, source, f"own_{count}", nn.Parameter(tensor_of(graph, source).detach().clone()))
+                own = constant(graph, source, f"own_{count}", nn.Parameter(value) if _is_trained(graph, source) else value)
             node.args = (*node.args[:place], own, *node.args[place + 1 :])
             count += 1
     graph.graph.eliminate_dead_code()
@@ -77,9 +78,10 @@ def _reads(node: Node) -> int:
     return sum(argument is node for user in node.users for argument in pytree.tree_leaves((user.args, user.kwargs)))
 
 
-def _is_parameter(graph: GraphModule, node: Node) -> bool:
+def _is_trained(graph: GraphModule, node: Node) -> bool:
     owner, _, name = str(node.target).rpartition(".")
-    return isinstance(getattr(graph.get_submodule(owner), name), nn.Parameter)
+    value = getattr(graph.get_submodule(owner), name)
+    return isinstance(value, nn.Parameter) and value.requires_grad
 
 
 def _is_pure(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,13 +62,13 @@ def not_made(recipe: Recipe) -> list[str]:
 
 def step(run: Run, loaded: LoadedRecipe, data: Dataset) -> None:
     """The step `rehearsal`: try the models and losses of the recipe on samples of `data`. Raises RecipeError with all that is wrong."""
-    from edgedistill.steps.teach import _folder_facts
+    from edgedistill.steps.teach import folder_facts
     from edgedistill.tasks.code import code_hash
 
     models = [config for _, config in loaded.recipe.models]
     files = [sha256_file(path) for config in models for path in files_of(config)]
     code = [code_hash(config.torch) for config in models if hasattr(config, "torch")]
-    folders = [_folder_facts(getattr(config, "hf", "")) for config in models]
+    folders = [folder_facts(getattr(config, "hf", "")) for config in models]
 
     def work(_: Path) -> dict[str, Any]:
         import torch
@@ -154,11 +154,8 @@ def _student(task: Task, recipe: Recipe, data: Dataset, signature: Signature, ba
         finally:
             taps.remove()
 
-    wrong.attempt("student", lambda: take(set()))
-    if len(wrong.found) == before:
-        for field, loss in _used(recipe):
-            for signal in sorted(loss.watches):
-                wrong.attempt(_layer(field, loss, "layer"), lambda signal=signal: take({signal}))  # type: ignore[misc]
+    watched = {signal: _layer(field, loss, "layer") for field, loss in _used(recipe) for signal in sorted(loss.watches)}
+    _one_by_one(wrong, "student", set(), watched, take)
     return signals if len(wrong.found) == before else None
 
 
@@ -170,15 +167,28 @@ def _teacher(
     needs = {signal: _layer(at, loss, "teacher_layer") for at, loss in _used(recipe) for signal in loss.needs - outputs - {OUTPUTS}}
     signals: dict[str, Tensor] = {}
 
-    def ask(names: frozenset[str]) -> None:
+    def ask(names: set[str]) -> None:
         teacher = task.teacher(task.unloaded(config), recipe, data, None, sorted(names))
         signals.update({name: value.cpu() for name, value in teacher(batch.inputs).items()})
 
+    _one_by_one(wrong, field, set(outputs), needs, ask)
+    return signals if len(wrong.found) == before else None
+
+
+def _one_by_one(wrong: _Mistakes, field: str, outputs: set[str], layers: Mapping[str, str], ask: Callable[[set[str]], None]) -> None:
+    """Ask a model for its `outputs` and signals of layers: all at once, and one after the other only to find out which is wrong.
+
+    layers: the field that names each signal.
+    """
+    together = _Mistakes()
+    together.attempt(field, lambda: ask(outputs | set(layers)))
+    if not together.found:
+        return
+    before = len(wrong.found)
     wrong.attempt(field, lambda: ask(outputs))
     if len(wrong.found) == before:
-        for signal, at in needs.items():
-            wrong.attempt(at, lambda signal=signal: ask(frozenset({signal})))  # type: ignore[misc]
-    return signals if len(wrong.found) == before else None
+        for signal, at in layers.items():
+            wrong.attempt(at, lambda signal=signal: ask({signal}))  # type: ignore[misc]
 
 
 def _losses(recipe: Recipe, batch: Batch, student: dict[str, Tensor], teacher: dict[str, Tensor], samples: int, wrong: _Mistakes) -> None:

@@ -82,7 +82,7 @@ def train_teachers(run: Run, recipe: Recipe, lesson: Lesson, common: Any) -> lis
         inputs = [
             about,
             member.model_dump(mode="json"),
-            [sha256_file(path) for path in files_of(member)] + _folder_facts(getattr(member, "hf", "")),
+            [sha256_file(path) for path in files_of(member)] + folder_facts(getattr(member, "hf", "")),
             code,
             lesson.signature.model_dump(mode="json"),
             recipe.learning.precision if getattr(member, "train", None) else None,
@@ -93,7 +93,7 @@ def train_teachers(run: Run, recipe: Recipe, lesson: Lesson, common: Any) -> lis
     return hashes
 
 
-def _folder_facts(reference: str) -> list[Any]:
+def folder_facts(reference: str) -> list[Any]:
     """Name, size and time of each file of a model's folder; nothing for a name on the hub."""
     files = sorted(path for path in Path(reference).rglob("*") if path.is_file()) if reference and Path(reference).is_dir() else []
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]

@@ -112,11 +112,14 @@ class ModuleTaps:
         self._taken: dict[str, Tensor] = {}
         self._handles: list[Any] = []
         outputs = {spec.name for spec in self.method.outputs}
+        layers = {}
         for signal in sorted(set(signals) - outputs):
             kind, _, name = signal.partition(":")
             if kind != "features" or not name:
                 raise UserError(f"found no signal '{signal}', expected {', '.join(sorted(outputs))} or features:MODULE")
-            self._handles.append(submodule(inside, name).register_forward_hook(self._taker(signal)))
+            layers[signal] = submodule(inside, name)
+        # All were found before one is hooked: a name that is wrong leaves the module as it was.
+        self._handles = [layer.register_forward_hook(self._taker(signal)) for signal, layer in layers.items()]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs and the wanted features of a batch."""

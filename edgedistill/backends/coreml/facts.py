@@ -63,10 +63,6 @@ COREML = Backend(
     },
     refused_operators={
         "adaptive_avg_pool3d": "coremltools cannot convert it; take a mean over the last three dimensions",
-        **dict.fromkeys(
-            ("bilinear", "_trilinear"),
-            "coremltools does not know it; write torch.einsum('bi,oij,bj->bo', x, weight, y), or take onnx",
-        ),
     },
     ranges="edgedistill.backends.coreml.ranges",
     doctor="edgedistill.backends.coreml.doctor",

@@ -102,9 +102,6 @@ EXECUTORCH = Backend(
     planar=True,
     refused_operators={
         "conv_transpose3d": "ExecuTorch has no kernel of 3D transposed convolutions; take onnx or coreml",
-        **dict.fromkeys(
-            ("bilinear", "_trilinear"), "ExecuTorch has no kernel of it; write torch.einsum('bi,oij,bj->bo', x, weight, y), or take onnx"
-        ),
         **dict.fromkeys(("max_pool3d", "avg_pool3d"), "ExecuTorch has kernels of 2D pools only; take onnx, coreml or litert"),
     },
     reasons={

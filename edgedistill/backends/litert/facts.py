@@ -37,10 +37,6 @@ LITERT = Backend(
     budgeted=True,
     planar=True,
     refused_operators={
-        **dict.fromkeys(
-            ("bilinear", "_trilinear"),
-            "LiteRT's converter does not know it; write torch.einsum('bi,oij,bj->bo', x, weight, y), or take onnx",
-        ),
         "conv_transpose3d": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml",
     },
     reasons={

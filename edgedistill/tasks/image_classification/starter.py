@@ -14,7 +14,7 @@ _PARTS = """data:
   # unlabelled: DIR               # further images without labels, taught by the teacher alone
   image_size: {size}                  # side of the square that the model sees, in pixels
   split: {{val: 0.15, holdout: 0.15}} # ignored where the data has splits; val decides, the holdout is scored once
-  # augment: {{shift: 0.1, rotate: 10.0, hflip: true}} # for few images and 30 epochs or more; in few epochs it costs accuracy
+  # augment: {{shift: 0.1, rotate: 10.0, hflip: true}} # in few epochs it may cost accuracy
   # views: 4                      # augmented views of an image; the teacher's answer to each is cached
   batch_size: 64
 teacher:

@@ -20,11 +20,11 @@ class Taps:
         self.model = model
         self._taken: dict[str, Tensor] = {}
         self._handles: list[Any] = []
-        for signal in sorted(signals):
-            if signal == "embedding":
-                self._handles.append(classifier_of(model).register_forward_pre_hook(self._take_input))
-            elif signal != "logits":
-                self._handles.append(_module(model, signal.partition(":")[2]).register_forward_hook(self._taker(signal)))
+        # All are found before one is hooked: a name that is wrong leaves the model as it was.
+        layers = {signal: _module(model, signal.partition(":")[2]) for signal in sorted(set(signals) - {"logits", "embedding"})}
+        if "embedding" in signals:
+            self._handles.append(classifier_of(model).register_forward_pre_hook(self._take_input))
+        self._handles += [layer.register_forward_hook(self._taker(signal)) for signal, layer in layers.items()]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The signals of a batch."""
