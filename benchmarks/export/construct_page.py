@@ -1,6 +1,7 @@
 """Writes docs/constructs.md from the results of constructs.py."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -92,4 +93,4 @@ def _cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: d
 
 def _without_layer(reason: str) -> str:
     """A reason that does not name this network's layer."""
-    return reason.replace("the layer block is a ", "").strip()
+    return re.sub(r"^the layer \S+ is an? ", "", reason)
