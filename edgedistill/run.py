@@ -200,6 +200,10 @@ class Run:
         finished = self._step_record(name)
         return None if finished is None else finished.result
 
+    def finished(self, name: str) -> bool:
+        """Whether a step was done; some have no result."""
+        return self._step_record(name) is not None
+
     def made(self, name: str) -> Any:
         """The result of a step that has to be finished; raises DamagedFile where it is not."""
         finished = self._step_record(name)

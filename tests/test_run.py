@@ -66,6 +66,9 @@ def test_the_ladder_has_every_rung_and_the_verdict_its_interval(summary: dict[st
     assert rungs[:6] == ["teacher", "control", "student", "fake_quant", "converted", "integer"]
     assert set(rungs[6:]) == ARTIFACTS - {"teacher-fp32.onnx"}
     assert summary["ladder"][0]["score"]["val"]["value"] > 0.8
+    # The simulation of int8 is scored on val only.
+    scored = {row["rung"] for row in summary["ladder"] if row["score"]["holdout"].get("n") == 359}
+    assert scored == set(rungs) - {"fake_quant"}
     assert summary["verdict"]["outcome"] in ("helped", "no_difference", "hurt")
     assert set(summary["state"]["temperature"]) == {"student", "int8"}
     assert all(value > 0 for value in summary["state"]["temperature"].values())

@@ -46,7 +46,7 @@ def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
         program = f"program-{program_of(name)}"
         step = "holdout" if split == "holdout" else program if run.result(program) else "programs"
         folder = run.work(step, RUNGS, name)
-    if run.result(step) is None:
+    if not run.finished(step):
         return None
     run.check(step)
     return read_arrays(folder) if folder.is_dir() else None
