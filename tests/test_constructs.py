@@ -1,11 +1,12 @@
 """Constructs that converters got wrong: each is lowered to every format, executed, and held to its reference."""
 
-import importlib.util
 import json
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from edgedistill.backends import formats
 
 EXPORT = Path(__file__).parents[1] / "benchmarks" / "export"
 NAMES = {
@@ -21,17 +22,11 @@ NAMES = {
 @pytest.mark.slow
 def test_no_file_of_a_construct_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXPORT))
-    spec = importlib.util.spec_from_file_location("constructs", EXPORT / "constructs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    constructs = importlib.util.module_from_spec(spec)
-    # A process that executes files finds its functions by the module's name.
-    monkeypatch.setitem(sys.modules, "constructs", constructs)
-    spec.loader.exec_module(constructs)
+    constructs, proving = import_module("constructs"), import_module("proving")
     chosen = [(group, name) for group, names in NAMES.items() for name in names]
     cases = {f"case{place}": (group, name, constructs.GROUPS[group][name]) for place, (group, name) in enumerate(chosen)}
-    kinds = [name for name in constructs.formats() if name != "ort"]
-    constructs.measure(cases, tmp_path, kinds, again=False)
+    kinds = [name for name in formats() if name != "ort"]
+    proving.measure(cases, tmp_path, kinds, constructs.SETTING, again=False)
     for key, (_, name, _) in cases.items():
         results = json.loads((tmp_path / key / "results.json").read_text())
         found = {(kind, precision): result["result"] for kind in kinds for precision, result in results[kind].items()}

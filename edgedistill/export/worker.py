@@ -31,11 +31,9 @@ def main(job_path: str) -> None:
     importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
     if operators := backend(job["format"]).operators:
         importlib.import_module(operators)
-    from torch.fx.traceback import NodeSource
+    from edgedistill.quantize.trace import share_sources
 
-    # A node's record of what it was made from is copied whole by each of about a hundred passes, and grows with each: up to a quarter of
-    # the time of lowering. Nothing changes such a record, so a copy may be the record itself.
-    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+    share_sources()
     # Graphs are cycles that live to the end: collecting them is a tenth of the time, and frees nothing in a process of a minute.
     gc.disable()
     answers: list[dict[str, Any]] = []

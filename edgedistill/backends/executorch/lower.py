@@ -18,6 +18,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     """
     from executorch.exir import to_edge_transform_and_lower
 
+    from edgedistill.backends.executorch.faster import faster
     from edgedistill.backends.executorch.partitioners import partitioner, prepared
 
     program = prepared(program, spec)
@@ -25,8 +26,10 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         program = dynamic(program, spec.precision)
     if takes_bytes(spec.input):
         program = of_bytes(program)
-    lowered = to_edge_transform_and_lower(program, partitioner=[partitioner(spec)])
-    write_bytes(path, bytes(lowered.to_executorch().buffer))
+    with faster():
+        lowered = to_edge_transform_and_lower(program, partitioner=[partitioner(spec)])
+        content = bytes(lowered.to_executorch().buffer)
+    write_bytes(path, content)
 
 
 def of_bytes(program: ExportedProgram) -> ExportedProgram:

@@ -1,0 +1,164 @@
+"""Writes docs/models.md from the results of models.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cells import EXACT, cell, floats, versions
+from proving import Cases, Setting
+
+from edgedistill.backends import backend
+
+HEAD = """# Architectures
+
+Which architectures of timm and torchvision run well as int8. This page was written by
+
+    python benchmarks/export/models.py FOLDER --page docs/models.md
+
+The weights are random, since formats and speed do not depend on them; batch norms have the statistics of {norms} digits
+of {size} x {size} pixels. The kit quantizes each network after training, with {calibration} digits, and lowers it to
+every format. The runtime of the format executes each file on {compared} images, and the outputs are compared with those
+of the reference; [verify.md](verify.md) has the rules. Accuracy is no subject of this page: train, then compare.
+
+| column | meaning |
+|---|---|
+| int8 .pte, .mlpackage, .onnx, .tflite | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
+difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N |
+| parts | Partitions of the int8 .pte that XNNPACK takes; each further part copies its tensors once more |
+| MB | Of the .pte, int8 and fp32. The other formats differ by less than {spread:.0%} of the int8 file |
+| ms | Median of an inference on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
+| export | Seconds to lower the int8 and the floating-point file to all {formats} formats, on one busy core |
+| instead | What holds int8 back, and the largest network of this page that does better; see below |
+
+Times are those of {cpu}, which had other work at the time: hold them against each other, not
+against those of a phone. Measured with {versions}.
+
+"""
+RULE = """
+## What to choose instead
+
+A network is a good choice for int8 if all four files are *exact*, XNNPACK takes the .pte in one part, and int8 is faster
+than floating point. The column *instead* says which of the three does not hold: the operators that compute in floating
+point, the number of parts, or the ratio of int8 to fp32. Behind it stands the good choice with the most
+multiply-accumulates that takes no longer than the network itself, or else the fastest one. Where only activations such
+as SiLU, GELU and hardswish are named, the recipe's `student.activation: relu` is the other way: it keeps the
+architecture, and the student is trained with it (see [recipes.md](recipes.md)).
+"""
+_SLOW = 0.9
+"""int8 below this share of the time of fp32 counts as faster."""
+
+
+class Row:
+    """One architecture: its results, what its runtime says, and the facts of its quantization."""
+
+    def __init__(self, name: str, folder: Path, kinds: list[str]) -> None:
+        def read(file: str) -> dict[str, Any]:
+            return json.loads((folder / file).read_text()) if (folder / file).exists() else {}
+
+        self.name, self.kinds = name, kinds
+        self.results, self.facts, self.times = read("results.json"), read("facts.json"), read("times.json")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every format has said something of it."""
+        return "error" in self.facts or all({backend(kind).twin, "int8"} <= set(self.results.get(kind, {})) for kind in self.kinds)
+
+    def ms(self, kind: str, precision: str) -> float | None:
+        return self.times.get("ms", {}).get(f"{kind} {precision}")
+
+    def ratio(self) -> float | None:
+        """Time of int8 as a share of that of fp32."""
+        ours, theirs = self.ms("executorch", "int8"), self.ms("executorch", "fp32")
+        return ours / theirs if ours and theirs else None
+
+    def cells(self, notes: dict[str, int]) -> list[str]:
+        return [cell(self.results[kind]["int8"], self.facts, "int8", notes) for kind in self.kinds]
+
+    def held_back(self) -> str:
+        """Why it is no good choice for int8; empty for one that is."""
+        reasons = []
+        if found := floats(self.facts) + (["weights of " + name for name in self.facts.get("mixed", [])]):
+            reasons.append("float: " + ", ".join(found))
+        if any(text.startswith(("rule", "refused", "**")) for text in self.cells({})):
+            reasons.append("not exact")
+        if self.times.get("parts", 1) > 1 or self.times.get("outside"):
+            reasons.append(f"{self.times['parts']} parts")
+        if (ratio := self.ratio()) is not None and ratio > _SLOW:
+            reasons.append(f"{ratio:.1f} x the time of fp32")
+        return "; ".join(reasons)
+
+
+def page(cases: Cases, folder: Path, kinds: list[str], setting: Setting) -> str:
+    """The page in Markdown, of the architectures that are finished in `folder`."""
+    every = [Row(name, folder / name, kinds) for name in cases]
+    rows = [row for row in every if row.facts and row.complete]
+    good = [row for row in rows if row.times and not row.held_back()]
+    notes = dict[str, int]()
+    columns = [
+        "architecture",
+        "MMACs",
+        *(backend(kind).suffix for kind in kinds),
+        "parts",
+        "MB",
+        "ms .pte",
+        "ms .tflite",
+        "export",
+        "instead",
+    ]
+    lines = [f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"]
+    for row in sorted(rows, key=lambda row: row.times.get("macs") or 0):
+        lines.append(f"| {' | '.join(_cells(row, good, notes))} |\n")
+    spread = max(
+        (abs(row.results[kind]["int8"]["bytes"] / _bytes(row, "int8") - 1) for row in rows for kind in kinds if _bytes(row, "int8")),
+        default=0.0,
+    )
+    head = HEAD.format(
+        norms=setting.norms * setting.batch, size=setting.size, calibration=setting.calibration, compared=setting.compared,
+        formats=len(kinds), spread=spread, cpu=next((row.times["cpu"] for row in rows if row.times.get("cpu")), "the machine"),
+        versions=versions(kinds),
+    )  # fmt: skip
+    parts = [head, *lines, f"\n{len(rows)} of the script's {len(every)} architectures were measured.\n", _of_floats(rows, kinds), RULE]
+    parts += ["\n## Notes\n\n", *(f"{number}. {reason}\n" for reason, number in notes.items())] if notes else []
+    return "".join(parts)
+
+
+def _cells(row: Row, good: list[Row], notes: dict[str, int]) -> list[str]:
+    def pair(ours: float | None, theirs: float | None, form: str) -> str:
+        return " / ".join("-" if value is None else format(value, form) for value in (ours, theirs))
+
+    seconds = [found.get("seconds", 0.0) for kind in row.kinds for found in row.results[kind].values()]
+    sizes = (size and size / 1e6 for size in (_bytes(row, "int8"), _bytes(row, "fp32")))
+    litert = row.ms("litert", "int8")
+    macs = row.times.get("macs")
+    return [
+        row.name, f"{macs / 1e6:.0f}" if macs else "-", *row.cells(notes), str(row.times.get("parts", "-")), pair(*sizes, ".1f"),
+        pair(row.ms("executorch", "int8"), row.ms("executorch", "fp32"), ".1f"), "-" if litert is None else f"{litert:.1f}",
+        f"{sum(seconds):.0f} s", _instead(row, good),
+    ]  # fmt: skip
+
+
+def _bytes(row: Row, precision: str) -> int | None:
+    return row.results.get("executorch", {}).get(precision, {}).get("bytes")
+
+
+def _instead(row: Row, good: list[Row]) -> str:
+    reasons, ours = row.held_back(), row.ms("executorch", "int8")
+    if not reasons or ours is None or not good:
+        return reasons
+
+    def taken(other: Row) -> float:
+        return other.ms("executorch", "int8") or 0.0
+
+    quicker = [other for other in good if taken(other) <= ours]
+    better = max(quicker, key=lambda other: other.times.get("macs") or 0) if quicker else min(good, key=taken)
+    return f"{reasons}: take {better.name}"
+
+
+def _of_floats(rows: list[Row], kinds: list[str]) -> str:
+    """A sentence for the floating-point files of all rows."""
+    found = {(row.name, kind): row.results[kind][backend(kind).twin] for row in rows for kind in kinds}
+    exact = sum("parity" in result and result["parity"]["relative"] <= EXACT for result in found.values())
+    bad = [f"{name} {backend(kind).suffix} ({result['result']})" for (name, kind), result in found.items() if result["result"] != "ok"]
+    text = f"Of the {len(found)} floating-point files {exact} are exact (within {EXACT:g} of the largest output)"
+    kept = len(found) - exact - len(bad)
+    return f"{text}, {kept} within the rule" + (f", and these are not: {', '.join(bad)}" if bad else "") + ".\n"
