@@ -10,7 +10,8 @@ from edgedistill.backends import backend
 
 HEAD = """# Constructs
 
-Which constructs of a network each format computes, and how well. This page was written by
+Which constructs of a network each format computes, and how well; [models.md](models.md) has whole architectures. This
+page was written by
 
     python benchmarks/export/constructs.py FOLDER --page docs/constructs.md
 

@@ -15,10 +15,11 @@ Which architectures of timm and torchvision run well as int8. This page was writ
 
     python benchmarks/export/models.py FOLDER --page docs/models.md
 
-The weights are random, since formats and speed do not depend on them; batch norms have the statistics of {norms} digits
-of {size} x {size} pixels. The kit quantizes each network after training, with {calibration} digits, and lowers it to
-every format. The runtime of the format executes each file on {compared} images, and the outputs are compared with those
-of the reference; [verify.md](verify.md) has the rules. Accuracy is no subject of this page: train, then compare.
+The weights are random, since neither formats nor speed depend on them; batch norms have the scale that {norms} images
+call for. The images are handwritten digits of {size} x {size} pixels. The kit quantizes each network after training
+with {calibration} of them and lowers it to every format. The runtime of the format executes each file on {compared} images, and
+the outputs are compared with those of the reference; [verify.md](verify.md) has the rules. The page says nothing of
+accuracy, which needs training.
 
 | column | meaning |
 |---|---|
@@ -113,7 +114,7 @@ def page(cases: Cases, folder: Path, kinds: list[str], setting: Setting) -> str:
         default=0.0,
     )
     head = HEAD.format(
-        norms=setting.norms * setting.batch, size=setting.size, calibration=setting.calibration, compared=setting.compared,
+        norms=setting.norms, size=setting.size, calibration=setting.calibration, compared=setting.compared,
         formats=len(kinds), spread=spread, cpu=next((row.times["cpu"] for row in rows if row.times.get("cpu")), "the machine"),
         versions=versions(kinds),
     )  # fmt: skip
@@ -123,16 +124,16 @@ def page(cases: Cases, folder: Path, kinds: list[str], setting: Setting) -> str:
 
 
 def _cells(row: Row, good: list[Row], notes: dict[str, int]) -> list[str]:
-    def pair(ours: float | None, theirs: float | None, form: str) -> str:
-        return " / ".join("-" if value is None else format(value, form) for value in (ours, theirs))
+    def pair(ours: float | None, theirs: float | None) -> str:
+        return " / ".join("-" if value is None else f"{value:.1f}" for value in (ours, theirs))
 
     seconds = [found.get("seconds", 0.0) for kind in row.kinds for found in row.results[kind].values()]
-    sizes = (size and size / 1e6 for size in (_bytes(row, "int8"), _bytes(row, "fp32")))
+    ours, theirs = (None if size is None else size / 1e6 for size in (_bytes(row, "int8"), _bytes(row, "fp32")))
     litert = row.ms("litert", "int8")
     macs = row.times.get("macs")
     return [
-        row.name, f"{macs / 1e6:.0f}" if macs else "-", *row.cells(notes), str(row.times.get("parts", "-")), pair(*sizes, ".1f"),
-        pair(row.ms("executorch", "int8"), row.ms("executorch", "fp32"), ".1f"), "-" if litert is None else f"{litert:.1f}",
+        row.name, f"{macs / 1e6:.0f}" if macs else "-", *row.cells(notes), str(row.times.get("parts", "-")), pair(ours, theirs),
+        pair(row.ms("executorch", "int8"), row.ms("executorch", "fp32")), "-" if litert is None else f"{litert:.1f}",
         f"{sum(seconds):.0f} s", _instead(row, good),
     ]  # fmt: skip
 

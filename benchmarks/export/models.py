@@ -1,6 +1,6 @@
 """Which architectures run well as int8: `python benchmarks/export/models.py FOLDER [--only TEXT] [--formats A,B] [--page PAGE]`.
 
-Each architecture has random weights, with the statistics of enlarged digits in its batch norms. It is quantized after training, lowered to
+Each architecture has random weights, and batch norms with the scale of enlarged digits. It is quantized after training, lowered to
 every format in floating point and int8, executed, and held to its own references (docs/verify.md). At last the .pte and .tflite files are
 timed one after the other. What is in FOLDER is not done again; `--again` does what it names anew. PAGE is written from all of FOLDER.
 """
@@ -16,7 +16,7 @@ from model_page import page
 from model_times import add_times
 from proving import Setting, measure, options, wanted
 
-SETTING = Setting(size=224, train=0, calibration=16, compared=8, batch=16, rate=1e-3, at_once=6, norms=1)
+SETTING = Setting(size=224, train=0, calibration=16, compared=8, batch=16, rate=1e-3, at_once=6, norms=8)
 TIMM = (
     "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100", "mobilenetv4_conv_small", "mobilenetv4_conv_medium",
     "mobilenetv4_hybrid_medium", "efficientnet_lite0", "efficientnet_b0", "tf_efficientnetv2_b0", "mnasnet_small", "lcnet_050", "tinynet_e",
@@ -29,13 +29,13 @@ TORCHVISION = ("shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "squeezenet1_1")
 def of_timm(name: str) -> Any:
     import timm
 
-    return _counting(timm.create_model(name, num_classes=10))
+    return _counting(timm.create_model(name))
 
 
 def of_torchvision(name: str) -> Any:
     import torchvision
 
-    return _counting(torchvision.models.get_model(name, weights=None, num_classes=10))
+    return _counting(torchvision.models.get_model(name, weights=None))
 
 
 def _counting(module: Any) -> Any:

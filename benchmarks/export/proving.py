@@ -32,8 +32,8 @@ Cases = Mapping[str, tuple[str, str, Callable[[], Any]]]
 class Setting:
     """What networks are trained, calibrated and compared on: images of `size` pixels a side, in batches of `batch` for training.
 
-    norms: batches from which batch norms get their statistics after training: outputs that hardly move would prove nothing. at_once:
-    networks that one process lowers, since converters take seconds to import.
+    norms: images from which batch norms get their scale where a network is not trained. at_once: networks that one process lowers, since
+    converters take seconds to import.
     """
 
     size: int
@@ -80,14 +80,27 @@ def trained(build: Callable[[], Any], images: np.ndarray, labels: np.ndarray, se
             given.mean().backward()
         optimizer.step()
     if setting.norms:
-        for norm in module.modules():
-            if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
-                norm.reset_running_stats()
-                norm.momentum = None
-        with torch.no_grad():
-            for at in range(0, setting.norms * setting.batch, setting.batch):
-                module(torch.from_numpy(images[at : at + setting.batch]))
+        _scale_norms(module.eval(), torch.from_numpy(images[: setting.norms]))
     return module.eval()
+
+
+def _scale_norms(module: Any, images: Any) -> None:
+    """Give each batch norm the scale of what it gets for `images` [N, 3, H, W], and no mean.
+
+    Without training a deep network's values vanish or explode. With means as well, small differences between images grow from layer to
+    layer, and so would those between two runtimes, up to a hundredfold.
+    """
+    import torch
+
+    def scale(norm: Any, inputs: tuple[Any, ...]) -> None:
+        norm.running_var.fill_(float(inputs[0].square().mean()))
+
+    norms = [each for each in module.modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)]
+    hooks = [norm.register_forward_pre_hook(scale) for norm in norms]
+    with torch.no_grad():
+        module(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def prepare(name: str, build: Callable[[], Any], folder: Path, setting: Setting) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.fold import fold_batchnorm
 from edgedistill.quantize.graph import WEIGHTED, operators, outputs_of, replace, tensor_of
+from edgedistill.quantize.moves import keep_steps
 from edgedistill.quantize.pooling import is_pooling
 from edgedistill.quantize.temperature import divide_output
 from edgedistill.quantize.ties import break_ties, separate_means
@@ -57,6 +58,7 @@ def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.
     folded = temperature if divide_output(unfolded, temperature) else 1.0
     break_ties(unfolded)
     separate_means(unfolded)
+    keep_steps(unfolded)
     trained = _trained(unfolded)
     return settle(unfolded, signature, folded, trained)
 
