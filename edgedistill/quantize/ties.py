@@ -11,6 +11,7 @@ _ATEN = torch.ops.aten
 _WIDENING = 2.0**-10
 _SHARED = (
     *PASSING, *ACTIVATIONS, _ATEN.cat.default, _ATEN.max_pool2d.default, _ATEN.permute.default, _ATEN.transpose.int, _ATEN.slice.Tensor,
+    _ATEN.contiguous.default, _ATEN.clone.default,
 )  # fmt: skip
 """Operators whose input and output have one scale, for the quantizer and for XNNPACK."""
 
@@ -56,7 +57,7 @@ def separate_means(graph: GraphModule) -> int:
         after = next((node for node in mean.users if node.target == quantize), None)
         if after is None or before.args[1:3] != after.args[1:3] or _count(mean) % 2:
             continue
-        group = _sharing(after)
+        group = sharing(after)
         if before in group:
             continue
         for node in group:
@@ -66,7 +67,7 @@ def separate_means(graph: GraphModule) -> int:
     return count
 
 
-def _sharing(start: Node) -> set[Node]:
+def sharing(start: Node) -> set[Node]:
     """The quantize and dequantize nodes that have the scale and zero point of `start` and have to keep the same ones as it."""
     nodes: set[Node] = set()
     waiting, seen = [start], {start}
