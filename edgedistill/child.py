@@ -174,18 +174,39 @@ def kill_all() -> None:
 
 def follow(parent: int, number: int) -> None:
     """Let this process get the signal `number` when the process `parent`, which started it, has ended, however that ended."""
-    if not _told_by_kernel(number):
+    ask = _asking()
+    if ask is None or not ask(number):
         threading.Thread(target=_watch, args=(parent, number), daemon=True).start()
     elif os.getppid() != parent:
         os.kill(os.getpid(), number)
 
 
-def _told_by_kernel(number: int) -> bool:
+def killed_with_this() -> Callable[[], None] | None:
+    """What a program that is not ours, such as ssh, runs as `preexec_fn` of Popen: it is killed when this process has ended.
+
+    The kernel also kills it when the thread that started it has ended, so that thread must wait for it. What the program puts into the
+    background, such as adb's server, lives on: a fork clears the signal. None where no kernel does that, which is everywhere but on Linux.
+    """
+    # Before the fork: what runs between fork and exec must not load anything.
+    ask, parent = _asking(), os.getpid()
+    if ask is None:
+        return None
+
+    def follow_parent() -> None:
+        if ask(signal.SIGKILL) and os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return follow_parent
+
+
+def _asking() -> Callable[[int], bool] | None:
+    """What asks the kernel to send a signal to the calling process when its parent has ended, and returns whether it will."""
     if sys.platform != "linux":
-        return False
+        return None
     import ctypes
 
-    return ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, number, 0, 0, 0) == 0
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda number: prctl(_SET_PARENT_DEATH_SIGNAL, number, 0, 0, 0) == 0
 
 
 def _watch(parent: int, number: int) -> None:

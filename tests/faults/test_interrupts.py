@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -148,6 +149,85 @@ def test_children_end_when_their_parent_is_killed(place: Path, kernel: bool, mon
     process.kill()
     process.wait()
     assert wait_until(lambda: not any(map(alive, children)), 10) < LIMIT_S
+
+
+CLIENT = """#!/bin/sh
+case "$*" in *"-O exit"*) touch closed; exit ;; esac
+echo $$ > $$.part && mv $$.part $$.pids
+exec sleep 600
+"""
+REACHES = """
+import threading, time
+from edgedistill.measure.devices import open_device
+
+def reach():
+    open_device("DEVICE").sh("true", timeout_s=600)
+
+threading.Thread(target=lambda: threading.Thread(target=reach).start()).start()
+time.sleep(600)
+"""
+"""Reaches a device from a thread whose own parent thread has ended."""
+
+
+@pytest.fixture
+def clients(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Clients of devices that never answer come first on the path."""
+    for name in ("ssh", "adb"):
+        (place / name).write_text(CLIENT)
+        (place / name).chmod(0o755)
+    (place / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(place / "tmp"))
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    return place
+
+
+@pytest.mark.parametrize("device", ["ssh:board", "adb:phone"])
+def test_a_client_of_a_device_ends_when_edgedistill_is_killed(clients: Path, device: str) -> None:
+    process = start(REACHES.replace("DEVICE", device), clients, 1)
+    time.sleep(0.5)
+    (client,) = pids(clients)
+    assert alive(client), "it does not end with the thread that started its thread"
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not alive(client), 10) < LIMIT_S
+    if device == "ssh:board":
+        # The connection that commands share is in the background, where the kernel does not end it.
+        assert wait_until(lambda: not list((clients / "tmp").iterdir()), 10) < LIMIT_S
+        assert (clients / "closed").exists()
+
+
+def test_the_shared_connection_ends_with_edgedistill(clients: Path) -> None:
+    code = "from edgedistill.measure.devices import open_device\nopen_device('ssh:board')._socket"
+    subprocess.run([sys.executable, "-c", code], cwd=clients, check=True, timeout=60)
+    assert (clients / "closed").exists()
+    assert list((clients / "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("adb"), reason="adb is not installed")
+def test_the_server_of_adb_outlives_edgedistill(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+    code = """
+        import os
+        from edgedistill.measure.devices.commands import call
+        print(call(["adb", "start-server"], timeout_s=60).err)
+        open(f"{os.getpid()}.pids", "w").close()
+        call(["adb", "wait-for-device"], timeout_s=600)
+    """
+    process = start(code, place, 1)
+    found = f"ANDROID_ADB_SERVER_PORT={port}"
+    try:
+        wait_until(lambda: len(processes_with(found)) == 3, 10)
+        process.kill()
+        process.wait()
+        wait_until(lambda: len(processes_with(found)) == 1, 10)
+        time.sleep(1)
+        (server,) = processes_with(found)
+        assert b"fork-server" in Path(f"/proc/{server}/cmdline").read_bytes()
+    finally:
+        subprocess.run(["adb", "kill-server"], check=True, timeout=60)
 
 
 def test_a_signal_that_is_ignored_stays_so(place: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from edgedistill import child
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.devices.base import LinkLost, Reply
 from edgedistill.measure.runner.bounded import LIMIT, TooMuchOutput, follow
@@ -22,7 +23,7 @@ def call(
 ) -> Reply:  # fmt: skip
     """Run `command` on the host. Its process group has ended when this returns or raises.
 
-    files: what the command writes besides, with the bytes that it may write; see `bounded.follow`.
+    It is killed if this process is. files: what the command writes besides, with the bytes that it may write; see `bounded.follow`.
     Raises DeviceFailed if the program is missing, `timeout_s` passed, or the command or the device printed more than `bounded.LIMIT`.
     """
     # A file instead of a pipe, since ssh's background connection and adb's server keep stderr open for a long time.
@@ -31,21 +32,23 @@ def call(
             script.write(stdin)
             script.seek(0)
         try:
-            # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up.
-            child = subprocess.Popen(
+            # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up. What runs after the fork takes no
+            # lock that another thread could hold.
+            process = subprocess.Popen(
                 command, stdin=script if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE, stderr=errors, start_new_session=True,
+                preexec_fn=child.killed_with_this(),  # noqa: PLW1509
             )  # fmt: skip
         except FileNotFoundError as error:
             raise DeviceFailed(f"{command[0]} is not installed on this machine; install it and try again") from error
         try:
-            out, _ = follow(child, timeout_s=timeout_s, files={errors: LIMIT, **(files or {})})
+            out, _ = follow(process, timeout_s=timeout_s, files={errors: LIMIT, **(files or {})})
         except subprocess.TimeoutExpired as error:
             raise DeviceFailed(f"`{command[0]}` had not answered after {timeout_s:g} s") from error
         except TooMuchOutput as error:
             raise DeviceFailed(f"{error}; the device or its client is not what it seems: look at it with `{command[0]}` itself") from error
         errors.seek(0)
-        return Reply(child.returncode, out.decode(errors="replace"), errors.read().decode(errors="replace"))
+        return Reply(process.returncode, out.decode(errors="replace"), errors.read().decode(errors="replace"))
 
 
 def with_exit_code(script: str) -> tuple[str, str]:

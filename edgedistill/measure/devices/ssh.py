@@ -5,8 +5,9 @@ import hashlib
 import os
 import re
 import shlex
-import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from edgedistill.measure.devices.commands import call, unwrap, with_exit_code
 CONFIG = "EDGEDISTILL_SSH_CONFIG"
 """Environment variable with the path of another configuration file for the client (its option -F)."""
 _TRANSFER_S = 1800.0
+_CLOSE_S = 20.0
+_CLOSER = 'read -r end; "$@"; rm -rf "$0"'
+"""Ends the shared connection, which is in the background, and removes the folder of its socket, when its input ends. That ends with this
+process, also where it is killed."""
 _MEANINGS = {
     "Host key verification failed": "its host key is unknown or has changed; connect once with `ssh`, compare the key, and accept it",
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed; find out why, then remove the old one with `ssh-keygen -R`",
@@ -88,22 +93,30 @@ class SshDevice:
         return unwrap(reply, word, f"{self.spec}: the link dropped, or could not be created")
 
     def _command(self, *options: str) -> list[str]:
-        given = ["-F", os.environ[CONFIG]] if CONFIG in os.environ else []
         # Never wait for a password; notice a dead link after 15 s; share one connection among all commands.
-        given += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
-        given += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={self._socket}", "-T"]
+        given = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+        given += ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-T"]
         given += ["-p", self._port] if self._port else []
         given += ["-l", self._user] if self._user else []
-        return ["ssh", *given, *options, "--", self._host]
+        return self._client(self._socket, *given, *options)
+
+    def _client(self, socket: str, *options: str) -> list[str]:
+        given = ["-F", os.environ[CONFIG]] if CONFIG in os.environ else []
+        return ["ssh", *given, "-o", f"ControlPath={socket}", *options, "--", self._host]
 
     @cached_property
     def _socket(self) -> str:
         # A short path, since the path of a socket is limited to 108 bytes.
         folder = tempfile.mkdtemp(prefix="edgessh-")
-        atexit.register(self._close, folder)
-        return f"{folder}/{hashlib.sha256(self.address.encode()).hexdigest()[:12]}"
+        socket = f"{folder}/{hashlib.sha256(self.address.encode()).hexdigest()[:12]}"
+        command = ["sh", "-c", _CLOSER, folder, *self._client(socket, "-O", "exit")]
+        nothing = subprocess.DEVNULL
+        closer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True)
+        atexit.register(_close, closer)
+        return socket
 
-    def _close(self, folder: str) -> None:
-        if any(Path(folder).iterdir()):
-            call([*self._command("-O", "exit")], timeout_s=20)
-        shutil.rmtree(folder, ignore_errors=True)
+
+def _close(closer: subprocess.Popen[bytes]) -> None:
+    """Let the closer end the connection now, and wait for it."""
+    with suppress(subprocess.TimeoutExpired):
+        closer.communicate(timeout=_CLOSE_S)
