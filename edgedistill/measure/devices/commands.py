@@ -32,8 +32,8 @@ def call(
             script.write(stdin)
             script.seek(0)
         try:
-            # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up. What runs after the fork takes no
-            # lock that another thread could hold.
+            # Its own session, so that Ctrl-C does not end the link: edgedistill still needs it to clean up. What runs after the fork takes
+            # no lock that another thread could hold.
             process = subprocess.Popen(
                 command, stdin=script if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL,
                 stdout=stdout or subprocess.PIPE, stderr=errors, start_new_session=True,
