@@ -27,6 +27,10 @@ class DeviceFailed(EdgeDistillError):
     exit_code = 4
 
 
+class NotExecuted(DeviceFailed):
+    """What executes a format on this machine lacks something that a file asks for. That says nothing of the file."""
+
+
 class DamagedFile(UserError, ValueError):
     """A file that edgedistill wrote is not what was written: it is empty, cut off, changed or of something else."""
 

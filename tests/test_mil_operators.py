@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.coreml.mil.ops import OPERATORS
+from edgedistill.measure.runner.refusal import NotExecutable
 
 Case = tuple[Callable[[Any, Any], Any], Any]
 """What a program computes from its input, given coremltools' builder, and what it has to give."""
@@ -316,5 +317,5 @@ def test_gathers_and_scatters(tmp_path: Path) -> None:
 
 
 def test_scatter_modes_that_cannot_be_executed_are_named() -> None:
-    with pytest.raises(ValueError, match="scatter with mode mul"):
+    with pytest.raises(NotExecutable, match="found mode mul, expected update, add or sub"):
         OPERATORS["scatter_nd"](values(2, 3), torch.tensor([[0]]), values(1, 3), mode="mul")

@@ -5,15 +5,20 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import edgedistill
 
+from edgedistill.backends.coreml.mil import program as mil_program
 from edgedistill.backends.inspect.precision import precision_of
 from edgedistill.errors import UserError
+from edgedistill.export.programs import load_signature
 from edgedistill.records.inspection import Content, StoredTensors
+from edgedistill.runs import open_run
 from edgedistill.steps import flow
+from edgedistill.steps.execute import execute
 
 FORMATS = {"executorch": ".pte", "litert": ".tflite", "onnx": ".onnx", "coreml": ".mlpackage", "coreai": ".aimodel"}
 FIELDS = {"file", "format", "precision", "sha256", "run", "ok", "parity", "score", "status"}
@@ -130,6 +135,37 @@ def test_what_the_runtime_refuses_is_a_failed_runtime(run: Path, tmp_path: Path)
     assert (found["ok"], found["status"], found["executed_by"]) == (False, "runtime_failed", "unavailable")
     assert "Reluctant" in found["parity"]["unavailable"]
     assert found["score"]["file"]["value"] is None
+
+
+def test_what_only_core_ml_executes_is_no_failure(run: Path, tmp_path: Path) -> None:
+    (image,), (logits,) = (ports := load_signature(run / "work/programs/student-float.pt2").forward).inputs, ports.outputs
+    mil_program.prepare(1)
+    import coremltools as ct
+    from coremltools.converters.mil import Builder
+
+    @Builder.program(input_specs=[Builder.TensorSpec((1, *image.shape[1:]))], opset_version=ct.target.iOS17)
+    def program(x: Any) -> Any:
+        pooled = Builder.reduce_mean(x=x, axes=[1, 2, 3])
+        noise = Builder.random_normal(shape=[1, logits.shape[1]], name="noise")
+        return Builder.add(x=Builder.expand_dims(x=pooled, axes=[1]), y=noise)
+
+    path = run / "artifacts/student-fp16.mlpackage"
+    options = {"minimum_deployment_target": ct.target.iOS17, "skip_model_load": True}
+    ct.convert(program, outputs=[ct.TensorType(dtype=np.float32)], **options).save(str(tmp_path / "noise.mlpackage"))
+    why = "operators of its program are executed by Core ML only: random_normal (gives noise"
+    done = edgedistill("verify", "noise.mlpackage", "--against", run, "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], found["status"], found["executed_by"]) == (0, None, "ok", "unavailable"), done.stderr
+    assert found["parity"]["unavailable"].startswith(why)
+    assert "not executed: " + why in edgedistill("verify", "noise.mlpackage", "--against", run, cwd=tmp_path).stdout
+    # So is a file of a run itself.
+    copy = shutil.copytree(run, tmp_path / "copy", symlinks=True)
+    shutil.rmtree(copy / path.relative_to(run))
+    shutil.copytree(tmp_path / "noise.mlpackage", copy / path.relative_to(run))
+    with open_run(copy) as opened:
+        spec = next(a for a in opened.artifacts() if a.path.endswith(path.name))
+        execute(opened, flow._recipe(opened), [spec], "val")
+        assert opened.result(f"val-{spec.name}")["unavailable"].startswith(why)
 
 
 def _model(path: Path, size: int, classes: int) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from edgedistill import child, scratch, storage
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.files import write_json
 from edgedistill.measure.job import Job, RunJob, Side, by_name
 from edgedistill.measure.records import RECORDS_LIMIT, Execution, Record, find_error, parse, read_lines, to_execution
@@ -48,7 +48,7 @@ def execute(
     bench: None, or how long to measure; see docs/measuring.md. log: the child's stdout and stderr are appended to it.
 
     Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped after timeout_s,
-    reported an error, or left no matching `end` record.
+    reported an error, or left no matching `end` record; NotExecuted when the adapter has no rule for something in the file.
     """
     written = None if outputs is None else by_name(signature.outputs, outputs)
     side = Side(adapter, artifact, signature, by_name(signature.inputs, inputs))
@@ -102,6 +102,8 @@ def run(
         if code != 0:
             raise DeviceFailed(f"the runner ended with exit status {code} after a complete run")
         return reduce(complete)
+    except NotExecuted:
+        raise
     except DeviceFailed as failure:
         text = bounded.tail(log, _HEAD, start)
         if full := storage.failure_in(f"{failure}\n{text}", log.parent):

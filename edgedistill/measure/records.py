@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.measure.runner.record_types import Error, MachineFacts, Memory, Output, Record
 from edgedistill.measure.statistics import latency_ms, median_interval_ms
 from edgedistill.records import Latency, Load, Unavailable
@@ -54,11 +54,11 @@ def read_lines(data: bytes) -> list[Record]:
 def parse(data: bytes, nonce: str) -> list[Record]:
     """The records of a complete run: it began and ended with `nonce`, and its hash shows that nothing was lost or changed in between.
 
-    Raises DeviceFailed with the message of an `error` record, or with what is missing.
+    Raises DeviceFailed with the message of an `error` record, or with what is missing; NotExecuted where the adapter refused the file.
     """
     records = read_lines(data)
     if error := find_error(records):
-        raise DeviceFailed(error["message"])
+        raise (NotExecuted if error.get("refused") else DeviceFailed)(error["message"])
     first, last = (records[0], records[-1]) if records else (None, None)
     if last is None or last["type"] != "end":
         raise DeviceFailed(f"the runner stopped before its end record, after {_place(records)}")

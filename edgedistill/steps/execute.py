@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.files import write_array
 from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.inputs import taken
@@ -88,6 +88,8 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
                 log=run.path("logs", f"{kind}-{spec.name}.log"),
                 timeout_s=_TIMEOUT_S,
             )
+    except NotExecuted as error:
+        return Execution(unavailable=str(error))
     except DeviceFailed as error:
         return Execution(error=str(error))
     if kind == "bench":

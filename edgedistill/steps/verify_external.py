@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill import scratch
 from edgedistill.backends.inspect.precision import has_float16, precision_of
-from edgedistill.errors import DeviceFailed, UserError
+from edgedistill.errors import DeviceFailed, NotExecuted, UserError
 from edgedistill.measure.adapters import executor, not_here
 from edgedistill.measure.inputs import taken
 from edgedistill.records import Parity, Score, Status, Unavailable
@@ -63,6 +63,8 @@ def verify(run: Run, recipe: Recipe, path: Path) -> VerifiedFile:
             scales = run.made("programs")["output_scale"]
             compared = judge.joined(rung, judge.compare(outputs, expected, limit=limit, scales=scales, decide=scorer.task.decide))
             verdict, ok, status = compared, compared.ok, "ok" if compared.ok else "check_failed"
+    except NotExecuted as error:
+        verdict, ok, status = Unavailable(unavailable=str(error)), None, "ok"
     except DeviceFailed as error:
         verdict = Unavailable(unavailable=str(error))
     targets = scorer.targets("val")

@@ -13,6 +13,7 @@ from edgedistill.measure.runner import facts
 from edgedistill.measure.runner.conditions import conditions
 from edgedistill.measure.runner.job_types import AnyJob
 from edgedistill.measure.runner.records import Recorder
+from edgedistill.measure.runner.refusal import NotExecutable
 
 SCHEMA = 3
 _TASKS = {"run": "sequence", "compare": "interleaved", "stress": "stress_load", "program": "program"}
@@ -33,7 +34,9 @@ def main() -> int:
         try:
             _run(job, Path(arguments.out).resolve().parent, recorder)
         except Exception as error:
-            recorder.write("error", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            refused = isinstance(error, NotExecutable)
+            message = str(error) if refused else f"{type(error).__name__}: {error}"
+            recorder.write("error", message=message, refused=refused, traceback=traceback.format_exc())
             return 1
         recorder.end(job["nonce"])
     return 0

@@ -351,10 +351,11 @@ class StressEnd(TypedDict):
 
 
 class Error(TypedDict):
-    """The run failed, which ends it."""
+    """The run failed, which ends it; `refused` where the adapter has no rule for something in the file, see `refusal`."""
 
     type: Literal["error"]
     message: str
+    refused: bool
     traceback: str
 
 

@@ -27,8 +27,8 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     """The program's function from named arrays to named arrays; of an image its pixels, uint8 [1, H, W, 3].
 
     signature: names and types of inputs and outputs, in their order; without it names are those of the file, and outputs are float32.
-    A state is zero at first and keeps what one call wrote for the next, as one MLState of Core ML does. Raises ValueError naming every
-    operator that cannot be executed.
+    A state is zero at first and keeps what one call wrote for the next, as one MLState of Core ML does. Raises NotExecutable naming
+    every operator that has no rule here.
     """
     return forward(mil_program.read(path), signature)
 

@@ -7,6 +7,7 @@ from edgedistill.backends.coreml.mil.convolution import CONV
 from edgedistill.backends.coreml.mil.elementwise import ELEMENTWISE
 from edgedistill.backends.coreml.mil.linear import LINEAR
 from edgedistill.backends.coreml.mil.quantized import QUANTIZED
+from edgedistill.backends.coreml.mil.resample import RESAMPLE
 from edgedistill.backends.coreml.mil.resize import RESIZE
 from edgedistill.backends.coreml.mil.shapes import SHAPES
 from edgedistill.backends.coreml.mil.values import Operator
@@ -15,6 +16,6 @@ STATE: dict[str, Operator] = {
     "coreml_update_state": lambda state, value: value,
     "read_state": lambda input: input,
 }
-OPERATORS: dict[str, Operator] = {**ELEMENTWISE, **CONV, **LINEAR, **SHAPES, **RESIZE, **QUANTIZED, **STATE}
+OPERATORS: dict[str, Operator] = {**ELEMENTWISE, **CONV, **LINEAR, **SHAPES, **RESIZE, **RESAMPLE, **QUANTIZED, **STATE}
 MOVERS = frozenset(SHAPES) | frozenset(STATE) | {"cast", "identity"}
 """Operators whose results are values that another operator computed."""

@@ -1,6 +1,7 @@
 """A Core ML program as a list of steps, and its execution operator by operator."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from edgedistill.backends.coreml.lower import import_coremltools
 from edgedistill.backends.coreml.mil.ops import OPERATORS
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, to_tensor
+from edgedistill.measure.runner.refusal import NotExecutable
 
 
 class Reference(int):
@@ -61,7 +63,7 @@ class Program:
 def read(path: str, after: After | None = None) -> Program:
     """The program of the package `path`. Compressed weights are unpacked here, and `after` is called on them as well.
 
-    Raises ValueError naming every operator that cannot be executed, or an image that is not RGB.
+    Raises NotExecutable naming every operator that has no rule here, or an image that is not RGB.
     """
     loaded, images = _load(path)
     function = next(iter(loaded.functions.values()))
@@ -73,8 +75,9 @@ def read(path: str, after: After | None = None) -> Program:
         if operation.op_type == "const":
             known[id(variables[0])] = to_tensor(variables[0].val)
             continue
-        if operation.op_type not in OPERATORS:
-            missing.append(f"{operation.op_type} (gives {variables[0].name})")
+        arguments = {key: variable for key, variable in operation.inputs.items() if variable is not None}
+        if lacking := _lacking(operation.op_type, arguments):
+            missing.append(f"{lacking} (gives {variables[0].name})")
             continue
         constant = operation.op_type.startswith("constexpr_")
         results = [Reference(len(known) + i) for i in range(len(variables))]
@@ -83,7 +86,7 @@ def read(path: str, after: After | None = None) -> Program:
             name=variables[0].name,
             operator=operation.op_type,
             compute=OPERATORS[operation.op_type],
-            arguments={key: _argument(variable, known) for key, variable in operation.inputs.items() if variable is not None},
+            arguments={key: _argument(variable, known) for key, variable in arguments.items()},
             results=results,
             types=[_type(variable) for variable in variables],
             free=[],
@@ -95,7 +98,8 @@ def read(path: str, after: After | None = None) -> Program:
             known.update(zip(map(id, variables), results, strict=True))
             steps.append(step)
     if missing:
-        raise ValueError(f"{path}: cannot execute {len(missing)} operator(s): {', '.join(missing[:10])}")
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise NotExecutable(f"operators of its program are executed by Core ML only: {', '.join(missing[:10])}{more}")
     outputs: dict[str, Reference | Tensor] = {}
     for variable in function.outputs:
         output = known[id(variable)]
@@ -147,7 +151,7 @@ def _load(path: str) -> tuple[Any, set[str]]:
     images = {port.name: port.type.imageType for port in spec.description.input if port.type.WhichOneof("Type") == "imageType"}
     for name, image in images.items():
         if (space := image.ColorSpace.Name(image.colorSpace)) != "RGB":
-            raise ValueError(f"{path}: {name} is an image {space}, expected RGB")
+            raise NotExecutable(f"its input {name} is an image {space}, and only RGB is executed here")
     return load(spec, specification_version=spec.specificationVersion, file_weights_dir=model.weights_dir), set(images)
 
 
@@ -169,6 +173,15 @@ def _entries(function: Any, known: dict[int, Value]) -> tuple[dict[str, Referenc
     return inputs, states
 
 
+def _lacking(operator: str, arguments: Collection[str]) -> str:
+    """The operator, where it or one of its arguments has no rule here, or nothing."""
+    if operator not in OPERATORS:
+        return operator
+    parameters = inspect.signature(OPERATORS[operator]).parameters
+    unknown = [] if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else [name for name in arguments if name not in parameters]
+    return f"{operator} with {' and '.join(unknown)}" if unknown else ""
+
+
 def _type(variable: Any) -> str:
     from coremltools.converters.mil.mil import types
 
@@ -187,6 +200,8 @@ def _argument(variable: Any, known: dict[int, Value]) -> Value:
 def _results(step: Step, arguments: dict[str, Value], after: After | None) -> list[Tensor]:
     try:
         computed = step.compute(**arguments)
+    except NotExecutable as error:
+        raise NotExecutable(f"{step.operator} (gives {step.name}) is executed by Core ML only: {error}") from error
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot execute {step.operator} (gives {step.name}): {error}") from error
     results = list(computed) if isinstance(computed, tuple) else [computed]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, ints
+from edgedistill.measure.runner.refusal import NotExecutable
 
 
 def _points(size: int, out: int, sampling_mode: str) -> Tensor:
@@ -38,7 +39,7 @@ def _linear(x: Tensor, axis: int, points: Tensor) -> Tensor:
 
 def _nearest(x: Tensor, axis: int, out: int, sampling_mode: str = "DEFAULT") -> Tensor:
     if sampling_mode == "OFFSET_CORNERS":
-        raise ValueError("resize with NEAREST_NEIGHBOR and OFFSET_CORNERS cannot be executed: which neighbour it takes is not documented")
+        raise NotExecutable("which neighbour NEAREST_NEIGHBOR takes with OFFSET_CORNERS is not documented")
     if sampling_mode == "DEFAULT":
         # Whole numbers, so that no quotient lands below the place that it stands for.
         return x.index_select(axis, torch.arange(out) * x.shape[axis] // out)

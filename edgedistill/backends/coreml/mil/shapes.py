@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, ints, ints_or, to_tensor
+from edgedistill.measure.runner.refusal import NotExecutable
 
 
 def _reshape(x: Tensor, shape: Any) -> Tensor:
@@ -156,7 +157,7 @@ def _written(data: Tensor, places: tuple[Any, ...], updates: Tensor, mode: str) 
         return result
     if mode in ("add", "sub"):
         return result.index_put_(places, updates if mode == "add" else -updates, accumulate=True)
-    raise ValueError(f"scatter with mode {mode} cannot be executed, only update, add and sub")
+    raise NotExecutable(f"found mode {mode}, expected update, add or sub")
 
 
 def _scatter(data: Tensor, indices: Tensor, updates: Tensor, axis: Any = 0, mode: Any = "add", validate_indices: Any = False) -> Tensor:
