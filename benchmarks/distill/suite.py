@@ -149,7 +149,7 @@ def _int8(task: Task, recipe: Recipe, lesson: Lesson, model: torch.nn.Module, fo
     from edgedistill.quantize.state import convert
 
     folder.mkdir()
-    module = stages.prepared(model, task.signature)
+    module = stages.prepared(model, task.signature, recipe.student.label)
     started = time.process_time()
     stages.train_quantized(recipe, lesson, module, folder, epochs)
     seconds = time.process_time() - started

@@ -14,6 +14,7 @@ from edgedistill.files import replacing, sha256_file
 from edgedistill.progress import log
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
+from edgedistill.quantize.scheme import traceable
 from edgedistill.recipe.models import TeacherConfig, files_of
 from edgedistill.recipe.schema import Recipe
 from edgedistill.recipe.stages import QatStage
@@ -92,9 +93,10 @@ def _options(recipe: Recipe) -> Options:
     )
 
 
-def prepared(student: nn.Module, signature: Signature) -> QATModule:
-    """A trained `student` with fake quantization in it."""
-    return prepare_qat(plain_batchnorm(student), signature)
+def prepared(student: nn.Module, signature: Signature, label: str) -> QATModule:
+    """A trained `student`, whose name is `label`, with fake quantization in it. Raises UserError where that can't be."""
+    with traceable(label):
+        return prepare_qat(plain_batchnorm(student), signature)
 
 
 def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> Trained:

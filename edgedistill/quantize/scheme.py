@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.fx import GraphModule
 
+from edgedistill import storage
+from edgedistill.errors import EdgeDistillError, UserError
 from edgedistill.quantize.canonical import canonical
 from edgedistill.quantize.constants import separate_shared
 from edgedistill.quantize.graph import TRANSPOSED, operators
@@ -27,6 +31,19 @@ def exported(model: nn.Module, signature: Signature, *, any_batch: bool = True) 
     separate_shared(graph)
     pool_by_convolution(graph)
     return graph
+
+
+@contextmanager
+def traceable(label: str) -> Iterator[None]:
+    """One message for whatever torch.export and PT2E meet in the code of a model. Raises UserError, with the model's name `label`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, EdgeDistillError):
+            raise
+        if full := storage.failure_of(error):
+            raise full from error
+        raise UserError(f"{label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
 
 
 def xnnpack_quantizer(graph: GraphModule, *, is_qat: bool) -> XNNPACKQuantizer:

@@ -63,7 +63,8 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
 
     @functools.cache
     def prepared() -> QATModule:
-        return stages.prepared(task.build(recipe.student, recipe, data.facts, stages.trained(run.work("student"))), signature)
+        student = task.build(recipe.student, recipe, data.facts, stages.trained(run.work("student")))
+        return stages.prepared(student, signature, recipe.student.label)
 
     before = sum(s.epochs for s in recipe.learning.stages[:-1])
     step = Step("qat", [common, key, student["sha256"], plan[-1], floats], noted=(*MADE_WITH, "torchao"))
@@ -97,6 +98,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
     from edgedistill.distill.temperature_scaling import Tempered
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.scheme import traceable
     from edgedistill.quantize.state import convert
     from edgedistill.steps import programs
 
@@ -117,7 +119,8 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
         write_arrays(folder / RUNGS / "teacher", read_arrays(run.work("teaching", "val")))
         if getattr(recipe.teacher, "lowered", False):
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
-            save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
+            with traceable(recipe.teacher.label):
+                save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
         simulated = {"fake_quant": module if quantized.temperature == 1 else Tempered(module, quantized.temperature)}
         record = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
         return record.model_copy(update={"temperature": temperature})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill import tasks, threads
-from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_arrays
 from edgedistill.progress import log
 from edgedistill.records.steps import Programs, Trained
@@ -66,18 +65,16 @@ def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Sig
     batched: whether it takes several samples at once.
     """
     from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.scheme import traceable
     from edgedistill.quantize.state import convert
     from edgedistill.quantize.static import calibrate
     from edgedistill.tasks.modules import batches, in_order
 
     shown, size = calibration_samples(recipe, data), _BATCH if batched else 1
     ordered = in_order(batches(data, shown, size), signature.forward)
-    try:
-        with threads.using(calibration_threads(recipe, data, student, signature, shown[:size])):
-            observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
-    except Exception as error:
-        # torch.export meets whatever a model's code does.
-        raise UserError(f"{recipe.student.label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
+    counted = calibration_threads(recipe, data, student, signature, shown[:size])
+    with traceable(recipe.student.label), threads.using(counted):
+        observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
     return convert(observed, signature)
 
 

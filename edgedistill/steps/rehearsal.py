@@ -20,6 +20,7 @@ from edgedistill.run import Run, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.losses import Loss
@@ -119,7 +120,7 @@ class _Mistakes:
 
 
 def rehearse(recipe: Recipe, data: Dataset) -> _Mistakes:
-    """Build every model, run it on a few samples, and compute every loss once."""
+    """Build every model, run it on a few samples, export those that are lowered, and compute every loss once."""
     task, wrong = tasks.task(recipe.task), _Mistakes()
     batch = data.batch(data.indices["train"][:_SAMPLES], None)
     signature = wrong.attempt("student", lambda: task.signature(recipe, data.facts))
@@ -128,6 +129,9 @@ def rehearse(recipe: Recipe, data: Dataset) -> _Mistakes:
     outputs = frozenset(spec.name for spec in signature.outputs)
     student = _student(task, recipe, data, signature, batch, wrong)
     teachers = [_teacher(task, recipe, data, field, config, batch, outputs, wrong) for field, config in recipe.models if field != "student"]
+    if getattr(recipe.teacher, "lowered", False) and None not in teachers:
+        teacher = task.build(task.unloaded(recipe.teacher), recipe, data.facts)
+        wrong.attempt("teacher", lambda: _trace(teacher, signature, recipe.teacher.label, any_batch=False))
     wrong.attempt("teacher.merge", lambda: task.merger(recipe, data))
     # Several teachers give their outputs only, in the shape of any one of them.
     taught = teachers[0] if teachers and all(teacher is not None for teacher in teachers) else None
@@ -156,7 +160,18 @@ def _student(task: Task, recipe: Recipe, data: Dataset, signature: Signature, ba
 
     watched = {signal: _layer(field, loss, "layer") for field, loss in _used(recipe) for signal in sorted(loss.watches)}
     _one_by_one(wrong, "student", set(), watched, take)
+    if len(wrong.found) == before:
+        wrong.attempt("student", lambda: _trace(module, signature, recipe.student.label, any_batch=True))
     return signals if len(wrong.found) == before else None
+
+
+def _trace(module: Module, signature: Signature, label: str, *, any_batch: bool) -> None:
+    """Export a model as it will be when it is trained. Placing fake quantization, which takes seconds more, is left out."""
+    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.scheme import exported, traceable
+
+    with traceable(label):
+        exported(plain_batchnorm(module), signature, any_batch=any_batch)
 
 
 def _teacher(

@@ -5,11 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from conftest import CLASSIFIER
 from safetensors.torch import save_file
 
+from edgedistill.distill import stages as stages_of_training
+from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import load_recipe
+from edgedistill.signature import Signature, TensorSpec
 from edgedistill.steps import distill, flow, rehearsal, teach
 
 
@@ -110,9 +115,27 @@ def test_classes_and_folders_of_teachers_are_told(tmp_path: Path) -> None:
     assert any("no_such_module:make can't be loaded" in text for text in wrong)
 
 
-def _weights(folder: Path, classes: int) -> str:
-    import timm
+def _branching(self: Any, images: torch.Tensor) -> torch.Tensor:
+    """The forward of a model that torch.export can't take."""
+    features = self.forward_features(images)
+    return self.forward_head(features if features.sum() > 0 else -features)
 
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_model_that_cannot_be_exported_is_told(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from timm.models.byobnet import ByobNet
+
+    monkeypatch.setattr(ByobNet, "forward", _branching)
+    (wrong,) = told({role: FIELDS[role] | {"model": "test_byobnet"}})
+    assert wrong.startswith(f"{role}: test_byobnet: torch.export or PT2E can't take the model (")
+    # What the stage `qat` would say, hours later.
+    image = TensorSpec(name="image", shape=(1, 3, 32, 32))
+    signature = Signature(methods={"forward": CLASSIFIER.model_copy(update={"inputs": (image,)})})
+    with pytest.raises(UserError, match=r"test_byobnet: torch\.export or PT2E can't take the model \("):
+        stages_of_training.prepared(timm.create_model("test_byobnet"), signature, "test_byobnet")
+
+
+def _weights(folder: Path, classes: int) -> str:
     save_file(timm.create_model("test_resnet", num_classes=classes).state_dict(), folder / "teacher.safetensors")
     return str(folder / "teacher.safetensors")
 
