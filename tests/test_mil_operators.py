@@ -316,6 +316,32 @@ def test_gathers_and_scatters(tmp_path: Path) -> None:
     check(tmp_path, (2, 3, 4), cases, x)
 
 
-def test_scatter_modes_that_cannot_be_executed_are_named() -> None:
-    with pytest.raises(NotExecutable, match="found mode mul, expected update, add or sub"):
-        OPERATORS["scatter_nd"](values(2, 3), torch.tensor([[0]]), values(1, 3), mode="mul")
+@pytest.mark.parametrize(("mode", "expected"), [("mul", [6, 0.5]), ("div", [2 / 3, 2]), ("max", [3, 1]), ("min", [1, 0.5])])
+def test_scatter_modes(mode: str, expected: list[float]) -> None:
+    # 2 meets 3 and 1, and 1 meets a half.
+    data, indices, updates = torch.tensor([2.0, 1.0]), torch.tensor([0, 1, 0]), torch.tensor([3.0, 0.5, 1.0])
+    np.testing.assert_allclose(OPERATORS["scatter"](data, indices, updates, mode=mode), expected, rtol=1e-6)
+
+
+def test_what_the_documentation_leaves_open_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotExecutable, match="even size 2"):
+        OPERATORS["local_response_norm"](values(1, 3, 2), 2)
+    with pytest.raises(NotExecutable, match="from 2 to 4 is not documented"):
+        OPERATORS["resize"](values(1, 1, 2), [4], 1, "NEAREST_NEIGHBOR")
+    with pytest.raises(NotExecutable, match="align_corners together with half_pixel_centers"):
+        OPERATORS["upsample_bilinear"](values(1, 1, 2, 2), 2, 2, True, True)
+
+    def halves(mb: Any, x: Any) -> Any:
+        return mb.real_div(x=mb.cast(x=x, dtype="int32"), y=np.int32(2))
+
+    check(tmp_path, (2,), {"positive": (halves, [2, 3])}, [5, 6])
+    with pytest.raises(NotExecutable, match=r"real_div .* how a fraction is rounded is not documented"):
+        check(tmp_path, (2,), {"negative": (halves, [-2, 3])}, [-5, 6])
+
+
+def test_negative_indices_count_from_the_end_before_ios_17_only() -> None:
+    x, indices = values(3), torch.tensor([-1, 0])
+    assert OPERATORS["gather"](x, indices).tolist() == [x[2], x[0]]
+    for operator in ("gather", "gather_along_axis"):
+        with pytest.raises(ValueError, match="found the index -1; since iOS 17"):
+            OPERATORS[operator](x, indices, validate_indices=False)

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, channelwise, ints
+from edgedistill.measure.runner.refusal import NotExecutable
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
@@ -58,6 +59,8 @@ def _l2_norm(x: Tensor, epsilon: Any = 1e-6) -> Tensor:
 
 
 def _local_response_norm(x: Tensor, size: Any, alpha: Any = 1e-4, beta: Any = 0.75, k: Any = 1.0) -> Tensor:
+    if int(size) % 2 == 0:
+        raise NotExecutable(f"found the even size {int(size)}, for which the neighbours that count are not documented")
     return F.local_response_norm(x, int(size), float(alpha), float(beta), float(k))
 
 

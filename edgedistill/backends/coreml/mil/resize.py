@@ -11,6 +11,9 @@ import torch
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, ints
 from edgedistill.measure.runner.refusal import NotExecutable
 
+_TIE = 1e-6
+"""How near to the middle of two places a point counts as there."""
+
 
 def _points(size: int, out: int, sampling_mode: str) -> Tensor:
     """Where the `out` results of an axis lie on its `size` inputs, in places from 0 to size - 1."""
@@ -37,13 +40,18 @@ def _linear(x: Tensor, axis: int, points: Tensor) -> Tensor:
     return x.index_select(axis, low) * (1 - share) + x.index_select(axis, high) * share
 
 
-def _nearest(x: Tensor, axis: int, out: int, sampling_mode: str = "DEFAULT") -> Tensor:
-    if sampling_mode == "OFFSET_CORNERS":
-        raise NotExecutable("which neighbour NEAREST_NEIGHBOR takes with OFFSET_CORNERS is not documented")
-    if sampling_mode == "DEFAULT":
-        # Whole numbers, so that no quotient lands below the place that it stands for.
-        return x.index_select(axis, torch.arange(out) * x.shape[axis] // out)
-    return x.index_select(axis, (_points(x.shape[axis], out, sampling_mode) + 0.5).floor().long())
+def _repeated(x: Tensor, axis: int, out: int) -> Tensor:
+    """The neighbour before each point, as whole factors repeat values."""
+    # Whole numbers, so that no quotient lands below the place that it stands for.
+    return x.index_select(axis, torch.arange(out) * x.shape[axis] // out)
+
+
+def _nearest(x: Tensor, axis: int, out: int, sampling_mode: str) -> Tensor:
+    """The neighbour that is nearest to each point: of 2 values resized to 3 the second is the second, as coremltools' tests expect."""
+    points = _points(x.shape[axis], out, sampling_mode)
+    if sampling_mode == "OFFSET_CORNERS" or ((points - points.floor() - 0.5).abs() < _TIE).any():
+        raise NotExecutable(f"which neighbour NEAREST_NEIGHBOR takes with {sampling_mode} from {x.shape[axis]} to {out} is not documented")
+    return x.index_select(axis, points.round().long())
 
 
 def _bilinear(x: Tensor, sizes: list[int], sampling_mode: str) -> Tensor:
@@ -56,14 +64,19 @@ def _scaled(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> lis
     return [math.floor(x.shape[-2] * float(scale_factor_height)), math.floor(x.shape[-1] * float(scale_factor_width))]
 
 
-def _upsample_bilinear(x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1, align_corners: Any = True, **_: Any) -> Tensor:
-    mode = "STRICT_ALIGN_CORNERS" if align_corners else "UNALIGN_CORNERS"
+def _upsample_bilinear(
+    x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1, align_corners: Any = True, half_pixel_centers: Any = None
+) -> Tensor:
+    half = not align_corners if half_pixel_centers is None else bool(half_pixel_centers)
+    if align_corners and half:
+        raise NotExecutable("align_corners together with half_pixel_centers is not documented")
+    mode = "STRICT_ALIGN_CORNERS" if align_corners else "UNALIGN_CORNERS" if half else "DEFAULT"
     return _bilinear(x, _scaled(x, scale_factor_height, scale_factor_width), mode)
 
 
 def _upsample_nearest(x: Tensor, scale_factor_height: Any = 1, scale_factor_width: Any = 1) -> Tensor:
     height, width = _scaled(x, scale_factor_height, scale_factor_width)
-    return _nearest(_nearest(x, -2, height), -1, width)
+    return _repeated(_repeated(x, -2, height), -1, width)
 
 
 def _resize_bilinear(x: Tensor, target_size_height: Any = 1, target_size_width: Any = 1, sampling_mode: Any = "DEFAULT") -> Tensor:
@@ -71,7 +84,7 @@ def _resize_bilinear(x: Tensor, target_size_height: Any = 1, target_size_width: 
 
 
 def _resize_nearest(x: Tensor, target_size_height: Any, target_size_width: Any) -> Tensor:
-    return _nearest(_nearest(x, -2, int(target_size_height)), -1, int(target_size_width))
+    return _repeated(_repeated(x, -2, int(target_size_height)), -1, int(target_size_width))
 
 
 def _resize(x: Tensor, shape: Any, resized_dims: Any, interpolation_mode: Any = "LINEAR", sampling_mode: Any = "DEFAULT") -> Tensor:

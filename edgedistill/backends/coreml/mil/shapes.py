@@ -7,13 +7,16 @@ import torch
 from torch.nn import functional as F
 
 from edgedistill.backends.coreml.mil.values import Operator, Tensor, ints, ints_or, to_tensor
-from edgedistill.measure.runner.refusal import NotExecutable
+
+_REDUCTIONS = {"mul": "prod", "div": "prod", "max": "amax", "min": "amin"}
+"""What torch calls the modes of scatter; a division multiplies by the reciprocal."""
 
 
 def _reshape(x: Tensor, shape: Any) -> Tensor:
     sizes = ints(shape)
-    # 0 keeps the size of the same axis.
-    return x.reshape([x.shape[i] if size == 0 and len(sizes) == x.ndim else size for i, size in enumerate(sizes)])
+    before = len(sizes) - x.ndim
+    # 0 keeps the size of the axis that is as far from the last one; it is 1 where there is none.
+    return x.reshape([size or (x.shape[i - before] if i >= before else 1) for i, size in enumerate(sizes)])
 
 
 def _reshape_like(x: Tensor, ref_tensors: list[Tensor], begins: list[Any], ends: list[Any], end_masks: list[Any]) -> Tensor:
@@ -114,8 +117,9 @@ def _pad(x: Tensor, pad: Any, mode: Any = "constant", constant_val: Any = 0.0) -
     return x
 
 
-def _gather(x: Tensor, indices: Tensor, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = False) -> Tensor:
+def _gather(x: Tensor, indices: Tensor, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = None) -> Tensor:
     """`indices` of any shape take the place of `axis`; the first `batch_dims` axes of both run together."""
+    _check_indices(indices, validate_indices)
     dim = int(axis) % x.ndim
     if batch := int(batch_dims):
         parts = [_gather(*pair, dim - batch) for pair in _batches(x, indices, batch)]
@@ -128,8 +132,14 @@ def _at(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     return x.index_select(dim, places.reshape(-1)).reshape([*x.shape[:dim], *indices.shape, *x.shape[dim + 1 :]])
 
 
+def _check_indices(indices: Tensor, validate_indices: Any) -> None:
+    """Raise ValueError for negative indices of operators of iOS 17, which have `validate_indices`: before they counted from the end."""
+    if validate_indices is not None and (indices < 0).any():
+        raise ValueError(f"found the index {int(indices.min())}; since iOS 17 the result of a negative one is undefined")
+
+
 def _from_first(indices: Tensor, size: int) -> Tensor:
-    """Indices as integers; before iOS 17 they may count from the end."""
+    """Indices as integers from the first place on."""
     places = indices.long()
     return torch.where(places < 0, places + size, places)
 
@@ -138,12 +148,14 @@ def _batches(x: Tensor, indices: Tensor, batch: int) -> list[tuple[Tensor, Tenso
     return list(zip(x.flatten(0, batch - 1), indices.flatten(0, batch - 1), strict=True))
 
 
-def _gather_along_axis(x: Tensor, indices: Tensor, axis: Any = 0, validate_indices: Any = False) -> Tensor:
+def _gather_along_axis(x: Tensor, indices: Tensor, axis: Any = 0, validate_indices: Any = None) -> Tensor:
+    _check_indices(indices, validate_indices)
     dim = int(axis)
     return torch.take_along_dim(x, _from_first(indices, x.shape[dim]), dim)
 
 
-def _gather_nd(x: Tensor, indices: Tensor, batch_dims: Any = 0, validate_indices: Any = False) -> Tensor:
+def _gather_nd(x: Tensor, indices: Tensor, batch_dims: Any = 0, validate_indices: Any = None) -> Tensor:
+    _check_indices(indices, validate_indices)
     if batch := int(batch_dims):
         return torch.stack([_gather_nd(*pair) for pair in _batches(x, indices, batch)]).unflatten(0, x.shape[:batch])
     return x[tuple(indices.long().movedim(-1, 0))]
@@ -157,23 +169,28 @@ def _written(data: Tensor, places: tuple[Any, ...], updates: Tensor, mode: str) 
         return result
     if mode in ("add", "sub"):
         return result.index_put_(places, updates if mode == "add" else -updates, accumulate=True)
-    raise NotExecutable(f"found mode {mode}, expected update, add or sub")
+    spots = torch.arange(data.numel()).reshape(data.shape)[places].reshape(-1)
+    values = (1 / updates if mode == "div" else updates).reshape(-1)
+    return result.reshape(-1).scatter_reduce(0, spots, values, _REDUCTIONS[mode]).reshape(data.shape)
 
 
-def _scatter(data: Tensor, indices: Tensor, updates: Tensor, axis: Any = 0, mode: Any = "add", validate_indices: Any = False) -> Tensor:
+def _scatter(data: Tensor, indices: Tensor, updates: Tensor, axis: Any = 0, mode: Any = "add", validate_indices: Any = None) -> Tensor:
+    _check_indices(indices, validate_indices)
     dim = int(axis) % data.ndim
     return _written(data.movedim(dim, 0), (indices.long(),), updates.movedim(dim, 0), mode).movedim(0, dim)
 
 
 def _scatter_along_axis(
-    data: Tensor, indices: Tensor, updates: Tensor, axis: Any = 0, mode: Any = "add", validate_indices: Any = False
+    data: Tensor, indices: Tensor, updates: Tensor, axis: Any = 0, mode: Any = "add", validate_indices: Any = None
 ) -> Tensor:
+    _check_indices(indices, validate_indices)
     grid = list(torch.meshgrid(*[torch.arange(size) for size in indices.shape], indexing="ij"))
     grid[int(axis)] = indices.long()
     return _written(data, tuple(grid), updates, mode)
 
 
-def _scatter_nd(data: Tensor, indices: Tensor, updates: Tensor, mode: Any = "add", validate_indices: Any = False) -> Tensor:
+def _scatter_nd(data: Tensor, indices: Tensor, updates: Tensor, mode: Any = "add", validate_indices: Any = None) -> Tensor:
+    _check_indices(indices, validate_indices)
     return _written(data, tuple(indices.long().movedim(-1, 0)), updates, mode)
 
 
