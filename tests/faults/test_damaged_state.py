@@ -102,7 +102,6 @@ def test_export_lowers_nothing_from_a_state_that_is_damaged(run: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 def test_every_file_of_a_run_may_be_damaged(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("edgedistill.report"), "write_report", lambda *_: None)
     files = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())

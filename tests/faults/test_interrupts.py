@@ -240,7 +240,6 @@ def test_a_signal_that_is_ignored_stays_so(place: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 def test_the_process_of_a_model_file_that_teaches_ends_with_its_parent(place: Path) -> None:
     code = """
         import os, time
@@ -299,7 +298,6 @@ def processes_with(token: str) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_converters_end_with_an_export(tiny: Path, tmp_path: Path, number: signal.Signals) -> None:
     copy, token = shutil.copytree(tiny, tmp_path / "copy", symlinks=True), f"EDGEDISTILL_TEST={os.getpid()}-{number}"
@@ -323,7 +321,6 @@ def test_converters_end_with_an_export(tiny: Path, tmp_path: Path, number: signa
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_training_ends_and_goes_on(tiny: Path, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
