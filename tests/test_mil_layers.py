@@ -134,8 +134,8 @@ def test_resizing(tmp_path: Path) -> None:
     x = values(1, 2, 4, 5)
     pair = np.array([0.0, 1.0])
 
-    def resize(mode: str, sampling: str) -> Callable[[Any, Any], Any]:
-        return lambda mb, v: mb.resize(x=v, shape=[7, 0], resized_dims=np.uint32(2), interpolation_mode=mode, sampling_mode=sampling)
+    def resize(mode: str, sampling: str, rows: int = 7) -> Callable[[Any, Any], Any]:
+        return lambda mb, v: mb.resize(x=v, shape=[rows, 0], resized_dims=np.uint32(2), interpolation_mode=mode, sampling_mode=sampling)
 
     # The points that the specification lists for two inputs 0 and 1, in 5 and 6 places.
     documented = {
@@ -172,8 +172,9 @@ def test_resizing(tmp_path: Path) -> None:
             lambda mb, v: mb.resize_nearest_neighbor(x=v, target_size_height=7, target_size_width=3),
             F.interpolate(x, size=(7, 3)),
         ),
-        "resize nearest": (resize("NEAREST_NEIGHBOR", "DEFAULT"), F.interpolate(x, size=(7, 5))),
-        "resize nearest centers": (resize("NEAREST_NEIGHBOR", "UNALIGN_CORNERS"), F.interpolate(x, size=(7, 5), mode="nearest-exact")),
+        # Row i is nearest to 4i / 7, or to (i + 0.5) / 2 - 0.5.
+        "resize nearest": (resize("NEAREST_NEIGHBOR", "DEFAULT"), x[:, :, [0, 1, 1, 2, 2, 3, 3]]),
+        "resize nearest centers": (resize("NEAREST_NEIGHBOR", "UNALIGN_CORNERS", 8), x[:, :, [0, 0, 1, 1, 2, 2, 3, 3]]),
         "resize linear": (resize("LINEAR", "UNALIGN_CORNERS"), F.interpolate(x, size=(7, 5), mode="bilinear")),
         **{f"{s} {len(p)}": (listed(s, len(p)), np.reshape(p, (1, 1, 1, -1))) for s, both in documented.items() for p in both},
     }
