@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -313,15 +312,14 @@ def test_a_mean_has_a_scale_of_its_own(state: QuantizedState) -> None:
     ops = torch.ops.quantized_decomposed
     (mean,) = operators(state.converted, (torch.ops.aten.adaptive_avg_pool2d.default,))
     (quantize,) = mean.users
-    assert quantize.args[1] == float(np.float32(mean.args[0].args[1] * (1 + 2**-10)))
-    assert quantize.args[2] == mean.args[0].args[2]
+    assert quantize.args[1] < mean.args[0].args[1] * 0.9, "its range is narrower"
     behind = operators(state.converted, (torch.ops.aten.linear.default,))[0].args[0]
     assert behind.target == ops.dequantize_per_tensor.default
     assert behind.args[1:3] == quantize.args[1:3], "what flattening passes on keeps the mean's scale"
 
 
-@pytest.mark.parametrize(("size", "changed"), [(2, False), (6, False), (8, True)])
-def test_only_a_mean_over_an_even_count_gets_another_scale(size: int, changed: bool) -> None:
+@pytest.mark.parametrize(("size", "changed"), [(2, False), (6, True), (8, True)])
+def test_a_mean_over_one_value_keeps_its_scale(size: int, changed: bool) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
     module = prepare_qat(net, signature(size, 10))
     module.train()(torch.rand(4, 3, size, size))

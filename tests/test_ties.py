@@ -45,5 +45,4 @@ def test_a_concatenation_has_one_scale_and_the_mean_its_own_where_it_can(beside:
     read, given = scales_around(graph, torch.ops.aten.cat.default)
     assert len(read | given) == 1, "XNNPACK fails to load a concatenation of several scales"
     before, after = (scale for (scale,) in scales_around(graph, torch.ops.aten.mean.dim))
-    assert (after / before == pytest.approx(1 + 2**-10, rel=1e-6)) is separated
-    assert separated or after == before
+    assert (after != before) is separated

@@ -93,15 +93,19 @@ def _options(recipe: Recipe) -> Options:
     )
 
 
-def prepared(student: nn.Module, signature: Signature, label: str) -> QATModule:
-    """A trained `student`, whose name is `label`, with fake quantization in it. Raises UserError where that can't be."""
-    with traceable(label):
-        return prepare_qat(plain_batchnorm(student), signature)
+def prepared(student: nn.Module, signature: Signature, recipe: Recipe) -> QATModule:
+    """A trained `student` with fake quantization in it, for the stage qat of a recipe. Raises UserError where that can't be."""
+    with traceable(recipe.student.label):
+        return prepare_qat(plain_batchnorm(student), signature, learned=_qat(recipe).ranges == "learned")
+
+
+def _qat(recipe: Recipe) -> QatStage:
+    return next(stage for stage in recipe.learning.stages if isinstance(stage, QatStage))
 
 
 def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> Trained:
     """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
-    stage = next(s for s in recipe.learning.stages if isinstance(s, QatStage))
+    stage = _qat(recipe)
 
     def freeze(fraction: float) -> None:
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)

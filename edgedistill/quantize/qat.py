@@ -55,8 +55,10 @@ class QATModule(nn.Module):
             self.train(self.training)
 
 
-def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
+def prepare_qat(model: nn.Module, signature: Signature, *, learned: bool = False) -> QATModule:
     """Insert fake quantization into `model` (float, plain batch norm; see `rewrite.plain_batchnorm`).
+
+    learned: ranges of activations are learned as soon as observers are frozen, see `learned.LearnedRange`.
 
     The scheme is that of `scheme.xnnpack_quantizer`.
     """
@@ -64,7 +66,7 @@ def prepare_qat(model: nn.Module, signature: Signature) -> QATModule:
 
     graph = exported(_with_default_eps(model), signature)
     hidden = hide_relu6(graph)
-    prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(graph, is_qat=True))
+    prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(graph, is_qat=True, learned=learned))
     show_relu6(prepared, hidden)
     return QATModule(prepared)
 

@@ -20,7 +20,7 @@ from edgedistill.quantize.trace import trace
 from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+    from edgedistill.quantize.quantizer import Quantizer
 
 
 def exported(model: nn.Module, signature: Signature, *, any_batch: bool = True) -> GraphModule:
@@ -46,14 +46,16 @@ def traceable(label: str) -> Iterator[None]:
         raise UserError(f"{label}: torch.export or PT2E can't take the model ({type(error).__name__}: {error})") from error
 
 
-def xnnpack_quantizer(graph: GraphModule, *, is_qat: bool) -> XNNPACKQuantizer:
+def xnnpack_quantizer(graph: GraphModule, *, is_qat: bool, learned: bool = False) -> Quantizer:
     """int8 per-channel symmetric weights, int8 per-tensor asymmetric activations, for `graph`.
+
+    learned: training learns the ranges of activations, see `learned.LearnedRange`.
 
     XNNPACK, LiteRT, ONNX Runtime and Core ML all execute this scheme: Jacob et al. 2018 (arXiv 1712.05877).
     """
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from edgedistill.quantize.quantizer import Quantizer
 
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_qat=is_qat))
+    quantizer = Quantizer(is_qat=is_qat, learned=learned)
     # Looking for a convolution with batch norm means tracing twelve patterns, 8 s of the 10 s that calibration of a small model took.
     # Before calibration batch norms are folded already.
     norms = is_qat and operators(graph, (torch.ops.aten.batch_norm.default,))

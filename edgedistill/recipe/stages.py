@@ -58,6 +58,10 @@ class QatStage(Config):
     epochs: _Epochs = Field(3, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-4, description=_QAT_LR)
     losses: Losses = Field(description="What the stage minimises.")
+    ranges: Literal["observed", "learned"] = Field(
+        "observed",
+        description="observed: a moving mean of what was seen; learned: trained too after freeze_observers (arXiv:1902.08153).",
+    )
     freeze_batchnorm: _Fraction = Field(0.34, description="Fraction of the stage's steps after which BatchNorm statistics are frozen.")
     freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
 

@@ -64,7 +64,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     @functools.cache
     def prepared() -> QATModule:
         student = task.build(recipe.student, recipe, data.facts, stages.trained(run.work("student")))
-        return stages.prepared(student, signature, recipe.student.label)
+        return stages.prepared(student, signature, recipe)
 
     before = sum(s.epochs for s in recipe.learning.stages[:-1])
     step = Step("qat", [common, key, student["sha256"], plan[-1], floats], noted=(*MADE_WITH, "torchao"))

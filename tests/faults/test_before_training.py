@@ -132,7 +132,8 @@ def test_a_model_that_cannot_be_exported_is_told(role: str, monkeypatch: pytest.
     image = TensorSpec(name="image", shape=(1, 3, 32, 32))
     signature = Signature(methods={"forward": CLASSIFIER.model_copy(update={"inputs": (image,)})})
     with pytest.raises(UserError, match=r"test_byobnet: torch\.export or PT2E can't take the model \("):
-        stages_of_training.prepared(timm.create_model("test_byobnet"), signature, "test_byobnet")
+        recipe = load_recipe(FIELDS | {"student": FIELDS["student"] | {"model": "test_byobnet"}}).recipe
+        stages_of_training.prepared(timm.create_model("test_byobnet"), signature, recipe)
 
 
 def _weights(folder: Path, classes: int) -> str:
