@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,10 +46,13 @@ class QuantizedState:
     trained: dict[str, Trained]
 
 
-def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.0) -> QuantizedState:
+def convert(
+    prepared: GraphModule, signature: Signature, temperature: float = 1.0, *, fit: Callable[[GraphModule], object] | None = None
+) -> QuantizedState:
     """Freeze a graph that was trained (`qat.QATModule` in evaluation mode) or calibrated (`static.calibrate`); `graph` is not changed.
 
     temperature: the output of the state is that of the graph divided by it, if it can be folded into the last layer; see `temperature`.
+    fit: changes weights and biases of the converted program, which still has them in floating point, in place; see `reconstruct`.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
@@ -60,6 +64,8 @@ def convert(prepared: GraphModule, signature: Signature, temperature: float = 1.
     separate_means(unfolded)
     keep_steps(unfolded)
     trained = _trained(unfolded)
+    if fit is not None:
+        fit(unfolded)
     return settle(unfolded, signature, folded, trained)
 
 

@@ -3,9 +3,11 @@
 from typing import Literal
 
 from edgedistill.backends import backend, backends
+from edgedistill.backends.base import STATIC
 
 Precision = Literal[
-    "int8", "int16x8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4", "int8-dynamic", "int4-dynamic"
+    "int8", "int16x8", "fp16", "fp32", "int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-weights", "int4-weights",
+    "palette4", "int8-dynamic", "int4-dynamic",
 ]  # fmt: skip
 
 _FLOAT = ("fp16", "fp32")
@@ -33,7 +35,7 @@ def is_float(precision: object) -> bool:
 
 def is_static(precision: str) -> bool:
     """Whether weights and activations are int8, with ranges that were settled before: in training, or by calibration behind it."""
-    return precision in ("int8", "int8-static")
+    return precision == "int8" or precision in STATIC
 
 
 def is_wide(precision: str) -> bool:

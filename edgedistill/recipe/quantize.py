@@ -16,6 +16,10 @@ class Quantize(Config):
         le=1_000_000,
         description="Training images that show the ranges of activations where no training does: distill: null, int8-static, int16x8.",
     )
+    after_training: Literal["static", "equalized", "corrected", "rounded"] = Field(
+        "static",
+        description="What is done beside calibration where no training quantizes: each does what those before it do.",
+    )
     mixed: Literal["none", "auto"] = Field(
         "none",
         description="auto leaves up to three layers that int8 costs most in float32, where that helps measurably; none proposes one.",

@@ -43,7 +43,7 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
 
     def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, data.facts)
-        quantized = calibrated(rungs["student"], recipe, data, signature, batched=batched)
+        quantized = calibrated(rungs["student"], recipe, data, signature, recipe.quantize.after_training, batched=batched)
         record = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe, batched=batched)
         _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
         return record.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
@@ -59,23 +59,20 @@ def calibration_samples(recipe: Recipe, data: Dataset) -> np.ndarray:
     return shown
 
 
-def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, *, batched: bool) -> QuantizedState:
+def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, way: str, *, batched: bool) -> QuantizedState:
     """The quantized state of a trained `student`, with ranges from the recipe's number of training samples.
 
-    batched: whether it takes several samples at once.
+    way: one of `after_training.WAYS`. batched: whether it takes several samples at once.
     """
-    from edgedistill.quantize.rewrite import plain_batchnorm
+    from edgedistill.quantize.after_training import quantized
     from edgedistill.quantize.scheme import traceable
-    from edgedistill.quantize.state import convert
-    from edgedistill.quantize.static import calibrate
     from edgedistill.tasks.modules import batches, in_order
 
     shown, size = calibration_samples(recipe, data), _BATCH if batched else 1
     ordered = in_order(batches(data, shown, size), signature.forward)
     counted = calibration_threads(recipe, data, student, signature, shown[:size])
     with traceable(recipe.student.label), threads.using(counted):
-        observed = calibrate(plain_batchnorm(student), signature, ordered, any_batch=batched)
-    return convert(observed, signature)
+        return quantized(student, signature, ordered, way, any_batch=batched)
 
 
 def calibration_threads(recipe: Recipe, data: Dataset, student: nn.Module, signature: Signature, first: np.ndarray) -> int:

@@ -44,7 +44,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
                 "edgedistill.export.programs",
                 "edgedistill.quantize.grid",
                 "edgedistill.quantize.int16",
-                "edgedistill.quantize.static",
+                "edgedistill.quantize.after_training",
                 "edgedistill.verify.dynamic",
                 "edgedistill.verify.rungs",
                 "edgedistill.tasks.modules",
@@ -130,7 +130,7 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Varia
     data = _data(run, recipe)
     signature = load_signature(run.work("programs", "student-float.pt2"))
     student, batched = shipped_rungs(run, recipe, data.facts)["student"], run.result("programs")["batched"]
-    quantized = calibrated(student, recipe, data, signature, batched=batched)
+    quantized = calibrated(student, recipe, data, signature, precision.removeprefix("int8-"), batched=batched)
     _save(quantized, signature, folder, data.facts.sizes)
     rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
     _score(rungs, run, recipe, signature, folder, batched=batched)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedistill.backends.base import Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend
 
 _DYNAMIC = "Core AI has no operator that quantizes activations by their range at run time"
 _TYPES = "Core AI takes float16, float32, integers of up to 32 bits and bool"
@@ -23,7 +23,7 @@ COREAI = Backend(
     delegation="edgedistill.backends.coreai.delegation",
     matches=_matches,
     marker=_MARKER,
-    precisions=("int8", "fp16", "fp32", "int8-static", "int8-weights", "int4-weights", "palette4"),
+    precisions=("int8", "fp16", "fp32", *STATIC, "int8-weights", "int4-weights", "palette4"),
     twin="fp16",
     inputs=("float32-nchw",),
     adapters=(

@@ -4,7 +4,7 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend
 
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
 _MAC = Adapter("edgedistill.backends.coreml.adapter", "coremltools", on_device=False, title="Core ML")
@@ -42,7 +42,7 @@ COREML = Backend(
     delegation="edgedistill.backends.coreml.delegation",
     matches=_matches,
     marker=_MARKER,
-    precisions=("int8", "fp16", "int8-static", "int8-weights", "int4-weights", "palette4"),
+    precisions=("int8", "fp16", *STATIC, "int8-weights", "int4-weights", "palette4"),
     twin="fp16",
     inputs=("float32-nchw", "image"),
     adapters=(_MAC,) if platform.system() == "Darwin" else (_FLOAT64, _FLOAT16),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import Adapter, Backend, Delegate
+from edgedistill.backends.base import STATIC, Adapter, Backend, Delegate
 
 _DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
 _TABLES = "only Core ML unpacks weights from a table of values"
@@ -39,7 +39,7 @@ EXECUTORCH = Backend(
     inspect="edgedistill.backends.executorch.inspect",
     delegation="edgedistill.backends.executorch.delegation",
     matches=_matches,
-    precisions=("int8", "fp32", "int8-static", "int8-dynamic", "int4-dynamic"),
+    precisions=("int8", "fp32", *STATIC, "int8-dynamic", "int4-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
     adapters=(
@@ -55,7 +55,7 @@ EXECUTORCH = Backend(
     },
     delegates={
         "coreml": Delegate(
-            precisions=("int8", "fp16", "int8-static"),
+            precisions=("int8", "fp16", *STATIC),
             needs="ExecuTorch's Core ML delegate runs on an iPhone, iPad or Mac only: check it there, with the bundle's golden images "
             "and outputs",
             refusals={
@@ -75,7 +75,7 @@ EXECUTORCH = Backend(
             id="CoreMLBackend",
         ),
         "vulkan": Delegate(
-            precisions=("int8", "fp16", "fp32", "int8-static"),
+            precisions=("int8", "fp16", "fp32", *STATIC),
             needs="ExecuTorch's Vulkan delegate is not in its Python package and needs a GPU's driver: check it on the phone, in the app "
             "or by executor_runner built with Vulkan, with the bundle's golden images and the outputs of a file for XNNPACK",
             refusals={

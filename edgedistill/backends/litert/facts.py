@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedistill.backends.base import Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend
 
 
 def _matches(path: Path, head: bytes) -> bool:
@@ -18,7 +18,7 @@ LITERT = Backend(
     inspect="edgedistill.backends.litert.inspect",
     delegation="edgedistill.backends.litert.delegation",
     matches=_matches,
-    precisions=("int8", "fp32", "int8-static", "int16x8", "int8-weights", "int8-dynamic", "int4-dynamic"),
+    precisions=("int8", "fp32", *STATIC, "int16x8", "int8-weights", "int8-dynamic", "int4-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
     adapters=(

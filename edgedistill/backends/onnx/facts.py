@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend
 
 _TABLES = "only Core ML unpacks weights from a table of values"
 _NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
@@ -34,7 +34,7 @@ ONNX = Backend(
     matches=_is_onnx,
     identified=False,
     holds_teachers=True,
-    precisions=("int8", "fp32", "int8-static", "int16x8", "int8-weights", "int4-weights", "int8-dynamic"),
+    precisions=("int8", "fp32", *STATIC, "int16x8", "int8-weights", "int4-weights", "int8-dynamic"),
     twin="fp32",
     inputs=("float32-nchw", "uint8-nhwc"),
     adapters=(Adapter("edgedistill.backends.onnx.adapter", "onnxruntime", in_kit=True, title="ONNX Runtime"),),
@@ -64,7 +64,7 @@ ORT = replace(
     matches=_is_ort,
     identified=True,
     holds_teachers=False,
-    precisions=("int8", "fp32", "int8-static", "int8-weights", "int8-dynamic"),
+    precisions=("int8", "fp32", *STATIC, "int8-weights", "int8-dynamic"),
     refusals={
         "int16x8": "ONNX Runtime has no kernels with 16-bit activations and computes in float, slower than fp32; take int8",
         "palette4": f"{_TABLES}; take int8-weights",
