@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import EXACT, cell, floats, versions
+from model_times import LEAST
 from proving import Cases, Setting
 
 from edgedistill.backends import backend
@@ -24,26 +25,26 @@ accuracy, which needs training.
 | column | meaning |
 |---|---|
 | int8 .pte, .mlpackage, .onnx, .tflite | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
-difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N |
+difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N. \
+**wrong**: it differs by more than the rule, and no bundle holds it |
 | parts | Partitions of the int8 .pte that XNNPACK takes; each further part copies its tensors once more |
-| MB | Of the .pte, int8 and fp32. The other formats differ by less than {spread:.0%} of the int8 file |
-| ms | Median of an inference on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
-| export | Seconds to lower the int8 and the floating-point file to all {formats} formats, on one busy core |
+| MB | Of the .pte, int8 and fp32. The int8 files of the other formats differ from it by {spread:.0%} at most |
+| ms | The fastest of at least {least} inferences on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
+| export | Seconds to lower the int8 and the floating-point file to all {formats} formats, on a core that had other work |
 | instead | What holds int8 back, and the largest network of this page that does better; see below |
 
-Times are those of {cpu}, which had other work at the time: hold them against each other, not
-against those of a phone. Measured with {versions}.
+Times are those of one core of an {cpu} (x86). It had other work, which only adds to a time: hold them against each
+other, not against those of a phone. Measured with {versions}.
 
 """
 RULE = """
 ## What to choose instead
 
-A network is a good choice for int8 if all four files are *exact*, XNNPACK takes the .pte in one part, and int8 is faster
-than floating point. The column *instead* says which of the three does not hold: the operators that compute in floating
-point, the number of parts, or the ratio of int8 to fp32. Behind it stands the good choice with the most
-multiply-accumulates that takes no longer than the network itself, or else the fastest one. Where only activations such
-as SiLU, GELU and hardswish are named, the recipe's `student.activation: relu` is the other way: it keeps the
-architecture, and the student is trained with it (see [recipes.md](recipes.md)).
+A network is a good choice for int8 if it computes in integers, every file keeps the rule, XNNPACK takes the .pte in one
+part, and int8 is faster than floating point. The column *instead* says which of these does not hold. Behind it stands
+the good choice with the most multiply-accumulates that takes no longer than the network itself, or else the fastest
+one. Where only activations such as SiLU, GELU and hardswish are named, the recipe's `student.activation: relu` is the
+other way: it keeps the architecture, and the student is trained with it (see [recipes.md](recipes.md)).
 """
 _SLOW = 0.9
 """int8 below this share of the time of fp32 counts as faster."""
@@ -80,8 +81,8 @@ class Row:
         reasons = []
         if found := floats(self.facts) + (["weights of " + name for name in self.facts.get("mixed", [])]):
             reasons.append("float: " + ", ".join(found))
-        if any(text.startswith(("rule", "refused", "**")) for text in self.cells({})):
-            reasons.append("not exact")
+        if any(text.startswith(("refused", "**")) for text in self.cells({})):
+            reasons.append("not every file keeps the rule")
         if self.times.get("parts", 1) > 1 or self.times.get("outside"):
             reasons.append(f"{self.times['parts']} parts")
         if (ratio := self.ratio()) is not None and ratio > _SLOW:
@@ -115,10 +116,10 @@ def page(cases: Cases, folder: Path, kinds: list[str], setting: Setting) -> str:
     )
     head = HEAD.format(
         norms=setting.norms, size=setting.size, calibration=setting.calibration, compared=setting.compared,
-        formats=len(kinds), spread=spread, cpu=next((row.times["cpu"] for row in rows if row.times.get("cpu")), "the machine"),
+        formats=len(kinds), spread=spread, least=LEAST, cpu=next((row.times["cpu"] for row in rows if row.times.get("cpu")), "the machine"),
         versions=versions(kinds),
     )  # fmt: skip
-    parts = [head, *lines, f"\n{len(rows)} of the script's {len(every)} architectures were measured.\n", _of_floats(rows, kinds), RULE]
+    parts = [head, *lines, f"\n{len(rows)} of the script's {len(every)} architectures were measured.\n", _in_words(rows, kinds), RULE]
     parts += ["\n## Notes\n\n", *(f"{number}. {reason}\n" for reason, number in notes.items())] if notes else []
     return "".join(parts)
 
@@ -155,11 +156,19 @@ def _instead(row: Row, good: list[Row]) -> str:
     return f"{reasons}: take {better.name}"
 
 
-def _of_floats(rows: list[Row], kinds: list[str]) -> str:
-    """A sentence for the floating-point files of all rows."""
+def _in_words(rows: list[Row], kinds: list[str]) -> str:
+    """Sentences for the floating-point files of all rows, and for int8 files that are wrong or missing."""
     found = {(row.name, kind): row.results[kind][backend(kind).twin] for row in rows for kind in kinds}
     exact = sum("parity" in result and result["parity"]["relative"] <= EXACT for result in found.values())
     bad = [f"{name} {backend(kind).suffix} ({result['result']})" for (name, kind), result in found.items() if result["result"] != "ok"]
     text = f"Of the {len(found)} floating-point files {exact} are exact (within {EXACT:g} of the largest output)"
     kept = len(found) - exact - len(bad)
-    return f"{text}, {kept} within the rule" + (f", and these are not: {', '.join(bad)}" if bad else "") + ".\n"
+    text = f"{text}, {kept} within the rule" + (f", and these are not: {', '.join(bad)}" if bad else "") + ".\n"
+    off = {(row.name, kind): row.results[kind]["int8"] for row in rows for kind in kinds if row.results[kind]["int8"]["result"] != "ok"}
+    listed = [f"- {name} {backend(kind).suffix}: {_why(result)}\n" for (name, kind), result in off.items()]
+    return text + ("\nInt8 files that exceed the rule, or were not made:\n\n" + "".join(listed) if listed else "")
+
+
+def _why(result: dict[str, Any]) -> str:
+    mean = result.get("parity", {}).get("mean_lsb")
+    return str(result.get("reason", result["result"])) if mean is None else f"mean {mean:.2f} LSB, rule 0.3"
