@@ -9,7 +9,7 @@ import edgedistill
 
 ROOT = Path(edgedistill.__file__).parent
 WORDS = re.compile(r"\b(executorch|core ?ml|core ?ai|aimodel|onnx|ort|litert|mlpackage|tflite|pte)\b", re.IGNORECASE)
-EXCEPTED = ("quantize/scheme.py", "quantize/int16.py", "measure/binaries/", "measure/kit/", "targets/")
+EXCEPTED = ("quantize/quantizer.py", "quantize/int16.py", "measure/binaries/", "measure/kit/", "targets/")
 """The quantizer of the scheme that formats share comes with a package of one of them; a user's own programs have formats of their own, and
 the kit for devices is packed from named packages."""
 

@@ -70,7 +70,8 @@ def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and
         assert row["score"]["val"]["unavailable"] == "the samples have no targets"
         for error in row["outputs"].values():
             assert error["n"] == 12
-            assert error["largest"] < (1e-4 if precision == "fp32" else 0.1)
+            # Twelve samples show ranges that others exceed.
+            assert error["largest"] < (1e-4 if precision == "fp32" else 0.15)
             # Nothing is worst, and there is no noise, where the file gives the very numbers of the module.
             assert (error["snr_db"] or 999) > (80 if precision == "fp32" else 20)
             assert error["worst"] is None or error["worst"] in val, "numbered as in the .npz"

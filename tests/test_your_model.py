@@ -112,7 +112,7 @@ def test_it_is_verified_with_the_weights_of_the_checkpoint_and_its_normalisation
 
 
 def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgedistill.quantize import static
+    from edgedistill.quantize import after_training
 
     shown: list[np.ndarray] = []
 
@@ -125,7 +125,7 @@ def test_calibration_sees_all_of_the_images_and_not_the_first(brought: Path, mon
         raise Seen
 
     monkeypatch.chdir(brought)
-    monkeypatch.setattr(static, "calibrate", calibrate)
+    monkeypatch.setattr(after_training, "calibrate", calibrate)
     loaded = recipe_of(UserModel("torch:carried:net", Path("images"), image_size=32, name="few"), ["onnx.yaml"])
     few = loaded.recipe.model_copy(update={"quantize": loaded.recipe.quantize.model_copy(update={"calibration": 4})})
     with pytest.raises(UserError, match="Seen"):
