@@ -20,7 +20,7 @@ def write(name: str, folder: Path, seed: int = 0) -> tuple[Path, Path]:
     """The files of the set `name`, made where they are missing: train, val and holdout; and the images to tune by."""
     own, tune = folder / f"{name}.npz", folder / f"{name}-tune.npz"
     if not tune.exists():
-        draw, sizes = SETS[name]
+        draw, sizes = (SETS | HARD)[name]
         rng = np.random.default_rng(seed)
         images, labels = draw(sum(sizes.values()), rng)
         order = rng.permutation(len(labels))
@@ -93,8 +93,9 @@ def _colours(rng: np.random.Generator) -> list[tuple[int, ...]]:
 
 def _photographed(image: Image.Image, rng: np.random.Generator, *, noise: float) -> np.ndarray:
     """The image at its final size, a little blurred, with noise of a standard deviation up to `noise`."""
-    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
-    noisy = np.asarray(small, dtype=np.float32) + rng.normal(0, rng.uniform(0, noise), (_SIDE, _SIDE, 3))
+    side = image.width // _FINE
+    small = image.resize((side, side), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
+    noisy = np.asarray(small, dtype=np.float32) + rng.normal(0, rng.uniform(0, noise), (side, side, 3))
     return noisy.clip(0, 255).astype(np.uint8)
 
 
@@ -125,8 +126,8 @@ def objects(count: int, rng: np.random.Generator) -> Drawn:
     return np.stack([_object(int(label), rng) for label in labels]), labels
 
 
-def _object(label: int, rng: np.random.Generator) -> np.ndarray:
-    side = _SIDE * _FINE
+def _clutter(side: int, rng: np.random.Generator) -> Image.Image:
+    """Lines and spots on one colour, a square of `side` pixels."""
     image = Image.new("RGB", (side, side), tuple(int(v) for v in rng.integers(60, 200, 3)))
     draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(4, 9)):
@@ -136,7 +137,13 @@ def _object(label: int, rng: np.random.Generator) -> np.ndarray:
         else:
             radius = rng.uniform(4, 16)
             draw.ellipse([*(ends[0] - radius), *(ends[0] + radius)], fill=colour)
-    radius = side * rng.uniform(0.22, 0.3)
+    return image
+
+
+def _object(label: int, rng: np.random.Generator) -> np.ndarray:
+    side = _SIDE * _FINE
+    image = _clutter(side, rng)
+    draw, radius = ImageDraw.Draw(image), side * rng.uniform(0.22, 0.3)
     middle = rng.uniform(radius, side - radius, 2)
     below, above = _colours(rng)
     draw.ellipse([*(middle - radius * 1.15), *(middle + radius * 1.15)], fill=below)
@@ -146,6 +153,32 @@ def _object(label: int, rng: np.random.Generator) -> np.ndarray:
     return _photographed(image, rng, noise=12)
 
 
+def signs(count: int, rng: np.random.Generator) -> Drawn:
+    """The 60 icons, [count, 64, 64, 3], smaller, anywhere on a clutter, and with more noise."""
+    labels = np.arange(count) % (len(_FRAMES) * len(_MARKS))
+    return np.stack([_sign(int(label), rng) for label in labels]), labels
+
+
+def _sign(label: int, rng: np.random.Generator) -> np.ndarray:
+    corners, mark = _FRAMES[label // len(_MARKS)], _MARKS[label % len(_MARKS)]
+    side = 64 * _FINE
+    image, radius = _clutter(side, rng), side * rng.uniform(0.24, 0.4)
+    middle = rng.uniform(radius, side - radius, 2)
+    below, above = _colours(rng)
+    plate = Image.new("RGB", (side, side), below)
+    draw = ImageDraw.Draw(plate)
+    font = ImageFont.load_default(size=radius * rng.uniform(1.0, 1.2))
+    draw.text(tuple(middle), mark, fill=above, font=font, anchor="mm")
+    outline = _polygon(corners, radius, rng.uniform(-0.2, 0.2), middle)
+    draw.line([*outline, outline[0], outline[1]], fill=above, width=int(radius * rng.uniform(0.1, 0.16)))
+    inside = Image.new("L", (side, side), 0)
+    ImageDraw.Draw(inside).polygon(_polygon(corners, radius * 1.1, 0.0, middle), fill=255)
+    turn, centre = rng.uniform(-15, 15), tuple(middle)
+    turned, mask = (i.rotate(turn, Image.Resampling.BILINEAR, center=centre, fillcolor=f) for i, f in ((plate, below), (inside, 0)))
+    image.paste(turned, mask=mask)
+    return _photographed(image, rng, noise=24)
+
+
 SETS: dict[str, tuple[Callable[[int, np.random.Generator], Drawn], dict[str, int]]] = {
     "mnist10k": (mnist10k, SIZES),
     "digits": (digits, {"train": 800, "val": 200, "holdout": 497, "tune": 300}),
@@ -153,3 +186,5 @@ SETS: dict[str, tuple[Callable[[int, np.random.Generator], Drawn], dict[str, int
     "textures": (textures, SIZES),
     "objects": (objects, SIZES),
 }
+HARD = {"signs": (signs, {"train": 6000, "val": 800, "holdout": 3000, "tune": 1000})}
+"""Large enough, and hard enough, for the students of int8.py."""

@@ -43,10 +43,12 @@ Setting = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One of the five sets of images, with the teacher that was trained on it once; both are kept in `folder`."""
+    """A set of images of `side` pixels, with the teacher that was trained on it once; both are kept in `folder`."""
 
     name: str
     folder: Path
+    side: int = 32
+    teacher_model: str = TEACHER
 
     @cached_property
     def images(self) -> ImageSet:
@@ -62,15 +64,17 @@ class Task:
         folder = self.folder / kind / self.name
         if not (folder / "data.json").exists():
             files = drawn.write(self.name, self.folder / "npz")
-            data = Data.model_validate({"source": {"npz": str(files[number])}, "split": {"val": 0.5, "holdout": 0.0}})
+            data = Data.model_validate({
+                "source": {"npz": str(files[number])}, "split": {"val": 0.5, "holdout": 0.0}, "image_size": self.side,
+            })  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
             listing.prepare(listing.listing(data), data, 0, folder)
         return imageset.load(folder)
 
     @property
     def signature(self) -> Signature:
-        """One image of 32 pixels in, a logit for each class out."""
-        return signature(32, len(self.images.classes))
+        """One image in, a logit for each class out."""
+        return signature(self.side, len(self.images.classes))
 
     @cached_property
     def teacher(self) -> Path:
@@ -78,7 +82,7 @@ class Task:
         folder = self.folder / "teachers" / self.name
         if stages.trained(folder) is None:
             folder.mkdir(parents=True, exist_ok=True)
-            recipe = Recipe.model_validate({"name": "teacher", "data": _FEW, "teacher": {"model": TEACHER, "train": _TRAIN}})
+            recipe = Recipe.model_validate({"name": "teacher", "data": _FEW, "teacher": {"model": self.teacher_model, "train": _TRAIN}})
             lesson = self.lesson(recipe, _SEEN.model_copy(update={"hflip": self.name in FLIPS}))
             stages.train_teacher(recipe.teacher, recipe, lesson, folder)
         return folder / stages.WEIGHTS
@@ -88,7 +92,7 @@ class Task:
         return Recipe.model_validate({
             "name": "bench", "seed": seed,
             "data": _FEW | setting.get("data", {}),
-            "teacher": {"model": TEACHER, "checkpoint": str(self.teacher), "train": None},
+            "teacher": {"model": self.teacher_model, "checkpoint": str(self.teacher), "train": None},
             "student": setting["student"],
             "distill": setting.get("distill", {}),
         })  # fmt: skip
@@ -123,7 +127,7 @@ def kit(task: Task, setting: Setting, seed: int, *, quantized: bool = False) -> 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         started = time.process_time()
-        lesson = replace(lesson, signals=_signals(task, recipe, lesson, folder / "signals"))
+        lesson = replace(lesson, signals=signals(task, recipe, lesson, folder / "signals"))
         trained = stages.train_float(recipe, lesson, folder, distilled=True)
         found: dict[str, Any] = {"seconds": time.process_time() - started}
         model = IMAGE_CLASSIFICATION.build(recipe.student, recipe, lesson.data.facts, stages.trained(folder))
@@ -133,7 +137,7 @@ def kit(task: Task, setting: Setting, seed: int, *, quantized: bool = False) -> 
     return found
 
 
-def _signals(task: Task, recipe: Recipe, lesson: Lesson, folder: Path) -> TeacherSignals:
+def signals(task: Task, recipe: Recipe, lesson: Lesson, folder: Path) -> TeacherSignals:
     """What the teacher says of the views that the recipe's stages see."""
     asked = frozenset().union(*(stage.losses.needs for stage in recipe.learning.stages))
     model = IMAGE_CLASSIFICATION.build(recipe.teacher, recipe, lesson.data.facts)
@@ -149,7 +153,7 @@ def _int8(task: Task, recipe: Recipe, lesson: Lesson, model: torch.nn.Module, fo
     from edgedistill.quantize.state import convert
 
     folder.mkdir()
-    module = stages.prepared(model, task.signature, recipe.student.label)
+    module = stages.prepared(model, task.signature, recipe)
     started = time.process_time()
     stages.train_quantized(recipe, lesson, module, folder, epochs)
     seconds = time.process_time() - started
