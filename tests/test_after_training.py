@@ -3,12 +3,14 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 from made_graphs import Net, graph_of
 from torch import Tensor, nn
 
+from edgedistill.backends.base import STATIC
 from edgedistill.quantize.after_training import WAYS, quantized
 from edgedistill.quantize.channels import spans
 from edgedistill.quantize.equalize import equalize
@@ -17,6 +19,7 @@ from edgedistill.quantize.qat import prepare_qat
 from edgedistill.quantize.reconstruct import _rounded
 from edgedistill.quantize.scheme import exported
 from edgedistill.quantize.state import convert
+from edgedistill.recipe.quantize import Quantize
 from edgedistill.signature import Signature, TensorSpec
 
 IMAGES = torch.rand(64, 8, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -255,3 +258,23 @@ def test_a_global_average_has_a_range_of_its_own() -> None:
     single = scales(classifier(conv(8, 16), nn.ReLU(), nn.MaxPool2d(12)))
     (average,) = [scale for name, scale in single.items() if "avg" in name or "mean" in name]
     assert average == single["max_pool2d"]
+
+
+MIXED = {
+    "a pool over channels": lambda m, x: m.second(torch.max_pool2d(m.first(x).permute(0, 2, 3, 1), (1, 2)).permute(0, 3, 1, 2)),
+    "padded channels": lambda m, x: m.second(nn.functional.pad(m.first(x), (0, 0, 0, 0, 0, -4))),
+    "padding that is not 0": lambda m, x: m.second(nn.functional.pad(m.first(x), (1, 1, 1, 1), value=1.0)),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_channels_that_are_mixed_or_moved_are_not_scaled(name: str) -> None:
+    inside = 16 if "not 0" in name else 8 if "pool" in name else 12
+    assert spans(graph_of(Net(MIXED[name], first=conv(8, 16), second=conv(inside, 4)))) == []
+
+
+def test_every_way_is_a_precision_and_a_choice_of_a_recipe() -> None:
+    assert tuple(f"int8-{way}" for way in WAYS) == STATIC
+    assert get_args(Quantize.model_fields["after_training"].annotation) == WAYS
+    with pytest.raises(ValueError, match="expected one of static, equalized"):
+        quantized(classifier(conv(8, 16)), SIGNATURE, SHOWN, "best")

@@ -21,9 +21,11 @@ def quantized(
     """`model` in int8, with ranges from `batches`.
 
     batches: each holds the inputs of `signature` in their order. They are read once, and kept in memory unless `way` is static.
-    way: one of `WAYS`; see `static.calibrate`, `equalize.equalize` and
-    `reconstruct.reconstruct`. any_batch: as of `scheme.exported`.
+    way: one of `WAYS`; see `static.calibrate`, `equalize.equalize` and `reconstruct.reconstruct`. Raises ValueError for another.
+    any_batch: as of `scheme.exported`.
     """
+    if way not in WAYS:
+        raise ValueError(f"found the way {way}, expected one of {', '.join(WAYS)}")
     if way == "static":
         return convert(calibrate(plain_batchnorm(model), signature, batches, any_batch=any_batch), signature)
     shown = list(batches)

@@ -14,11 +14,11 @@ _ATEN = torch.ops.aten
 _LAYERS = (*CONVOLUTIONS, _ATEN.linear.default)
 _NORMS = (_ATEN.batch_norm.default, _ATEN.layer_norm.default)
 # f(k x) = k f(x) for k > 0, channel by channel; the clamp of ReLU6 is not of this kind.
-_HOMOGENEOUS = (
-    _ATEN.relu.default, _ATEN.relu_.default, _ATEN.leaky_relu.default, _ATEN.leaky_relu_.default, _ATEN.max_pool2d.default,
-    _ATEN.avg_pool2d.default, _ATEN.adaptive_avg_pool2d.default, _ATEN.mean.dim, _ATEN.dropout.default, _ATEN.clone.default,
-    _ATEN.contiguous.default, _ATEN.constant_pad_nd.default,
+_ELEMENTWISE = (
+    _ATEN.relu.default, _ATEN.relu_.default, _ATEN.leaky_relu.default, _ATEN.leaky_relu_.default, _ATEN.dropout.default,
+    _ATEN.clone.default, _ATEN.contiguous.default,
 )  # fmt: skip
+_POOLS = (_ATEN.max_pool2d.default, _ATEN.avg_pool2d.default, _ATEN.adaptive_avg_pool2d.default)
 _SUMS = (_ATEN.add.Tensor, _ATEN.add_.Tensor)
 _PRODUCTS = (_ATEN.mul.Tensor, _ATEN.mul_.Tensor)
 _GATES = (_ATEN.sigmoid.default, _ATEN.sigmoid_.default, _ATEN.hardsigmoid.default, _ATEN.hardsigmoid_.default)
@@ -35,12 +35,6 @@ class Span:
     values: dict[Node, int] = field(default_factory=dict)
     writers: list[Node] = field(default_factory=list)
     readers: list[Node] = field(default_factory=list)
-
-    @property
-    def channels(self) -> int:
-        """How many there are."""
-        node, axis = next(iter(self.values.items()))
-        return int(node.meta["val"].shape[axis])
 
     @property
     def rounded(self) -> list[Node]:
@@ -142,8 +136,11 @@ def _axis_after(user: Node, node: Node, axis: int) -> int | None:
         return axis if len(gates) == 1 and gates[0].target in _GATES and len(after) == len(before) else None
     if user.target == _ATEN.constant_pad_nd.default:
         padded = len(user.args[1]) // 2  # type: ignore[arg-type]
-        return axis if len(user.args) < 3 or (user.args[2] == 0 and axis < len(before) - padded) else None
-    return axis if user.target in _HOMOGENEOUS else None
+        return axis if (*user.args, 0)[2] == 0 and axis < len(before) - padded else None
+    if user.target in _POOLS:
+        # They mix the last two axes.
+        return axis if axis < len(before) - 2 else None
+    return axis if user.target in _ELEMENTWISE else None
 
 
 def _reads(user: Node, node: Node, axis: int) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgedistill.quantize.channels import Span, groups_of, spans
+from edgedistill.quantize.fold import by_channel
 from edgedistill.quantize.graph import replace, tensor_of
 
 _ATEN = torch.ops.aten
@@ -94,7 +95,7 @@ def _scale(graph: GraphModule, span: Span, factors: Tensor) -> None:
             node = writer.args[position] if len(writer.args) > position else None
             if isinstance(node, Node):
                 value = tensor_of(graph, node)
-                replace(graph, node, value * factors.reshape(-1, *[1] * (value.ndim - 1)))
+                replace(graph, node, value * by_channel(factors, value))
     for reader in span.readers:
         weight, groups = tensor_of(graph, reader.args[1]), groups_of(reader)
         inverse = (1 / factors).reshape(groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))

@@ -29,7 +29,7 @@ def fold_batchnorm(graph: GraphModule) -> int:
         gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
         kernel = tensor_of(graph, product.args[0])
-        product.replace_all_uses_with(_parameter(graph, product, f"folded_{count}_weight", kernel * _by_channel(scale, kernel)))
+        product.replace_all_uses_with(_parameter(graph, product, f"folded_{count}_weight", kernel * by_channel(scale, kernel)))
         before = tensor_of(graph, bias) if bias is not None else torch.zeros_like(mean)
         folded = _parameter(graph, convolution, f"folded_{count}_bias", (before - mean) * scale + beta)
         convolution.args = (*convolution.args[:2], folded, *convolution.args[3:])
@@ -56,7 +56,7 @@ def fold_float(graph: GraphModule) -> int:
         source, weight, bias, *options = (*convolution.args, None)[: max(3, len(convolution.args))]
         before = torch.zeros_like(mean) if bias is None else tensor_of(graph, bias)
         kernel = tensor_of(graph, weight)
-        parts = {"weight": kernel * _by_channel(scale, kernel), "bias": (before - mean) * scale + beta}
+        parts = {"weight": kernel * by_channel(scale, kernel), "bias": (before - mean) * scale + beta}
         folded = [_parameter(graph, convolution, f"folded_{count}_{name}", value) for name, value in parts.items()]
         convolution.args = (source, *folded, *options)
         norm.replace_all_uses_with(convolution)
@@ -93,7 +93,7 @@ def fold_layernorm(graph: GraphModule) -> int:
     return count
 
 
-def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
+def by_channel(values: Tensor, weight: Tensor) -> Tensor:
     """`values` [out], reshaped to multiply a weight [out, ...]."""
     return values.reshape(-1, *[1] * (weight.ndim - 1))
 

@@ -16,10 +16,9 @@ from edgedistill.quantize.graph import operator_of
 from edgedistill.quantize.learned import LearnedRange
 
 _ATEN = torch.ops.aten
-_INFINITE = float("inf")
 _SATURATED = {
-    "hardswish": (-3.0, _INFINITE), "hardsigmoid": (-3.0, 3.0), "sigmoid": (-8.0, 8.0), "silu": (-8.0, _INFINITE),
-    "gelu": (-4.0, _INFINITE), "mish": (-8.0, _INFINITE), "softplus": (-8.0, _INFINITE), "elu": (-8.0, _INFINITE), "tanh": (-5.0, 5.0),
+    "hardswish": (-3.0, math.inf), "hardsigmoid": (-3.0, 3.0), "sigmoid": (-8.0, 8.0), "silu": (-8.0, math.inf),
+    "gelu": (-4.0, math.inf), "mish": (-8.0, math.inf), "softplus": (-8.0, math.inf), "elu": (-8.0, math.inf), "tanh": (-5.0, 5.0),
 }  # fmt: skip
 """Outside of these inputs an activation changes by less than 0.003 for good."""
 _DEFAULT_ARGUMENTS = {"elu": 3, "softplus": 1}
