@@ -1,25 +1,27 @@
 """The page of int8.py."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from edgedistill.tasks.intervals import paired_difference
 
 HEAD = """# Int8 of students that are hard to quantize
 
 Written by `python benchmarks/distill/int8.py`, which says what is compared.
 
 The students have what int8 is known to lose accuracy on: Hardswish and squeeze-excite (MobileNetV3), SiLU
-(EfficientNet), layer norm and GELU (ConvNeXt), attention (MobileViT). With plain tools, training in int8 left MobileNetV3-Large at 62%
-where quantization after training had 73.5% ([pytorch#114859](https://github.com/pytorch/pytorch/issues/114859)).
+(EfficientNet), layer norm and GELU (ConvNeXt), attention (MobileViT). With plain tools, training in int8 left
+MobileNetV3-Large at 62% where quantization after training had 73.5%
+([pytorch#114859](https://github.com/pytorch/pytorch/issues/114859)).
 
 The tasks are drawn: 60 signs on clutter, 64 x 64 pixels, 6,000 images to learn from, with the teacher resnet10t; for
 ConvNeXt, which learned none of these from random weights in 14 epochs, 60 icons, 2,400 images and test_resnet.
 Pretrained weights cannot be had here, so each student learns from random weights, and what outliers a long training on
-ImageNet leaves in them is not measured. Calibration sees 512 images; training in int8 has three epochs at lr 1e-4. Accuracy is on
-{images} images that no training sees.{missing}
+ImageNet leaves in them is not measured. Calibration sees 512 images; training in int8 has three epochs at lr 1e-4.
+Accuracy is on {images} images that no training sees.{missing}
 
 ## Accuracy
 
@@ -62,8 +64,8 @@ def print_page(folder: Path, students: Sequence[str], ways: Sequence[str]) -> No
         found, exact = right[student, way][0], right[student, "fp32"][0]
         if way == "fp32":
             return f"{found.mean():.1%}"
-        difference = found.astype(float) - exact
-        return f"{100 * difference.mean():+.1f} ± {196 * difference.std() / math.sqrt(len(difference)):.1f}"
+        difference, low, high = paired_difference(found.astype(bool), exact.astype(bool))
+        return f"{100 * difference:+.1f} ± {50 * (high - low):.1f}"
 
     def flips(student: str, way: str) -> str:
         return "" if way == "fp32" else f"{(right[student, way][1] != right[student, 'fp32'][1]).mean():.1%}"
