@@ -26,6 +26,7 @@ ABOUT = f"""Teacher {TEACHER}, trained once on each task; {settings.EPOCHS} epoc
 (icons 2,400, digits 800): MNIST (mnist10k), the scans of scikit-learn (digits), 60 drawn icons, 12 textures, and
 8 small shapes on clutter (objects). Settings are chosen by images that no run sees. Seconds are processor time of one
 thread on a shared machine, with the teacher's answers, the views, and val after each epoch."""
+REPEATED = ("default", "short", "plain-0.008", "plain-aug-0.008")
 
 
 class Results:
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/bench-defaults"), help="folder of images, teachers and results")
     parser.add_argument("--show", action="store_true", help="train nothing")
-    parser.add_argument("--seeds", type=int, default=2, help="of the kit's default and of the plain loop; other settings have one")
+    parser.add_argument("--seeds", type=int, default=4, help=f"of {', '.join(REPEATED)}; other settings have one")
     parser.add_argument("--jobs", nargs="*", help="only these, as TASK/SETTING/SEED, and no page")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -71,11 +72,7 @@ def main() -> None:
             task, how, seed = job.split("/")
             results.of(task, how, int(seed))
         return
-    repeated = {"default", *settings.PLAIN}
-    found = {how: results.all(how, arguments.seeds if how in repeated else 1) for how in [*settings.KIT, *settings.PLAIN]}
-    # The same setting, with and without its int8 state.
-    found["default"] = found["lr8-none"] | found["default"]
-    found["lr8-none"] = found["default"]
+    found = {how: results.all(how, arguments.seeds if how in REPEATED else 1) for how in [*settings.KIT, *settings.PLAIN]}
     print_page(lambda how: found.get(how, {}), ABOUT)
 
 

@@ -34,6 +34,7 @@ from edgedistill.tasks.loading import Loader
 class Options:
     """How a training is done, whatever its stages are.
 
+    weight_decay, beta2: of AdamW.
     ema: decay of an exponential mean of the weights, which is scored and kept instead of the last weights.
     accumulate: parts that a process computes its share of a batch in; losses that are means over samples do not change by it.
     precision: fp32, or that of matrix products and convolutions: bf16 or fp16. exact: fp32 all the same.
@@ -43,6 +44,7 @@ class Options:
     """
 
     weight_decay: float = 0.0
+    beta2: float = 0.95
     ema: float | None = None
     accumulate: int = 1
     precision: str = "fp32"
@@ -86,7 +88,7 @@ def fit(
     parts |= {"best": best} if best is not None else {}
     parameters = [p for p in learner.parameters() if p.requires_grad]
     # Fused: one pass over the parameters instead of a dozen small operators for each, a sixth of a step on a small CPU.
-    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=options.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=options.weight_decay, betas=(0.9, options.beta2), fused=True)
     curve: list[dict[str, Any]] = []
     begun: dict[str, Any] = {}
     scored_as = f"val_{lesson.task.metric.name}"

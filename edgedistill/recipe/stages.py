@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
 
+from edgedistill.recipe.adamw import AdamW
 from edgedistill.recipe.base import Config, mistake, nearest
 from edgedistill.recipe.losses import Losses
 
@@ -106,7 +107,7 @@ class Cache(Config):
     )
 
 
-class Distill(Config):
+class Distill(AdamW):
     """How the student learns."""
 
     control: bool = Field(
@@ -117,7 +118,6 @@ class Distill(Config):
         "joint",
         description="joint: one warm-up and one cosine over all floating-point stages, times the lr of each; per-stage: one for each.",
     )
-    weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
     ema: float | None = Field(
         None,
         gt=0,

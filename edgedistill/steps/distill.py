@@ -51,7 +51,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     floats = [
         effective["student"],
         [sha256_file(path) for path in files_of(recipe.student)],
-        [effective["distill"][k] for k in ("schedule", "weight_decay", "ema", "accumulate", "precision", "patience")],
+        [effective["distill"][k] for k in ("schedule", "weight_decay", "beta2", "ema", "accumulate", "precision", "patience")],
     ]
     plan = effective["distill"]["stages"]
     lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]

@@ -65,7 +65,6 @@ def test_a_disk_that_is_full_while_samples_are_written_ends_no_process(disk: Dis
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 def test_a_disk_that_is_full_while_files_are_lowered_costs_nothing_that_was_made(tiny: Path, disk: Disk) -> None:
     begun(tiny, disk, "bench-student-int8.onnx")
     artifacts = sorted((disk.folder / "runs/tiny/artifacts").iterdir())
@@ -79,7 +78,6 @@ def test_a_disk_that_is_full_while_files_are_lowered_costs_nothing_that_was_made
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_disk_that_is_full_in_any_step_is_one_message(tiny: Path, disk: Disk, step: str) -> None:
     begun(tiny, disk, step)
@@ -115,7 +113,6 @@ def test_a_read_only_folder_is_one_message(tiny: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 def test_what_only_reads_a_run_needs_not_write_to_it(tiny: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
     file, temporaries = tmp_path / "x.onnx", tmp_path / "tmp"
