@@ -12,13 +12,18 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.attention import share_keys
 from edgedistill.quantize.bilinear import write_out_bilinear
 from edgedistill.quantize.branches import merge_branches
 from edgedistill.quantize.broadcast import drop_expansions
+from edgedistill.quantize.build import constant
 from edgedistill.quantize.canonical import canonical
 from edgedistill.quantize.constants import fold_constants, separate_shared
+from edgedistill.quantize.divisions import multiply_instead
 from edgedistill.quantize.graph import CONVOLUTIONS, operators
+from edgedistill.quantize.idle import drop_idle
 from edgedistill.quantize.inline import inline_regions
+from edgedistill.quantize.norms import settle_norms
 from edgedistill.quantize.splits import split_by_slices
 
 _ATEN = torch.ops.aten
@@ -174,3 +179,91 @@ def test_regions_of_context_managers_become_part_of_the_graph() -> None:
 def test_a_program_in_canonical_form_stays_as_it_is() -> None:
     net = Net(lambda s, x: s.b(torch.relu(s.a(x)).mean((2, 3), keepdim=True)).flatten(1), a=nn.Conv2d(8, 8, 3), b=nn.Conv2d(8, 4, 1))
     assert canonical(graph_of(net)) == 0
+
+
+@pytest.mark.parametrize(
+    ("compute", "gone"),
+    [
+        (lambda s, x: s.c(x[:, :8]), "alias"),
+        (lambda s, x: functools.reduce(operator.add, [s.c(x), x.relu()], 0), "sum with 0"),
+        (lambda s, x: s.c(x) * 1.0, "mul"),
+        (lambda s, x: s.c(x).div(1), "div"),
+        (lambda s, x: F.dropout(s.c(x), 0.0), "dropout"),
+        (lambda s, x: s.c(x).flatten(2).reshape_as(x), "reshape_as"),
+    ],
+)
+def test_what_computes_nothing_is_dropped(compute: Callable[[nn.Module, Tensor], object], gone: str) -> None:
+    graph = changed(Net(compute, c=nn.Conv2d(8, 8, 1)), drop_idle, 1)
+    assert not any(gone in name for name in names(graph))
+
+
+def test_what_changes_a_value_or_a_type_stays() -> None:
+    changed(Net(lambda s, x: F.dropout(x, 0.5, training=False) + 1), drop_idle, 0)
+    changed(Net(lambda s, x: torch.add(x, x, alpha=2)), drop_idle, 0)
+    changed(Net(lambda s, x: x.long() * 1.0), drop_idle, 0)
+
+
+def test_a_check_of_a_type_does_not_outlive_its_constant() -> None:
+    graph = changed(Net(lambda s, x: x + torch.arange(12, dtype=torch.int64).to(torch.float32)), canonical, 2)
+    assert not any("assert" in name for name in names(graph))
+
+
+@pytest.mark.parametrize("number", [2, 1.7, -4.0])
+def test_a_division_by_a_number_is_a_product(number: float) -> None:
+    graph = changed(Net(lambda s, x: (x + 1) / number), multiply_instead, 1)
+    assert not any("div" in name for name in names(graph))
+    changed(Net(lambda s, x: x / (x + number + 9)), multiply_instead, 0)
+
+
+@pytest.mark.parametrize(
+    ("compute", "layer"),
+    [
+        (lambda s, x: s.n2(x), "conv2d"),
+        (lambda s, x: s.n2(s.c(x) + x), "conv2d"),
+        (lambda s, x: s.n2(y := s.c(x)) + y, "conv2d"),
+        (lambda s, x: s.n1(s.l(x.mean((2, 3)))), "linear"),
+        (lambda s, x: s.n1(s.l(x.flatten(2).transpose(1, 2)).flatten(0, 1)), "linear"),
+        (lambda s, x: s.l(s.n1(x.mean((2, 3)))) + s.free(s.n1(x.amax((2, 3)))), "linear"),
+    ],
+    ids=["alone", "of a sum", "of a convolution with two readers", "behind linear", "behind linear of tokens", "before linear"],
+)
+def test_a_batch_norm_behind_no_convolution_is_a_layer(compute: Callable[[nn.Module, Tensor], object], layer: str) -> None:
+    layers = {"c": nn.Conv2d(8, 8, 1), "l": nn.Linear(8, 8), "free": nn.Linear(8, 8, bias=False)}
+    norms = {"n2": nn.BatchNorm2d(8), "n1": nn.BatchNorm1d(8)}
+    for norm in norms.values():
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.normal_(norm.running_mean)
+        nn.init.normal_(norm.bias)
+    net = Net(compute, **layers, **norms)
+    count = sum("batch_norm" in str(node.target) for node in graph_of(net).graph.nodes)
+    graph = changed(net, settle_norms, count)
+    assert not any("batch_norm" in name for name in names(graph))
+    assert any(layer in name for name in names(graph))
+
+
+def test_a_batch_norm_behind_a_convolution_stays() -> None:
+    changed(Net(lambda s, x: s.n(s.c(x)), c=nn.Conv2d(8, 8, 3), n=nn.BatchNorm2d(8)), settle_norms, 0)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_heads_that_share_keys_are_further_queries(heads: int) -> None:
+    def attend(s: nn.Module, x: Tensor) -> Tensor:
+        queries = s.q(x).flatten(2).unflatten(1, (4, 2)).transpose(2, 3)
+        keys, values = (layer(x)[:, :, ::2, ::2].flatten(2).unflatten(1, (heads, 2)).transpose(2, 3) for layer in (s.k, s.v))
+        return F.scaled_dot_product_attention(queries, keys, values, scale=0.3)
+
+    layers = {name: nn.Conv2d(8, size, 1) for name, size in (("q", 8), ("k", 2 * heads), ("v", 2 * heads))}
+    graph = changed(Net(attend, **layers), share_keys, int(heads == 1))
+    (attention,) = (node for node in graph.graph.nodes if "scaled_dot" in str(node.target))
+    assert attention.all_input_nodes[0].meta["val"].shape[1] == heads
+
+
+def test_constants_of_a_graph_that_was_rewritten_before_keep_their_names_apart() -> None:
+    graph = graph_of(Net(lambda s, x: x + torch.arange(12.0).sin()))
+    assert fold_constants(graph) == 1
+    graph.constant_1 = torch.ones(12)
+    (add,) = operators(graph, (_ATEN.add.Tensor,))
+    with graph.graph.inserting_before(add):
+        first = constant(graph, add, "constant_0", torch.ones(12))
+        second = constant(graph, add, "constant_0", torch.ones(12))
+    assert [node.target for node in (first, second)] == ["constant_0_1", "constant_0_2"]

@@ -42,9 +42,7 @@ def train_teacher(config: TeacherConfig, recipe: Recipe, lesson: Lesson, folder:
         return Trained(curve=[], sha256=weights_hash(module), **size_of(module))
     stage = Stage("train", plan.epochs, plan.lr, lesson.task.supervised(plan), plan.warmup)
     learning = recipe.learning
-    options = Options(
-        plan.weight_decay, plan.beta2, precision=learning.precision, trackers=tuple(learning.trackers), threads=recipe.threads or "auto"
-    )
+    options = Options(plan.weight_decay, precision=learning.precision, trackers=tuple(learning.trackers), threads=recipe.threads or "auto")
     curve = fit(module, lesson, [stage], name=config.name, path=folder / _STATE, options=options)
     return _save(lesson.task.core(module), folder, curve)
 

@@ -44,7 +44,7 @@ class Options:
     """
 
     weight_decay: float = 0.0
-    beta2: float = 0.95
+    beta2: float = 0.999
     ema: float | None = None
     accumulate: int = 1
     precision: str = "fp32"

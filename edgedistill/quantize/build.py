@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -19,13 +20,18 @@ def call(graph: GraphModule, like: Node, target: Any, *arguments: Any) -> Node:
 
 
 def constant(graph: GraphModule, like: Node, name: str, value: Tensor) -> Node:
-    """A read of a new constant at the graph's insertion point: a parameter if `value` is one, else a buffer."""
+    """A read of a new constant at the graph's insertion point: a parameter if `value` is one, else a buffer.
+
+    A graph that was rewritten before may have a constant of that `name`; the new one gets a number behind it.
+    """
+    names = itertools.chain([name], (f"{name}_{count}" for count in itertools.count(1)))
+    name = next(free for free in names if not hasattr(graph, free))
     if isinstance(value, nn.Parameter):
         graph.register_parameter(name, value)
     else:
         graph.register_buffer(name, value)
     made = graph.graph.get_attr(name)
-    made.meta = {"val": _fake_mode(like).from_tensor(value.detach())}
+    made.meta = {"val": _fake_mode(like).from_tensor(value.detach(), static_shapes=True)}
     return made
 
 

@@ -4,16 +4,20 @@ from torch.fx import GraphModule
 
 from edgedistill.quantize.activations import plain_activations
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.attention import share_keys
 from edgedistill.quantize.bilinear import write_out_bilinear
 from edgedistill.quantize.branches import merge_branches
 from edgedistill.quantize.broadcast import drop_expansions
 from edgedistill.quantize.constants import fold_constants
+from edgedistill.quantize.divisions import multiply_instead
+from edgedistill.quantize.idle import drop_idle
 from edgedistill.quantize.inline import inline_regions
+from edgedistill.quantize.norms import settle_norms
 from edgedistill.quantize.splits import split_by_slices
 
 _RULES = (
-    inline_regions, split_by_slices, fold_constants, plain_activations, write_out_bilinear, merge_branches, drop_expansions, keep_means,
-    pool_by_windows,
+    inline_regions, drop_idle, multiply_instead, split_by_slices, fold_constants, plain_activations, write_out_bilinear, merge_branches,
+    settle_norms, share_keys, drop_expansions, keep_means, pool_by_windows,
 )  # fmt: skip
 
 

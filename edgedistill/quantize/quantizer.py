@@ -30,8 +30,9 @@ _EPS = 2**-12
 class Quantizer(XNNPACKQuantizer):
     """int8 per-channel symmetric weights, int8 per-tensor asymmetric activations.
 
-    Two things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
+    Three things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
     on values that they do not tell apart. A global average has a range of its own: it is often far narrower than that of its input.
+    What depends on the batch size alone, such as a positional encoding, is not rounded: it is a constant of each program.
     """
 
     def __init__(self, *, is_qat: bool, learned: bool) -> None:
@@ -45,7 +46,10 @@ class Quantizer(XNNPACKQuantizer):
         """Mark in `model` what is quantized, and how."""
         annotated = super().annotate(model)
         assert self.global_config is not None
+        shown = _shown(annotated)
         for node in annotated.graph.nodes:
+            if node not in shown:
+                node.meta.pop("quantization_annotation", None)
             annotation = node.meta.get("quantization_annotation")
             if annotation is None or annotation.output_qspec is None:
                 continue
@@ -61,6 +65,15 @@ class Quantizer(XNNPACKQuantizer):
         return replace(spec, observer_or_fake_quant_ctr=made)
 
 
+def _shown(graph: GraphModule) -> set[Node]:
+    """The nodes whose values depend on those of an input."""
+    shown: set[Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "placeholder" or (node.target != _ATEN.sym_size.int and shown.intersection(node.all_input_nodes)):
+            shown.add(node)
+    return shown
+
+
 def _averages(mean: Node) -> bool:
     """Whether a mean is over more than one value: of one, LiteRT's converter drops the mean together with a change of scale."""
     before, after = (node.meta["val"].shape[1:] for node in (mean.all_input_nodes[0], mean))
@@ -70,7 +83,7 @@ def _averages(mean: Node) -> bool:
 def _bounds(node: Node) -> tuple[float, float] | None:
     """The values of `node` that its readers tell apart; None where they may be any."""
     found = [_SATURATED.get(operator_of(user).rstrip("_")) for user in node.users if _usual(user)]
-    if len(found) < len(node.users) or None in found:
+    if not found or len(found) < len(node.users) or None in found:
         return None
     lows, highs = zip(*found, strict=True)  # type: ignore[arg-type]
     return min(lows), max(highs)

@@ -5,15 +5,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from edgedistill.recipe.adamw import AdamW
 from edgedistill.recipe.base import CheckpointPath, Config, mistake
 
 
-class Train(AdamW):
+class Train(Config):
     """Training of a teacher on the targets, before it teaches."""
 
     epochs: int = Field(8, ge=1, le=100_000, description="Passes over the training samples.")
     lr: float = Field(1.0e-3, gt=0, le=10, description="Highest learning rate; it falls to 0 along a cosine.")
+    weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps over which the learning rate rises from 0.")
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, create_model, model_validator
 
-from edgedistill.recipe.adamw import AdamW
 from edgedistill.recipe.base import Config, mistake, nearest
 from edgedistill.recipe.losses import Losses
 
@@ -107,7 +106,7 @@ class Cache(Config):
     )
 
 
-class Distill(AdamW):
+class Distill(Config):
     """How the student learns."""
 
     control: bool = Field(
@@ -117,6 +116,13 @@ class Distill(AdamW):
     schedule: Literal["joint", "per-stage"] = Field(
         "joint",
         description="joint: one warm-up and one cosine over all floating-point stages, times the lr of each; per-stage: one for each.",
+    )
+    weight_decay: float = Field(0.05, ge=0, le=10, description="Weight decay of AdamW.")
+    beta2: float = Field(
+        0.95,
+        ge=0,
+        lt=1,
+        description="Decay of AdamW's mean of squared gradients: in short trainings students learn more with 0.95 than with 0.999.",
     )
     ema: float | None = Field(
         None,
