@@ -1,5 +1,8 @@
-"""Resizing by factors that do not divide, which converters take for another one."""
+"""Resizing that converters do not know, or take for another one: as products with matrices, or as a choice of rows and columns."""
 
+from __future__ import annotations
+
+import math
 from typing import Any
 
 import torch
@@ -9,6 +12,17 @@ from torch.fx import GraphModule, Node
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
+_INTERPOLATIONS = (
+    _ATEN._upsample_bilinear2d_aa.vec, _ATEN._upsample_bicubic2d_aa.vec, _ATEN.upsample_bicubic2d.vec, _ATEN.upsample_trilinear3d.vec,
+)  # fmt: skip
+_NEAREST: dict[Any, Any] = {
+    _ATEN.upsample_nearest1d.vec: None, _ATEN.upsample_nearest2d.vec: None, _ATEN.upsample_nearest3d.vec: None,
+    _ATEN._upsample_nearest_exact1d.vec: _ATEN.upsample_nearest1d.vec, _ATEN._upsample_nearest_exact2d.vec: _ATEN.upsample_nearest2d.vec,
+    _ATEN._upsample_nearest_exact3d.vec: _ATEN.upsample_nearest3d.vec,
+}  # fmt: skip
+"""Each with the operator that does the same where sizes are multiplied by whole numbers."""
+_FIRST, _OTHER = 2, 2
+"""The axis of an image behind batch and channels, and the size of the axes that a matrix is not for."""
 
 
 def resize_by_products(graph: GraphModule) -> int:
@@ -17,39 +31,107 @@ def resize_by_products(graph: GraphModule) -> int:
     With a factor of 1.3 torch steps by 1 / 1.3, XNNPACK and LiteRT by the ratio of the rounded sizes, and coremltools
     refuses it. Interpolation is linear along each axis: a product with a matrix.
     """
-    count = 0
+    uneven = []
     for node in operators(graph, (_ATEN.upsample_bilinear2d.vec,)):
-        source, _, _, factors = _resizing(node)
-        before, after = (n.meta["val"].shape[2:] for n in (source, node))
-        if not factors or all(size * factor == wanted for size, factor, wanted in zip(before, factors, after, strict=True)):
+        factors = _arguments(node)[3]
+        before, after = _sizes(node)
+        if factors and any(size * factor != wanted for size, factor, wanted in zip(before, factors, after, strict=True)):
+            uneven.append(node)
+    return _by_products(graph, uneven)
+
+
+def interpolate_by_products(graph: GraphModule) -> int:
+    """Write bicubic, trilinear and antialiased resizing as products with matrices, in place; returns how many.
+
+    coremltools and LiteRT's converter do not know them; coremltools takes a bilinear one that is antialiased for one that is not.
+    """
+    return _by_products(graph, operators(graph, _INTERPOLATIONS))
+
+
+def choose_nearest(graph: GraphModule) -> int:
+    """Write resizing to the nearest value as a choice of rows and columns where sizes do not divide, in place; returns how many.
+
+    LiteRT rounds the place of the nearest value otherwise, and coremltools does with factors. Where sizes are multiplied by
+    whole numbers all agree, `nearest-exact` included.
+    """
+    count = 0
+    for node in operators(graph, tuple(_NEAREST)):
+        source, places = node.all_input_nodes[0], _places(node)
+        if all(_repeats(chosen, size) for chosen, size in zip(places, _sizes(node)[0], strict=True)):
+            if plain := _NEAREST[node.target]:
+                node.target = plain
+                count += 1
             continue
         with graph.graph.inserting_before(node):
             x = source
-            for axis in (1, 0):
-                name = f"resizing_{count}_{axis}"
-                graph.register_buffer(name, _interpolation(node, axis, int(before[axis])))
-                x = graph.graph.call_function(_along_last, (x, graph.graph.get_attr(name)))
+            for axis, chosen in enumerate(places, _FIRST):
+                graph.register_buffer(name := f"nearest_{count}_{axis}", chosen)
+                x = graph.graph.call_function(_ATEN.index_select.default, (x, axis, graph.graph.get_attr(name)))
         node.replace_all_uses_with(x)
         graph.graph.erase_node(node)
         count += 1
     return count
 
 
-def _resizing(node: Node) -> tuple[Any, ...]:
-    """Its source, size, whether it aligns the corners, and its factors."""
+def _arguments(node: Node) -> tuple[Any, ...]:
+    """Of an interpolation: its source, size, whether it aligns the corners, and its factors."""
     return (*node.args, None)[:4]
 
 
-def _interpolation(node: Node, axis: int, size: int) -> Tensor:
-    """[wanted, size]: what the resizing `node` makes of each unit vector along an axis."""
-    _, _, align, factors = _resizing(node)
-    scales = [1.0, 1.0]
-    scales[axis] = factors[axis]
-    shape = [size, 1] if axis == 0 else [1, size]
-    units = torch.eye(size).reshape(size, 1, *shape)
-    return _ATEN.upsample_bilinear2d.vec(units, None, align, scales).reshape(size, -1).T.contiguous()
+def _sizes(node: Node) -> tuple[list[int], list[int]]:
+    """The sizes of the image before and after."""
+    before, after = (list(n.meta["val"].shape[_FIRST:]) for n in (node.all_input_nodes[0], node))
+    return before, after
 
 
-def _along_last(x: Tensor, matrix: Tensor) -> Tensor:
-    """`x` [..., n] by `matrix` [m, n], with the last two axes swapped."""
-    return torch.nn.functional.linear(x, matrix).transpose(2, 3)
+def _by_products(graph: GraphModule, nodes: list[Node]) -> int:
+    for count, node in enumerate(nodes):
+        with graph.graph.inserting_before(node):
+            x = node.all_input_nodes[0]
+            for axis in reversed(range(len(_sizes(node)[0]))):
+                graph.register_buffer(name := f"{node.name}_{count}_{axis}", _interpolation(node, axis))
+                x = graph.graph.call_function(_along, (x, graph.graph.get_attr(name), axis + _FIRST))
+        node.replace_all_uses_with(x)
+        graph.graph.erase_node(node)
+    return len(nodes)
+
+
+def _interpolation(node: Node, axis: int) -> Tensor:
+    """[wanted, size]: what the resizing `node` makes of each unit vector along an axis of the image."""
+    _, _, align, factors = _arguments(node)
+    before, after = _sizes(node)
+    size, axes = before[axis], range(len(before))
+    # The other axes have two values: torch's antialiased kernel is wrong for images of one column.
+    wanted = [after[axis] if place == axis else _OTHER for place in axes]
+    scales = [factors[axis] if place == axis else 1.0 for place in axes] if factors else None
+    units = torch.eye(size).reshape(size, 1, *(size if place == axis else 1 for place in axes))
+    units = units.expand(size, 1, *(size if place == axis else _OTHER for place in axes)).contiguous()
+    made = node.target(units, None if scales else wanted, align, scales)  # type: ignore[operator]
+    return made.movedim(_FIRST + axis, 1).flatten(2)[:, :, 0].T.contiguous()
+
+
+def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """`x` by `matrix` [m, n] along an axis of n values."""
+    if axis == x.ndim - 1:
+        return torch.nn.functional.linear(x, matrix)
+    return torch.nn.functional.linear(x.transpose(axis, -1), matrix).transpose(axis, -1)
+
+
+def _places(node: Node) -> list[Tensor]:
+    """Which rows, columns and planes a resizing to the nearest value takes, int64 [wanted] for each axis."""
+    _, _, factors = (*node.args, None)[:3]
+    before, after = _sizes(node)
+    found = []
+    for axis, size in enumerate(before):
+        shape = [size if place == axis else 1 for place in range(len(before))]
+        wanted = [after[axis] if place == axis else 1 for place in range(len(before))]
+        scales = [factors[axis] if place == axis else 1.0 for place in range(len(before))] if factors else None  # type: ignore[index]
+        numbers = torch.arange(float(size)).reshape(1, 1, *shape)
+        found.append(node.target(numbers, None if scales else wanted, scales).reshape(-1).long())  # type: ignore[operator]
+    return found
+
+
+def _repeats(chosen: Tensor, size: int) -> bool:
+    """Whether each of `size` values is taken equally often, in order."""
+    times = math.ceil(len(chosen) / size)
+    return torch.equal(chosen, torch.arange(size).repeat_interleave(times))

@@ -45,6 +45,14 @@ def pool_for_core_ml(graph: GraphModule) -> int:
     return _replace(graph, lambda pool: pool.static and ((pool.ceil and not pool.whole) or pool.divisor is not None))
 
 
+def pool_for_onnx(graph: GraphModule) -> int:
+    """Replace only the average poolings with a divisor of the user's, which ONNX has not; returns how many were replaced.
+
+    torch.onnx.export leaves the divisor out, and says nothing.
+    """
+    return _replace(graph, lambda pool: pool.static and pool.divisor is not None)
+
+
 def pool_for_core_ai(graph: GraphModule) -> int:
     """Replace only the average poolings that Core AI's converter cannot hold, or computes differently; returns how many were replaced.
 

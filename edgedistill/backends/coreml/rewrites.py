@@ -1,10 +1,13 @@
 """Rewrites of a program for what coremltools converts wrongly or not at all (coremltools 9.0)."""
 
+import functools
+from typing import Any
+
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.nn.functional import elu, softplus
 
-from edgedistill.export.resizing import resize_by_products
+from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.pooling import pool_for_core_ml
 
@@ -36,6 +39,42 @@ def write_strides(graph: GraphModule) -> int:
     for node in nodes:
         node.args = (*node.args[:2], node.args[1], *node.args[3:])
     return len(nodes)
+
+
+def write_dilated_maxima(graph: GraphModule) -> int:
+    """Write each 2D maximum over dilated windows, which coremltools refuses, as maxima of shifted images, in place; returns how many."""
+    import torch
+
+    pools = [(node, _dilation(node)) for node in operators(graph, (torch.ops.aten.max_pool2d.default,))]
+    dilated = [node for node, dilation in pools if any(step != 1 for step in dilation)]
+    for node in dilated:
+        node.target = _dilated_maximum
+    return len(dilated)
+
+
+def _dilation(node: Node) -> list[int]:
+    """The steps within the windows of a pooling; of one with `ceil_mode` none, since its last windows may hang over."""
+    _, _, _, _, dilation, ceil = (*node.args, *[None, None, 1, False][len(node.args) - 2 :])[:6]
+    return [] if ceil else _pair(dilation)
+
+
+def _pair(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value) * (2 // len(value))
+
+
+def _dilated_maximum(x: Tensor, kernel: list[int], stride: list[int], padding: Any, dilation: Any) -> Tensor:
+    import torch
+
+    kernel, dilation, padding = _pair(kernel), _pair(dilation), _pair(padding)
+    stride = _pair(stride) if stride else kernel
+    x = torch.nn.functional.pad(x, [padding[1], padding[1], padding[0], padding[0]], value=float("-inf"))
+    spans = [size - step * (width - 1) for size, step, width in zip(x.shape[2:], dilation, kernel, strict=True)]
+    rows, columns = (
+        [slice(step * place, step * place + span, jump) for place in range(width)]
+        for step, span, width, jump in zip(dilation, spans, kernel, stride, strict=True)
+    )
+    shifted = [x[:, :, down, across] for down in rows for across in columns]
+    return functools.reduce(torch.maximum, shifted)
 
 
 def join_circular_pads(graph: GraphModule) -> int:
@@ -90,5 +129,8 @@ def fold_scalars(graph: GraphModule) -> int:
     return len(scalars)
 
 
-FOR_CORE_ML = (fold_scalars, write_out, write_strides, join_circular_pads, resize_by_products, pool_for_core_ml)
+FOR_CORE_ML = (
+    fold_scalars, write_out, write_strides, write_dilated_maxima, join_circular_pads, resize_by_products, interpolate_by_products,
+    choose_nearest, pool_for_core_ml,
+)  # fmt: skip
 """What a program is rewritten by before coremltools converts it."""

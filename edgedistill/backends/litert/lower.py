@@ -13,7 +13,7 @@ from edgedistill.backends.litert.linear import flatten_vectors
 from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.backends.litert.weights import pack
 from edgedistill.export.programs import rewritten
-from edgedistill.export.resizing import resize_by_products
+from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import float_layers
 from edgedistill.recipe.inputs import takes_bytes
@@ -33,7 +33,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     quantized = is_integer(spec.precision)
     if is_wide(spec.precision):
         litert_int16.check(program)
-    program = rewritten(program, crop_outputs, resize_by_products, flatten_vectors)
+    program = rewritten(program, crop_outputs, resize_by_products, interpolate_by_products, choose_nearest, flatten_vectors)
     if quantized:
         program = rewritten(program, fence)
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.

@@ -7,7 +7,9 @@ from torch.export import ExportedProgram
 
 from edgedistill.backends.onnx.bytes_input import take_bytes
 from edgedistill.backends.onnx.floats import keep_floats
+from edgedistill.export.programs import rewritten
 from edgedistill.files import write_bytes
+from edgedistill.quantize.pooling import pool_for_onnx
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.recipe.precisions import is_static, is_wide
 from edgedistill.records import ArtifactSpec
@@ -28,7 +30,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 
     opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
     exported = torch.onnx.export(
-        program, dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
+        rewritten(program, pool_for_onnx), dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
         output_names=[spec.name for spec in signature.outputs], external_data=False, verbose=False,
     )  # fmt: skip
     if exported is None:
