@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgedistill.quantize.build import call, constant, replace
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
@@ -65,10 +66,8 @@ def choose_nearest(graph: GraphModule) -> int:
         with graph.graph.inserting_before(node):
             x = source
             for axis, chosen in enumerate(places, _FIRST):
-                graph.register_buffer(name := f"nearest_{count}_{axis}", chosen)
-                x = graph.graph.call_function(_ATEN.index_select.default, (x, axis, graph.graph.get_attr(name)))
-        node.replace_all_uses_with(x)
-        graph.graph.erase_node(node)
+                x = call(graph, node, _ATEN.index_select.default, x, axis, constant(graph, node, f"nearest_{count}_{axis}", chosen))
+        replace(graph, node, x)
         count += 1
     return count
 
@@ -89,10 +88,9 @@ def _by_products(graph: GraphModule, nodes: list[Node]) -> int:
         with graph.graph.inserting_before(node):
             x = node.all_input_nodes[0]
             for axis in reversed(range(len(_sizes(node)[0]))):
-                graph.register_buffer(name := f"{node.name}_{count}_{axis}", _interpolation(node, axis))
-                x = graph.graph.call_function(_along, (x, graph.graph.get_attr(name), axis + _FIRST))
-        node.replace_all_uses_with(x)
-        graph.graph.erase_node(node)
+                matrix = constant(graph, node, f"{node.name}_{count}_{axis}", _interpolation(node, axis))
+                x = call(graph, node, _along, x, matrix, axis + _FIRST)
+        replace(graph, node, x)
     return len(nodes)
 
 

@@ -1,5 +1,7 @@
 """Moves of values that converters do not know, by those that all of them know."""
 
+from typing import Any
+
 import torch
 from torch.fx import GraphModule, Node
 
@@ -9,6 +11,7 @@ from edgedistill.quantize.graph import operators
 _ATEN = torch.ops.aten
 _PADS = (_ATEN.pad.default, _ATEN.constant_pad_nd.default)
 _END = 2**63 - 1
+_MOST_PARTS = 8
 
 
 def shuffle_by_reshape(graph: GraphModule) -> int:
@@ -47,6 +50,44 @@ def crop_by_slices(graph: GraphModule) -> int:
         replace(graph, node, made)
     graph.recompile()
     return len(nodes)
+
+
+def rotate_by_flips(graph: GraphModule) -> int:
+    """Write each rotation by quarter turns as a transpose and flips, in place; returns how many. coremltools does not know `rot90`."""
+    nodes = operators(graph, (_ATEN.rot90.default,))
+    for node in nodes:
+        given: tuple[Any, ...] = (*node.args, *[1, [0, 1]][len(node.args) - 1 :])
+        made, turns, (first, second) = given
+        with graph.graph.inserting_before(node):
+            if turns % 4 in (1, 2):
+                made = call(graph, node, _ATEN.flip.default, made, [second])
+            if turns % 4 == 2:
+                made = call(graph, node, _ATEN.flip.default, made, [first])
+            if turns % 2:
+                made = call(graph, node, _ATEN.transpose.int, made, first, second)
+            if turns % 4 == 3:
+                made = call(graph, node, _ATEN.flip.default, made, [second])
+        replace(graph, node, made)
+    graph.recompile()
+    return len(nodes)
+
+
+def repeat_by_cat(graph: GraphModule) -> int:
+    """Write each repetition along one axis as a concatenation, in place; returns how many.
+
+    LiteRT's converter repeats along another axis once it has moved the channels.
+    """
+    count = 0
+    for node in operators(graph, (_ATEN.repeat.default,)):
+        source, times = node.all_input_nodes[0], list(node.args[1])  # type: ignore[arg-type]
+        repeated = [axis for axis, number in enumerate(times) if number != 1]
+        if len(times) != source.meta["val"].ndim or len(repeated) != 1 or not 1 < times[repeated[0]] <= _MOST_PARTS:
+            continue
+        with graph.graph.inserting_before(node):
+            replace(graph, node, call(graph, node, _ATEN.cat.default, [source] * times[repeated[0]], repeated[0]))
+        count += 1
+    graph.recompile()
+    return count
 
 
 def _is_constant(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Splits of an exported graph, as slices."""
+"""Splits of an exported graph, as slices and selections."""
 
 import operator
 
@@ -12,6 +12,22 @@ _ATEN = torch.ops.aten
 _SPLITS = (
     _ATEN.split.Tensor, _ATEN.split_with_sizes.default, _ATEN.chunk.default, _ATEN.tensor_split.sections, _ATEN.unsafe_chunk.default,
 )  # fmt: skip
+
+
+def select_parts(graph: GraphModule) -> int:
+    """Replace each part of an unbind by a selection, in place; returns how many parts. LiteRT's converter mixes up the scales of parts."""
+    count = 0
+    for node in operators(graph, (_ATEN.unbind.int,)):
+        axis = node.args[1] if len(node.args) > 1 else 0
+        if any(user.target != operator.getitem for user in node.users):
+            continue
+        for part in list(node.users):
+            with graph.graph.inserting_before(part):
+                replace(graph, part, call(graph, part, _ATEN.select.int, node.args[0], axis, part.args[1]))
+            count += 1
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return count
 
 
 def split_by_slices(graph: GraphModule) -> int:

@@ -7,18 +7,20 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn.functional import elu, softplus
 
+from edgedistill.backends.coreml.rank import leave_out_batch
 from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.pooling import pool_for_core_ml
 
 
 def write_out(graph: GraphModule) -> int:
-    """Write activations that coremltools does not know, or converts with an integer beside floating point, in place; returns how many."""
+    """Write as its formula what coremltools does not know, or converts with an integer beside floats, in place; returns how many."""
     import torch
 
     aten = torch.ops.aten
-    formulas = {
+    formulas: dict[Any, Any] = {
         aten.celu.default: _celu, aten.celu_.default: _celu, aten.log_sigmoid.default: _log_sigmoid, aten.hardshrink.default: _hardshrink,
+        aten.rms_norm.default: _rms_norm,
     }  # fmt: skip
     nodes = operators(graph, tuple(formulas))
     for node in nodes:
@@ -104,6 +106,14 @@ def _hardshrink(x: Tensor, bound: float = 0.5) -> Tensor:
     return x * (x.abs() > bound).to(x.dtype)
 
 
+def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    import torch
+
+    axes = list(range(-len(shape), 0))
+    normed = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + (torch.finfo(x.dtype).eps if eps is None else eps))
+    return normed if weight is None else normed * weight
+
+
 def _celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return alpha * elu(x / alpha)
 
@@ -131,6 +141,6 @@ def fold_scalars(graph: GraphModule) -> int:
 
 FOR_CORE_ML = (
     fold_scalars, write_out, write_strides, write_dilated_maxima, join_circular_pads, resize_by_products, interpolate_by_products,
-    choose_nearest, pool_for_core_ml,
+    choose_nearest, leave_out_batch, pool_for_core_ml,
 )  # fmt: skip
 """What a program is rewritten by before coremltools converts it."""

@@ -101,6 +101,7 @@ EXECUTORCH = Backend(
     budgeted=True,
     planar=True,
     refused_operators={
+        "sort": "ExecuTorch has no kernel of it; take onnx or coreml",
         "conv_transpose3d": "ExecuTorch has no kernel of 3D transposed convolutions; take onnx or coreml",
         **dict.fromkeys(("max_pool3d", "avg_pool3d"), "ExecuTorch has kernels of 2D pools only; take onnx, coreml or litert"),
     },

@@ -14,7 +14,7 @@ _IMAGE_RANK = 4
 _COMPOSITES = (
     _ATEN.mish.default, _ATEN.mish_.default, _ATEN.softplus.default, _ATEN.celu.default, _ATEN.celu_.default, _ATEN.log_sigmoid.default,
     _ATEN.hardshrink.default, _ATEN.softshrink.default, _ATEN.threshold.default, _ATEN.threshold_.default, _ATEN.selu.default,
-    _ATEN.selu_.default, _ATEN.elu.default, _ATEN.elu_.default,
+    _ATEN.selu_.default, _ATEN.elu.default, _ATEN.elu_.default, _ATEN.rms_norm.default, _ATEN.im2col.default,
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def flatten_softmax(graph: GraphModule) -> int:
 
 
 def fence_composites(graph: GraphModule) -> int:
-    """Keep activations that are lowered as several operators apart from what is quantized around them, in place; returns how many.
+    """Keep what is lowered as several operators apart from what is quantized around them, in place; returns how many.
 
     XNNPACK's lowering takes one of those operators for quantized if only one of its inputs is: the file fails to load.
     """

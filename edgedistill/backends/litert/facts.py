@@ -37,6 +37,8 @@ LITERT = Backend(
     budgeted=True,
     planar=True,
     refused_operators={
+        "sort": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml",
+        "topk": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx, coreml or executorch",
         "conv_transpose3d": "LiteRT's converter makes an operator of it that its runtime has not (litert_torch 0.10); take onnx or coreml",
     },
     reasons={
