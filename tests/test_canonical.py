@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from edgedistill.quantize.adaptive import keep_means, pool_by_windows
+from edgedistill.quantize.arithmetic import multiply_instead, write_out_factors
 from edgedistill.quantize.attention import share_keys
 from edgedistill.quantize.bilinear import write_out_bilinear
 from edgedistill.quantize.branches import merge_branches
@@ -19,12 +20,12 @@ from edgedistill.quantize.broadcast import drop_expansions
 from edgedistill.quantize.build import constant
 from edgedistill.quantize.canonical import canonical
 from edgedistill.quantize.constants import fold_constants, separate_shared
-from edgedistill.quantize.divisions import multiply_instead
 from edgedistill.quantize.graph import CONVOLUTIONS, operators
 from edgedistill.quantize.idle import drop_idle
 from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.norms import settle_norms
-from edgedistill.quantize.splits import split_by_slices
+from edgedistill.quantize.plain_moves import crop_by_slices, repeat_by_cat, rotate_by_flips, shuffle_by_reshape
+from edgedistill.quantize.splits import select_parts, split_by_slices
 
 _ATEN = torch.ops.aten
 
@@ -200,7 +201,7 @@ def test_what_computes_nothing_is_dropped(compute: Callable[[nn.Module, Tensor],
 def test_what_changes_a_value_or_a_type_stays() -> None:
     changed(Net(lambda s, x: F.dropout(x, 0.5, training=False) + 1), drop_idle, 0)
     changed(Net(lambda s, x: torch.add(x, x, alpha=2)), drop_idle, 0)
-    changed(Net(lambda s, x: x.long() * 1.0), drop_idle, 0)
+    changed(Net(lambda s, x: x + torch.ones(12, dtype=torch.int64) * 1.0), drop_idle, 0)
 
 
 def test_a_check_of_a_type_does_not_outlive_its_constant() -> None:
@@ -267,3 +268,36 @@ def test_constants_of_a_graph_that_was_rewritten_before_keep_their_names_apart()
         first = constant(graph, add, "constant_0", torch.ones(12))
         second = constant(graph, add, "constant_0", torch.ones(12))
     assert [node.target for node in (first, second)] == ["constant_0_1", "constant_0_2"]
+
+
+@pytest.mark.parametrize(
+    ("compute", "gone"),
+    [
+        (lambda s, x: torch.add(x, x.relu(), alpha=0.5), "rsub"),
+        (lambda s, x: torch.sub(x, x.relu(), alpha=-2.0), "rsub"),
+        (lambda s, x: 2.5 - x, "rsub"),
+    ],
+)
+def test_factors_of_sums_are_products(compute: Callable[[nn.Module, Tensor], object], gone: str) -> None:
+    graph = changed(Net(compute), write_out_factors, 1)
+    assert not any("alpha" in node.kwargs or gone in str(node.target) for node in graph.graph.nodes)
+
+
+@pytest.mark.parametrize(
+    ("rule", "compute", "count"),
+    [
+        (shuffle_by_reshape, lambda s, x: nn.ChannelShuffle(4)(x), 1),
+        (crop_by_slices, lambda s, x: F.pad(x, (-1, -2, -1, 0)), 1),
+        (crop_by_slices, lambda s, x: F.pad(x, (-1, 2, 3, -2), value=1.5), 1),
+        (crop_by_slices, lambda s, x: F.pad(x, (1, 2)), 0),
+        *((rotate_by_flips, lambda s, x, turns=turns: torch.rot90(x, turns, (2, 3)), 1) for turns in (1, 2, 3, 4, -1)),
+        (rotate_by_flips, lambda s, x: torch.rot90(x), 1),
+        (repeat_by_cat, lambda s, x: x.repeat(1, 3, 1, 1), 1),
+        (repeat_by_cat, lambda s, x: x.repeat(1, 2, 2, 1), 0),
+        (select_parts, lambda s, x: torch.stack(x.unbind(2)[::2]), 13),
+    ],
+)
+def test_moves_that_converters_do_not_know_are_written_out(
+    rule: Callable[[torch.fx.GraphModule], int], compute: Callable[[nn.Module, Tensor], object], count: int
+) -> None:
+    changed(Net(compute), rule, count)

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch.export import ExportedProgram
 
 from edgedistill.backends.litert import int16 as litert_int16
+from edgedistill.backends.litert.constants import put_constants_behind
 from edgedistill.backends.litert.fences import fence
 from edgedistill.backends.litert.io import bytes_in, float_io
 from edgedistill.backends.litert.linear import flatten_vectors
@@ -21,6 +22,9 @@ from edgedistill.recipe.precisions import is_integer, is_wide
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
 
+_FOR_LITERT = (crop_outputs, resize_by_products, interpolate_by_products, choose_nearest, flatten_vectors, put_constants_behind)
+"""What a program is rewritten by before litert_torch converts it."""
+
 
 def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` (batch 1; for int8 and int16x8 with unfolded weights) as the file `path`."""
@@ -33,7 +37,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     quantized = is_integer(spec.precision)
     if is_wide(spec.precision):
         litert_int16.check(program)
-    program = rewritten(program, crop_outputs, resize_by_products, interpolate_by_products, choose_nearest, flatten_vectors)
+    program = rewritten(program, *_FOR_LITERT)
     if quantized:
         program = rewritten(program, fence)
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
