@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cells import EXACT, cell, floats, versions
 from model_times import LEAST
 from proving import Cases, Setting
 
 from edgedistill.backends import backend
+from edgedistill.files import read_arrays
+from edgedistill.verify import parity
 
 HEAD = """# Architectures
 
@@ -26,7 +29,7 @@ accuracy, which needs training.
 |---|---|
 | int8 .pte, .mlpackage, .onnx, .tflite | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
 difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N. \
-**wrong**: it differs by more than the rule, and no bundle holds it |
+*unsettled*: beyond the rule, but so are the two references of the program from each other. **wrong**: it differs by more than the rule |
 | parts | Partitions of the int8 .pte that XNNPACK takes; each further part copies its tensors once more |
 | MB | Of the .pte, int8 and fp32. The int8 files of the other formats differ from it by {spread:.0%} at most |
 | ms | The fastest of at least {least} inferences on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
@@ -50,6 +53,12 @@ _SLOW = 0.9
 """int8 below this share of the time of fp32 counts as faster."""
 
 
+def _apart(rungs: Path, scales: dict[str, float]) -> float:
+    """Mean difference of the two references of one program from each other, of the worst output, in steps."""
+    ours, theirs = (read_arrays(rungs / name) for name in ("integer", "converted"))
+    return max(float(np.abs(ours[name] - theirs[name]).mean()) / scale for name, scale in scales.items())
+
+
 class Row:
     """One architecture: its results, what its runtime says, and the facts of its quantization."""
 
@@ -59,6 +68,7 @@ class Row:
 
         self.name, self.kinds = name, kinds
         self.results, self.facts, self.times = read("results.json"), read("facts.json"), read("times.json")
+        self.facts["unsettled"] = bool(self.facts.get("scales")) and _apart(folder / "rungs", self.facts["scales"]) > parity.MEAN_LIMIT
 
     @property
     def complete(self) -> bool:

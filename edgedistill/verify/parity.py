@@ -16,7 +16,8 @@ UNQUANTIZED_LIMIT = 3e-2
 """The same of an output of an int8 program that is not quantized."""
 _LSB_LIMIT = 2.0
 _SHARE = 0.995
-_MEAN_LIMIT = 0.3
+MEAN_LIMIT = 0.3
+"""Largest mean difference of an int8 artifact from its reference, in steps of the output."""
 _FLIP_SHARE = 0.003
 _CONSTANT = 0.05
 # Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
@@ -30,7 +31,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None
     of the outputs within 2 LSB, a mean difference of at most 0.3 LSB (`close`), and at most max(2, 0.3% of N) flips. Decisions alone would
     hide errors.
     """
-    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {_MEAN_LIMIT:g} LSB"
+    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {MEAN_LIMIT:g} LSB"
     rule += f", flips <= max(2, {_FLIP_SHARE:.1%} of samples)" if flips is not None else ""
     if reason := _incomparable(a, b):
         return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
@@ -39,7 +40,7 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None
     steps = np.where(np.abs(steps - whole) <= _ROUNDING, whole, steps)
     within = float((steps <= _LSB_LIMIT).mean())
     mean = float(steps.mean())
-    close = within >= _SHARE and mean <= _MEAN_LIMIT
+    close = within >= _SHARE and mean <= MEAN_LIMIT
     return Comparison(
         ok=close and (flips is None or flips <= _flip_limit(len(a))),
         close=close,
