@@ -103,7 +103,7 @@ class Row:
 def page(cases: Cases, folder: Path, kinds: list[str], setting: Setting) -> str:
     """The page in Markdown, of the architectures that are finished in `folder`."""
     every = [Row(name, folder / name, kinds) for name in cases]
-    rows = [row for row in every if row.facts and row.complete]
+    rows = [row for row in every if row.facts and row.complete and "error" not in row.facts]
     good = [row for row in rows if row.times and not row.held_back()]
     notes = dict[str, int]()
     columns = [

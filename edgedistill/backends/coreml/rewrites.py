@@ -20,7 +20,7 @@ def write_out(graph: GraphModule) -> int:
     aten = torch.ops.aten
     formulas: dict[Any, Any] = {
         aten.celu.default: _celu, aten.celu_.default: _celu, aten.log_sigmoid.default: _log_sigmoid, aten.hardshrink.default: _hardshrink,
-        aten.rms_norm.default: _rms_norm,
+        aten.rms_norm.default: _rms_norm, aten.logit.default: _logit, aten.lstm_cell.default: _lstm_cell,
     }  # fmt: skip
     nodes = operators(graph, tuple(formulas))
     for node in nodes:
@@ -104,6 +104,25 @@ def _log_sigmoid(x: Tensor) -> Tensor:
 
 def _hardshrink(x: Tensor, bound: float = 0.5) -> Tensor:
     return x * (x.abs() > bound).to(x.dtype)
+
+
+def _logit(x: Tensor, eps: float | None = None) -> Tensor:
+    import torch
+
+    x = x if eps is None else x.clamp(eps, 1 - eps)
+    return torch.log(x / (1 - x))
+
+
+def _lstm_cell(
+    x: Tensor, states: list[Tensor], of_input: Tensor, of_state: Tensor, bias: Tensor | None = None, more: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    import torch
+
+    hidden, cell = states
+    gates = torch.nn.functional.linear(x, of_input, bias) + torch.nn.functional.linear(hidden, of_state, more)
+    taken, kept, new, given = gates.chunk(4, 1)
+    cell = torch.sigmoid(kept) * cell + torch.sigmoid(taken) * torch.tanh(new)
+    return torch.sigmoid(given) * torch.tanh(cell), cell
 
 
 def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
