@@ -43,6 +43,9 @@ def _sizes(node: Node) -> list[int]:
 
 def _is_neutral(node: Node) -> bool:
     """Whether a call changes neither values nor type."""
+    if any(user.op == "output" for user in node.users):
+        # Two outputs, or an output and an input, may not be one tensor.
+        return False
     if node.target not in _NEUTRAL:
         return node.target == _ATEN.alias.default or node.args[1] in (0, 0.0)
     given, other = node.args[:2]
