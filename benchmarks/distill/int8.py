@@ -69,7 +69,8 @@ class Student:
         plain = {"shift": 0.0, "rotate": 0.0, "scale": 0.0}
         setting = {
             "student": {"model": self.model, "arguments": self.plan.arguments},
-            "distill": {"stages": stages_},
+            # What the figures of the page were measured with; recipes have 0.95 since.
+            "distill": {"stages": stages_, "beta2": 0.999},
             "data": {"image_size": SIDE, "augment": plain},
         }
         return self.task.recipe(setting, 0)

@@ -97,15 +97,23 @@ def _by_products(graph: GraphModule, nodes: list[Node]) -> int:
 def _interpolation(node: Node, axis: int) -> Tensor:
     """[wanted, size]: what the resizing `node` makes of each unit vector along an axis of the image."""
     _, _, align, factors = _arguments(node)
+    size = _sizes(node)[0][axis]
+    return _alone(node, axis, torch.eye(size), factors, align).T.contiguous()
+
+
+def _alone(node: Node, axis: int, rows: Tensor, factors: list[float] | None, *options: object) -> Tensor:
+    """[N, wanted]: what the resizing `node` makes of `rows` [N, size] along an axis of the image.
+
+    The other axes have two values: torch's antialiased kernel is wrong for images of one column.
+    """
     before, after = _sizes(node)
-    size, axes = before[axis], range(len(before))
-    # The other axes have two values: torch's antialiased kernel is wrong for images of one column.
-    wanted = [after[axis] if place == axis else _OTHER for place in axes]
+    axes = range(len(before))
     scales = [factors[axis] if place == axis else 1.0 for place in axes] if factors else None
-    units = torch.eye(size).reshape(size, 1, *(size if place == axis else 1 for place in axes))
-    units = units.expand(size, 1, *(size if place == axis else _OTHER for place in axes)).contiguous()
-    made = node.target(units, None if scales else wanted, align, scales)  # type: ignore[operator]
-    return made.movedim(_FIRST + axis, 1).flatten(2)[:, :, 0].T.contiguous()
+    wanted = None if scales else [after[axis] if place == axis else _OTHER for place in axes]
+    images = rows.reshape(len(rows), 1, *(before[axis] if place == axis else 1 for place in axes))
+    images = images.expand(len(rows), 1, *(before[axis] if place == axis else _OTHER for place in axes)).contiguous()
+    made = node.target(images, wanted, *options, scales)  # type: ignore[operator]
+    return made.movedim(_FIRST + axis, 1).flatten(2)[:, :, 0]
 
 
 def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
@@ -118,15 +126,8 @@ def _along(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
 def _places(node: Node) -> list[Tensor]:
     """Which rows, columns and planes a resizing to the nearest value takes, int64 [wanted] for each axis."""
     _, _, factors = (*node.args, None)[:3]
-    before, after = _sizes(node)
-    found = []
-    for axis, size in enumerate(before):
-        shape = [size if place == axis else 1 for place in range(len(before))]
-        wanted = [after[axis] if place == axis else 1 for place in range(len(before))]
-        scales = [factors[axis] if place == axis else 1.0 for place in range(len(before))] if factors else None  # type: ignore[index]
-        numbers = torch.arange(float(size)).reshape(1, 1, *shape)
-        found.append(node.target(numbers, None if scales else wanted, scales).reshape(-1).long())  # type: ignore[operator]
-    return found
+    numbers = [torch.arange(float(size))[None] for size in _sizes(node)[0]]
+    return [_alone(node, axis, row, factors)[0].long() for axis, row in enumerate(numbers)]  # type: ignore[arg-type]
 
 
 def _repeats(chosen: Tensor, size: int) -> bool:

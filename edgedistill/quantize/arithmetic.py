@@ -36,7 +36,11 @@ def write_out_factors(graph: GraphModule) -> int:
         with graph.graph.inserting_before(node):
             factor = call(graph, node, _ATEN.mul.Tensor, node.args[1], node.kwargs["alpha"])
             replace(graph, node, call(graph, node, node.target, node.args[0], factor))
-    turned = [node for node in operators(graph, (_ATEN.rsub.Scalar,)) if len(node.args) == 2 and node.meta["val"].is_floating_point()]
+    turned = [
+        node
+        for node in operators(graph, (_ATEN.rsub.Scalar,))
+        if len(node.args) == 2 and not node.kwargs and node.meta["val"].is_floating_point()
+    ]
     for node in turned:
         with graph.graph.inserting_before(node):
             negative = call(graph, node, _ATEN.mul.Tensor, node.args[0], -1.0)

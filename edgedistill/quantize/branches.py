@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.build import call, constant, replace
 from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.norms import affine
 
 _ATEN = torch.ops.aten
 _SUMS = (_ATEN.add.Tensor, _ATEN.add_.Tensor)
@@ -83,10 +84,7 @@ def _branch(graph: GraphModule, leaf: Node) -> _Branch | None:
     if normed := leaf.target == _ATEN.batch_norm.default:
         if leaf.args[5]:
             return None
-        gamma, beta, mean, variance = (None if a is None else tensor_of(graph, a) for a in leaf.args[1:5])
-        scale = torch.rsqrt(variance + float(leaf.args[7]))  # type: ignore[operator,arg-type]
-        factor = scale if gamma is None else gamma * scale
-        shift = -mean * factor if beta is None else beta - mean * factor  # type: ignore[operator]
+        factor, shift = affine(graph, leaf)
         node = leaf.args[0]  # type: ignore[assignment]
         if node.target != _ATEN.conv2d.default or len(node.users) > 1:
             return _Branch(node, None, factor, shift, [1, 1], None, normed) if node.meta["val"].ndim == 4 else None

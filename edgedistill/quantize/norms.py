@@ -24,7 +24,7 @@ def settle_norms(graph: GraphModule) -> int:
         source = norm.all_input_nodes[0]
         if norm.args[5] or (source.target in _FOLDED and len(source.users) == 1):
             continue
-        factor, shift = _affine(graph, norm)
+        factor, shift = affine(graph, norm)
         made: Node | None = source
         if (before := _before(norm, len(factor))) is not None:
             weight, bias = _parts(graph, before)
@@ -45,7 +45,7 @@ def settle_norms(graph: GraphModule) -> int:
     return count
 
 
-def _affine(graph: GraphModule, norm: Node) -> tuple[Tensor, Tensor]:
+def affine(graph: GraphModule, norm: Node) -> tuple[Tensor, Tensor]:
     """What a batch norm multiplies each channel by, and adds to it, [C] each."""
     gamma, beta, mean, variance = (None if argument is None else tensor_of(graph, argument) for argument in norm.args[1:5])
     factor = torch.rsqrt(variance + float(norm.args[7]))  # type: ignore[operator,arg-type]

@@ -32,6 +32,21 @@ def shuffle_by_reshape(graph: GraphModule) -> int:
     return len(nodes)
 
 
+def shape_by_numbers(graph: GraphModule) -> int:
+    """Give each `reshape_as` its shape as numbers, in place; returns how many. It reads a tensor for its shape alone."""
+    nodes = [node for node in operators(graph, (_ATEN.reshape_as.default,)) if _sizes(node).count(-1) < 2]
+    for node in nodes:
+        with graph.graph.inserting_before(node):
+            replace(graph, node, call(graph, node, _ATEN.reshape.default, node.args[0], _sizes(node)))
+    graph.recompile()
+    return len(nodes)
+
+
+def _sizes(node: Node) -> list[int]:
+    """The shape of a call's result, -1 for each size that varies."""
+    return [size if isinstance(size, int) else -1 for size in node.meta["val"].shape]
+
+
 def crop_by_slices(graph: GraphModule) -> int:
     """Write each padding by less than nothing as slices and what is left of the padding, in place; returns how many.
 

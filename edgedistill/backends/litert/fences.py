@@ -17,7 +17,7 @@ _COMPUTED = (
     _ATEN.log_sigmoid.default, _ATEN.hardshrink.default, _ATEN.threshold.default, _ATEN.threshold_.default, _ATEN.mish_.default,
     _ATEN.sqrt.default, _ATEN.rsqrt.default, _ATEN.sum.dim_IntList, _ATEN.sum.default, _ATEN.stack.default,
     _ATEN.linalg_vector_norm.default, _ATEN.amax.default, _ATEN.amin.default, _ATEN.pow.Tensor_Scalar, _ATEN.upsample_bilinear2d.vec,
-    _ATEN.masked_fill.Scalar, _ATEN.gather.default, _ATEN.maximum.default, _ATEN.minimum.default, _ATEN.div.Tensor,
+    _ATEN.masked_fill.Scalar, _ATEN.maximum.default, _ATEN.minimum.default, _ATEN.div.Tensor,
     _ATEN.reciprocal.default,
 )  # fmt: skip
 _MOVES = (
