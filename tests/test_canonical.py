@@ -187,6 +187,8 @@ def test_a_program_in_canonical_form_stays_as_it_is() -> None:
     [
         (lambda s, x: s.c(x[:, :8]), "alias"),
         (lambda s, x: functools.reduce(operator.add, [s.c(x), x.relu()], 0), "sum with 0"),
+        (lambda s, x: functools.reduce(operator.iadd, [s.c(x), x.relu()], 0), "sum with 0"),
+        (lambda s, x: torch.relu_(torch.relu_(s.c(x)).flatten(1) * 1.0), "mul"),
         (lambda s, x: (s.c(x) * 1.0).relu(), "mul"),
         (lambda s, x: s.c(x).div(1).relu(), "div"),
         (lambda s, x: F.dropout(s.c(x), 0.0).relu(), "dropout"),
@@ -203,6 +205,8 @@ def test_what_changes_a_value_or_a_type_stays() -> None:
     changed(Net(lambda s, x: x + torch.ones(12, dtype=torch.int64) * 1.0), drop_idle, 0)
     # A copy that is written into.
     changed(Net(lambda s, x: torch.relu_((y := x - 0.5) * 1.0) + y), drop_idle, 0)
+    changed(Net(lambda s, x: torch.relu_((y := x - 0.5).flatten(1) * 1.0) + y.flatten(1)), drop_idle, 0)
+    changed(Net(lambda s, x: torch.relu_(x.flatten(1) * 1.0) + x.flatten(1)), drop_idle, 0)
     # Each output is a tensor of its own.
     changed(Net(lambda s, x: (x * 1, (y := x + 2), y * 1)), drop_idle, 0)
 

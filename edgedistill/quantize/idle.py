@@ -38,11 +38,19 @@ def _is_neutral(node: Node) -> bool:
     if node.target not in _NEUTRAL:
         return node.target == _ATEN.alias.default or node.args[1] in (0, 0.0)
     given, other = node.args[:2]
-    if any(_writes(user) for user in node.users):
-        # What is written into is a copy, and not what it was copied from.
+    if isinstance(given, Node) and any(_writes(user) for user in node.users) and not _is_own(given):
+        # What is written into is a copy, and something else reads what it was copied from.
         return False
     same = isinstance(given, Node) and not isinstance(other, Node) and other == _NEUTRAL[node.target]
     return bool(same) and not node.kwargs and given.meta["val"].dtype == node.meta["val"].dtype  # type: ignore[union-attr]
+
+
+def _is_own(node: Node) -> bool:
+    """Whether one node alone reads a tensor that calls made, through views and changes in place as well."""
+    if not isinstance(node.target, torch._ops.OpOverload) or len(node.users) > 1:
+        return False
+    (given, *_) = node.target._schema.returns
+    return given.alias_info is None or _is_own(node.all_input_nodes[0])
 
 
 def _writes(node: Node) -> bool:
