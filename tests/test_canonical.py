@@ -48,6 +48,12 @@ def test_branches_that_end_in_batch_norms_become_one_convolution(groups: int, st
     (merged,) = operators(graph, CONVOLUTIONS)
     assert merged.meta["val"].shape[1] == 8
     assert not operators(graph, (_ATEN.batch_norm.default, _ATEN.add.Tensor))
+    in_place = changed(
+        Net(lambda s, x: functools.reduce(operator.iadd, (layer(x) for layer in s.children())), **dict(net.named_children())),
+        merge_branches,
+        1,
+    )
+    assert not operators(in_place, (_ATEN.batch_norm.default, _ATEN.add_.Tensor))
 
 
 @pytest.mark.parametrize(

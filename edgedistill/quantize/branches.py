@@ -56,11 +56,24 @@ def merge_branches(graph: GraphModule) -> int:
             shift = constant(graph, node, f"merged_{count}_bias", nn.Parameter(bias))
             padding = [kernel.shape[2] // 2] * 2
             made = call(graph, node, _ATEN.conv2d.default, source, weight, shift, stride, padding, [1, 1], groups)
+        summed = node.all_input_nodes
         replace(graph, node, made)
+        for part in summed:
+            _erase(graph, part)
         count += 1
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return count
+
+
+def _erase(graph: GraphModule, node: Node) -> None:
+    """Erase what nothing reads any more. Sums in place count as effects, so that elimination of dead code keeps them and what they add."""
+    if node.op == "placeholder" or node.users:
+        return
+    read = node.all_input_nodes
+    graph.graph.erase_node(node)
+    for source in read:
+        _erase(graph, source)
 
 
 def _leaves(node: Node) -> list[Node]:
