@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from statistics import median
 
 from edgedistill import cores, processes
 from edgedistill.progress import log
@@ -17,6 +16,19 @@ _GAIN = 0.9
 _HOPELESS = 3.0
 """Threads that need so many times as long as one at their first try are not tried again: they wait for a core that is busy."""
 _LONGEST_S = 20.0
+_SPINS = 2000
+"""Looks at a barrier before a thread sleeps: a few microseconds, which is what most barriers of a small model take."""
+
+
+def wait_shortly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let threads sleep soon while they wait for others, in this process before torch is imported, and in its children.
+
+    OpenMP's threads spin for milliseconds: they take a core from what else runs, and from those others where it is their only one. Threads
+    that sleep at once lose an idle machine's second core. What `environment` says already stays. benchmarks/distill/threads.py measures it.
+    """
+    if "OMP_WAIT_POLICY" not in environment:
+        environment["OMP_WAIT_POLICY"] = "passive"
+        environment.setdefault("GOMP_SPINCOUNT", str(_SPINS))
 
 
 def spare() -> int:
@@ -68,6 +80,8 @@ def chosen(what: str, probe: Callable[[], object], *, beside_s: float = 0.0, ask
     probe: a typical piece of the work, without effects. beside_s: seconds of other work for each, which another process can do where a
     core is left. The numbers take turns, so that what else runs meets all of them; of nearly equal ones the smallest is taken.
     """
+    from statistics import median
+
     if (number := asked or settled()) is not None:
         return number
     numbers = candidates()

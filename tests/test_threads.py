@@ -121,6 +121,27 @@ def test_a_training_that_goes_on_keeps_the_number_it_began_with(tmp_path: Path, 
     assert torch.equal(whole.net[1].weight, resumed.net[1].weight)
 
 
+def test_a_quota_of_one_core_means_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "available", lambda: 1)
+    with threads.using(2):
+        path = tmp_path / "x.safetensors"
+        curve = fit(Plain(), lesson(), LABELS, name="student", path=path, options=Options(threads="auto"))
+    assert {record["threads"] for record in curve} == {1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_threads_wait_shortly_unless_the_environment_says_how(before: dict[str, str], after: dict[str, str]) -> None:
+    threads.wait_shortly(before)
+    assert before == after
+
+
 @pytest.mark.usefixtures("two_cores")
 def test_timing_the_threads_changes_nothing_of_a_training(tmp_path: Path) -> None:
     class Normed(Plain):

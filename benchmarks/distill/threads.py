@@ -2,7 +2,7 @@
 
 The same training runs with each fixed number of threads and with the choice by timing, in turns, each time in a process of its own; its
 seconds include those of the choice. Fixed numbers run with threads that spin while they wait, which is OpenMP's default, and with threads
-that sleep, which is the kit's. The quota is that of a control group, which takes root. "Idle" is as idle as the machine is: the table says
+that sleep soon, which is the kit's. The quota is that of a control group, which takes root. "Idle" is as idle as the machine is: the table says
 the load.
 
 Run: python benchmarks/distill/threads.py [--repeats 5] [--models test_resnet:32,mobilenetv4_conv_small:64]. It prints a table in Markdown.
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+from edgedistill.threads import wait_shortly
 
 CONDITIONS = ("idle", "one core busy", "quota of one core")
 GROUPS = Path("/sys/fs/cgroup")
@@ -84,8 +86,10 @@ def quota() -> Iterator[Path]:
 def seconds(model: str, size: str, way: tuple[str, str], steps: int, group: Path | None) -> tuple[float, int]:
     """Seconds of a training, and its threads; infinity where it took more than two minutes."""
     count, policy = way
-    environment = {key: value for key, value in os.environ.items() if key not in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
-    environment |= {"OMP_WAIT_POLICY": "passive"} if policy == "sleep" else {}
+    fixed = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {key: value for key, value in os.environ.items() if key not in fixed}
+    if policy == "sleep":
+        wait_shortly(environment)
     command = [sys.executable, __file__, "--part", f"{model}:{size}:{count}:{steps}"]
 
     def join() -> None:

@@ -391,9 +391,9 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point of the command `edgedistill`."""
-    # Threads that spin while they wait for others take a core from what else runs, and from those others where it is their only one. It has
-    # to be said before OpenMP is loaded, and holds for children too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from edgedistill import threads
+
+    threads.wait_shortly()
     try:
         code = app(prog_name="edgedistill", standalone_mode=False)
     except typer.TyperException as error:

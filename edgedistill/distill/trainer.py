@@ -81,7 +81,8 @@ def fit(
     averaged = None if options.ema is None else ModelEmaV3(module, decay=options.ema, use_warmup=True).to(accelerator.device)
     scored: nn.Module = module if averaged is None else averaged.module
     best = None if options.patience is None else copy.deepcopy(module).to(accelerator.device)
-    timed = copy.deepcopy(module) if options.threads == "auto" and threads.settled() is None else None
+    settled = threads.settled() if options.threads == "auto" else options.threads
+    timed = copy.deepcopy(module) if options.threads == "auto" and settled is None else None
     learner = Learner(module, lesson, stages, exact=options.exact)
     parts = {"module": module, "criterion": learner.criterion}
     parts |= {"averaged": averaged.module} if averaged is not None else {}
@@ -95,7 +96,7 @@ def fit(
     if (state := checkpoint.resume(path, parts, optimizer, of=name)) is not None:
         begun, curve = state, state["curve"]
     # Sums depend on how many threads add them up.
-    count = begun.get("threads") or (options.threads if isinstance(options.threads, int) else None)
+    count = begun.get("threads") or settled
     if count is None and timed is not None:
         count = _threads(name, timed, lesson, stages[0], options)
     placed, stepper = accelerator.prepare(learner, optimizer)
