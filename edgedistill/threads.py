@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from edgedistill import cores, processes
 from edgedistill.progress import log
 
-_ROUNDS = 3
+_ROUNDS, _LEAST_S = 3, 0.25
+"""Each number has so many turns at least, and all of them together so many seconds."""
 _GAIN = 0.9
 """More threads are taken where they need at most this share of the time."""
 _HOPELESS = 3.0
@@ -105,10 +106,12 @@ def _timed(probe: Callable[[], object], numbers: list[int]) -> dict[int, list[fl
     first = {number: _seconds(probe, number) for number in numbers}
     tried = [number for number in numbers if first[number] <= _HOPELESS * first[1]]
     taken: dict[int, list[float]] = {number: [] for number in tried}
-    for _ in range(_ROUNDS):
+    spent = 0.0
+    while len(taken[1]) < _ROUNDS or spent < _LEAST_S:
         for number in tried:
             taken[number].append(_seconds(probe, number))
-        if time.monotonic() - begun > _LONGEST_S:
+        spent = time.monotonic() - begun
+        if spent > _LONGEST_S:
             break
     return taken
 

@@ -2,8 +2,8 @@
 
 The same training runs with each fixed number of threads and with the choice by timing, in turns, each time in a process of its own; its
 seconds include those of the choice. Fixed numbers run with threads that spin while they wait, which is OpenMP's default, and with threads
-that sleep soon, which is the kit's. The quota is that of a control group, which takes root. "Idle" is as idle as the machine is: the table says
-the load.
+that sleep soon, which is the kit's. The quota is that of a control group, which takes root. "Idle" is as idle as the machine is: the table
+says the load.
 
 Run: python benchmarks/distill/threads.py [--repeats 5] [--models test_resnet:32,mobilenetv4_conv_small:64]. It prints a table in Markdown.
 """

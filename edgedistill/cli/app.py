@@ -1,6 +1,5 @@
 """The commands and their options. It imports nothing heavy, so that `edgedistill --help` is fast."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -29,6 +29,9 @@ from edgedistill.errors import UserError
 from edgedistill.progress import track
 from edgedistill.tasks.loading import Loader
 
+_PROBED = 4
+"""Batches whose making is timed before the threads are chosen, with the first, which does not count."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -184,10 +187,13 @@ def _accelerator(options: Options, lesson: Lesson, folder: Path) -> Accelerator:
 
 def _threads(name: str, copied: nn.Module, lesson: Lesson, stage: Stage, options: Options) -> int:
     """The threads that are fastest for steps of `stage`; what they change is that of `copied`."""
-    state, indices = torch.get_rng_state(), lesson.order(0)[0]
-    begun = time.monotonic()
+    state, (indices, *others) = torch.get_rng_state(), lesson.order(0)[:_PROBED]
+    # The first batch opens files and imports what reads them.
     batch = lesson.data.batch(indices, 0)
-    beside_s = time.monotonic() - begun
+    begun = time.monotonic()
+    for each in others:
+        lesson.data.batch(each, 0)
+    beside_s = (time.monotonic() - begun) / max(1, len(others))
     sample = lesson.taught(stage, 0, indices, batch)
     learner = Learner(copied, lesson, [stage], exact=options.exact).train()
 
