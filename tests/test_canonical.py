@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from made_graphs import Net, changed, graph_of, names
+from made_graphs import IMAGE, Net, changed, graph_of, names
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -25,6 +25,7 @@ from edgedistill.quantize.idle import drop_idle
 from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.norms import settle_norms
 from edgedistill.quantize.plain_moves import crop_by_slices, repeat_by_cat, rotate_by_flips, shape_by_numbers, shuffle_by_reshape
+from edgedistill.quantize.selection import choose_in_rounds
 from edgedistill.quantize.splits import select_parts, split_by_slices
 
 _ATEN = torch.ops.aten
@@ -181,6 +182,24 @@ def test_regions_of_context_managers_become_part_of_the_graph() -> None:
 
     graph = changed(Net(compute, a=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 1)), inline_regions, 2)
     assert all(isinstance(node.target, torch._ops.OpOverload) for node in graph.graph.nodes if node.op == "call_function")
+
+
+@pytest.mark.parametrize(("count", "axis", "largest"), [(3, 1, True), (1, -1, True), (8, 1, True), (2, 2, False), (3, -2, False)])
+def test_few_largest_values_are_chosen_one_after_the_other(count: int, axis: int, largest: bool) -> None:
+    graph = changed(Net(lambda s, x: tuple(torch.topk(x, count, axis, largest))), choose_in_rounds, 1)
+    assert "aten.topk.default" not in names(graph)
+
+
+def test_of_equal_values_the_first_is_chosen() -> None:
+    graph = graph_of(Net(lambda s, x: torch.topk(x, 3)[1]), IMAGE)
+    assert choose_in_rounds(graph) == 1
+    places = graph(torch.tensor([1.0, 2.0, 0.0, 2.0, 1.0, 2.0, *[0.0] * 6]).expand(IMAGE.shape))
+    assert (places == torch.tensor([1, 3, 5])).all()
+    assert "aten.amax.default" not in names(graph)
+
+
+def test_many_largest_values_are_left_to_the_runtime() -> None:
+    assert choose_in_rounds(graph_of(Net(lambda s, x: torch.topk(x.flatten(1), 17)[0]))) == 0
 
 
 def test_a_program_in_canonical_form_stays_as_it_is() -> None:

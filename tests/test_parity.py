@@ -128,6 +128,17 @@ def test_float_flips_of_near_ties_are_reported_and_not_judged() -> None:
     assert parity.ok
 
 
+@pytest.mark.parametrize(("limit", "differing", "ok"), [(1e-4, 0, True), (1e-4, 2, False), (1e-2, 5, True), (1e-2, 6, False)])
+def test_whole_numbers_may_differ_for_few_samples_however_far(limit: float, differing: int, ok: bool) -> None:
+    places = np.zeros((100, 3), np.int64)
+    found = places.astype(np.float32)
+    found[:differing, 1] = 900
+    parity = float_parity(found, places, relative_limit=limit)
+    assert (parity.ok, parity.flips) == (ok, differing)
+    assert not float_parity(found[:, :2], places, relative_limit=limit).ok
+    assert not float_parity(np.where(found == 0, np.nan, found), places, relative_limit=limit).ok
+
+
 def test_a_reference_of_zeros_has_no_relative_difference() -> None:
     zeros = np.zeros((2, 3))
     assert float_parity(zeros, zeros, relative_limit=1e-4).ok

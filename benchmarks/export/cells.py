@@ -25,6 +25,8 @@ def cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: di
         return f"unsettled {distance:.2g}" if facts.get("unsettled") and distance is not None else "**wrong**"
     parity = found["parity"]
     if precision != "int8":
+        if parity.get("relative") is None:
+            return "exact" if not parity["flips"] else f"rule {parity['flips']} of {parity['n']}"
         return "exact" if parity["relative"] <= EXACT else f"rule {parity['relative']:.0e}"
     distance = "" if parity.get("mean_lsb") is None or parity["max_lsb"] == 0 else f" {parity['mean_lsb']:.2g}"
     if found.get("mixed") or floats(facts):

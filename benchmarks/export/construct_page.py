@@ -22,7 +22,8 @@ quantizes the classifier after training and lowers it to every format. The runti
 | cell | meaning |
 |---|---|
 | exact | int8: each output equals that of the reference. Floating point: within {exact:g} of the largest output |
-| rule | The outputs differ within the rule of the precision. For int8 the mean difference in LSB follows |
+| rule | The outputs differ within the rule of the precision. Behind it stands how far: LSB in the mean, or a share of the \
+largest output; of whole numbers the images that differ |
 | float | As *exact* or *rule*; the construct computes in floating point inside the int8 file |
 | refused N | The kit does not make the file. Note N at the end has the reason and the way out |
 | **wrong** | The file differs by more than the rule. The kit reports it, and no bundle holds it |

@@ -30,9 +30,10 @@ _EPS = 2**-12
 class Quantizer(XNNPACKQuantizer):
     """int8 per-channel symmetric weights, int8 per-tensor asymmetric activations.
 
-    Three things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
+    Four things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
     on values that they do not tell apart. A global average has a range of its own: it is often far narrower than that of its input.
-    What depends on the batch size alone, such as a positional encoding, is not rounded: it is a constant of each program.
+    What depends on the batch size alone, such as a positional encoding, is not rounded: it is a constant of each program. Nor are whole
+    numbers, such as places of maxima that are joined.
     """
 
     def __init__(self, *, is_qat: bool, learned: bool) -> None:
@@ -48,7 +49,7 @@ class Quantizer(XNNPACKQuantizer):
         assert self.global_config is not None
         shown = _shown(annotated)
         for node in annotated.graph.nodes:
-            if node not in shown:
+            if node not in shown or not _is_real(node):
                 node.meta.pop("quantization_annotation", None)
             annotation = node.meta.get("quantization_annotation")
             if annotation is None or annotation.output_qspec is None:
@@ -72,6 +73,11 @@ def _shown(graph: GraphModule) -> set[Node]:
         if node.op == "placeholder" or (node.target != _ATEN.sym_size.int and shown.intersection(node.all_input_nodes)):
             shown.add(node)
     return shown
+
+
+def _is_real(node: Node) -> bool:
+    value = node.meta.get("val")
+    return not isinstance(value, Tensor) or value.is_floating_point()
 
 
 def _averages(mean: Node) -> bool:

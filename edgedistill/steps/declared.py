@@ -6,6 +6,7 @@ SHARED = (
     "edgedistill.export.behind",
     "edgedistill.export.fences",
     "edgedistill.export.fitting",
+    "edgedistill.export.recurrent",
     "edgedistill.export.resizing",
     "edgedistill.export.worker",
     "edgedistill.quantize.grid",

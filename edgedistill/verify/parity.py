@@ -20,6 +20,8 @@ MEAN_LIMIT = 0.3
 """Largest mean difference of an int8 artifact from its reference, in steps of the output."""
 _FLIP_SHARE = 0.003
 _CONSTANT = 0.05
+_WHOLE_SHARES = (0.005, 0.05)
+"""Share of samples whose whole numbers, such as classes or places of maxima, may differ: of fp32 files, and of others."""
 # Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
 _ROUNDING = 1e-3
 
@@ -60,8 +62,11 @@ def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float,
 
     relative_limit: the largest difference allowed, as a share of the reference's largest output (by magnitude), or of its range where that
     is less. An output that hardly varies is held to a twentieth of its magnitude at the strictest, since nothing is exact in its last bits.
-    Flips are counted and not judged: a difference within the limit flips nothing but near ties.
+    Flips are counted and not judged: a difference within the limit flips nothing but near ties. Whole numbers are decisions themselves,
+    of which near ties may differ: their samples are counted.
     """
+    if reference.dtype.kind in "iub":
+        return _whole_parity(a, reference, _WHOLE_SHARES[relative_limit > FLOAT_LIMITS["fp32"]])
     rule = f"max difference <= {relative_limit:g} of the largest output and of the range"
     if reason := _incomparable(a, reference):
         return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
@@ -78,6 +83,16 @@ def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float,
         n=len(a),
         rule=rule,
     )
+
+
+def _whole_parity(a: np.ndarray, reference: np.ndarray, share: float) -> Comparison:
+    rule = f"whole numbers differ for <= {share:.1%} of samples"
+    if reason := _incomparable(a, reference):
+        return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
+    differ = (a != reference).reshape(len(a), -1)
+    flips = int(differ.any(axis=1).sum())
+    furthest = float(np.abs(_less(a, reference)).max(initial=0.0))
+    return Comparison(ok=flips <= share * len(a), exact=float(1 - differ.mean()), max_abs=furthest, flips=flips, n=len(a), rule=rule)
 
 
 def _incomparable(a: np.ndarray, b: np.ndarray) -> str | None:

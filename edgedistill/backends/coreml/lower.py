@@ -10,11 +10,13 @@ from types import ModuleType
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.backends.coreml.half import computes_in_half
 from edgedistill.backends.coreml.reproducible import fix
 from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
 from edgedistill.export.programs import rewritten
+from edgedistill.export.recurrent import written_out
 from edgedistill.recipe.precisions import is_static
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
@@ -26,22 +28,23 @@ UNSOUND_PASS = "common::int_op_canonicalization"
 def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
     """Write `program` as the package `path`.
 
-    A float program computes in float16, whatever its weights are packed in. An int8 program computes in float32 around its int8
-    tensors: in float16 its scales and biases would be rounded as well, and the file would no longer carry the trained state
-    (1.7 LSB mean difference on the quickstart's student, against 0).
+    A float program computes in float16, whatever its weights are packed in; `half.computes_in_half` says what does not. An int8 program
+    computes in float32 around its int8 tensors: in float16 its scales and biases would be rounded as well, and the file would no longer
+    carry the trained state (1.7 LSB mean difference on the quickstart's student, against 0).
     """
     ct = import_coremltools()
     program = rewritten(program, *FOR_CORE_ML)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
     model = ct.convert(
-        program.run_decompositions(_recurrent()),
+        # coremltools takes recurrent layers from eager modules only.
+        written_out(program),
         inputs=[_image(ct, program)] if spec.input == "image" else None,
         # Without the type a float16 program would answer in float16.
         outputs=[ct.TensorType(name=tensor.name, dtype=_numpy(tensor.dtype)) for tensor in of_file(signature, spec).outputs],
         minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
         pass_pipeline=passes,
-        compute_precision=ct.precision.FLOAT32 if is_static(spec.precision) else ct.precision.FLOAT16,
+        compute_precision=ct.precision.FLOAT32 if is_static(spec.precision) else ct.transform.FP16ComputePrecision(computes_in_half),
     )
     if spec.precision != "fp16" and not is_static(spec.precision):
         model = pack(ct, model, spec.precision)
@@ -53,15 +56,6 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     # A package is a folder: it is moved into place whole, so that none is ever half written under its own name.
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
-
-
-def _recurrent() -> dict:  # type: ignore[type-arg]
-    """Decompositions of the recurrent layers, which coremltools takes from eager modules only: their steps are written out."""
-    import torch
-    from torch._decomp import get_decompositions
-
-    aten = torch.ops.aten
-    return dict(get_decompositions([aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input]))
 
 
 def _numpy(dtype: str) -> type:

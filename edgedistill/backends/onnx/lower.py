@@ -8,6 +8,7 @@ from torch.export import ExportedProgram
 from edgedistill.backends.onnx.bytes_input import take_bytes
 from edgedistill.backends.onnx.floats import keep_floats
 from edgedistill.export.programs import rewritten
+from edgedistill.export.recurrent import projects, written_out
 from edgedistill.files import write_bytes
 from edgedistill.quantize.pooling import pool_for_onnx
 from edgedistill.recipe.inputs import takes_bytes
@@ -29,8 +30,11 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     from edgedistill.backends.onnx.weights import pack
 
     opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
+    program = rewritten(program, pool_for_onnx)
+    # torch.onnx 2.14 writes a projection where ONNX's LSTM has none.
+    program = written_out(program) if projects(program) else program
     exported = torch.onnx.export(
-        rewritten(program, pool_for_onnx), dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
+        program, dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
         output_names=[spec.name for spec in signature.outputs], external_data=False, verbose=False,
     )  # fmt: skip
     if exported is None:
