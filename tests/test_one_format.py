@@ -1,5 +1,6 @@
 """What one format alone computes otherwise: each file gives the values of its program."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,26 @@ from made_graphs import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.backends.coreml.lower import lower as to_core_ml
-from edgedistill.backends.coreml.mil import float16
-from edgedistill.backends.onnx import adapter as onnx_runtime
-from edgedistill.backends.onnx.lower import lower as to_onnx
+from edgedistill.backends import backend
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
 
 
-def signed(x: Tensor, y: Tensor) -> Signature:
-    return Signature.of(*([TensorSpec(name=name, dtype="float32", shape=tuple(t.shape))] for name, t in (("x", x), ("y", y))))
+def computed(net: nn.Module, x: Tensor, spec: ArtifactSpec, folder: Path) -> tuple[Tensor, ...]:
+    """The outputs of `net` in the file `spec` for the input `x`."""
+    expected = net(x)
+    outputs = expected if isinstance(expected, tuple) else (expected,)
+    named = {f"y{place}": tuple(value.shape) for place, value in enumerate(outputs)}
+    signature = Signature.of(
+        [TensorSpec(name="x", dtype="float32", shape=tuple(x.shape))],
+        [TensorSpec(name=name, dtype="float32", shape=shape) for name, shape in named.items()],
+    )
+    path = folder / spec.name
+    import_module(backend(spec.format).lower).lower(torch.export.export(net, (x,)), signature, path, spec, {"model": "net"})
+    runtime = import_module(backend(spec.format).executor(float16=spec.precision == "fp16").module)
+    runtime.prepare(1)
+    given = runtime.load(str(path), 1, signature.forward.model_dump(mode="json"))({"x": x.numpy()})
+    return tuple(torch.from_numpy(given[name]) for name in named)
 
 
 @pytest.mark.filterwarnings("ignore:.*were assigned during export", "ignore:LSTM with projections")
@@ -29,16 +40,14 @@ def test_an_lstm_that_projects_its_state_runs_in_onnx_runtime(options: dict, pro
         Net(lambda s, x: s.layer(x)[0], layer=nn.LSTM(4, 5, batch_first=True, proj_size=projection, **options)).eval(),
         torch.rand(1, 6, 4),
     )
-    expected, path = net(x), tmp_path / "net.onnx"
-    signature = signed(x, expected)
-    to_onnx(torch.export.export(net, (x,)), signature, path, ArtifactSpec("onnx", "fp32"), {})
-    assert (b"LSTM" in path.read_bytes()) == (projection == 0)
-    onnx_runtime.prepare(1)
-    given = onnx_runtime.load(str(path), 1, signature.forward.model_dump(mode="json"))({"x": x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(given["y"]), expected, rtol=1e-5, atol=1e-5)
+    spec = ArtifactSpec("onnx", "fp32")
+    given = computed(net, x, spec, tmp_path)
+    assert (b"LSTM" in (tmp_path / spec.name).read_bytes()) == (projection == 0)
+    torch.testing.assert_close(given, (net(x),), rtol=1e-5, atol=1e-5)
 
 
-def test_a_gate_of_local_maxima_compares_in_float32(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["coreml", "coreai"])
+def test_a_gate_of_local_maxima_compares_in_float32(kind: str, tmp_path: Path) -> None:
     """Of two neighbours that differ by a quarter of a step of float16, one is the maximum."""
     layers = {"before": nn.Conv2d(2, 2, 1), "between": nn.Conv2d(2, 2, 1), "after": nn.Conv2d(2, 2, 1)}
     net = Net(lambda s, x: s.after(_gated(s.between(s.before(x)))), **layers).eval()
@@ -51,11 +60,15 @@ def test_a_gate_of_local_maxima_compares_in_float32(tmp_path: Path) -> None:
     x = torch.zeros(1, 2, 4, 4)
     x[0, 0, 1, 1:3] = 1.0
     x[0, 1, 1, 2] = -1.0
-    expected, path = net(x), tmp_path / "net.mlpackage"
-    signature = signed(x, expected)
-    to_core_ml(torch.export.export(net, (x,)), signature, path, ArtifactSpec("coreml", "fp16"), {"model": "net"})
-    given = float16.load(str(path), 1, signature.forward.model_dump(mode="json"))({"x": x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(given["y"]), expected, rtol=2e-3, atol=1e-3)
+    given = computed(net, x, ArtifactSpec(kind, "fp16"), tmp_path)
+    torch.testing.assert_close(given, (net(x),), rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["executorch", "coreml", "onnx", "litert", "coreai"])
+def test_one_value_may_be_two_outputs(kind: str, tmp_path: Path) -> None:
+    net, x = Net(lambda s, x: (y := s.layer(x), y.clone(), x.clone()), layer=nn.Linear(4, 3)).eval(), torch.rand(1, 4)
+    given = computed(net, x, ArtifactSpec(kind, backend(kind).twin), tmp_path)
+    torch.testing.assert_close(given, net(x), rtol=2e-3, atol=1e-3)
 
 
 def _gated(x: Tensor) -> Tensor:

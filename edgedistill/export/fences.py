@@ -31,6 +31,19 @@ def fence_in(graph: GraphModule, targets: tuple[object, ...]) -> int:
     return count
 
 
+def keep_copies(graph: GraphModule) -> int:
+    """Let each output that is a copy of another value be computed by two negations, in place; returns how many.
+
+    ExecuTorch's lowering and coremltools drop copies, and then have one tensor for two outputs.
+    """
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    copies = [node for node in output.all_input_nodes if node.target == torch.ops.aten.clone.default]
+    copies = [node for node in copies if node.meta["val"].is_floating_point()]
+    for node in copies:
+        node.target, node.args, node.kwargs = twice_negated, node.args[:1], {}
+    return len(copies)
+
+
 def _is(node: Node, kind: str) -> bool:
     ops = torch.ops.quantized_decomposed
     return node.target in (ops.dequantize_per_tensor.default, ops.quantize_per_tensor.default) and str(node.target).split(".")[

@@ -43,8 +43,7 @@ def _is_small(node: Node) -> bool:
 
 def _order(node: Node) -> tuple[int, bool]:
     """The axis of a topk, and whether it chooses the largest values."""
-    given = list(node.args[2:4])
-    axis, largest = [*given, *[-1, True][len(given) :]]
+    axis, largest = (node.args[2:4] + (-1, True)[len(node.args[2:4]) :])[:2]
     return int(axis), bool(largest)  # type: ignore[arg-type]
 
 

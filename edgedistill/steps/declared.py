@@ -4,6 +4,7 @@ MADE_WITH = ("torch", "timm", "transformers", "accelerate", "numpy")
 """Packages whose versions the records of trained models keep. They do not count: an upgrade makes no trained weights wrong."""
 SHARED = (
     "edgedistill.export.behind",
+    "edgedistill.export.equality",
     "edgedistill.export.fences",
     "edgedistill.export.fitting",
     "edgedistill.export.recurrent",

@@ -5,9 +5,15 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from edgedistill.backends.coreai.quantized import stored
+from edgedistill.export.equality import is_compared
 from edgedistill.quantize.graph import operators, tensor_of
 
 _ATEN = torch.ops.aten
+_EQUALITIES = (_ATEN.eq.Tensor, _ATEN.eq.Scalar, _ATEN.ne.Tensor, _ATEN.ne.Scalar)
+_WEIGHTED = (
+    _ATEN.convolution.default, _ATEN.conv1d.default, _ATEN.conv2d.default, _ATEN.conv3d.default, _ATEN.linear.default, _ATEN.addmm.default,
+    _ATEN.mm.default, _ATEN.bmm.default, _ATEN.matmul.default, _ATEN.scaled_dot_product_attention.default,
+)  # fmt: skip
 
 
 def scale_norms(graph: GraphModule) -> int:
@@ -36,14 +42,17 @@ def scale_norms(graph: GraphModule) -> int:
 
 
 def in_float16(program: ExportedProgram) -> ExportedProgram:
-    """A decomposed `program` whose float32 weights and operators are float16, in place; it takes and gives float32 as before."""
+    """A decomposed `program` whose float32 weights and operators are float16, in place; it takes and gives float32 as before.
+
+    What a comparison for equality reads stays in float32, see `is_compared`.
+    """
     from coreai_opt.casting import cast_fp32_to_fp16
 
     placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     inputs = [placeholders[name] for name in program.graph_signature.user_inputs if _is(placeholders[name], torch.float32)]
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     float32 = [_is(value, torch.float32) for value in output.args[0]]  # type: ignore[union-attr]
-    program = cast_fp32_to_fp16(program)
+    program = cast_fp32_to_fp16(program, ignored_ops=lambda node: is_compared(node, _readers, _compares))
     first = next(node for node in program.graph.nodes if node.op != "placeholder")
     for node in inputs:
         users = list(node.users)
@@ -61,6 +70,14 @@ def in_float16(program: ExportedProgram) -> ExportedProgram:
     output.args = (tuple(values),)
     program.graph_module.recompile()
     return program
+
+
+def _readers(node: Node) -> list[Node]:
+    return [user for user in node.users if user.target not in _WEIGHTED]
+
+
+def _compares(node: Node) -> bool:
+    return node.target in _EQUALITIES and any(source.meta["val"].is_floating_point() for source in node.all_input_nodes)
 
 
 def _is(node: object, dtype: torch.dtype) -> bool:

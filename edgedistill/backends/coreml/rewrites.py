@@ -8,6 +8,7 @@ from torch.fx import GraphModule, Node
 from torch.nn.functional import elu, softplus
 
 from edgedistill.backends.coreml.rank import leave_out_batch
+from edgedistill.export.fences import keep_copies
 from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.pooling import pool_for_core_ml
@@ -159,7 +160,7 @@ def fold_scalars(graph: GraphModule) -> int:
 
 
 FOR_CORE_ML = (
-    fold_scalars, write_out, write_strides, write_dilated_maxima, join_circular_pads, resize_by_products, interpolate_by_products,
-    choose_nearest, leave_out_batch, pool_for_core_ml,
+    keep_copies, fold_scalars, write_out, write_strides, write_dilated_maxima, join_circular_pads, resize_by_products,
+    interpolate_by_products, choose_nearest, leave_out_batch, pool_for_core_ml,
 )  # fmt: skip
 """What a program is rewritten by before coremltools converts it."""

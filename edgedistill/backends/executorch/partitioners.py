@@ -6,6 +6,7 @@ from torch.export import ExportedProgram, export
 
 from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
 from edgedistill.backends.executorch.rewrites import fence_composites, flatten_softmax, quantize_pads, write_out_gelu
+from edgedistill.export.fences import keep_copies
 from edgedistill.export.programs import rewritten
 from edgedistill.export.resizing import resize_by_products
 from edgedistill.recipe.precisions import is_static
@@ -44,10 +45,10 @@ def _core_ml(precision: str) -> Any:
 def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
     """`program` as the delegate of `spec` takes it."""
     if spec.delegate == "vulkan":
-        return _dense(program) if is_static(spec.precision) else program
+        return _dense(program) if is_static(spec.precision) else rewritten(program, keep_copies)
     if spec.delegate == "coreml":
         return rewritten(program, *FOR_CORE_ML)
-    return rewritten(program, write_out_gelu, resize_by_products, flatten_softmax, quantize_pads, fence_composites)
+    return rewritten(program, keep_copies, write_out_gelu, resize_by_products, flatten_softmax, quantize_pads, fence_composites)
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:
