@@ -26,7 +26,7 @@ from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.norms import settle_norms
 from edgedistill.quantize.plain_moves import crop_by_slices, repeat_by_cat, rotate_by_flips, shape_by_numbers, shuffle_by_reshape
 from edgedistill.quantize.selection import choose_in_rounds
-from edgedistill.quantize.splits import select_parts, split_by_slices
+from edgedistill.quantize.splits import select_parts, slice_parts, split_by_slices
 
 _ATEN = torch.ops.aten
 
@@ -184,7 +184,25 @@ def test_regions_of_context_managers_become_part_of_the_graph() -> None:
     assert all(isinstance(node.target, torch._ops.OpOverload) for node in graph.graph.nodes if node.op == "call_function")
 
 
-@pytest.mark.parametrize(("count", "axis", "largest"), [(3, 1, True), (1, -1, True), (8, 1, True), (2, 2, False), (3, -2, False)])
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (lambda s, x: sum(x.reshape(2, 4, 2, 13, 12)[:, place] for place in range(4)), 4),
+        (lambda s, x: x.reshape(2, 8, 13, 3, 4).select(3, -1), 1),
+        # The second of the two axes, and axes that something else made.
+        (lambda s, x: x.reshape(2, 4, 2, 13, 12).select(2, 1), 0),
+        (lambda s, x: x.reshape(2, 4, 13, 2, 12).select(1, 1), 0),
+        (lambda s, x: x.select(1, 1), 0),
+    ],
+)
+def test_a_part_of_an_axis_that_was_split_is_a_slice(compute: Callable[[nn.Module, Tensor], object], expected: int) -> None:
+    graph = changed(Net(compute), slice_parts, expected)
+    assert ("aten.select.int" in names(graph)) == (expected == 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "axis", "largest"), [(3, 1, True), (1, -1, True), (8, 1, True), (2, 2, False), (3, -2, False), (3, -3, True)]
+)
 def test_few_largest_values_are_chosen_one_after_the_other(count: int, axis: int, largest: bool) -> None:
     graph = changed(Net(lambda s, x: tuple(torch.topk(x, count, axis, largest))), choose_in_rounds, 1)
     assert "aten.topk.default" not in names(graph)

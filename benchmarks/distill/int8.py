@@ -69,8 +69,7 @@ class Student:
         plain = {"shift": 0.0, "rotate": 0.0, "scale": 0.0}
         setting = {
             "student": {"model": self.model, "arguments": self.plan.arguments},
-            # What the figures of the page were measured with; recipes have 0.95 since.
-            "distill": {"stages": stages_, "beta2": 0.999},
+            "distill": {"stages": stages_},
             "data": {"image_size": SIDE, "augment": plain},
         }
         return self.task.recipe(setting, 0)

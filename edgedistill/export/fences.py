@@ -1,5 +1,7 @@
 """Keeps converters from moving a quantization into an operator that has to compute in floating point."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
@@ -16,10 +18,10 @@ def fence_input(graph: GraphModule, reader: Node, source: Node) -> None:
         reader.replace_input_with(source, graph.graph.call_function(twice_negated, (source,)))
 
 
-def fence_in(graph: GraphModule, targets: tuple[object, ...]) -> int:
-    """Put two negations between each operator of `targets` and what dequantizes before or quantizes behind it; returns how many."""
+def fence_in(graph: GraphModule, nodes: Sequence[Node]) -> int:
+    """Put two negations between each of `nodes` and what dequantizes before or quantizes behind it, in place; returns how many."""
     count = 0
-    for node in [node for node in graph.graph.nodes if node.op == "call_function" and node.target in targets]:
+    for node in nodes:
         before = [source for source in node.all_input_nodes if _is(source, "dequantize")]
         behind = [user for user in node.users if _is(user, "quantize")]
         for source in before:

@@ -15,12 +15,12 @@ from edgedistill.quantize.inline import inline_regions
 from edgedistill.quantize.norms import settle_norms
 from edgedistill.quantize.plain_moves import crop_by_slices, repeat_by_cat, rotate_by_flips, shape_by_numbers, shuffle_by_reshape
 from edgedistill.quantize.selection import choose_in_rounds
-from edgedistill.quantize.splits import select_parts, split_by_slices
+from edgedistill.quantize.splits import select_parts, slice_parts, split_by_slices
 
 _RULES = (
-    inline_regions, drop_idle, multiply_instead, write_out_factors, split_by_slices, select_parts, shape_by_numbers, shuffle_by_reshape,
-    crop_by_slices, rotate_by_flips, repeat_by_cat, choose_in_rounds, fold_constants, plain_activations, write_out_bilinear,
-    merge_branches, settle_norms, share_keys, drop_expansions, keep_means, pool_by_windows,
+    inline_regions, drop_idle, multiply_instead, write_out_factors, split_by_slices, select_parts, shape_by_numbers, slice_parts,
+    shuffle_by_reshape, crop_by_slices, rotate_by_flips, repeat_by_cat, choose_in_rounds, fold_constants, plain_activations,
+    write_out_bilinear, merge_branches, settle_norms, share_keys, drop_expansions, keep_means, pool_by_windows,
 )  # fmt: skip
 
 

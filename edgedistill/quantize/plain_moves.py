@@ -33,8 +33,12 @@ def shuffle_by_reshape(graph: GraphModule) -> int:
 
 
 def shape_by_numbers(graph: GraphModule) -> int:
-    """Give each `reshape_as` its shape as numbers, in place; returns how many. It reads a tensor for its shape alone."""
-    nodes = [node for node in operators(graph, (_ATEN.reshape_as.default,)) if _sizes(node).count(-1) < 2]
+    """Write each `reshape_as` and `unflatten` as a reshape to numbers, in place; returns how many.
+
+    The one reads a tensor for its shape alone, and quantization rounds the parts of the other anew.
+    """
+    shaped = operators(graph, (_ATEN.reshape_as.default, _ATEN.unflatten.int))
+    nodes = [node for node in shaped if _sizes(node).count(-1) < 2]
     for node in nodes:
         with graph.graph.inserting_before(node):
             replace(graph, node, call(graph, node, _ATEN.reshape.default, node.args[0], _sizes(node)))

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from edgedistill.quantize.build import call, constant, replace
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
+_IMAGE_RANK = 4
 _MOST = 16
 """Each of the k values costs a pass over the tensor: more of them are left to the runtime."""
 
@@ -49,20 +51,26 @@ def _order(node: Node) -> tuple[int, bool]:
 
 def _rounds(graph: GraphModule, node: Node) -> tuple[Node, Node]:
     """The values and the places of a topk."""
-    values, count, (axis, largest) = node.args[0], int(node.args[1]), _order(node)  # type: ignore[arg-type]
-    shape = values.meta["val"].shape  # type: ignore[union-attr]
-    best, place_of = (_ATEN.amax.default, _ATEN.argmax.default) if largest else (_ATEN.amin.default, _ATEN.argmin.default)
-    numbers = constant(graph, node, "places", _along(axis, shape))
-    worst = -math.inf if largest else math.inf
+    (axis, largest), count = _order(node), int(node.args[1])  # type: ignore[arg-type]
+    # The smallest are the largest of the negated values: Core AI has no argmin.
+    values: Any = node.args[0] if largest else call(graph, node, _ATEN.neg.default, node.args[0])
+    image = values.meta["val"].shape
+    if channels := len(image) == _IMAGE_RANK and axis in (1, 1 - _IMAGE_RANK):
+        # LiteRT's converter moves the channels of some of the operands behind height and width.
+        values, axis = call(graph, node, _ATEN.flatten.using_ints, values, 2), 1
+    numbers = constant(graph, node, "places", _along(axis, shape := values.meta["val"].shape))
+    never = constant(graph, node, "never", torch.full([1] * len(shape), -math.inf))
     found: list[tuple[Node, Node]] = []
     for turn in range(count):
-        place = call(graph, node, place_of, values, axis, True)
-        found.append((call(graph, node, best, values, [axis], True), place))
+        place = call(graph, node, _ATEN.argmax.default, values, axis, True)
+        found.append((call(graph, node, _ATEN.amax.default, values, [axis], True), place))
         if turn < count - 1:
             taken = call(graph, node, _ATEN.eq.Tensor, numbers, place)
-            values = call(graph, node, _ATEN.masked_fill.Scalar, values, taken, worst)
-    best_values, places = (call(graph, node, _ATEN.cat.default, list(parts), axis) for parts in zip(*found, strict=True))
-    return best_values, places
+            values = call(graph, node, _ATEN.where.self, taken, never, values)
+    best, places = (call(graph, node, _ATEN.cat.default, list(parts), axis) for parts in zip(*found, strict=True))
+    if channels:
+        best, places = (call(graph, node, _ATEN.reshape.default, made, [-1, count, *image[2:]]) for made in (best, places))
+    return best if largest else call(graph, node, _ATEN.neg.default, best), places
 
 
 def _along(axis: int, shape: torch.Size) -> Tensor:

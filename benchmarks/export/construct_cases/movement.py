@@ -82,4 +82,7 @@ CASES = {
     "masked_fill": function(lambda x: x.masked_fill(x < 0, 0.0)),
     "assignment to a slice": network(_assign, c=conv),
     "cumsum over width": function(lambda x: x.cumsum(3) * 0.1),
+    "unbind of the inner axis": function(lambda x: sum(x.unflatten(1, (8, 3)).unbind(2))),
+    "the 4 largest channels": function(lambda x: x.topk(4, 1)[0]),
+    "the 2 smallest of a row": function(lambda x: x.topk(2, 3, largest=False)[0] + x[:, :, :, :1]),
 }  # fmt: skip

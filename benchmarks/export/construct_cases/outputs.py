@@ -35,4 +35,7 @@ CASES = {
     "a dictionary": _head(lambda s, x: {"logits": x, "largest": x.amax(1)}),
     "halved and doubled": _head(lambda s, x: x * 0.5 * 2.0),
     "logit of a sigmoid": _head(lambda s, x: torch.logit(torch.sigmoid(x), 1e-4)),
+    "logits and their double": _head(lambda s, x: (x, x + x)),
+    "places of the 2 smallest": _head(lambda s, x: x.topk(2, 1, largest=False)[1]),
+    "logits and whether each is the largest": _head(lambda s, x: (x, (x == x.amax(1, keepdim=True)).float())),
 }

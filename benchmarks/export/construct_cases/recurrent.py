@@ -41,4 +41,5 @@ CASES = {
         lambda s, x: (torch.tanh(s.f(x.mean(2))) * torch.sigmoid(s.g(x.mean(2))))[:, :, None],
         f=lambda: nn.Conv1d(24, 24, 2, dilation=2), g=lambda: nn.Conv1d(24, 24, 2, dilation=2),
     ),
+    "LSTM, projected, bidirectional": _layer(lambda: nn.LSTM(24, 24, batch_first=True, proj_size=12, bidirectional=True)),
 }  # fmt: skip

@@ -39,7 +39,7 @@ def fence_composites(graph: GraphModule) -> int:
 
     XNNPACK's lowering takes one of those operators for quantized if only one of its inputs is: the file fails to load.
     """
-    return fence_in(graph, _COMPOSITES)
+    return fence_in(graph, operators(graph, _COMPOSITES))
 
 
 def write_out_gelu(graph: GraphModule) -> int:

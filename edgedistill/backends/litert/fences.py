@@ -9,6 +9,8 @@ from edgedistill.export.fences import fence_in, fence_input
 from edgedistill.quantize.graph import PASSING, operators
 
 _ATEN = torch.ops.aten
+_OPS = torch.ops.quantized_decomposed
+_ARITHMETIC = (_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.mul.Tensor)
 _FENCED = (
     _ATEN.gru.input, _ATEN.lstm.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input, _ATEN.softmax.int, _ATEN.log_softmax.int,
 )  # fmt: skip
@@ -18,7 +20,7 @@ _COMPUTED = (
     _ATEN.sqrt.default, _ATEN.rsqrt.default, _ATEN.sum.dim_IntList, _ATEN.sum.default, _ATEN.stack.default,
     _ATEN.linalg_vector_norm.default, _ATEN.amax.default, _ATEN.amin.default, _ATEN.pow.Tensor_Scalar, _ATEN.upsample_bilinear2d.vec,
     _ATEN.masked_fill.Scalar, _ATEN.maximum.default, _ATEN.minimum.default, _ATEN.div.Tensor,
-    _ATEN.reciprocal.default,
+    _ATEN.reciprocal.default, _ATEN.gather.default, _ATEN.argmax.default, _ATEN.argmin.default, _ATEN.pad.default,
 )  # fmt: skip
 _MOVES = (
     *PASSING, _ATEN.cat.default, _ATEN.stack.default, _ATEN.slice.Tensor, _ATEN.select.int, _ATEN.permute.default, _ATEN.transpose.int,
@@ -33,10 +35,30 @@ def fence(graph: GraphModule) -> int:
     softmax becomes one of int8, which the runtime refuses unless its scale is 1 / 256. Its own int8 kernels of some operators are up to an
     LSB off in the mean, and XNNPACK takes those operators in floating point only.
     """
-    quantizations = [node for node in operators(graph, (torch.ops.quantized_decomposed.quantize_per_tensor.default,)) if _is_behind(node)]
+    quantizations = [node for node in operators(graph, (_OPS.quantize_per_tensor.default,)) if _is_behind(node)]
     for node in quantizations:
         fence_input(graph, node, node.all_input_nodes[0])
-    return len(quantizations) + fence_in(graph, _COMPUTED)
+    return len(quantizations) + fence_in(graph, [*operators(graph, _COMPUTED), *_reflections(graph), *_summed_parts(graph)])
+
+
+def _summed_parts(graph: GraphModule) -> list[Node]:
+    """Selections that are added or multiplied with each other: the converter drops their axis behind the sum, and mixes up the scales."""
+    found: list[Node] = []
+    for node in operators(graph, _ARITHMETIC):
+        sources = [_before_quantization(source) for source in node.all_input_nodes]
+        if all(source.target == _ATEN.select.int for source in sources):
+            found += sources
+    return list(dict.fromkeys(found))
+
+
+def _before_quantization(node: Node) -> Node:
+    while node.target in (_OPS.dequantize_per_tensor.default, _OPS.quantize_per_tensor.default):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _reflections(graph: GraphModule) -> list[Node]:
+    return [node for node in operators(graph, (_ATEN.pad.default,)) if "reflect" in node.args]
 
 
 def _is_behind(node: Node) -> bool:
