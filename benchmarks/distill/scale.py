@@ -53,9 +53,10 @@ def config(folder: Path, count: int):  # type: ignore[no-untyped-def]
     from edgedistill.tasks.image_classification.recipe.data import Data
 
     split = {"val": VAL / count, "holdout": 0}
-    return Data.model_validate(
-        {"source": {"webdataset": str(folder / "shards" / "*.tar")}, "image_size": SIDE, "split": split, "views": 1, "batch_size": BATCH}
-    )
+    augment = {"shift": 0.1, "rotate": 10.0, "scale": 0.1}
+    source = {"webdataset": str(folder / "shards" / "*.tar")}
+    fields = {"source": source, "image_size": SIDE, "split": split, "views": 1, "augment": augment, "batch_size": BATCH}
+    return Data.model_validate(fields)
 
 
 def peaks() -> dict[str, float]:
