@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.ao.quantization.fx._decomposed  # registers the operators of quantized programs
+from made_graphs import Net
 from test_scalar_constants import SIGNATURE as SCALARS
 from test_scalar_constants import Scaled
 from torch import Tensor, nn
@@ -124,6 +126,31 @@ def test_windows_of_average_pooling_over_the_edge_divide_by_their_values(precisi
     image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     expected = nn.Sequential(*pools)(torch.from_numpy(image)).numpy()
     assert np.abs(answer(path, image=image)["output"] - expected).max() < (1e-6 if precision == "fp32" else 2e-3)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda s, x: F.elu(x - 0.5, 0.7),
+        lambda s, x: F.selu(x - 0.5),
+        lambda s, x: x.var((2, 3)) + x.std((2, 3), unbiased=False) + x.var(1).mean((1, 2))[:, None],
+        lambda s, x: F.adaptive_avg_pool2d(s.conv(s.scale(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)), 1),
+        lambda s, x: s.plain(s.conv(x)) + s.plain(x),
+        lambda s, x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_the_converter_has_no_rule_for_is_written_out(
+    compute: Callable[[Any, Tensor], Tensor], precision: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    layers = {"conv": nn.Conv2d(3, 3, 1), "scale": nn.RMSNorm(3), "plain": nn.BatchNorm2d(3, affine=False)}
+    net, image = Net(compute, **layers).eval(), np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(image)).numpy()
+    output = TensorSpec(name="output", dtype="float32", shape=expected.shape)
+    found = answer(lowered(net, [IMAGE], [output], tmp_path / "net.aimodel", precision), image=image)["output"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=(1e-5 if precision == "fp32" else 4e-3) * np.abs(expected).max())
 
 
 class Mixed(nn.Module):

@@ -16,6 +16,7 @@ from edgedistill.errors import UserError
 from edgedistill.export.fences import fence_in
 from edgedistill.export.resizing import resize_by_products
 from edgedistill.quantize.activations import plain_activations
+from edgedistill.quantize.graph import operators
 from edgedistill.quantize.scheme import xnnpack_quantizer
 
 IMAGE = torch.randn(1, 8, 13, 12)
@@ -90,7 +91,7 @@ def test_fences_stand_between_an_operator_and_its_quantizations() -> None:
         x = F.mish(x)
         return ops.dequantize_per_tensor(ops.quantize_per_tensor(x, 0.01, 0, -128, 127, torch.int8), 0.01, 0, -128, 127, torch.int8)
 
-    graph = changed(Net(compute), lambda graph: fence_in(graph, (torch.ops.aten.mish.default,)), 1, IMAGE)
+    graph = changed(Net(compute), lambda graph: fence_in(graph, operators(graph, (torch.ops.aten.mish.default,))), 1, IMAGE)
     (mish,) = [node for node in graph.graph.nodes if node.target == torch.ops.aten.mish.default]
     assert "dequantize" not in str(mish.args[0].target)
     assert not any("quantize" in str(user.target) for user in mish.users)

@@ -26,7 +26,7 @@ def fold_batchnorm(graph: GraphModule) -> int:
         product = next(iter(weight.all_input_nodes), None)
         if product is None or product.target != _ATEN.mul.Tensor:
             continue
-        gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
+        gamma, beta, mean, variance = of_norm(graph, norm)
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
         kernel = tensor_of(graph, product.args[0])
         product.replace_all_uses_with(_parameter(graph, product, f"folded_{count}_weight", kernel * by_channel(scale, kernel)))
@@ -51,7 +51,7 @@ def fold_float(graph: GraphModule) -> int:
         convolution = norm.args[0]
         if not isinstance(convolution, Node) or convolution.target not in CONVOLUTIONS or len(convolution.users) > 1:
             continue
-        gamma, beta, mean, variance = (tensor_of(graph, argument) for argument in norm.args[1:5])
+        gamma, beta, mean, variance = of_norm(graph, norm)
         scale = gamma / torch.sqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
         source, weight, bias, *options = (*convolution.args, None)[: max(3, len(convolution.args))]
         before = torch.zeros_like(mean) if bias is None else tensor_of(graph, bias)
@@ -91,6 +91,16 @@ def fold_layernorm(graph: GraphModule) -> int:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return count
+
+
+def of_norm(graph: GraphModule, norm: Node) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weight, bias, mean and variance of a batch norm, each [C]; weight and bias are 1 and 0 where it has none."""
+    mean, variance = (tensor_of(graph, argument) for argument in norm.args[3:5])
+    gamma, beta = (
+        default(mean) if argument is None else tensor_of(graph, argument)
+        for default, argument in zip((torch.ones_like, torch.zeros_like), norm.args[1:3], strict=True)
+    )
+    return gamma, beta, mean, variance
 
 
 def by_channel(values: Tensor, weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.build import call, constant, replace
+from edgedistill.quantize.fold import of_norm
 from edgedistill.quantize.graph import CONVOLUTIONS, TRANSPOSED, operators, tensor_of
 
 _ATEN = torch.ops.aten
@@ -47,11 +48,9 @@ def settle_norms(graph: GraphModule) -> int:
 
 def affine(graph: GraphModule, norm: Node) -> tuple[Tensor, Tensor]:
     """What a batch norm multiplies each channel by, and adds to it, [C] each."""
-    gamma, beta, mean, variance = (None if argument is None else tensor_of(graph, argument) for argument in norm.args[1:5])
-    factor = torch.rsqrt(variance + float(norm.args[7]))  # type: ignore[operator,arg-type]
-    factor = factor if gamma is None else gamma * factor
-    shift = -mean * factor if beta is None else beta - mean * factor  # type: ignore[operator]
-    return factor.detach(), shift.detach()
+    gamma, beta, mean, variance = of_norm(graph, norm)
+    factor = gamma * torch.rsqrt(variance + float(norm.args[7]))  # type: ignore[arg-type]
+    return factor.detach(), (beta - mean * factor).detach()
 
 
 def _before(norm: Node, channels: int) -> Node | None:

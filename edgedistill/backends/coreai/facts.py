@@ -5,6 +5,7 @@ from pathlib import Path
 from edgedistill.backends.base import STATIC, Adapter, Backend
 
 _DYNAMIC = "Core AI has no operator that quantizes activations by their range at run time"
+_NO_RULE = "coreai-torch has no rule for it (0.4.3); take onnx or coreml"
 _TYPES = "Core AI takes float16, float32, integers of up to 32 bits and bool"
 
 _MARKER = "main.mlirb"
@@ -48,6 +49,6 @@ COREAI = Backend(
     integer_kernels=False,
     stored_types={"int64": "int32"},
     refused_types={"float64": f"{_TYPES}; let the module take and give float32"},
-    refused_operators=dict.fromkeys(("conv_transpose3d", "max_pool3d"), "coreai-torch has no rule for it (0.4.3); take onnx or coreml"),
+    refused_operators=dict.fromkeys(("conv_transpose3d", "max_pool3d", "grid_sampler", "sort", "argmin"), _NO_RULE),
     doctor="edgedistill.backends.coreai.doctor",
 )

@@ -6,7 +6,8 @@ from torch.fx import GraphModule, Node
 
 from edgedistill.backends.coreai.quantized import stored
 from edgedistill.export.equality import is_compared
-from edgedistill.quantize.graph import operators, tensor_of
+from edgedistill.quantize.fold import of_norm
+from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
 _EQUALITIES = (_ATEN.eq.Tensor, _ATEN.eq.Scalar, _ATEN.ne.Tensor, _ATEN.ne.Scalar)
@@ -24,10 +25,8 @@ def scale_norms(graph: GraphModule) -> int:
     """
     norms = operators(graph, (_ATEN.batch_norm.default,))
     for place, node in enumerate(norms):
-        source, weight, bias, *statistics = node.args[:5]
-        mean, variance = (tensor_of(graph, part) for part in statistics)
-        gamma = torch.ones_like(mean) if weight is None else tensor_of(graph, weight)
-        beta = torch.zeros_like(mean) if bias is None else tensor_of(graph, bias)
+        source = node.args[0]
+        gamma, beta, mean, variance = of_norm(graph, node)
         scale = gamma / torch.sqrt(variance + float(node.args[7]))  # type: ignore[arg-type]
         shape = (-1, *[1] * (node.meta["val"].ndim - 2))
         with graph.graph.inserting_before(node):

@@ -11,13 +11,17 @@ from torch.fx import GraphModule
 from edgedistill.backends.coreai.half import in_float16, scale_norms
 from edgedistill.backends.coreai.quantized import own_quantization
 from edgedistill.backends.coreai.reproducible import fixed_names, name_constants, note
+from edgedistill.backends.coreai.rewrites import write_means, write_out
 from edgedistill.backends.coreai.weights import pack
 from edgedistill.export.programs import rewritten
+from edgedistill.export.resizing import interpolate_by_products
 from edgedistill.quantize.fold import fold_float
 from edgedistill.quantize.pooling import pool_for_core_ai
 from edgedistill.recipe.precisions import is_static, needs_program
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
+
+_WRITTEN_OUT = (write_out, write_means, interpolate_by_products)
 
 
 def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:
@@ -49,7 +53,6 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 def _rules(precision: str) -> Sequence[Callable[[GraphModule], int]]:
     """What is changed in the program before it is decomposed."""
     if is_static(precision):
-        return (own_quantization,)
-    if precision == "fp32":
-        return (pool_for_core_ai,)
-    return (pool_for_core_ai, fold_float, scale_norms, *([partial(pack, precision=precision)] if needs_program(precision) else []))
+        return (*_WRITTEN_OUT, own_quantization)
+    packed = [partial(pack, precision=precision)] if needs_program(precision) else []
+    return (*_WRITTEN_OUT, pool_for_core_ai, fold_float, scale_norms, *packed)

@@ -1,0 +1,69 @@
+"""Rewrites of a program for operators that coreai-torch has no rule for (0.4.3)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from edgedistill.quantize.build import call, replace
+from edgedistill.quantize.graph import operators
+
+_ATEN = torch.ops.aten
+_POOL = _ATEN.adaptive_avg_pool2d.default
+
+
+def write_out(graph: GraphModule) -> int:
+    """Write ELU, SELU, variances and standard deviations as their formula, in place; returns how many."""
+    formulas: dict[Any, Any] = {
+        _ATEN.elu.default: _elu, _ATEN.elu_.default: _elu, _ATEN.selu.default: _selu, _ATEN.selu_.default: _selu,
+        _ATEN.var.correction: _variance, _ATEN.var.dim: _variance_of_dims, _ATEN.std.correction: _deviation,
+        _ATEN.std.dim: _deviation_of_dims,
+    }  # fmt: skip
+    nodes = operators(graph, tuple(formulas))
+    for node in nodes:
+        node.target = formulas[node.target]  # type: ignore[index]
+    return len(nodes)
+
+
+def write_means(graph: GraphModule) -> int:
+    """Write each average over a whole image as a mean, in place; returns how many.
+
+    Where channels are last in memory, the pooling is decomposed into a mean and as_strided, for which there is no rule.
+    """
+    nodes = [node for node in operators(graph, (_POOL,)) if list(node.args[1]) == [1, 1]]  # type: ignore[arg-type]
+    for node in nodes:
+        with graph.graph.inserting_before(node):
+            replace(graph, node, call(graph, node, _ATEN.mean.dim, node.args[0], [-1, -2], True))
+    return len(nodes)
+
+
+def _elu(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    """Clevert et al. 2015, arXiv 1511.07289, equation 15."""
+    return scale * (x.relu() + alpha * (torch.exp(input_scale * x.clamp(max=0.0)) - 1))
+
+
+def _selu(x: Tensor) -> Tensor:
+    """Klambauer et al. 2017, arXiv 1706.02515, equation 2."""
+    return _elu(x, 1.6732632423543772, 1.0507009873554805)
+
+
+def _variance(x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    axes = list(range(x.ndim)) if not dim else list(dim)
+    count = math.prod(x.shape[axis] for axis in axes)
+    squares = (x - x.mean(axes, keepdim=True)).square()
+    return squares.mean(axes, keepdim=keepdim) * (count / (count - (1 if correction is None else correction)))
+
+
+def _variance_of_dims(x: Tensor, dim: Sequence[int] | None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    return _variance(x, dim, correction=float(unbiased), keepdim=keepdim)
+
+
+def _deviation(x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _deviation_of_dims(x: Tensor, dim: Sequence[int] | None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    return _variance_of_dims(x, dim, unbiased, keepdim).sqrt()
