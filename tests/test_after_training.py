@@ -11,6 +11,7 @@ from made_graphs import Net, graph_of
 from torch import Tensor, nn
 
 from edgedistill.backends.base import STATIC
+from edgedistill.quantize import tune
 from edgedistill.quantize.after_training import WAYS, quantized
 from edgedistill.quantize.channels import spans
 from edgedistill.quantize.equalize import equalize
@@ -155,6 +156,35 @@ def test_each_way_is_better_where_channels_are_uneven() -> None:
     assert errors[1] < errors[0] / 4, errors
     assert errors[2] < errors[1], errors
     assert errors[3] < errors[0] / 5, errors
+    assert errors[4] < errors[0] / 3, errors
+
+
+class Tokens(nn.Module):
+    """Whole numbers beside an image, and two outputs, of one sample at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head, self.other = nn.Embedding(9, 8), nn.Linear(8, 5), nn.Linear(8, 3)
+
+    def forward(self, image: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        both = torch.relu(image.mean((2, 3)) + self.words(tokens).mean(1)).view(1, 8)
+        return self.head(both), self.other(both) * 20, tokens.amax(1)
+
+
+def test_tuning_takes_one_sample_at_a_time_whole_numbers_and_several_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    net, tokens = Tokens().eval(), torch.randint(0, 9, (64, 4))
+    before = copy.deepcopy(net.state_dict())
+    inputs = [TensorSpec(name="image", shape=(1, 8, 12, 12)), TensorSpec(name="tokens", dtype="int64", shape=(1, 4))]
+    outputs = [TensorSpec(name=name, shape=(1, size)) for name, size in (("logits", 5), ("other", 3))]
+    signature = Signature.of(inputs, [*outputs, TensorSpec(name="largest", dtype="int64", shape=(1,))])
+    shown = [(image[None], token[None]) for image, token in zip(IMAGES, tokens, strict=True)]
+    monkeypatch.setattr(tune, "_STEPS", 200)
+    state = quantized(net, signature, shown, "tuned", any_batch=False)
+    with torch.no_grad():
+        for given, exact, scale in zip(state.converted(*shown[0]), net(*shown[0]), (*state.output_scale.values(), 1), strict=True):
+            assert (given - exact).abs().max() < 6 * scale
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "the student itself is not trained"
 
 
 def test_corrected_biases_leave_no_mean_error() -> None:

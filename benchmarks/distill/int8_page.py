@@ -34,6 +34,7 @@ Points beside floating point, with the 95% interval of the difference on the sam
 - `equalized`: channels are scaled before, so that they use a tensor's range alike (`int8-equalized`).
 - `corrected`: and biases take the mean error of their layer (`int8-corrected`).
 - `rounded`: and the rounding of weights is fitted to what the layer reads (`int8-rounded`).
+- `tuned`: all parameters learn to give the outputs of the student in floating point, without labels (`int8-tuned`).
 - `qat`: trained in int8 with observed ranges, the default (`int8`).
 - `qat-learned`: ranges are trained too (`ranges: learned`).
 

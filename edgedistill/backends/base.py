@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STATIC = ("int8-static", "int8-equalized", "int8-corrected", "int8-rounded")
-"""Int8 after training, without and with what may make it better: each does what those before it do."""
+STATIC = ("int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-tuned")
+"""Int8 after training, without and with what may make it better; see `quantize.after_training.WAYS`."""
 
 
 @dataclass(frozen=True)

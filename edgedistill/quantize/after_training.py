@@ -1,4 +1,4 @@
-"""The quantized state of a trained student, in four ways that need samples and no training."""
+"""The quantized state of a trained student, in five ways that need samples and no labels."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -9,10 +9,12 @@ from edgedistill.quantize.reconstruct import float_twin, reconstruct
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert
 from edgedistill.quantize.static import calibrate
+from edgedistill.quantize.tune import tuned
 from edgedistill.signature import Signature
 
-WAYS = ("static", "equalized", "corrected", "rounded")
-"""Each does what those before it do: calibrate ranges, equalise channels, correct biases, and fit the rounding of weights."""
+WAYS = ("static", "equalized", "corrected", "rounded", "tuned")
+"""Each of the first four does what those before it do: calibrate ranges, equalise channels, correct biases, fit the rounding of weights.
+The last fits all at once to the outputs."""
 
 
 def quantized(
@@ -21,7 +23,8 @@ def quantized(
     """`model` in int8, with ranges from `batches`.
 
     batches: each holds the inputs of `signature` in their order. They are read once, and kept in memory unless `way` is static.
-    way: one of `WAYS`; see `static.calibrate`, `equalize.equalize` and `reconstruct.reconstruct`. Raises ValueError for another.
+    way: one of `WAYS`; see `static.calibrate`, `equalize.equalize`, `reconstruct.reconstruct` and `tune.tuned`. Raises ValueError for
+    another.
     any_batch: as of `scheme.exported`.
     """
     if way not in WAYS:
@@ -29,6 +32,8 @@ def quantized(
     if way == "static":
         return convert(calibrate(plain_batchnorm(model), signature, batches, any_batch=any_batch), signature)
     shown = list(batches)
+    if way == "tuned":
+        return convert(tuned(plain_batchnorm(model), signature, shown, any_batch=any_batch), signature)
     observed = calibrate(plain_batchnorm(model), signature, shown, any_batch=any_batch, equalized=True)
     if way == "equalized":
         return convert(observed, signature)

@@ -55,16 +55,17 @@ class QATModule(nn.Module):
             self.train(self.training)
 
 
-def prepare_qat(model: nn.Module, signature: Signature, *, learned: bool = False) -> QATModule:
+def prepare_qat(model: nn.Module, signature: Signature, *, learned: bool = False, any_batch: bool = True) -> QATModule:
     """Insert fake quantization into `model` (float, plain batch norm; see `rewrite.plain_batchnorm`).
 
     learned: ranges of activations are learned as soon as observers are frozen, see `learned.LearnedRange`.
+    any_batch: as of `scheme.exported`.
 
     The scheme is that of `scheme.xnnpack_quantizer`.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-    graph = exported(_with_default_eps(model), signature)
+    graph = exported(_with_default_eps(model), signature, any_batch=any_batch)
     hidden = hide_relu6(graph)
     prepared = prepare_qat_pt2e(graph, xnnpack_quantizer(graph, is_qat=True, learned=learned))
     show_relu6(prepared, hidden)

@@ -6,8 +6,8 @@ from edgedistill.backends import backend, backends
 from edgedistill.backends.base import STATIC
 
 Precision = Literal[
-    "int8", "int16x8", "fp16", "fp32", "int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-weights", "int4-weights",
-    "palette4", "int8-dynamic", "int4-dynamic",
+    "int8", "int16x8", "fp16", "fp32", "int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-tuned", "int8-weights",
+    "int4-weights", "palette4", "int8-dynamic", "int4-dynamic",
 ]  # fmt: skip
 
 _FLOAT = ("fp16", "fp32")
