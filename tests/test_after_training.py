@@ -179,7 +179,7 @@ def test_tuning_takes_one_sample_at_a_time_whole_numbers_and_several_outputs(mon
     outputs = [TensorSpec(name=name, shape=(1, size)) for name, size in (("logits", 5), ("other", 3))]
     signature = Signature.of(inputs, [*outputs, TensorSpec(name="largest", dtype="int64", shape=(1,))])
     shown = [(image[None], token[None]) for image, token in zip(IMAGES, tokens, strict=True)]
-    monkeypatch.setattr(tune, "_STEPS", 200)
+    monkeypatch.setattr(tune, "_STEPS", 40)
     state = quantized(net, signature, shown, "tuned", any_batch=False)
     with torch.no_grad():
         for given, exact, scale in zip(state.converted(*shown[0]), net(*shown[0]), (*state.output_scale.values(), 1), strict=True):

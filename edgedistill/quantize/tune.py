@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edgedistill.progress import track
+from edgedistill.quantize.learned import LearnedRange
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.signature import Signature
 
 _STEPS, _RATE = 400, 5e-4
+_SAMPLES = 16
+"""Samples of a step at least: of batches that are smaller several are taken."""
 _MIXED = 0.5
 """Share of the samples of a step that are mixed with others."""
 
@@ -33,15 +36,17 @@ def tuned(model: nn.Module, signature: Signature, batches: Sequence[tuple[Tensor
     parameters = [parameter.requires_grad_(True) for parameter in module.parameters()]
     optimizer = torch.optim.Adam(parameters, _RATE, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / _STEPS)))
-    generator = torch.Generator().manual_seed(0)
+    samples = _Samples(batches)
+    parts = max(1, _SAMPLES // samples.count)
     with torch.enable_grad(), track("tuning int8", _STEPS) as progress:
         for _ in range(_STEPS):
-            inputs = _mixed(batches, generator)
-            with torch.no_grad():
-                wanted = _outputs(model(*inputs))
-            errors = [(a - b).square().mean() / v for a, b, v in zip(_outputs(module(*inputs)), wanted, variances, strict=True)]
             optimizer.zero_grad()
-            torch.stack(errors).sum().backward()
+            for _ in range(parts):
+                inputs = samples.draw()
+                with torch.no_grad():
+                    wanted = _outputs(model(*inputs))
+                errors = [(a - b).square().mean() / v for a, b, v in zip(_outputs(module(*inputs)), wanted, variances, strict=True)]
+                (torch.stack(errors).sum() / parts).backward()
             optimizer.step()
             schedule.step()
             progress.advance(1)
@@ -49,18 +54,48 @@ def tuned(model: nn.Module, signature: Signature, batches: Sequence[tuple[Tensor
 
 
 def _shown(module: QATModule, model: nn.Module, batches: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Show `module` the ranges of its activations, which it learns from then on; returns the variance of each output of `model`."""
-    from torchao.quantization.pt2e import enable_observer
+    """Set the ranges of `module`, which it learns from then on, as calibration does; returns the variance of each output of `model`."""
+    from torchao.quantization.pt2e import disable_fake_quant, enable_fake_quant, enable_observer
 
     module.freeze(batchnorm=True, observers=False)
-    module.eval().graph_module.apply(enable_observer)
+    module.eval().graph_module.apply(enable_observer).apply(disable_fake_quant)
+    calibrated = [_Calibrated(part) for part in module.modules() if isinstance(part, LearnedRange)]
     with torch.no_grad():
         for batch in batches:
             module(*batch)
         answers = [_outputs(model(*batch)) for batch in batches]
+        for range_ in calibrated:
+            range_.settle()
+    module.graph_module.apply(enable_fake_quant)
     module.freeze(batchnorm=True, observers=True)
     # An output that never changes is held to its value all the same.
     return [torch.cat([part.flatten() for part in parts]).var().clamp(min=1e-6) for parts in zip(*answers, strict=True)]
+
+
+class _Calibrated:
+    """A range that is the one that `static.calibrate` finds."""
+
+    def __init__(self, range_: LearnedRange) -> None:
+        from torchao.quantization.pt2e import HistogramObserver
+
+        self.range, own = range_, range_.activation_post_process
+        self.histogram = HistogramObserver(
+            dtype=own.dtype, qscheme=own.qscheme, quant_min=own.quant_min, quant_max=own.quant_max, eps=float(own.eps)
+        )
+        self.hook = range_.register_forward_pre_hook(self._see)
+
+    def _see(self, range_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        bounds = getattr(range_, "bounds", None)
+        self.histogram(given[0] if bounds is None else given[0].clamp(*bounds))
+
+    def settle(self) -> None:
+        """Put the range in place."""
+        self.hook.remove()
+        scale, zero_point = self.histogram.calculate_qparams()
+        own = self.range.activation_post_process
+        own.min_val, own.max_val = ((limit - zero_point[0]) * scale[0] for limit in (own.quant_min, own.quant_max))
+        self.range.scale.copy_(scale)
+        self.range.zero_point.copy_(zero_point)
 
 
 def _outputs(given: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
@@ -68,12 +103,26 @@ def _outputs(given: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
     return [value for value in (given if isinstance(given, (tuple, list)) else [given]) if value.is_floating_point()]
 
 
-def _mixed(batches: Sequence[tuple[Tensor, ...]], generator: torch.Generator) -> tuple[Tensor, ...]:
-    """One of the batches, with some of its samples mixed with those of another; whole numbers, such as tokens, are not mixed."""
-    first, second = (batches[int(place)] for place in torch.randint(len(batches), (2,), generator=generator))
-    if any(a.shape != b.shape or not a.is_floating_point() for a, b in zip(first, second, strict=True)):
-        return first
-    count = len(first[0])
-    shares = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < _MIXED)
-    order = torch.randperm(count, generator=generator)
-    return tuple(a + shares.reshape(-1, *[1] * (a.ndim - 1)) * (b[order] - a) for a, b in zip(first, second, strict=True))
+class _Samples:
+    """Draws samples from batches, some of them mixed with others; whole numbers, such as tokens, are not mixed."""
+
+    def __init__(self, batches: Sequence[tuple[Tensor, ...]]) -> None:
+        self.rows = [tuple(part[row] for part in batch) for batch in batches for row in range(len(batch[0]))]
+        first = self.rows[0]
+        alike = all(a.shape == b.shape for row in self.rows for a, b in zip(row, first, strict=True))
+        self.mixes = alike and all(part.is_floating_point() for part in first)
+        # Samples of other sizes cannot stand in one batch.
+        self.count = len(batches[0][0]) if alike else 1
+        self.generator = torch.Generator().manual_seed(0)
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """As many samples as the first batch has."""
+        first, second = (self._some() for _ in range(2))
+        if not self.mixes:
+            return first
+        shares = torch.rand(self.count, generator=self.generator) * (torch.rand(self.count, generator=self.generator) < _MIXED)
+        return tuple(a + shares.reshape(-1, *[1] * (a.ndim - 1)) * (b - a) for a, b in zip(first, second, strict=True))
+
+    def _some(self) -> tuple[Tensor, ...]:
+        chosen = [self.rows[int(place)] for place in torch.randint(len(self.rows), (self.count,), generator=self.generator)]
+        return tuple(torch.stack(parts) for parts in zip(*chosen, strict=True))
