@@ -137,6 +137,9 @@ def test_windows_of_average_pooling_over_the_edge_divide_by_their_values(precisi
         lambda s, x: F.adaptive_avg_pool2d(s.conv(s.scale(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)), 1),
         lambda s, x: s.plain(s.conv(x)) + s.plain(x),
         lambda s, x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
+        lambda s, x: F.interpolate(x, size=(5, 11), mode="nearest"),
+        lambda s, x: (x * 8 - 4).int().float(),
+        lambda s, x: torch.softmax(x.masked_fill(s.mask, float("-inf")), 3),
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -145,6 +148,7 @@ def test_what_the_converter_has_no_rule_for_is_written_out(
 ) -> None:
     torch.manual_seed(0)
     layers = {"conv": nn.Conv2d(3, 3, 1), "scale": nn.RMSNorm(3), "plain": nn.BatchNorm2d(3, affine=False)}
+    layers["mask"] = nn.Buffer(torch.arange(8) > 5)
     net, image = Net(compute, **layers).eval(), np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     with torch.no_grad():
         expected = net(torch.from_numpy(image)).numpy()

@@ -11,17 +11,17 @@ from torch.fx import GraphModule
 from edgedistill.backends.coreai.half import in_float16, scale_norms
 from edgedistill.backends.coreai.quantized import own_quantization
 from edgedistill.backends.coreai.reproducible import fixed_names, name_constants, note
-from edgedistill.backends.coreai.rewrites import write_means, write_out
+from edgedistill.backends.coreai.rewrites import truncate_casts, write_means, write_out
 from edgedistill.backends.coreai.weights import pack
 from edgedistill.export.programs import rewritten
-from edgedistill.export.resizing import interpolate_by_products
+from edgedistill.export.resizing import choose_nearest, interpolate_by_products
 from edgedistill.quantize.fold import fold_float
 from edgedistill.quantize.pooling import pool_for_core_ai
 from edgedistill.recipe.precisions import is_static, needs_program
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
 
-_WRITTEN_OUT = (write_out, write_means, interpolate_by_products)
+_WRITTEN_OUT = (write_out, write_means, truncate_casts, interpolate_by_products, choose_nearest)
 
 
 def lower(program: ExportedProgram, signature: Signature, path: Path, spec: ArtifactSpec, metadata: dict[str, str]) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgedistill.quantize.build import call, replace
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
+_CASTS = (_ATEN.to.dtype, _ATEN._to_copy.default)
 _POOL = _ATEN.adaptive_avg_pool2d.default
 
 
@@ -20,7 +21,7 @@ def write_out(graph: GraphModule) -> int:
     formulas: dict[Any, Any] = {
         _ATEN.elu.default: _elu, _ATEN.elu_.default: _elu, _ATEN.selu.default: _selu, _ATEN.selu_.default: _selu,
         _ATEN.var.correction: _variance, _ATEN.var.dim: _variance_of_dims, _ATEN.std.correction: _deviation,
-        _ATEN.std.dim: _deviation_of_dims,
+        _ATEN.std.dim: _deviation_of_dims, _ATEN.masked_fill.Scalar: _masked,
     }  # fmt: skip
     nodes = operators(graph, tuple(formulas))
     for node in nodes:
@@ -38,6 +39,26 @@ def write_means(graph: GraphModule) -> int:
         with graph.graph.inserting_before(node):
             replace(graph, node, call(graph, node, _ATEN.mean.dim, node.args[0], [-1, -2], True))
     return len(nodes)
+
+
+def truncate_casts(graph: GraphModule) -> int:
+    """Truncate floating-point values before they become integers, in place; returns how often. Core AI's cast rounds to the nearest."""
+    casts = [node for node in operators(graph, _CASTS) if not _is_float(node) and _is_float(node.all_input_nodes[0])]
+    for node in casts:
+        source = node.all_input_nodes[0]
+        with graph.graph.inserting_before(node):
+            node.replace_input_with(source, call(graph, node, _ATEN.trunc.default, source))
+    return len(casts)
+
+
+def _is_float(node: Node) -> bool:
+    return bool(node.meta["val"].is_floating_point())
+
+
+def _masked(x: Tensor, mask: Tensor, value: float) -> Tensor:
+    """As a sum, with the largest finite number for an infinite one: the converter crashes where a stored mask chooses."""
+    limit = torch.finfo(torch.float32).max
+    return x * (~mask).to(x.dtype) + mask.to(x.dtype) * min(max(value, -limit), limit)
 
 
 def _elu(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
