@@ -17,8 +17,8 @@ from edgedistill.signature import Signature
 _STEPS, _RATE = 400, 5e-4
 _SAMPLES = 16
 """Samples of a step at least: of batches that are smaller several are taken."""
-_MIXED = 0.5
-"""Share of the samples of a step that are mixed with others."""
+_MIXED, _GROUP = 0.5, 32
+"""Share of the samples of a step that are mixed with others, and samples that have one range together."""
 
 
 def tuned(model: nn.Module, signature: Signature, batches: Sequence[tuple[Tensor, ...]], *, any_batch: bool = True) -> GraphModule:
@@ -54,17 +54,17 @@ def tuned(model: nn.Module, signature: Signature, batches: Sequence[tuple[Tensor
 
 
 def _shown(module: QATModule, model: nn.Module, batches: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Set the ranges of `module`, which it learns from then on, as calibration does; returns the variance of each output of `model`."""
+    """Set the ranges of `module`, which it learns from then on; returns the variance of each output of `model`."""
     from torchao.quantization.pt2e import disable_fake_quant, enable_fake_quant, enable_observer
 
     module.freeze(batchnorm=True, observers=False)
     module.eval().graph_module.apply(enable_observer).apply(disable_fake_quant)
-    calibrated = [_Calibrated(part) for part in module.modules() if isinstance(part, LearnedRange)]
+    observed = [_Observed(part, len(batches[0][0])) for part in module.modules() if isinstance(part, LearnedRange)]
     with torch.no_grad():
         for batch in batches:
             module(*batch)
         answers = [_outputs(model(*batch)) for batch in batches]
-        for range_ in calibrated:
+        for range_ in observed:
             range_.settle()
     module.graph_module.apply(enable_fake_quant)
     module.freeze(batchnorm=True, observers=True)
@@ -72,28 +72,34 @@ def _shown(module: QATModule, model: nn.Module, batches: Sequence[tuple[Tensor, 
     return [torch.cat([part.flatten() for part in parts]).var().clamp(min=1e-6) for parts in zip(*answers, strict=True)]
 
 
-class _Calibrated:
-    """A range that is the one that `static.calibrate` finds."""
+class _Observed:
+    """A range that is the mean of those of several groups of samples.
 
-    def __init__(self, range_: LearnedRange) -> None:
-        from torchao.quantization.pt2e import HistogramObserver
+    Those of all samples together are as wide as the rarest value, and those that calibration finds as narrow as the float model bears:
+    training does worse from both.
+    """
 
-        self.range, own = range_, range_.activation_post_process
-        self.histogram = HistogramObserver(
-            dtype=own.dtype, qscheme=own.qscheme, quant_min=own.quant_min, quant_max=own.quant_max, eps=float(own.eps)
-        )
+    def __init__(self, range_: LearnedRange, size: int) -> None:
+        self.range, self.calls = range_, max(1, _GROUP // size)
+        self.lows, self.highs = list[Tensor](), list[Tensor]()
+        self.seen = 0
         self.hook = range_.register_forward_pre_hook(self._see)
 
     def _see(self, range_: nn.Module, given: tuple[Tensor, ...]) -> None:
         bounds = getattr(range_, "bounds", None)
-        self.histogram(given[0] if bounds is None else given[0].clamp(*bounds))
+        low, high = (given[0] if bounds is None else given[0].clamp(*bounds)).aminmax()
+        if self.seen % self.calls:
+            low, high = torch.minimum(low, self.lows.pop()), torch.maximum(high, self.highs.pop())
+        self.lows.append(low)
+        self.highs.append(high)
+        self.seen += 1
 
     def settle(self) -> None:
         """Put the range in place."""
         self.hook.remove()
-        scale, zero_point = self.histogram.calculate_qparams()
         own = self.range.activation_post_process
-        own.min_val, own.max_val = ((limit - zero_point[0]) * scale[0] for limit in (own.quant_min, own.quant_max))
+        own.min_val, own.max_val = torch.stack(self.lows).mean(), torch.stack(self.highs).mean()
+        scale, zero_point = own.calculate_qparams()
         self.range.scale.copy_(scale)
         self.range.zero_point.copy_(zero_point)
 

@@ -21,7 +21,7 @@ MEAN_LIMIT = 0.3
 _FLIP_SHARE = 0.003
 _CONSTANT = 0.05
 _WHOLE_SHARES = (0.005, 0.05)
-"""Share of samples whose whole numbers, such as classes or places of maxima, may differ: of fp32 files, and of others."""
+"""Share of samples whose whole numbers, such as places of maxima, may differ: of fp32 files, and of others."""
 # Dequantized values are multiples of the scale up to float32 rounding; two of them differ by a whole number of steps.
 _ROUNDING = 1e-3
 
