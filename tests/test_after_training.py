@@ -11,6 +11,7 @@ from made_graphs import Net, graph_of
 from torch import Tensor, nn
 
 from edgedistill.backends.base import STATIC
+from edgedistill.errors import UserError
 from edgedistill.quantize import tune
 from edgedistill.quantize.after_training import WAYS, quantized
 from edgedistill.quantize.channels import spans
@@ -185,6 +186,13 @@ def test_tuning_takes_one_sample_at_a_time_whole_numbers_and_several_outputs(mon
         for given, exact, scale in zip(state.converted(*shown[0]), net(*shown[0]), (*state.output_scale.values(), 1), strict=True):
             assert (given - exact).abs().max() < 6 * scale
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items()), "the student itself is not trained"
+
+
+def test_a_model_of_whole_numbers_has_nothing_to_be_tuned_to() -> None:
+    net = Net(lambda s, x: s.layer(x.mean((2, 3))).argmax(1), layer=nn.Linear(8, 5)).eval()
+    signature = Signature.of([TensorSpec(name="image", shape=(1, 8, 12, 12))], [TensorSpec(name="best", dtype="int64", shape=(1,))])
+    with pytest.raises(UserError, match="whole numbers only"):
+        quantized(net, signature, SHOWN, "tuned")
 
 
 def test_corrected_biases_leave_no_mean_error() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from edgedistill.errors import UserError
 from edgedistill.progress import track
 from edgedistill.quantize.learned import LearnedRange
 from edgedistill.quantize.qat import QATModule, prepare_qat
@@ -29,10 +30,14 @@ def tuned(model: nn.Module, signature: Signature, batches: Sequence[tuple[Tensor
     The float model teaches its own quantized form (Hinton et al. 2015, arXiv 1503.02531), so that no labels are needed: the loss is the
     mean squared error of each output, in parts of its variance. Few samples are learned by heart; a half of them is mixed with others
     (mixup, Zhang et al. 2018, arXiv 1710.09412), and the model answers the mixture. Ranges are learned, see `learned.LearnedRange`.
+
+    Raises UserError where all outputs are whole numbers.
     """
     model.eval()
     module = prepare_qat(model, signature, learned=True, any_batch=any_batch)
     variances = _shown(module, model, batches)
+    if not variances:
+        raise UserError("int8-tuned learns outputs of floating-point numbers, and this model gives whole numbers only; take int8-rounded")
     parameters = [parameter.requires_grad_(True) for parameter in module.parameters()]
     optimizer = torch.optim.Adam(parameters, _RATE, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / _STEPS)))
