@@ -1,4 +1,4 @@
-"""Keeps converters from moving a quantization into an operator that has to compute in floating point."""
+"""Two negations where a converter would move a quantization into an operator that computes in floating point, or drop a copy."""
 
 from collections.abc import Sequence
 

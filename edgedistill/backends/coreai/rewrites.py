@@ -1,4 +1,4 @@
-"""Rewrites of a program for operators that coreai-torch has no rule for (0.4.3)."""
+"""Rewrites of a program for what coreai-torch has no rule for, or takes for something else (0.4.3)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from edgedistill.quantize.build import call, replace
+from edgedistill.quantize.build import call, replace, write_by
 from edgedistill.quantize.graph import operators
 
 _ATEN = torch.ops.aten
@@ -17,16 +17,13 @@ _POOL = _ATEN.adaptive_avg_pool2d.default
 
 
 def write_out(graph: GraphModule) -> int:
-    """Write ELU, SELU, variances and standard deviations as their formula, in place; returns how many."""
+    """Write ELU, SELU, variances, standard deviations and masks as their formula, in place; returns how many."""
     formulas: dict[Any, Any] = {
         _ATEN.elu.default: _elu, _ATEN.elu_.default: _elu, _ATEN.selu.default: _selu, _ATEN.selu_.default: _selu,
         _ATEN.var.correction: _variance, _ATEN.var.dim: _variance_of_dims, _ATEN.std.correction: _deviation,
         _ATEN.std.dim: _deviation_of_dims, _ATEN.masked_fill.Scalar: _masked,
     }  # fmt: skip
-    nodes = operators(graph, tuple(formulas))
-    for node in nodes:
-        node.target = formulas[node.target]  # type: ignore[index]
-    return len(nodes)
+    return write_by(graph, formulas)
 
 
 def write_means(graph: GraphModule) -> int:

@@ -10,6 +10,7 @@ from torch.nn.functional import elu, softplus
 from edgedistill.backends.coreml.rank import leave_out_batch
 from edgedistill.export.fences import keep_copies
 from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
+from edgedistill.quantize.build import write_by
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.quantize.pooling import pool_for_core_ml
 
@@ -23,10 +24,7 @@ def write_out(graph: GraphModule) -> int:
         aten.celu.default: _celu, aten.celu_.default: _celu, aten.log_sigmoid.default: _log_sigmoid, aten.hardshrink.default: _hardshrink,
         aten.rms_norm.default: _rms_norm, aten.logit.default: _logit, aten.lstm_cell.default: _lstm_cell,
     }  # fmt: skip
-    nodes = operators(graph, tuple(formulas))
-    for node in nodes:
-        node.target = formulas[node.target]  # type: ignore[index]
-    return len(nodes)
+    return write_by(graph, formulas)
 
 
 def write_strides(graph: GraphModule) -> int:
