@@ -117,7 +117,6 @@ REPAIRED = (
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="takes minutes, and was not run to its end on an idle machine yet")
 @pytest.mark.parametrize("damage", ["empty", "half", "text", "other"])
 def test_run_makes_again_what_is_damaged(tiny: Path, tmp_path: Path, damage: str) -> None:
     copy = shutil.copytree(tiny, tmp_path / "copy", symlinks=True)
