@@ -64,6 +64,24 @@ def as_seen(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def fitted(image: Image.Image, size: int) -> Image.Image:
+    """The square of `size` pixels that models see of an RGB image: its shorter side is resized to `size`, and the centre is cropped.
+
+    The filter is a triangle that widens as the image shrinks ("bilinear with antialiasing"). Each direction rounds to 8 bits. Width is
+    resized first: Pillow from version 13 takes the height of some tall images first, whose pixels then differ by 1 of 255.
+    """
+    from PIL import Image
+
+    width, height = image.size
+    shorter = min(width, height)
+    width, height = size * width // shorter, size * height // shorter
+    for target in ((width, image.height), (width, height)):
+        image = image.resize(target, Image.Resampling.BILINEAR)
+    # Python rounds halves to even.
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
 def _from_numbers(image: Image.Image, form: str | None) -> Image.Image:
     """8-bit greys of an image of larger numbers, from a file of the format `form`."""
     import numpy as np

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.rows import Rows
-from edgedistill.tasks.image_classification.decoding import as_seen
+from edgedistill.tasks.image_classification.decoding import as_seen, fitted
 from edgedistill.tasks.image_classification.duplicates import hashed
 from edgedistill.tasks.image_classification.sources import Listing
 
@@ -18,9 +18,6 @@ from edgedistill.tasks.image_classification.sources import Listing
 def decoder(listing: Listing, size: int) -> Callable[[int], np.ndarray]:
     """A function that gives the image with a number as models see it, uint8 [3, S, S]; UserError names one that can't be read."""
     from PIL import Image
-    from torchvision.transforms import v2
-
-    resize = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(size)])
 
     def decode(number: int) -> np.ndarray:
         try:
@@ -28,7 +25,7 @@ def decoder(listing: Listing, size: int) -> Callable[[int], np.ndarray]:
             image = as_seen(raw if isinstance(raw, Image.Image) else Image.fromarray(raw))  # type: ignore[arg-type]
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{listing.names[number]} ({error})") from error
-        return np.asarray(resize(image)).transpose(2, 0, 1)
+        return np.asarray(fitted(image, size)).transpose(2, 0, 1)
 
     return decode
 
