@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from made_load import made
 
+from edgedistill.bundle.ship import ship
 from edgedistill.bundle.write import Contents
 from edgedistill.export.fitting import of_file
 from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
@@ -13,8 +14,9 @@ from edgedistill.measure.stress import stress_figures
 from edgedistill.recipe.targets import Target
 from edgedistill.records import ArtifactResult, Unavailable
 from edgedistill.records.comparisons import InterleavedComparison
-from edgedistill.records.manifest import ModelFacts, Preprocessing
+from edgedistill.records.manifest import Licenses, ModelFacts, Preprocessing
 from edgedistill.records.measurements import Measurement
+from edgedistill.records.metric import Metric
 from edgedistill.records.stress import StressDocument, StressProtocol
 from edgedistill.signature import Signature
 
@@ -125,7 +127,10 @@ TARGET = Target.model_validate(
 def contents(artifacts: list[ArtifactResult], signature: Signature, images: np.ndarray, run: Path) -> Contents:
     """What a bundle of these files of a classifier is made of, without outputs."""
     return Contents(
-        task="image-classification", run=run, artifacts=artifacts, methods={a.name: of_file(signature, a).forward for a in artifacts},
+        name="n", task="image-classification", run=run, artifacts=artifacts,
+        methods={a.name: of_file(signature, a).forward for a in artifacts},
         model=ModelFacts(name="n", state_sha256="", output_scale={"logits": 1.0}), signature=signature, preprocessing=Preprocessing(),
-        samples={"image": images}, outputs={}, versions={},
+        samples={"image": images}, outputs={}, scales={}, versions={},
+        ship=ship(artifacts, Metric("accuracy", "accuracy")),
+        licenses=Licenses(code="Apache-2.0", data=Unavailable(unavailable="no"), teacher=Unavailable(unavailable="no")),
     )  # fmt: skip

@@ -67,6 +67,16 @@ class Delegate:
 
 
 @dataclass(frozen=True)
+class Glue:
+    """Code by which an app in one language runs files of a format: all files of the folder `glue/LANGUAGE` beside the facts."""
+
+    name: str
+    """What generated code calls it: a module, or a class."""
+    requires: tuple[str, ...] = ()
+    """Packages of the runtime with their versions, as the package manager of the language writes them."""
+
+
+@dataclass(frozen=True)
 class Backend:
     """A format of model files. Modules are named by path and imported by what uses them."""
 
@@ -125,6 +135,12 @@ class Backend:
     """Extra of this package that installs them."""
     minimum_os: Mapping[str, str] = field(default_factory=dict)
     """Oldest operating systems that run a file, by system."""
+    newer_os: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same where a precision needs a newer one, by precision."""
+    glue: Mapping[str, Glue] = field(default_factory=dict)
+    """By language."""
+    minimum_runtime: Callable[[Mapping[str, str]], dict[str, str]] = lambda made: {}
+    """The oldest version that loads a file, by the name of the runtime; given the versions of the packages that made the file."""
     unfolded_weights: bool = False
     """Whether `lower` takes the quantized program with its weights unfolded."""
     varying_shapes: bool = False

@@ -9,9 +9,9 @@ from typing import Any
 from edgedistill import storage
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.records.manifest import MANIFEST
+from edgedistill.records.manifest import MANIFEST_FILE, SIGNATURE_FILE
 
-MANIFEST_FILE = "manifest.json"
+_OURS = "edgedistill/manifest/"
 _SHOWN = 3
 
 
@@ -55,16 +55,16 @@ def _files(folder: Path) -> set[str]:
 
 
 def _listed(folder: Path) -> set[str]:
-    """What the manifest in `folder` says was written there; nothing without a manifest of this version."""
+    """What the manifest in `folder` says was written there; nothing without a manifest of ours."""
     try:
         manifest = read_json(folder / MANIFEST_FILE)
-        ours = manifest["schema"] == MANIFEST
+        ours = manifest["schema"].startswith(_OURS)
         files = set(manifest["files"] if "files" in manifest else _named(folder, manifest)) if ours else set()
         files = {name for name in files if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Not one of ours, or damaged.
         return set()
-    return {MANIFEST_FILE, *(name for name in files if ".." not in PurePosixPath(name).parts)} if ours else set()
+    return {MANIFEST_FILE, SIGNATURE_FILE, *(name for name in files if ".." not in PurePosixPath(name).parts)} if ours else set()
 
 
 def _named(folder: Path, manifest: Any) -> Iterator[str]:

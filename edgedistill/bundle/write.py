@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import JsonValue
 
 from edgedistill import scratch
-from edgedistill.backends import backends
-from edgedistill.bundle.folder import MANIFEST_FILE, check, remove
+from edgedistill.backends import backend, backends
+from edgedistill.bundle.folder import check, remove
+from edgedistill.bundle.glue import write_glue
+from edgedistill.bundle.readme import readme
+from edgedistill.bundle.signing import sign
+from edgedistill.bundle.tolerance import tolerance
 from edgedistill.errors import UserError
-from edgedistill.files import sha256_file, sha256_tree, write_arrays
+from edgedistill.files import sha256_file, sha256_tree, write_arrays, write_bytes, write_text
 from edgedistill.measure.inputs import taken
 from edgedistill.recipe.inputs import takes_bytes
+from edgedistill.recipe.precisions import is_static
 from edgedistill.recipe.targets import Target
-from edgedistill.records import ArtifactResult, Unavailable
-from edgedistill.records.manifest import Entry, File, Golden, Manifest, ModelFacts, Preprocessing, TargetFacts
+from edgedistill.records import ArtifactResult, Unavailable, UnknownDelegation
+from edgedistill.records.manifest import (
+    MANIFEST_FILE,
+    Entry,
+    File,
+    Golden,
+    Licenses,
+    Manifest,
+    ModelFacts,
+    Preprocessing,
+    Quantized,
+    Ship,
+    TargetFacts,
+)
 from edgedistill.signature import MethodSignature, Signature
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 GOLDEN = 16
+README = "README.md"
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -33,9 +56,10 @@ class Contents:
 
     run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. samples: golden
     inputs [G, ...] as programs take them, by name. outputs: what each artifact gave for them, by name of artifact and output; one that
-    nothing could execute is missing. versions: of what trained, quantized and lowered the model.
+    nothing could execute is missing. scales: the size of a step of each quantized output, likewise. versions: of what made the model.
     """
 
+    name: str
     task: str
     run: Path
     artifacts: Sequence[ArtifactResult]
@@ -45,11 +69,14 @@ class Contents:
     preprocessing: Preprocessing
     samples: Arrays
     outputs: Mapping[str, Arrays]
+    scales: Mapping[str, Mapping[str, float]]
+    ship: Ship
+    licenses: Licenses
     versions: dict[str, str]
 
 
-def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
-    """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one.
+def write_bundle(folder: Path, target: Target, contents: Contents, key: Ed25519PrivateKey | None = None) -> Path:
+    """Write the bundle of `target` to `folder`, whole or not at all, in place of an older one; `key` signs it.
 
     Raises UserError when `folder` holds something else than a bundle, or when a file is not the one that was verified.
     """
@@ -59,6 +86,8 @@ def write_bundle(folder: Path, target: Target, contents: Contents) -> Path:
     try:
         temporary.mkdir(parents=True)
         _fill(temporary, target, contents)
+        if key is not None:
+            sign(temporary, key)
         remove(folder)
         temporary.rename(folder)
     finally:
@@ -77,32 +106,63 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
         if (found := sha256_tree(copy)) != artifact.sha256:
             raise UserError(f"{source} has the SHA-256 {found[:12]}, expected {artifact.sha256[:12]}: it changed since it was verified")
         entries.append(_entry(temporary, artifact, contents))
+    for path, data in contents.preprocessing.files.items():
+        write_bytes(temporary / path, data)
     facts = {**contents.preprocessing.manifest, **_companions(temporary, contents.artifacts, contents.run)}
-    Manifest(
+    manifest = Manifest(
+        name=contents.name,
         task=contents.task,
         target=TargetFacts(name=target.name, description=target.description, minimum_os=target.minimum_os),
         model=contents.model,
         signature=contents.signature,
         preprocessing=contents.preprocessing,
+        ship=contents.ship,
         artifacts=entries,
-        files={path.relative_to(temporary).as_posix(): sha256_file(path) for path in sorted(temporary.rglob("*")) if path.is_file()},
+        licenses=contents.licenses,
         versions=contents.versions,
         **facts,
-    ).write(temporary / MANIFEST_FILE)
+    )
+    write_text(temporary / README, readme(manifest, write_glue(temporary, manifest, list(target.glue))))
+    # Last, since it has the hash of every other file.
+    manifest.files = {p.relative_to(temporary).as_posix(): sha256_file(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+    manifest.write(temporary / MANIFEST_FILE)
 
 
 def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
     method = contents.methods[artifact.name]
     given = contents.outputs.get(artifact.name)
     missing = artifact.parity.unavailable if artifact.ok is None and isinstance(artifact.parity, Unavailable) else None
-    count = len(next(iter(contents.samples.values())))
+    count, facts, scales = len(next(iter(contents.samples.values()))), backend(artifact.format), contents.scales.get(artifact.name, {})
     golden = Golden(
         count=count,
         inputs=_golden_inputs(folder, artifact.input, method, contents.samples),
         outputs=None if given is None else _written(folder, f"golden/outputs/{artifact.name}", given),
+        tolerance={} if given is None else tolerance(artifact, given, scales),
     )
+    quantized = {name: Quantized(scale=scale, zero_point=0) for name, scale in scales.items()} if is_static(artifact.precision) else {}
+    if takes_bytes(artifact.input):
+        quantized |= {spec.name: Quantized(scale=1 / 255, zero_point=0) for spec in method.inputs if spec.dtype == "uint8"}
     names = ("name", "format", "precision", "delegate", "bytes", "sha256", "input", "executed_by", "ok", "runtime", "packages")
-    return Entry(**{name: getattr(artifact, name) for name in names}, signature=method, unavailable=missing, golden=golden)
+    return Entry(
+        **{name: getattr(artifact, name) for name in names},
+        signature=method,
+        quantized=quantized,
+        minimum_runtime=facts.minimum_runtime(artifact.packages),
+        minimum_os={**facts.minimum_os, **facts.newer_os.get(artifact.precision, {})},
+        operators=_operators(artifact),
+        unavailable=missing,
+        golden=golden,
+    )
+
+
+def _operators(artifact: ArtifactResult) -> dict[str, int] | Unavailable:
+    found = artifact.delegation
+    if isinstance(found, Unavailable) and not isinstance(found, UnknownDelegation):
+        return found
+    total: Counter[str] = Counter()
+    for operators in found.operators.values():
+        total.update(operators)
+    return dict(total)
 
 
 def _golden_inputs(folder: Path, kind: str, method: MethodSignature, samples: Arrays) -> dict[str, File]:
@@ -130,8 +190,8 @@ def _file(folder: Path, path: str) -> File:
 def _companions(folder: Path, artifacts: Sequence[ArtifactResult], run: Path) -> dict[str, JsonValue]:
     """Copy what a format has beside its files, such as lists that a build of its runtime is made from; returns the manifest's part."""
     companions: dict[str, JsonValue] = {}
-    for name, backend in backends().items():
+    for name, own in backends().items():
         files = [run / a.path for a in artifacts if a.format == name]
-        if files and backend.companions:
-            companions |= import_module(backend.companions).ship(files, folder)
+        if files and own.companions:
+            companions |= import_module(own.companions).ship(files, folder)
     return companions

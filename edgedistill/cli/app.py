@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgedistill.cli import bundle
 from edgedistill.cli.options import (
     NOTHING,
     RUNS,
@@ -51,6 +52,9 @@ def _version(wanted: bool) -> None:
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+app.add_typer(bundle.app, name="bundle")
 
 
 @app.callback()

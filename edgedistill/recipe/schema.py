@@ -36,6 +36,14 @@ class Measure(Config):
     min_samples: int = Field(50, ge=1, le=1_000_000, description="Samples at least; p95 needs 20.")
 
 
+class Licenses(Config):
+    """Under which licences a bundle may be used, as SPDX identifiers (https://spdx.org/licenses) or texts."""
+
+    code: str = Field("Apache-2.0", min_length=1, description="Of the glue code, which is edgedistill's.")
+    data: str | None = Field(None, min_length=1, description="Of the training data.")
+    teacher: str | None = Field(None, min_length=1, description="Of the teacher's weights.")
+
+
 def _known_target(name: str, info: ValidationInfo) -> str:
     if checks_paths(info):
         try:
@@ -82,6 +90,7 @@ class Recipe(Config):
         list[Annotated[str, AfterValidator(_known_target)]], Field(min_length=1, max_length=64), AfterValidator(_each_once)
     ] = Field(["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files.")
     measure: Measure = Field(Measure(), description="How artifacts are timed.")
+    licenses: Licenses = Field(Licenses(), description="Licences that the manifest of a bundle names.")
     threads: int | None = Field(
         None,
         ge=1,

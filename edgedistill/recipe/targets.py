@@ -1,6 +1,7 @@
 """Targets: what a kind of device needs. One YAML a target; those of the package, or a path of the user's own."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -74,6 +75,9 @@ class DeviceBudgets(Config):
     mj_per_inference: float | None = Field(None, gt=0, description="Energy of an inference, in mJ.")
 
 
+Language = Literal["kotlin", "swift", "python", "typescript"]
+
+
 class Target(Config):
     """A kind of device, and the artifacts that it wants."""
 
@@ -81,6 +85,7 @@ class Target(Config):
     description: str = Field(min_length=1, description="One sentence on the devices that are meant.")
     minimum_os: str = Field(min_length=1, description="Oldest operating system that the bundle is for.")
     artifacts: list[TargetArtifact] = Field(min_length=1, description="Files of a bundle.")
+    glue: list[Language] = Field([], description="Languages of the glue code in a bundle.")
     budgets: Budgets = Field(Budgets(), description="Limits that its int8 artifacts have to keep where a delegate can leave operators.")
 
     device_budgets: DeviceBudgets = Field(DeviceBudgets(), description="Limits of latency, memory and energy on an attached device.")

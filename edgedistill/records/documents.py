@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from edgedistill.records.artifacts import NotLowered
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.manifest import Manifest, Ship
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import ArtifactResult, Pair, Score
 from edgedistill.records.summary import Ranges
@@ -116,6 +117,47 @@ class BenchedFile(Record):
     peak_rss_source: str | Unavailable
 
 
+class Bundled(Record):
+    """What `bundle` prints: the bundle of each target, and which artifact of it to ship."""
+
+    run: str
+    bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
+    archives: dict[str, str] = Field(description="The same as one .zip file.")
+    sha256: dict[str, str] = Field(description="SHA-256 of each .zip file.")
+    ship: dict[str, Ship] = Field(description="Which artifact of each target to ship, and why.")
+
+
+class CheckedBundle(Record):
+    """What `bundle check` prints."""
+
+    bundle: str
+    status: Status
+    document: str | None = Field(alias="schema", description="Schema of its manifest; null where it could not be read.")
+    target: str | None
+    files: int
+    bytes: int
+    signed: bool | None = Field(description="Whether the owner of the key signed it; null where no key was given.")
+    problems: list[str] = Field(description="What is wrong, a sentence each.")
+
+
+class BundleChange(Record):
+    """A difference between two bundles."""
+
+    part: str = Field(description="What differs: a part of the manifest, or an artifact.")
+    before: JsonValue
+    after: JsonValue
+    app: str | None = Field(description="What an app has to change; null where it needs nothing but the new files.")
+
+
+class ComparedBundles(Record):
+    """What `bundle diff` prints."""
+
+    a: str
+    b: str
+    replaceable: bool = Field(description="Whether an app that has A takes B without a change of its code.")
+    changes: list[BundleChange]
+
+
 class Reported(Record):
     """What `report` prints: where the page is."""
 
@@ -156,5 +198,6 @@ def documents() -> dict[str, type[Record]]:
         "stress": StressDocument, "stress-devices": FleetStress, "devices": DeviceList, "results": Results,
         "results-export": ExportedResults, "doctor": Diagnosis, "inspect": Inspection, "report": Reported, "error": Failed,
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
-        "students": StudentComparison, "targets": TargetList,
+        "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
+        "bundle-diff": ComparedBundles, "manifest": Manifest,
     }  # fmt: skip

@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from edgedistill.records.base import Record
+from edgedistill.records.base import Record, Unavailable
 from edgedistill.signature import MethodSignature, Signature
 
-MANIFEST = "edgedistill/manifest/2"
+MANIFEST = "edgedistill/manifest/3"
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
 
 
 class File(Record):
@@ -27,6 +29,16 @@ class Golden(Record):
     count: int = Field(description="Number of samples.")
     inputs: dict[str, File]
     outputs: dict[str, File] | None = Field(None, description="None where nothing on the exporting machine executes the file.")
+    tolerance: dict[str, float] = Field(
+        {}, description="By output, the largest difference from these values that another machine may have; `selfTest` judges by it."
+    )
+
+
+class Quantized(Record):
+    """How the numbers of a tensor stand for others: value = scale * (number - zero_point)."""
+
+    scale: float
+    zero_point: int
 
 
 class Entry(Record):
@@ -42,6 +54,12 @@ class Entry(Record):
     sha256: str
     input: str = Field(description="What it takes images as: float32-nchw, uint8-nhwc or image.")
     signature: MethodSignature = Field(description="Its inputs and outputs.")
+    quantized: dict[str, Quantized] = Field(
+        {}, description="Of inputs that take bytes, and of outputs that are multiples of an int8 step, by name."
+    )
+    minimum_runtime: dict[str, str] = Field(description="The oldest version of a runtime that can load it, by the runtime's name.")
+    minimum_os: dict[str, str] = Field(description="The oldest operating systems, by system.")
+    operators: dict[str, int] | Unavailable = Field(description="Number of each operator in the file.")
     executed_by: str
     ok: bool | None
     unavailable: str | None = Field(None, description="Why nothing here executes it.")
@@ -74,6 +92,31 @@ class Preprocessing(Record):
     inputs: dict[str, dict[str, JsonValue]] = Field({}, description="By the name of the input: how it is made of what a user has.")
     outputs: dict[str, dict[str, JsonValue]] = Field({}, description="By the name of the output: what is done with it.")
     manifest: dict[str, JsonValue] = Field({}, exclude=True, description="Further entries of the manifest itself.")
+    files: dict[str, bytes] = Field({}, exclude=True, description="Further files of the bundle, by their path in it.")
+
+
+class Licenses(Record):
+    """Under which licences the parts of a bundle may be used, as SPDX identifiers or texts."""
+
+    code: str
+    data: str | Unavailable
+    teacher: str | Unavailable
+
+
+class Candidate(Record):
+    """An artifact that an app may ship, and what speaks for and against it."""
+
+    name: str
+    reasons: list[str] = Field(description="A sentence each, with the figures.")
+
+
+class Ship(Record):
+    """Which artifact of a target to ship."""
+
+    order: list[str] = Field(description="Names of the artifacts, the best first; glue code takes the first that it has a runtime for.")
+    first: Candidate | Unavailable = Field(description="The one to ship, and why.")
+    others: list[Candidate] = Field([], description="What to take where the first does not fit, in this order.")
+    missing: list[str] = Field([], description="Artifacts of the target that can't be shipped: why, and what to do; a sentence each.")
 
 
 class Manifest(Record):
@@ -81,12 +124,15 @@ class Manifest(Record):
 
     model_config = ConfigDict(extra="allow")
 
-    document: Literal["edgedistill/manifest/2"] = Field("edgedistill/manifest/2", alias="schema")
+    document: Literal["edgedistill/manifest/3"] = Field("edgedistill/manifest/3", alias="schema")
+    name: str = Field(description="Of the recipe; packages of glue code are named after it.")
     task: str
     target: TargetFacts
     model: ModelFacts
     signature: Signature = Field(description="Inputs and outputs of the model; those of a file stand with it.")
     preprocessing: Preprocessing
+    ship: Ship
     artifacts: list[Entry]
+    licenses: Licenses
     files: dict[str, str] = Field({}, description="SHA-256 of every other file of the bundle, by its path in it.")
     versions: dict[str, str] = Field(description="Versions of what trained, quantized and lowered the model.")

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from edgedistill.records.artifacts import NotLowered
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.manifest import Ship
 from edgedistill.records.metric import Metric, Words
 from edgedistill.records.results import ArtifactResult, Disagreement, Interval, Pair, Scores
 from edgedistill.records.sections import Section
@@ -199,5 +200,6 @@ class Summary(Record):
     lowering: dict[str, LoweringCost] = Field(description="By format.")
     sections: list[Section] = Field(description="What only the task can tell.")
     devices: list[AnyMeasurement] = Field(description="What was measured on devices.")
+    ship: dict[str, Ship] = Field({}, description="Which artifact of each target to ship, and why.")
     bundles: dict[str, str] = Field(description="Folder of each target's bundle.")
     report: str

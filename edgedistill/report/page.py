@@ -18,9 +18,7 @@ from edgedistill.report.values import (
     finite,
     get,
     integer,
-    megabytes,
     number,
-    percent,
     reason,
     score,
     seconds,
@@ -64,7 +62,7 @@ def render(summary: Mapping[str, Any]) -> str:
             failures=summary.get("failed") or [],
             warnings=summary.get("warnings") or [],
             judged=any(isinstance(a.get("ok"), bool) for a in [*(summary.get("artifacts") or []), *(summary.get("pairs") or [])]),
-            headline=_headline(summary),
+            ship=_ship(summary),
             devices=devices.section(summary.get("devices") or []),
             verdict=_verdict(summary),
             header=_header(summary),
@@ -93,27 +91,19 @@ def _words(summary: Mapping[str, Any]) -> dict[str, str]:
     return {"sample": "sample", "samples": "samples", "targets": "targets", "decision": "prediction"} | (summary.get("words") or {})
 
 
-def _headline(summary: Mapping[str, Any]) -> str | None:
-    """The smallest int8 artifact that passed against the teacher's file: score, size, and latency where both were timed."""
-    every = summary.get("artifacts") or []
-    teacher = next((a for a in every if a.get("role") == "teacher"), None)
-    small = [
-        a for a in every if a.get("role") == "student" and a.get("precision") == "int8" and a.get("ok") is True and number(a.get("bytes"))
+def _ship(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each target which artifact to ship, with the reasons, what else fits, and what is missing."""
+    return [
+        {
+            "target": target,
+            "name": get(ship, "first", "name") if ship.get("order") else None,
+            "why": reason(ship["first"]) if not ship.get("order") else "",
+            "reasons": ship["first"].get("reasons") or [],
+            "others": [other["name"] for other in ship.get("others") or []],
+            "missing": ship.get("missing") or [],
+        }
+        for target, ship in (summary.get("ship") or {}).items()
     ]
-    if not small or teacher is None or number(teacher.get("bytes")) is None:
-        return None
-    best = min(small, key=lambda a: number(a.get("bytes")) or 0)
-    rows = [
-        (f"{tables.title(summary)} on val", ("score", "val"), percent, ""),
-        ("size", ("bytes",), megabytes, " MB"),
-        ("median latency", ("latency_ms", "p50"), figures, " ms"),
-    ]
-    parts = [
-        f"{word} {form(ours)}{unit} (teacher {form(theirs)}{unit})"
-        for word, path, form, unit in rows
-        if (ours := number(get(best, *path))) is not None and (theirs := number(get(teacher, *path))) is not None
-    ]
-    return f"Smallest int8 artifact, {best.get('name')}: " + ", ".join(parts)
 
 
 def _verdict(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -6,21 +6,22 @@ The only part that knows all others. Each function takes what the command of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill import processes
-from edgedistill.errors import DamagedFile, UserError
+from edgedistill.errors import UserError
 from edgedistill.measure import benchfile, harness, own_runner
 from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
-from edgedistill.run import MADE_AGAIN, Run
-from edgedistill.runs import check_run, is_run, newest, open_run, read_run
+from edgedistill.run import Run
+from edgedistill.runs import is_run, newest, open_run, read_run
 from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
+from edgedistill.steps.opening import opened
 from edgedistill.steps.report import check_bundles, clear_bundles, write_outcome
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     lowered again.
     """
     require("export", "report")
-    with _opened(open_run, run_dir) as run:
+    with opened(open_run, run_dir) as run:
         recipe = _recipe(run)
         targets = list(targets) or recipe.targets
         out = run.path("bundles") if out is None else Path(out)
@@ -132,7 +133,7 @@ def verify(run_dir: AnyPath) -> Verified:
     Of a run that cannot be written, the report and the bundles stay as they are.
     """
     require("export", "report")
-    with _opened(read_run, run_dir) as run:
+    with opened(read_run, run_dir) as run:
         execute(run, _recipe(run), _artifacts(run), "val", again=True)
         divergence.locate(run, _recipe(run), _artifacts(run))
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
@@ -145,14 +146,14 @@ def verify(run_dir: AnyPath) -> Verified:
 
 def verify_file(path: AnyPath, run_dir: AnyPath) -> VerifiedFile:
     """Execute a model file from elsewhere on the val samples of a run and hold it against the run's program of its precision."""
-    with _opened(read_run, run_dir) as run:
+    with opened(read_run, run_dir) as run:
         return verify_external.verify(run, _recipe(run), Path(path))
 
 
 def bench(run_dir: AnyPath) -> Benched:
     """Measure every artifact of a run on this machine again."""
     require("train", "report")
-    with _opened(open_run, run_dir) as run:
+    with opened(open_run, run_dir) as run:
         execute(run, _recipe(run), _artifacts(run), "bench", again=True)
         summary = write_outcome(run)
     from edgedistill.records.documents import Benched
@@ -186,7 +187,7 @@ def bench_on(
                 raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
             measurements = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
         elif run_or_file.is_dir():
-            run = stack.enter_context(_opened(open_run, run_or_file))
+            run = stack.enter_context(opened(open_run, run_or_file))
             measurements = harness.bench(stack.enter_context(harness.of_run(run)), device, protocol, save=save)
             harness.keep(run, device, measurements)
             write_outcome(run)
@@ -206,7 +207,7 @@ def bench_on(
 def report(run_dir: AnyPath) -> Path:
     """Write the report of a run again from its records; that of a run that cannot be written goes into this folder."""
     require("report")
-    with _opened(read_run, run_dir) as run:
+    with opened(read_run, run_dir) as run:
         recorded(run.folder)
         run.made("data")
         if run.borrowed:
@@ -219,25 +220,6 @@ def _beside(run_dir: Path) -> Path:
     """A name in this folder that nothing has, for the report of a run."""
     names = [f"{run_dir.resolve().name}-report{number}.html" for number in ("", *(f"-{n}" for n in range(2, 1000)))]
     return next(Path(name) for name in names if not Path(name).exists())
-
-
-@contextmanager
-def _opened(opened: Callable[[Path], AbstractContextManager[Run]], run_dir: AnyPath) -> Iterator[Run]:
-    """The run at `run_dir`, by `open_run` or `read_run`; UserError where a file of it is damaged that the block reads."""
-    with opened(_existing(run_dir)) as run:
-        try:
-            yield run
-        except DamagedFile as error:
-            said = str(error).replace(str(run.folder), str(run.shown))
-            raise UserError(said if said.endswith(MADE_AGAIN) else f"{said}; {MADE_AGAIN}") from error
-
-
-def _existing(run_dir: AnyPath) -> Path:
-    run_dir = Path(run_dir)
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir} is not a run; make one with `edgedistill run recipes/quickstart.yaml`, or name the folder of one")
-    check_run(run_dir)
-    return run_dir
 
 
 def _recipe(run: Run) -> Recipe:

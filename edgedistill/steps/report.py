@@ -11,8 +11,11 @@ from edgedistill.progress import log
 from edgedistill.run import Run
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from edgedistill.bundle.write import Contents
     from edgedistill.records import ArtifactResult
+    from edgedistill.records.manifest import Ship
     from edgedistill.records.summary import Summary
 
 
@@ -33,7 +36,8 @@ def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | Non
             write_report(summary, report)
         return summary
     names = targets or summary.recipe.effective["targets"]
-    summary.bundles = _bundles(run, summary, names, out or run.path("bundles"))  # type: ignore[arg-type]
+    summary.ship = shipped(summary, names)  # type: ignore[arg-type]
+    summary.bundles = write_bundles(run, summary, names, out or run.path("bundles"))  # type: ignore[arg-type]
     before, page = run.path("summary.json"), run.path("report.html")
     if not (page.exists() and before.exists() and _same(before, summary)):
         write_json(before, summary.model_dump(mode="json"))
@@ -69,8 +73,25 @@ def _same(before: Path, now: Summary) -> bool:
         return False
 
 
-def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[str, str]:
-    """Write the bundle of each target whose artifacts are all verified, but for those that nothing on this machine can execute."""
+def shipped(summary: Summary, targets: list[str]) -> dict[str, Ship]:
+    """Which artifact of each target to ship, by the name of the target."""
+    from edgedistill.bundle.ship import ship
+    from edgedistill.recipe.targets import load_target
+
+    known, failed = {a.name: a for a in summary.artifacts}, {file.name: file.reason for file in summary.not_lowered}
+    chosen = {}
+    for target in map(load_target, targets):
+        names = [a.spec.name for a in target.artifacts]
+        absent = {name: failed.get(name, "nobody asked for it yet").rstrip(".") for name in names if name not in known}
+        chosen[target.name] = ship([known[name] for name in names if name in known], summary.metric, absent)
+    return chosen
+
+
+def write_bundles(run: Run, summary: Summary, targets: list[str], out: Path, key: Ed25519PrivateKey | None = None) -> dict[str, str]:
+    """Write the bundle of each target whose artifacts are all verified, but for those that nothing on this machine can execute.
+
+    Returns the folder of each by the name of its target. key: signs them.
+    """
     from edgedistill.bundle.folder import remove
     from edgedistill.bundle.write import write_bundle
     from edgedistill.recipe.targets import load_target
@@ -88,18 +109,19 @@ def _bundles(run: Run, summary: Summary, targets: list[str], out: Path) -> dict[
             log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
             remove(folder)
             continue
-        write_bundle(folder, target, _contents(run, summary, [ready[name] for name in names]))
+        write_bundle(folder, target, _contents(run, summary, target.name, [ready[name] for name in names]), key)
         written[target.name] = str(folder)
     return written
 
 
-def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Contents:
-    """What the bundle of some artifacts is made of."""
+def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactResult]) -> Contents:
+    """What the bundle of the artifacts of a target is made of."""
     from edgedistill import tasks
     from edgedistill.bundle.write import GOLDEN, Contents
     from edgedistill.export.programs import load_signature
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.records.manifest import ModelFacts
+    from edgedistill.records import Unavailable
+    from edgedistill.records.manifest import Licenses, ModelFacts
     from edgedistill.steps.execute import method_of
     from edgedistill.tasks.data import spread
     from edgedistill.verify import stored
@@ -110,7 +132,10 @@ def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Co
     samples = stored.samples(run, "val")
     chosen = spread(len(next(iter(samples.values()))), GOLDEN)
     outputs = {a.name: arrays for a in artifacts if (arrays := stored.outputs(run, a.name, "val")) is not None}
+    licenses = recipe.licenses
+    unsaid = {kind: Unavailable(unavailable=f"the recipe does not say it (licenses.{kind})") for kind in ("data", "teacher")}
     return Contents(
+        name=summary.name,
         task=task.name,
         run=run.folder,
         artifacts=artifacts,
@@ -120,6 +145,9 @@ def _contents(run: Run, summary: Summary, artifacts: list[ArtifactResult]) -> Co
         preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature),
         samples={name: values[chosen] for name, values in samples.items()},
         outputs={name: {key: values[chosen] for key, values in arrays.items()} for name, arrays in outputs.items()},
+        scales={a.name: stored.scales(run, a) for a in artifacts},
+        ship=summary.ship[target],
+        licenses=Licenses(code=licenses.code, data=licenses.data or unsaid["data"], teacher=licenses.teacher or unsaid["teacher"]),
         versions=_made_with(run, artifacts),
     )
 

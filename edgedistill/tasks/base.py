@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import JsonValue
 
 from edgedistill.records import Disagreement, Metric
-from edgedistill.records.manifest import Preprocessing
+from edgedistill.records.manifest import Manifest, Preprocessing
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import DataFacts, Dataset, Source
@@ -52,6 +52,17 @@ class RecipeParts:
     fields of `distill`. A part without them has to be in a recipe."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
+
+
+@dataclass(frozen=True)
+class Glue:
+    """Code by which apps use a model of a task: the files of the folder LANGUAGE in `folder`, for each language."""
+
+    folder: Path
+    names: Mapping[str, tuple[str, ...]]
+    """What its code gives an app, by language: first the class of the model, then other types."""
+    requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further packages that it needs, by language."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,8 @@ class Task(ABC):
     """Whether samples without targets are scored against what the teacher gives for them."""
     facts: type[DataFacts] = DataFacts
     """Type of what `Source.prepare` gives."""
+    glue: Glue | None = None
+    """Code by which apps use a model of this task; without it they get the code that takes and gives tensors."""
     data_version = 1
     """Version of what `Source.prepare` writes. Raise it where that changes: runs with data of another version prepare them again."""
 
@@ -282,6 +295,10 @@ class Task(ABC):
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """What an app does before and after the student, whose programs have `signature`."""
         return Preprocessing()
+
+    def misfits(self, manifest: Manifest) -> list[str]:
+        """What the entries of this task in the manifest of a bundle do not agree on; a sentence each."""
+        return []
 
     def sections(self, results: Results) -> list[Section]:
         """Sections of the report that only this task knows."""

@@ -14,7 +14,8 @@ INT16_LIMIT = 2e-3
 """The same with 16-bit activations: 65 of the 32767 steps that the largest output has, since steps off by one add up over the layers."""
 UNQUANTIZED_LIMIT = 3e-2
 """The same of an output of an int8 program that is not quantized."""
-_LSB_LIMIT = 2.0
+LSB_LIMIT = 2.0
+"""Difference, in steps, within which outputs of an int8 artifact have to be."""
 _SHARE = 0.995
 MEAN_LIMIT = 0.3
 """Largest mean difference of an int8 artifact from its reference, in steps of the output."""
@@ -33,14 +34,14 @@ def quantized_parity(a: np.ndarray, b: np.ndarray, lsb: float, flips: int | None
     of the outputs within 2 LSB, a mean difference of at most 0.3 LSB (`close`), and at most max(2, 0.3% of N) flips. Decisions alone would
     hide errors.
     """
-    rule = f"<= {_LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {MEAN_LIMIT:g} LSB"
+    rule = f"<= {LSB_LIMIT:g} LSB on >= {_SHARE:.1%} of outputs, mean <= {MEAN_LIMIT:g} LSB"
     rule += f", flips <= max(2, {_FLIP_SHARE:.1%} of samples)" if flips is not None else ""
     if reason := _incomparable(a, b):
         return Comparison(ok=False, reason=reason, rule=rule, n=len(a))
     steps = np.abs(_less(a, b)) / lsb
     whole = steps.round()
     steps = np.where(np.abs(steps - whole) <= _ROUNDING, whole, steps)
-    within = float((steps <= _LSB_LIMIT).mean())
+    within = float((steps <= LSB_LIMIT).mean())
     mean = float(steps.mean())
     close = within >= _SHARE and mean <= MEAN_LIMIT
     return Comparison(

@@ -53,7 +53,8 @@ COREML = Backend(
         "uint8-nhwc": "a Core ML program has no input of bytes but an image; take image",
     },
     packages=("coremltools", "torch"),
-    minimum_os={"ios": "17"},
+    minimum_os={"ios": "17", "macos": "14"},
+    newer_os={"int4-weights": {"ios": "18", "macos": "15"}},
     integer_kernels=False,
     stored_types={"int64": "int32", "int16": "int32", "int8": "int32", "uint8": "int32"},
     refused_types={

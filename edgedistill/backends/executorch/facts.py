@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import STATIC, Adapter, Backend, Delegate
+from edgedistill.backends.base import STATIC, Adapter, Backend, Delegate, Glue
 
 _DROPPED = "XNNPACK's lowering drops the scales of weight-only integers without a word, and the file computes with the bare integers"
 _TABLES = "only Core ML unpacks weights from a table of values"
@@ -95,6 +95,9 @@ EXECUTORCH = Backend(
         ),
     },
     packages=("executorch", "torch", "torchao"),
+    # The oldest one that files are tried with, by the kit for devices.
+    minimum_runtime=lambda made: {"executorch": "1.3"},
+    glue={"python": Glue("executorch_runtime", ("executorch-numpy-runtime>=1.4",))},
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     operators="executorch.exir",
     default_delegate="xnnpack",

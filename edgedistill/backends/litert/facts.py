@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedistill.backends.base import STATIC, Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend, Glue
 
 
 def _matches(path: Path, head: bytes) -> bool:
@@ -32,6 +32,9 @@ LITERT = Backend(
     },
     packages=("litert-torch", "ai-edge-litert", "ai-edge-quantizer", "torch"),
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
+    # The first version under this name; a file's own `min_runtime_version`, of TensorFlow Lite, is lower.
+    minimum_runtime=lambda made: {"litert": "1.0"},
+    glue={"python": Glue("litert", ("ai-edge-litert>=1.0",))},
     unfolded_weights=True,
     default_delegate="xnnpack",
     budgeted=True,

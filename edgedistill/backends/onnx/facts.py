@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import STATIC, Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend, Glue
 
 _TABLES = "only Core ML unpacks weights from a table of values"
 _NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
@@ -44,6 +44,9 @@ ONNX = Backend(
         "image": _NO_IMAGE,
     },
     packages=("onnx", "onnxscript", "onnxruntime", "torch"),
+    # Version 10 of the representation came with onnx 1.16: https://onnxruntime.ai/docs/reference/compatibility.html
+    minimum_runtime=lambda made: {"onnxruntime": "1.18"},
+    glue={"python": Glue("onnx_runtime", ("onnxruntime>=1.18",))},
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     dynamic_by_tensor=True,
     varying_shapes=True,
@@ -73,4 +76,6 @@ ORT = replace(
         "image": _NO_IMAGE,
     },
     companions="edgedistill.backends.onnx.ort_operators",
+    # A file may hold optimizations that an older version than the one which wrote it does not know.
+    minimum_runtime=lambda made: {"onnxruntime": made["onnxruntime"]} if "onnxruntime" in made else {},
 )

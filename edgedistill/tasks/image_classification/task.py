@@ -10,8 +10,9 @@ from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
+from edgedistill.records.manifest import Manifest
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Merger, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
+from edgedistill.tasks.base import Arrays, Glue, Merger, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.data import DataFacts, Dataset
 from edgedistill.tasks.sections import Results, Section
 
@@ -53,7 +54,12 @@ class ImageClassification(Task):
     words = Words("image", "images", targets="labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
-    data_version = 2
+    data_version = 3
+    glue = Glue(
+        Path(__file__).parent / "glue",
+        {"python": ("image_model.ImageModel", "image_model.Prediction", "image_model.Score", "frames.Frame", "frames.Plane")},
+        {"python": ("pillow>=11",)},
+    )
 
     def parts(self) -> RecipeParts:
         """Images from six kinds of sources, timm and Hugging Face models, modules and files of the user, and nine losses."""
@@ -246,17 +252,40 @@ class ImageClassification(Task):
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""
+        from edgedistill.tasks.image_classification.frames import golden_frames
+
         data = _data(recipe)
         image: dict[str, JsonValue] = {
-            "decoding": "upright as EXIF says; 16 bits divided by 257; transparent pixels composed with white",
-            "resize": "shorter side to the size, bilinear with antialiasing, then centre crop",
+            "kind": "image",
             "color": "RGB",
+            "orientation": "upright, as EXIF says",
+            "sixteen_bit": "divided by 257",
+            "transparency": "composed with white",
+            "resize": {"shorter_side": data.image_size, "filter": "triangle", "antialias": True},
+            "crop": {"width": data.image_size, "height": data.image_size, "place": "center"},
+            "padding": None,
             "normalization": {"mean": list(data.mean), "std": list(data.std), "where": "inside the program"},
         }
+        logits: dict[str, JsonValue] = {"kind": "scores", "postprocessing": "softmax", "thresholds": None}
         # Outputs that no folder of images names have their numbers.
         count = signature.forward.output("logits").fixed[-1]
         labels: list[JsonValue] = list(_facts(facts).classes or map(str, range(count)))
-        return Preprocessing(inputs={"image": image}, outputs={"logits": {"postprocessing": "softmax"}}, manifest={"labels": labels})
+        frames, files = golden_frames(data.image_size)
+        return Preprocessing(
+            inputs={"image": image}, outputs={"logits": logits}, manifest={"labels": labels, "golden_frames": frames}, files=files
+        )
+
+    def misfits(self, manifest: Manifest) -> list[str]:
+        """Labels have to be as many as the scores of each artifact."""
+        labels = (manifest.model_extra or {}).get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            return ["labels: expected a list of texts"]
+        return [
+            f"found {len(labels)} labels, expected {spec.shape[-1]}, as the output {spec.name} of {entry.name} has"
+            for entry in manifest.artifacts
+            for spec in entry.signature.outputs
+            if spec.meaning == "logits" and spec.shape[-1] != len(labels)
+        ]
 
     def sections(self, results: Results) -> list[Section]:
         """Confusion and calibration of the program that ships, where the images have labels."""

@@ -1,0 +1,106 @@
+"""A model that tells what an image shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import BundleError
+from .frames import Frame, Plane, prepared
+from .model import Model, _check_cancelled
+from .self_test import FrameDifference, SelfTest
+
+
+@dataclass(frozen=True)
+class Score:
+    """A label with its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an image shows.
+
+    Attributes:
+        probabilities: float64 [labels], in the order of `labels`; they add up to 1.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+
+    @property
+    def best(self) -> Score:
+        """The label with the highest probability."""
+        return self.top(1)[0]
+
+    def top(self, count: int = 5) -> list[Score]:
+        """The `count` labels with the highest probabilities, the highest first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [Score(self.labels[i], int(i), float(self.probabilities[i])) for i in order]
+
+
+class ImageModel(Model):
+    """A model of images. `load` is that of `Model`."""
+
+    labels: tuple[str, ...]
+    size: int
+
+    def _check(self) -> None:
+        self.labels = tuple(self.bundle.manifest["labels"])
+        (self._input,), (self._output,) = self.entry["signature"]["inputs"], self.entry["signature"]["outputs"]
+        if len(self.labels) != self._output["shape"][-1]:
+            found = f"found {len(self.labels)} labels in manifest.json"
+            raise BundleError(f"{found}, expected {self._output['shape'][-1]}, as {self._output['name']} has; get the bundle again")
+        self.size = self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]]["resize"]["shorter_side"]
+
+    def predict(self, image: Frame | np.ndarray | str | Path | Any, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
+        """What an image shows.
+
+        Args:
+            image: A frame; an array uint8 [H, W], [H, W, 3] RGB or [H, W, 4] RGBA; or, with Pillow, a path or an image of Pillow.
+            cancelled: Asked between the steps; where it gives True, Cancelled is raised.
+
+        Raises:
+            InputError: The image has no such type or size.
+        """
+        _check_cancelled(cancelled)
+        tensor = self.tensor(prepared(_frame(image), self.size))
+        logits = self.run({self._input["name"]: tensor}, cancelled=cancelled)[self._output["name"]].reshape(-1).astype(np.float64)
+        exponents = np.exp(logits - logits.max())
+        return Prediction(self.labels, exponents / exponents.sum())
+
+    def tensor(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels uint8 [S, S, 3] as the artifact takes them."""
+        if self._input["dtype"] == "uint8":
+            return pixels[None]
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
+
+    def self_test(self) -> SelfTest:
+        """Prepare the golden frames of the bundle and run its golden inputs here; compare with what training and export gave."""
+        found = super().self_test()
+        frames = []
+        for number, facts in enumerate(self.bundle.manifest.get("golden_frames", [])):
+            names = ("format", "width", "height", "orientation", "matrix", "range")
+            planes = [Plane(plane["offset"], plane["row_stride"], plane["pixel_stride"]) for plane in facts["planes"]]
+            frame = Frame(data=self.bundle.checked(facts["file"]).read_bytes(), planes=planes, **{name: facts[name] for name in names})
+            expected = np.frombuffer(self.bundle.checked(facts["expected"]).read_bytes(), np.uint8)
+            difference = prepared(frame, self.size).reshape(-1).astype(int) - expected
+            frames.append(FrameDifference(number, int(np.abs(difference).max())))
+        return replace(found, frames=tuple(frames))
+
+
+def _frame(image: Any) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, np.ndarray):
+        return Frame.of(image)
+    from .files import frame_of
+
+    return frame_of(image)
