@@ -142,6 +142,28 @@ def verify(
 
 
 @app.command()
+def publish(
+    archive: Annotated[Path | None, typer.Argument(metavar="[BUNDLE.zip]", help="The bundle; without one, a release is changed.")] = None,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder of the repository, which a file server serves.")] = Path(
+        "updates"
+    ),
+    percent: Annotated[float | None, typer.Option("--percent", help="Share of the installations that get the release.")] = None,
+    minimum_app: Annotated[str | None, typer.Option("--minimum-app", metavar="VERSION", help="Oldest version of the app.")] = None,
+    release: Annotated[int | None, typer.Option("--release", metavar="N", help="The release to change; default: the newest.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the release back: installations return to an older one.")] = False,
+    sign: Annotated[Path | None, typer.Option("--sign", metavar="PEM", help="Ed25519 private key that signs the index.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Publish a bundle as an update that apps fetch, to a share of them first; or take it back."""
+    from edgedistill.cli import publish as command
+
+    options = {
+        "percent": percent, "minimum_app": minimum_app, "release": release, "withdraw": withdraw, "key": sign,
+    }  # fmt: skip
+    command.publish(archive, to, options, as_json=as_json)
+
+
+@app.command()
 def devices(device: Devices = NOTHING, fleet: Fleet = None, as_json: Json = False) -> None:
     """List the attached devices and what can be measured on each."""
     from edgedistill.cli import devices as command

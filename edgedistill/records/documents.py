@@ -10,6 +10,7 @@ from edgedistill.records.manifest import Manifest, Ship
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import ArtifactResult, Pair, Score
 from edgedistill.records.summary import Ranges
+from edgedistill.records.updates import Index
 from edgedistill.records.verdicts import Latency, Load, Parity, Status
 
 
@@ -127,6 +128,14 @@ class Bundled(Record):
     ship: dict[str, Ship] = Field(description="Which artifact of each target to ship, and why.")
 
 
+class Published(Record):
+    """What `publish` prints: the repository as it is now."""
+
+    repository: str
+    signed: bool
+    index: Index
+
+
 class CheckedBundle(Record):
     """What `bundle check` prints."""
 
@@ -199,5 +208,5 @@ def documents() -> dict[str, type[Record]]:
         "results-export": ExportedResults, "doctor": Diagnosis, "inspect": Inspection, "report": Reported, "error": Failed,
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
         "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
-        "bundle-diff": ComparedBundles, "manifest": Manifest,
+        "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
     }  # fmt: skip

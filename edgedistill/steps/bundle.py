@@ -35,7 +35,7 @@ def bundle(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     from edgedistill.records.summary import Summary
 
     if key is not None:
-        require("sign")
+        require("publish")
     signed = None if key is None else private_key(Path(key))
     run_dir = Path(run_dir)
     with opened(read_run, run_dir) as run:
@@ -73,7 +73,7 @@ def check_bundle(path: AnyPath, *, public_key: AnyPath | None = None, runtimes: 
     from edgedistill.bundle.signing import public_key as read_key
 
     if public_key is not None:
-        require("sign")
+        require("publish")
     return check_bundle(Path(path), key=None if public_key is None else read_key(Path(public_key)), runtimes=runtimes)
 
 
