@@ -373,4 +373,8 @@ def test_what_failed_is_not_shipped_and_what_nothing_executed_comes_last() -> No
     waiting, failed = artifact("int8", quantization=quantized(), ok=None), artifact("int8", ok=False)
     assert order(waiting, artifact("fp32")) == ["fp32", "int8"]
     assert ship([waiting], METRIC).first.reasons[0].startswith("Not verified: ")
-    assert ship([failed], METRIC).first == Unavailable(unavailable="none of its artifacts was verified; `edgedistill verify` says why")
+    assert ship([failed], METRIC).first == Unavailable(unavailable="none of its artifacts was made and verified")
+    assert ship([failed], METRIC, {"a.pte": "no operator sort"}).missing == [
+        "a.pte was not made: no operator sort. Mend that, and run `edgedistill export` again.",
+        "student-int8.onnx failed its check: the report names the first layer that differs.",
+    ]

@@ -164,7 +164,7 @@ def test_targets(tmp_path: Path) -> None:
     assert "Core ML" in call("targets", "ios", cwd=tmp_path).stdout
     listed = {target["name"]: target for target in document(call("targets", "--json", cwd=tmp_path))["targets"]}
     camera, gpu = ["android-camera", "ios-camera"], ["android-gpu", "ios-executorch", "ios-coreai"]
-    assert list(listed) == sorted(["android", "ios", "linux", "onnx-mobile", "raspberry-pi", "tradeoff", *camera, *gpu])
+    assert list(listed) == sorted(["android", "ios", "linux", "onnx-mobile", "raspberry-pi", "tradeoff", "web", *camera, *gpu])
     assert "executorch fp16 vulkan" in call("targets", "android-gpu", cwd=tmp_path).stdout
     assert {"format": "coreml", "precision": "int8", "delegate": None, "input": "float32-nchw"} in listed["ios"]["artifacts"]
 

@@ -93,7 +93,8 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         " image_size, augment, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
-        " android-gpu, ios, ios-camera, ios-coreai, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff (did you mean 'android'?)",
+        " android-gpu, ios, ios-camera, ios-coreai, ios-executorch, linux, onnx-mobile, raspberry-pi, tradeoff, web"
+        " (did you mean 'android'?)",
     ]
 
 
@@ -261,6 +262,7 @@ def test_targets_of_the_package() -> None:
         "ios-coreai": {"coreai int8", "coreai fp16", "coreai fp32"},
         "android": {"executorch int8", "executorch fp32", "litert int8", "litert fp32"},
         "onnx-mobile": {"ort int8", "ort fp32"},
+        "web": {"onnx int8", "onnx fp32"},
         "raspberry-pi": {"litert int8", "litert fp32", "onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "linux": {"onnx int8", "onnx fp32", "executorch int8", "executorch fp32"},
         "ios-executorch": {"executorch int8 coreml", "executorch fp16 coreml", "executorch int8", "executorch fp32"},
@@ -330,7 +332,7 @@ def test_a_program_can_give_the_fields_themselves(tmp_path: Path) -> None:
     assert wrong.value.errors == [
         'the recipe: data.image_size: found "large", expected a whole number',
         "the recipe: nam: found an unknown field, expected one of name, task, seed, data, teacher, student, distill, quantize, targets, "
-        "measure, threads (did you mean 'name'?)",
+        "measure, licenses, threads (did you mean 'name'?)",
     ]
     with pytest.raises(RecipeError, match="expected text, numbers, lists and dicts"):
         load_recipe({"name": object()})

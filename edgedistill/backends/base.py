@@ -74,6 +74,8 @@ class Glue:
     """What generated code calls it: a module, or a class."""
     requires: tuple[str, ...] = ()
     """Packages of the runtime with their versions, as the package manager of the language writes them."""
+    products: tuple[str, ...] = ()
+    """What else the package manager asks for, likewise: parts that are linked, modules that are imported, rules of an optimizer."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Candidate, Manifest
 
+README = "README.md"
 _FIRST = 1
 
 

@@ -17,7 +17,7 @@ from edgedistill import scratch
 from edgedistill.backends import backend, backends
 from edgedistill.bundle.folder import check, remove
 from edgedistill.bundle.glue import write_glue
-from edgedistill.bundle.readme import readme
+from edgedistill.bundle.readme import README, readme
 from edgedistill.bundle.signing import sign
 from edgedistill.bundle.tolerance import tolerance
 from edgedistill.errors import UserError
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 GOLDEN = 16
-README = "README.md"
 Arrays = Mapping[str, np.ndarray]
 
 

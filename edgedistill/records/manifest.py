@@ -82,6 +82,7 @@ class ModelFacts(Record):
     name: str
     state_sha256: str
     output_scale: dict[str, float] = Field(description="The size of an int8 step of each quantized output.")
+    temperature: dict[str, float] = Field({}, description="What the outputs are divided by inside the program, in float and in int8.")
 
 
 class Preprocessing(Record):

@@ -140,7 +140,12 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
         run=run.folder,
         artifacts=artifacts,
         methods={a.name: method_of(run, a) for a in artifacts},
-        model=ModelFacts(name=summary.ladder[-1].model, state_sha256=summary.state.sha256, output_scale=summary.state.output_scale),
+        model=ModelFacts(
+            name=summary.ladder[-1].model,
+            state_sha256=summary.state.sha256,
+            output_scale=summary.state.output_scale,
+            temperature=summary.state.temperature or {},
+        ),
         signature=signature,
         preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature),
         samples={name: values[chosen] for name, values in samples.items()},

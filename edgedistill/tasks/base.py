@@ -63,6 +63,8 @@ class Glue:
     """What its code gives an app, by language: first the class of the model, then other types."""
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further packages that it needs, by language."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Entries of a manifest, lists of texts, that generated code holds, each with the name of their type."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgedistill.backends.base import STATIC, Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend, Glue
 
 _DYNAMIC = "Core AI has no operator that quantizes activations by their range at run time"
 _NO_RULE = "coreai-torch has no rule for it (0.4.3); take onnx or coreml"
@@ -43,6 +43,7 @@ COREAI = Backend(
         "uint8-nhwc": "edgedistill gives a Core AI file no input of bytes; take float32-nchw",
         "image": "edgedistill gives a Core AI file no input of an image; take float32-nchw",
     },
+    glue={"swift": Glue("coreAI")},
     packages=("coreai-torch", "coreai-core", "coreai-opt", "torch"),
     extra="coreai",
     minimum_os={"ios": "27", "macos": "27"},

@@ -4,7 +4,7 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
-from edgedistill.backends.base import STATIC, Adapter, Backend
+from edgedistill.backends.base import STATIC, Adapter, Backend, Glue
 
 _DYNAMIC = "Core ML has no operator that quantizes activations by their range at run time"
 _MAC = Adapter("edgedistill.backends.coreml.adapter", "coremltools", on_device=False, title="Core ML")
@@ -53,6 +53,7 @@ COREML = Backend(
         "uint8-nhwc": "a Core ML program has no input of bytes but an image; take image",
     },
     packages=("coremltools", "torch"),
+    glue={"swift": Glue("coreML")},
     minimum_os={"ios": "17", "macos": "14"},
     newer_os={"int4-weights": {"ios": "18", "macos": "15"}},
     integer_kernels=False,

@@ -31,6 +31,10 @@ def _matches(path: Path, head: bytes) -> bool:
     return head[4:6] == b"ET" and head[6:8].isdigit()
 
 
+# The newest branch for Swift packages that was seen: https://docs.pytorch.org/executorch/stable/using-executorch-ios.html
+_SWIFT = '.package(url: "https://github.com/pytorch/executorch.git", branch: "swiftpm-1.4.1")'
+_PRODUCTS = ("executorch", "backend_xnnpack", "backend_coreml", "kernels_optimized", "kernels_quantized")
+
 EXECUTORCH = Backend(
     format="executorch",
     title="ExecuTorch",
@@ -97,7 +101,11 @@ EXECUTORCH = Backend(
     packages=("executorch", "torch", "torchao"),
     # The oldest one that files are tried with, by the kit for devices.
     minimum_runtime=lambda made: {"executorch": "1.3"},
-    glue={"python": Glue("executorch_runtime", ("executorch-numpy-runtime>=1.4",))},
+    glue={
+        "python": Glue("executorch_runtime", ("executorch-numpy-runtime>=1.4",)),
+        "kotlin": Glue('ExecuTorch(version = "1.3.1")', ("org.pytorch:executorch-android:1.3.1",)),
+        "swift": Glue("execuTorch", (_SWIFT,), tuple(f'.product(name: "{name}", package: "executorch")' for name in _PRODUCTS)),
+    },
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     operators="executorch.exir",
     default_delegate="xnnpack",

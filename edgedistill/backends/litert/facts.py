@@ -34,7 +34,11 @@ LITERT = Backend(
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     # The first version under this name; a file's own `min_runtime_version`, of TensorFlow Lite, is lower.
     minimum_runtime=lambda made: {"litert": "1.0"},
-    glue={"python": Glue("litert", ("ai-edge-litert>=1.0",))},
+    glue={
+        "python": Glue("litert", ("ai-edge-litert>=1.0",)),
+        # The first version whose libraries are aligned to pages of 16 KB.
+        "kotlin": Glue('LiteRt(version = "1.4.0")', ("com.google.ai.edge.litert:litert:1.4.0",)),
+    },
     unfolded_weights=True,
     default_delegate="xnnpack",
     budgeted=True,

@@ -46,7 +46,14 @@ ONNX = Backend(
     packages=("onnx", "onnxscript", "onnxruntime", "torch"),
     # Version 10 of the representation came with onnx 1.16: https://onnxruntime.ai/docs/reference/compatibility.html
     minimum_runtime=lambda made: {"onnxruntime": "1.18"},
-    glue={"python": Glue("onnx_runtime", ("onnxruntime>=1.18",))},
+    glue={
+        "python": Glue("onnx_runtime", ("onnxruntime>=1.18",)),
+        # From 1.27 on, at the latest, its libraries are aligned to pages of 16 KB.
+        "kotlin": Glue(
+            "OnnxRuntime()", ("com.microsoft.onnxruntime:onnxruntime-android:1.27.0",), ("-keep class ai.onnxruntime.** { *; }",)
+        ),
+        "typescript": Glue("onnx", ('"onnxruntime-common": ">=1.18"',), ("onnxruntime-web/wasm", "onnxruntime-node")),
+    },
     minimum_os={"android": "8.0 (API 26)", "ios": "17"},
     dynamic_by_tensor=True,
     varying_shapes=True,

@@ -70,6 +70,17 @@ def template(language: str, file: str, **values: Any) -> str:
     return Template((_HERE / language / f"{file}.template").read_text(encoding="utf-8")).substitute(values)
 
 
+def constants(manifest: Manifest) -> dict[str, tuple[list[str], str]]:
+    """The lists of texts of a manifest that generated code holds as constants, each with the name of their type."""
+    glue, further = tasks.task(manifest.task).glue, manifest.model_extra or {}
+    return {key: (list(map(str, further[key])), type_) for key, type_ in (glue.constants if glue else {}).items() if key in further}
+
+
+def package_name(name: str) -> str:
+    """`name` as packages of most languages are called: small letters, digits and hyphens, with a letter first."""
+    return identifier(name).strip("_").replace("_", "-")
+
+
 def identifier(name: str) -> str:
     """`name` as a name in code: small letters, digits and underscores, with a letter first."""
     plain = "".join(char if char.isascii() and char.isalnum() else "_" for char in name.lower())

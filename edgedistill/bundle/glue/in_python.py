@@ -14,7 +14,7 @@ from edgedistill.records.manifest import Manifest
 _LANGUAGE = "python"
 _SHARED = (
     "Bundle", "BundleError", "Cancelled", "Closed", "Info", "InputError", "Model", "ModelError", "RuntimeFailed", "RuntimeMissing",
-    "SelfTest",
+    "SelfTest", "Update", "UpdateError", "Updater",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     )  # fmt: skip
     write_text(place / package / "__init__.py", text)
     write_text(place / package / "py.typed", "")
-    extras = {name: own.requires for name, own in runtimes.items()} | {"signature": ("cryptography>=44",)}
+    extras = {name: own.requires for name, own in runtimes.items()} | {"signature": ("cryptography>=44",), "updates": ("zstandard>=0.23",)}
     extras |= {"images": glue.requires[_LANGUAGE]} if glue and _LANGUAGE in glue.requires else {}
     lines = [f"{name} = {json.dumps(required)}" for name, required in extras.items()]
     version = f"1.0.0+{manifest.model.state_sha256[:12] or 'float'}"

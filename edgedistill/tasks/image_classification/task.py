@@ -57,8 +57,14 @@ class ImageClassification(Task):
     data_version = 3
     glue = Glue(
         Path(__file__).parent / "glue",
-        {"python": ("image_model.ImageModel", "image_model.Prediction", "image_model.Score", "frames.Frame", "frames.Plane")},
+        {
+            "python": ("image_model.ImageModel", "image_model.Prediction", "image_model.Score", "frames.Frame", "frames.Plane"),
+            "typescript": ("images", "ImageModel"),
+            "swift": ("ImageModel",),
+            "kotlin": ("ImageModel",),
+        },
         {"python": ("pillow>=11",)},
+        {"labels": "Label"},
     )
 
     def parts(self) -> RecipeParts:

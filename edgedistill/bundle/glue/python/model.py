@@ -90,7 +90,8 @@ class Model:
             return f"{error}; install it with `pip install {module.NAME}`"
         needed = entry["minimum_runtime"].get(module.NAME)
         if needed is not None and _numbers(found) < _numbers(needed):
-            return f"found {module.NAME} {found}, expected {needed} or later; update it"
+            # Told, and not passed over: another artifact may be slower or less accurate.
+            raise RuntimeMissing(f"{entry['name']} can't run here: found {module.NAME} {found}, expected {needed} or later; update it")
         return None
 
     def _check(self) -> None:

@@ -1,0 +1,152 @@
+package edgedistill.glue
+
+import org.json.JSONObject
+import kotlin.math.abs
+
+/** The manifest has another number of labels than the model gives scores. */
+public class WrongLabels internal constructor(found: Int, expected: Int) :
+    ModelError("found $found labels in $MANIFEST_FILE, the model gives $expected scores: write the bundle again")
+
+/**
+ * A model that says what a picture shows.
+ *
+ * ```
+ * val model = ImageModel.load(AssetBundle(context, "quickstart"))
+ * val prediction = model.predict(bitmap.toFrame())
+ * println(prediction.top)
+ * ```
+ *
+ * Calls from several threads wait for each other. Load and predict off the main thread.
+ *
+ * @property model the same model with named tensors
+ * @property preprocessing makes the model's input of a frame
+ * @property labels in the order of the model's scores
+ */
+public class ImageModel private constructor(
+    private val bundle: BundleReader,
+    public val model: Model,
+    public val preprocessing: Preprocessing,
+    private val output: String,
+    public val labels: List<String>,
+) : AutoCloseable {
+    /** Artifact, runtime and delegate. */
+    public val info: ModelInfo get() = model.info
+
+    /**
+     * Say what [frame] shows.
+     *
+     * @param cancelled asked before the frame is prepared, and before and after the run
+     * @throws ModelError.RuntimeFailure where the runtime fails
+     * @throws ModelError.Cancelled where [cancelled] said true
+     * @throws ModelError.Closed after [close]
+     */
+    public fun predict(frame: Frame, cancelled: () -> Boolean = { false }): Prediction {
+        if (cancelled()) throw ModelError.Cancelled()
+        val tensor = preprocessing.tensor(preprocessing.prepare(frame), model.artifact.input)
+        val outputs = model.run(mapOf(preprocessing.input to tensor), cancelled)
+        return Prediction(labels, softmax(outputs.getValue(output).toDoubles()))
+    }
+
+    /** Run the model [times] times with zeros, so that the first frame is as fast as the others. */
+    public fun warmUp(times: Int = 3): Unit = model.warmUp(times)
+
+    /**
+     * Prepare the golden frames and run the golden inputs of the bundle, and compare with the exporting machine.
+     *
+     * Call it once on each new kind of device, not at each start.
+     */
+    public fun selfTest(): SelfTest =
+        model.selfTest(decide = { largest(it.getValue(output).toDoubles()) }, frames = checkFrames())
+
+    /** Free the runtime's memory. A call that is running ends first. */
+    override fun close(): Unit = model.close()
+
+    private fun checkFrames(): List<FrameCheck> = reading {
+        val entries = model.manifest.document.optJSONArray("golden_frames") ?: return emptyList()
+        entries.map { all, i -> checkFrame(i, all.getJSONObject(i)) }
+    }
+
+    private fun checkFrame(index: Int, entry: JSONObject): FrameCheck {
+        val found = preprocessing.prepare(goldenFrame(entry, file(entry.getString("file"))))
+        val expected = file(entry.getString("expected"))
+        if (found.size != expected.size) {
+            val reason = "found ${expected.size} bytes in ${entry.getString("expected")}, expected ${found.size}"
+            throw ModelError.DamagedManifest(reason)
+        }
+        val largest = found.indices.maxOf { abs((found[it].toInt() and 0xff) - (expected[it].toInt() and 0xff)) }
+        return FrameCheck(index, largest)
+    }
+
+    private fun file(path: String): ByteArray {
+        val sha256 = model.manifest.files[path] ?: throw ModelError.DamagedManifest("has no SHA-256 of $path")
+        return bundle.checked(path, sha256)
+    }
+
+    public companion object {
+        /** Check the bundle and open one of its artifacts, as [Model.load] does it. */
+        public fun load(
+            bundle: BundleReader,
+            options: ModelOptions = ModelOptions(),
+            runtimes: List<ModelRuntime> = Generated.RUNTIMES,
+        ): ImageModel {
+            val model = Model.load(bundle, options, runtimes)
+            try {
+                return of(bundle, model)
+            } catch (error: ModelError) {
+                model.close()
+                throw error
+            }
+        }
+
+        private fun of(bundle: BundleReader, model: Model): ImageModel = reading {
+            val preprocessing = Preprocessing.of(model.manifest)
+            val kind = model.artifact.input
+            if (kind != Preprocessing.FLOAT32_NCHW && kind != Preprocessing.UINT8_NHWC) {
+                throw ModelError.NoRuntime("found ${model.artifact.name} with the input $kind: choose another artifact")
+            }
+            val entries = model.manifest.document.getJSONArray("labels")
+            val labels = entries.map { all, i -> all.getString(i) }
+            val output = scores(model.manifest)
+            val port = model.artifact.outputs.find { it.name == output }
+                ?: throw ModelError.DamagedManifest("has no output $output of ${model.artifact.name}")
+            val expected = port.shape.lastOrNull() ?: 0
+            if (labels.size != expected) throw WrongLabels(labels.size, expected)
+            ImageModel(bundle, model, preprocessing, output, labels)
+        }
+
+        /** The name of the output with the scores. */
+        private fun scores(manifest: Manifest): String {
+            val outputs = manifest.document.getJSONObject("preprocessing").getJSONObject("outputs")
+            val name = outputs.keys().asSequence().find { outputs.getJSONObject(it).optString("kind") == "scores" }
+                ?: throw ModelError.DamagedManifest("has no output of the kind scores")
+            val entry = outputs.getJSONObject(name)
+            Preprocessing.expect(entry, "postprocessing", "softmax")
+            if (!entry.isNull("temperature")) {
+                Preprocessing.expect(entry.getJSONObject("temperature"), "where", "inside the program")
+            }
+            return name
+        }
+    }
+}
+
+/** The frame that [entry] of `golden_frames` describes, with the pixels [bytes]. */
+private fun goldenFrame(entry: JSONObject, bytes: ByteArray): Frame = Frame(
+    format = named(entry, "format"),
+    width = entry.getInt("width"),
+    height = entry.getInt("height"),
+    planes = entry.getJSONArray("planes").map { all, i ->
+        val plane = all.getJSONObject(i)
+        Plane(bytes, plane.getInt("offset"), plane.getInt("row_stride"), plane.getInt("pixel_stride"))
+    },
+    orientation = entry.getInt("orientation"),
+    matrix = if (entry.isNull("matrix")) YuvMatrix.BT601 else named(entry, "matrix"),
+    range = if (entry.isNull("range")) YuvRange.FULL else named(entry, "range"),
+)
+
+private inline fun <reified T : Enum<T>> named(entry: JSONObject, key: String): T {
+    val text = entry.getString(key)
+    return enumValues<T>().find { it.name.equals(text, ignoreCase = true) }
+        ?: throw ModelError.DamagedManifest("found the $key $text, expected ${enumValues<T>().toList()}")
+}
+
+private fun largest(values: DoubleArray): Int = values.indices.maxByOrNull { values[it] } ?: 0

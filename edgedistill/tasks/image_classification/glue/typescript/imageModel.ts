@@ -1,0 +1,127 @@
+/** A model that tells what an image shows. */
+
+import type { BundleReader } from "./bundle.ts";
+import { ModelError } from "./errors.ts";
+import type { Frame } from "./frame.ts";
+import { facts } from "./generated.ts";
+import { type TestedFrame, compareFrames } from "./goldenFrames.ts";
+import { list, object, string, wrong } from "./manifest.ts";
+import { type CallOptions, type LoadOptions, Model, type Opened, open } from "./model.ts";
+import { Prediction, argmax } from "./prediction.ts";
+import { type Preprocessing, preprocessingOf } from "./preprocessing.ts";
+import { type SelfTest, compareOutputs, describe } from "./selfTest.ts";
+import type { Tensors } from "./tensors.ts";
+
+/** The result of a self-test of a model of images. */
+export interface ImageSelfTest extends SelfTest {
+  /** Frames of the bundle that were prepared here, each with the largest difference of a byte from the kit's result. */
+  readonly frames: readonly TestedFrame[];
+  /** Golden samples whose most probable label is another one than when the bundle was made. */
+  readonly decisionsChanged: number;
+}
+
+/**
+ * Classifies images.
+ *
+ * @example
+ * const model = await ImageModel.load(urlBundle("/models/digits/"), { runtime });
+ * const { label, probability } = await model.predict(frame);
+ */
+export class ImageModel extends Model {
+  readonly #preprocessing: Preprocessing;
+  readonly #output: string;
+
+  private constructor(opened: Opened, preprocessing: Preprocessing, output: string) {
+    super(opened);
+    this.#preprocessing = preprocessing;
+    this.#output = output;
+  }
+
+  /** Load the model. Only the manifest and the chosen artifact are read, and both are checked. Throws ModelError. */
+  static override async load(reader: BundleReader, options: LoadOptions): Promise<ImageModel> {
+    const opened = await open(reader, options);
+    try {
+      return new ImageModel(
+        opened,
+        preprocessingOf(opened.bundle.manifest.document, opened.artifact),
+        outputOf(opened),
+      );
+    } catch (error) {
+      await opened.program.release();
+      throw error;
+    }
+  }
+
+  /** What the image in `frame` shows. The frame is not changed, and must stay as it is until the promise is settled. */
+  predict(frame: Frame, options: CallOptions = {}): Promise<Prediction> {
+    return this.inTurn(async () => {
+      const { name, tensor } = this.#preprocessing;
+      const outputs = await this.runNow(() => ({ [name]: tensor(frame) }), options.signal);
+      return new Prediction(facts.labels, this.#scores(outputs));
+    });
+  }
+
+  /** RGB bytes [height, width, 3] that the program sees of `frame`, for a look at them. */
+  pixels(frame: Frame): Uint8Array {
+    return this.#preprocessing.pixels(frame);
+  }
+
+  /** Run the golden samples and prepare the golden frames of the bundle, and compare with the kit's results. */
+  override async selfTest(options: CallOptions = {}): Promise<ImageSelfTest> {
+    let decisionsChanged = 0;
+    const frames = await compareFrames(this.opened.bundle, (frame) => this.pixels(frame));
+    const test = await compareOutputs(
+      this.opened,
+      (tensors) => this.run(tensors, options),
+      (found, expected) => {
+        if (!(this.#output in expected)) return;
+        if (argmax(this.#scores(found)) !== argmax(this.#scores(expected))) decisionsChanged++;
+      },
+    );
+    return { ...test, ok: test.ok && frames.every((frame) => frame.largestDifference === 0), frames, decisionsChanged };
+  }
+
+  #scores(outputs: Tensors): ArrayLike<number> {
+    return outputs[this.#output].data as Float32Array;
+  }
+}
+
+/** A self-test as lines of text. */
+export function describeImages(test: ImageSelfTest): string {
+  const frames = test.frames.map(
+    (frame) => `frame ${frame.index}: largest difference ${frame.largestDifference} of 255, allowed 0`,
+  );
+  return [describe(test), ...frames, `decisions changed: ${test.decisionsChanged}`].join("\n");
+}
+
+/** The name of the scores. Throws ModelError where they are not what this package was written for. */
+function outputOf(opened: Opened): string {
+  const { document, task } = opened.bundle.manifest;
+  if (task !== "image-classification") throw wrong(task, "task", "image-classification");
+  const output = opened.artifact.outputs.find((spec) => spec.meaning === "logits");
+  if (output === undefined || output.dtype !== "float32") {
+    throw wrong(opened.artifact.outputs, `outputs of ${opened.artifact.name}`, "logits in float32");
+  }
+  checkLabels(list(document["labels"], "labels", string), output.shape[output.shape.length - 1]);
+  const outputs = object(object(document["preprocessing"], "preprocessing")["outputs"], "preprocessing.outputs");
+  const where = `preprocessing.outputs.${output.name}`;
+  const scores = object(outputs[output.name], where);
+  if (scores["postprocessing"] !== "softmax")
+    throw wrong(scores["postprocessing"], `${where}.postprocessing`, '"softmax"');
+  const { where: place } = object(scores["temperature"] ?? { where: "inside the program" }, `${where}.temperature`);
+  if (place !== "inside the program") throw wrong(place, `${where}.temperature.where`, '"inside the program"');
+  return output.name;
+}
+
+function checkLabels(labels: readonly string[], outputs: number | string): void {
+  if (labels.length !== outputs) {
+    throw wrong(labels.length, "labels", `${outputs} labels, one for each output`);
+  }
+  const other = labels.findIndex((label, index) => label !== facts.labels[index]);
+  if (other >= 0 || labels.length !== facts.labels.length) {
+    const place = Math.max(other, 0);
+    const found = `found ${labels.length} labels with '${labels[place]}' as number ${place}`;
+    const expected = `this package was written for ${facts.labels.length} with '${facts.labels[place]}'`;
+    throw new ModelError("manifest", `${found}, ${expected}: take the package and the files of the same bundle`);
+  }
+}
