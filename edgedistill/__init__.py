@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import RecipeError
     from edgedistill.recipe.loading import LoadedRecipe, list_recipes, load_recipe
     from edgedistill.recipe.targets import Target, list_targets, load_target
+    from edgedistill.steps.bundle import bundle, check_bundle, diff_bundles
     from edgedistill.steps.flow import (
         bench,
         bench_file,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         verify,
         verify_file,
     )
+    from edgedistill.steps.publish import publish
     from edgedistill.tasks.user_model import UserModel, recipe_of
 
 __version__ = "0.1.0"
@@ -50,7 +52,10 @@ __all__ = [
     "bench",
     "bench_file",
     "bench_on",
+    "bundle",
+    "check_bundle",
     "compare",
+    "diff_bundles",
     "distill",
     "doctor",
     "export",
@@ -61,6 +66,7 @@ __all__ = [
     "load_recipe",
     "load_target",
     "newest_run",
+    "publish",
     "recipe_of",
     "report",
     "run",
@@ -78,6 +84,8 @@ _HOMES = {
     "recipe.loading": "LoadedRecipe list_recipes load_recipe",
     "tasks.user_model": "UserModel recipe_of",
     "recipe.targets": "Target list_targets load_target",
+    "steps.bundle": "bundle check_bundle diff_bundles",
+    "steps.publish": "publish",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }
 """Where each name is, for `__getattr__`; type checkers read the imports above."""

@@ -47,6 +47,11 @@ class Model:
             # Runtimes raise errors of many types.
             raise RuntimeFailed(f"{module.NAME} {module.version()} can't load {entry['name']}: {error}") from error
         self.info = Info(entry["name"], module.NAME, module.version(), delegate)
+        # What a call compares with, made once: a shape is None where a size varies.
+        self._expected = {
+            spec["name"]: (np.dtype(spec["dtype"]), None if any(isinstance(n, str) for n in spec["shape"]) else tuple(spec["shape"]))
+            for spec in entry["signature"]["inputs"]
+        }
         self._lock, self._open = threading.Lock(), True
 
     @classmethod
@@ -107,11 +112,7 @@ class Model:
         Returns:
             An array for each output, by name.
         """
-        specs = {spec["name"]: spec for spec in self.entry["signature"]["inputs"]}
-        if set(inputs) != set(specs):
-            raise InputError(f"found the inputs {', '.join(sorted(inputs)) or 'none'}, expected {', '.join(specs)}")
-        for name, spec in specs.items():
-            _check_array(inputs[name], spec)
+        self._check_inputs(inputs)
         _check_cancelled(cancelled)
         with self._lock:
             if not self._open:
@@ -122,6 +123,14 @@ class Model:
                 raise RuntimeFailed(f"{self.info.runtime} {self.info.version} can't run {self.info.artifact}: {error}") from error
         _check_cancelled(cancelled)
         return outputs
+
+    def _check_inputs(self, inputs: Arrays) -> None:
+        if inputs.keys() != self._expected.keys():
+            raise InputError(f"found the inputs {', '.join(sorted(inputs)) or 'none'}, expected {', '.join(self._expected)}")
+        for name, (dtype, shape) in self._expected.items():
+            array = inputs[name]
+            if getattr(array, "dtype", None) != dtype or array.shape != shape:
+                _check_array(array, next(spec for spec in self.entry["signature"]["inputs"] if spec["name"] == name))
 
     def warm_up(self, times: int = 3) -> None:
         """Run on zeros, so that the first real call takes no longer than others."""

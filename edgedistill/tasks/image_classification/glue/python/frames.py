@@ -157,25 +157,42 @@ def cropped(pixels: np.ndarray, size: int) -> np.ndarray:
     new_height, new_width = size * height // shorter, size * width // shorter
     # Python rounds halves to even.
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
-    wide = _resampled(pixels.swapaxes(0, 1), new_width, left, size).swapaxes(0, 1)
-    return np.ascontiguousarray(_resampled(wide, new_height, top, size))
+    columns, rows = _taps(width, new_width, left, size), _taps(height, new_height, top, size)
+    first, last = rows[0][0], rows[-1][0] + len(rows[-1][1])
+    narrow = _resampled(pixels[first:last].swapaxes(0, 1), columns).swapaxes(0, 1)
+    return np.ascontiguousarray(_resampled(narrow, [(low - first, weights) for low, weights in rows]))
 
 
-def _resampled(rows: np.ndarray, length: int, first: int, count: int) -> np.ndarray:
-    """Rows `first` to `first + count` of `rows` [N, M, 3] resized to `length` rows, by a triangle filter that widens as it shrinks.
+_Taps = list[tuple[int, np.ndarray]]
+"""For each place that is kept: the first number that it takes, and the weights of that and the next ones, of 22 bits."""
 
-    As Pillow does it with Resampling.BILINEAR: weights are whole numbers of 22 bits, and each direction rounds to 8 bits.
+
+def _taps(old: int, new: int, first: int, count: int) -> _Taps:
+    """What places `first` to `first + count` take, where `old` numbers are resized to `new` by a triangle filter.
+
+    As Pillow does it with Resampling.BILINEAR: the filter widens as the image shrinks.
     """
-    if length == len(rows):
-        return rows[first : first + count]
-    scale = len(rows) / length
+    if old == new:
+        return [(place, np.array([float(1 << _BITS)])) for place in range(first, first + count)]
+    scale = old / new
     support = max(scale, 1.0)
-    result = np.empty((count, *rows.shape[1:]), np.uint8)
-    for place in range(count):
-        center = (first + place + 0.5) * scale
-        low, high = max(0, int(center - support + 0.5)), min(len(rows), int(center + support + 0.5))
+    taps = []
+    for place in range(first, first + count):
+        center = (place + 0.5) * scale
+        low, high = max(0, int(center - support + 0.5)), min(old, int(center + support + 0.5))
         weights = np.maximum(0.0, 1.0 - np.abs((np.arange(low, high) - center + 0.5) * (1.0 / support)))
-        whole = (weights / sum(weights.tolist()) * (1 << _BITS) + 0.5).astype(np.int64)
-        total = np.tensordot(whole, rows[low:high].astype(np.int64), 1) + (1 << (_BITS - 1))
-        result[place] = (total >> _BITS).clip(0, 255)
+        taps.append((low, np.floor(weights / sum(weights.tolist()) * (1 << _BITS) + 0.5)))
+    return taps
+
+
+def _resampled(rows: np.ndarray, taps: _Taps) -> np.ndarray:
+    """Rows [N, M, 3] weighted by `taps`, rounded to 8 bits.
+
+    All numbers are whole ones below 2 to the 31, which float64 holds exactly, and BLAS multiplies floats only.
+    """
+    result = np.empty((len(taps), *rows.shape[1:]), np.uint8)
+    for place, (low, weights) in enumerate(taps):
+        part = np.ascontiguousarray(rows[low : low + len(weights)], np.float64).reshape(len(weights), -1)
+        total = np.floor((weights @ part + (1 << (_BITS - 1))) / (1 << _BITS))
+        result[place] = total.clip(0, 255).reshape(rows.shape[1:])
     return result
