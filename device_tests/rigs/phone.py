@@ -133,7 +133,8 @@ class Phone:
         self.kill()
         self.state.reset()
         self.fill_disk(-1)
-        for folder in ("/data/settings", "/data/local/tmp/edgedistill", "/data/local/tmp"):
+        apps = ("/data/app", "/data/data", "/data/log", "/sdcard/Android/data")
+        for folder in ("/data/settings", *apps, "/data/local/tmp/edgedistill", "/data/local/tmp"):
             for left in self.path(folder).glob("*"):
                 if left.name not in (("edgedistill", "kits") if kits else ()):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -33,7 +33,7 @@ def _build(folder: Path, architecture: str) -> None:
     # Commands that Android 14 has, as far as Debian's toybox has them: it lacks dd, diff, expr, getopt, gzip, lsof and tr.
     for applet in (_FILES / "applets").read_text().split():
         (root / "system/bin" / applet).symlink_to("/usr/bin/toybox")
-    for name in ("getprop", "dumpsys", "settings"):
+    for name in ("getprop", "dumpsys", "settings", "am", "run-as", "content", "logcat"):
         shutil.copy(_FILES / name, root / "system/bin" / name)
         (root / "system/bin" / name).chmod(0o755)
     shutil.rmtree(folder / "apt")

@@ -42,6 +42,8 @@ class PhoneState:
     def reset(self) -> None:
         """Go back to a phone at rest: on battery, cool, screen on, with the permissions that Android's shell user usually has."""
         architecture, cores = self.architecture, os.cpu_count() or 1
+        for installed in (self.rig / "dumpsys").glob("package.*"):
+            installed.unlink()
         self.properties(**PROPERTIES | {"ro.product.cpu.abi": ABI[architecture], "ro.product.cpu.abilist": ABI[architecture]})
         self.battery()
         self.thermal()

@@ -191,6 +191,10 @@ def bench(
     ] = None,
     runner_kind: Annotated[str | None, typer.Option("--runner-kind", help="Kind of that program, if its name does not show it.")] = None,
     runner_arg: Annotated[list[str], typer.Option("--runner-arg", help="Another argument for it; repeatable.")] = NOTHING,
+    package: Annotated[
+        str | None,
+        typer.Option("--app", metavar="PACKAGE", help="Measure FILE in this app on the phone: its process, build and runtime."),
+    ] = None,
     meter: Meter = None,
     ina: Ina = NOTHING,
     mirror: Mirror = None,
@@ -204,7 +208,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure every artifact of a run, or one model file, here or, with --device, on devices under the protocol."""
-    if not device:
+    if not device and package is None:
         from edgedistill.cli import artifacts
 
         artifacts.bench(run_or_file, runs_dir, as_json=as_json)
@@ -215,7 +219,8 @@ def bench(
         "mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina,
     }  # fmt: skip
     more: harness.BenchOptions = {
-        "save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg
+        "save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg,
+        "app": package,
     }  # fmt: skip
     harness.bench(run_or_file, device, fleet, options, more, runs_dir, as_json=as_json)
 

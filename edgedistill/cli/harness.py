@@ -39,6 +39,7 @@ class BenchOptions(TypedDict):
     runner: str | None
     runner_kind: str | None
     runner_arg: list[str]
+    app: str | None
 
 
 def protocol_of(options: ProtocolOptions) -> Protocol:
@@ -59,10 +60,13 @@ def bench(
     """Measure on devices under the protocol."""
 
     def work() -> DeviceBench | FleetBench:
+        from edgedistill.errors import UserError
         from edgedistill.measure.fleet import resolve
         from edgedistill.records.stored import DeviceBench, FleetBench
         from edgedistill.steps import flow
 
+        if not devices:
+            raise UserError("found --app without --device, expected the phone that has the app, as --device adb:SERIAL")
         specs = resolve(devices, fleet)
         chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
         protocol = protocol_of(options)

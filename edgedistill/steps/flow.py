@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill import processes
 from edgedistill.errors import UserError
-from edgedistill.measure import benchfile, harness, own_runner
+from edgedistill.measure import app_runner, benchfile, harness, own_runner
 from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
 from edgedistill.run import Run
@@ -168,12 +168,13 @@ def bench_file(path: AnyPath) -> BenchedFile:
 
 def bench_on(
     run_or_file: AnyPath, device: str, protocol: harness.Protocol, *, save: str | None = None, against: str | None = None,
-    runner: str | None = None, runner_kind: str | None = None, runner_arg: Sequence[str] = (),
+    runner: str | None = None, runner_kind: str | None = None, runner_arg: Sequence[str] = (), app: str | None = None,
 ) -> DeviceBench:  # fmt: skip
     """Measure a run's artifacts, or one model file, on a device under a protocol, and store the measurements in the project folder.
 
     save: a name under which they are found again; against: one that was given before; runner: a program of the user's own, see
-    `own_runner`. Each measurement has a `regression` where it was held to an earlier one.
+    `own_runner`; app: one on the phone that measures the file itself, see `app_runner`. Each measurement has a `regression` where it was
+    held to an earlier one.
     """
     from edgedistill.records.measurements import Regression
     from edgedistill.records.stored import DeviceBench
@@ -181,8 +182,12 @@ def bench_on(
     run_or_file = Path(run_or_file)
     if is_run(run_or_file):
         require("report")
+    if app is not None and (runner is not None or run_or_file.is_dir()):
+        raise UserError(f"found --app with {f'--runner {runner}' if runner else run_or_file}, expected one model file of the app's bundle")
     with ExitStack() as stack:
-        if runner is not None:
+        if app is not None:
+            measurements = [app_runner.bench_app(app, run_or_file, device, protocol, save=save)]
+        elif runner is not None:
             if run_or_file.is_dir():
                 raise UserError(f"found --runner with the run {run_or_file}, expected a model file with it")
             measurements = [own_runner.bench_with(runner, run_or_file, device, protocol, kind=runner_kind, extra=runner_arg, save=save)]
