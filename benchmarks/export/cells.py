@@ -5,6 +5,7 @@ from typing import Any
 
 from edgedistill.backends import backend
 from edgedistill.packages import installed
+from edgedistill.verify import parity
 
 EXACT = 1e-5
 _MOVING = {
@@ -22,13 +23,17 @@ def cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: di
         return f"refused {notes.setdefault(reason, len(notes) + 1)}" if found["result"] == "refused" else "**wrong**"
     if found["result"] == "wrong":
         distance = found.get("parity", {}).get("mean_lsb")
-        return f"unsettled {distance:.2g}" if facts.get("unsettled") and distance is not None else "**wrong**"
-    parity = found["parity"]
+        apart = facts.get("apart")
+        if distance is None or apart is None:
+            return "**wrong**"
+        # By the triangle inequality, a file that keeps the rule to one reference is at most so far from the other.
+        return f"unsettled {distance:.2g}" if apart > parity.MEAN_LIMIT or distance <= parity.MEAN_LIMIT + apart else "**wrong**"
+    kept = found["parity"]
     if precision != "int8":
-        if parity.get("relative") is None:
-            return "exact" if not parity["flips"] else f"rule {parity['flips']} of {parity['n']}"
-        return "exact" if parity["relative"] <= EXACT else f"rule {parity['relative']:.0e}"
-    distance = "" if parity.get("mean_lsb") is None or parity["max_lsb"] == 0 else f" {parity['mean_lsb']:.2g}"
+        if kept.get("relative") is None:
+            return "exact" if not kept["flips"] else f"rule {kept['flips']} of {kept['n']}"
+        return "exact" if kept["relative"] <= EXACT else f"rule {kept['relative']:.0e}"
+    distance = "" if kept.get("mean_lsb") is None or kept["max_lsb"] == 0 else f" {kept['mean_lsb']:.2g}"
     if found.get("mixed") or floats(facts):
         return f"float{distance}"
     return f"rule{distance}" if distance else "exact"

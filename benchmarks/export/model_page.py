@@ -11,7 +11,6 @@ from proving import Cases, Setting
 
 from edgedistill.backends import backend
 from edgedistill.files import read_arrays
-from edgedistill.verify import parity
 
 HEAD = """# Architectures
 
@@ -27,9 +26,10 @@ accuracy, which needs training.
 
 | column | meaning |
 |---|---|
-| int8 .pte, .mlpackage, .onnx, .tflite | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
+| int8 .pte, .tflite, .onnx, .mlpackage, .aimodel | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
 difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N. \
-*unsettled*: beyond the rule, but so are the two references of the program from each other. **wrong**: it differs by more than the rule |
+*unsettled*: beyond the rule, but the two references of the program are as far from each other, or so far that the file may keep \
+the rule to the other one. **wrong**: it differs by more than the rule |
 | parts | Partitions of the int8 .pte that XNNPACK takes; each further part copies its tensors once more |
 | MB | Of the .pte, int8 and fp32. The int8 files of the other formats differ from it by {spread:.0%} at most |
 | ms | The fastest of at least {least} inferences on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
@@ -68,7 +68,8 @@ class Row:
 
         self.name, self.kinds = name, kinds
         self.results, self.facts, self.times = read("results.json"), read("facts.json"), read("times.json")
-        self.facts["unsettled"] = bool(self.facts.get("scales")) and _apart(folder / "rungs", self.facts["scales"]) > parity.MEAN_LIMIT
+        if self.facts.get("scales"):
+            self.facts["apart"] = _apart(folder / "rungs", self.facts["scales"])
 
     @property
     def complete(self) -> bool:
