@@ -22,6 +22,8 @@ def cell(found: dict[str, Any], facts: dict[str, Any], precision: str, notes: di
         reason = _without_layer(found["reason"])
         return f"refused {notes.setdefault(reason, len(notes) + 1)}" if found["result"] == "refused" else "**wrong**"
     if found["result"] == "wrong":
+        if found.get("reason", "").startswith("TimeoutError"):
+            return "too slow"
         distance = found.get("parity", {}).get("mean_lsb")
         apart = facts.get("apart")
         if distance is None or apart is None:

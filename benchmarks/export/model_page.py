@@ -11,6 +11,7 @@ from proving import Cases, Setting
 
 from edgedistill.backends import backend
 from edgedistill.files import read_arrays
+from edgedistill.verify import parity
 
 HEAD = """# Architectures
 
@@ -29,7 +30,7 @@ accuracy, which needs training.
 | int8 .pte, .tflite, .onnx, .mlpackage, .aimodel | *exact*: each output equals that of the reference. *rule*: within the rule; the mean \
 difference in LSB follows. *float*: the same, with operators that compute in floating point. *refused N*: see note N. \
 *unsettled*: beyond the rule, but the two references of the program are as far from each other, or so far that the file may keep \
-the rule to the other one. **wrong**: it differs by more than the rule |
+the rule to the other one. *too slow*: its interpreter did not finish. **wrong**: it differs by more than the rule |
 | parts | Partitions of the int8 .pte that XNNPACK takes; each further part copies its tensors once more |
 | MB | Of the .pte, int8 and fp32. The int8 files of the other formats differ from it by {spread:.0%} at most |
 | ms | The fastest of at least {least} inferences on one thread, batch 1: int8 and fp32 .pte, int8 .tflite |
@@ -171,7 +172,7 @@ def _in_words(rows: list[Row], kinds: list[str]) -> str:
     """Sentences for the floating-point files of all rows, and for int8 files that are wrong or missing."""
     found = {(row.name, kind): row.results[kind][backend(kind).twin] for row in rows for kind in kinds}
     exact = sum("parity" in result and result["parity"]["relative"] <= EXACT for result in found.values())
-    bad = [f"{name} {backend(kind).suffix} ({result['result']})" for (name, kind), result in found.items() if result["result"] != "ok"]
+    bad = [f"{name} {backend(kind).suffix} ({_why(result)})" for (name, kind), result in found.items() if result["result"] != "ok"]
     text = f"Of the {len(found)} floating-point files {exact} are exact (within {EXACT:g} of the largest output)"
     kept = len(found) - exact - len(bad)
     text = f"{text}, {kept} within the rule" + (f", and these are not: {', '.join(bad)}" if bad else "") + ".\n"
@@ -181,5 +182,10 @@ def _in_words(rows: list[Row], kinds: list[str]) -> str:
 
 
 def _why(result: dict[str, Any]) -> str:
-    mean = result.get("parity", {}).get("mean_lsb")
-    return str(result.get("reason", result["result"])) if mean is None else f"mean {mean:.2f} LSB, rule 0.3"
+    compared = result.get("parity", {})
+    if (mean := compared.get("mean_lsb")) is not None:
+        return f"mean {mean:.2f} LSB, rule {parity.MEAN_LIMIT:g}"
+    if (relative := compared.get("relative")) is not None:
+        return f"{relative:.1%} of the largest output"
+    reason = str(result.get("reason", result["result"]))
+    return "its interpreter did not finish" if reason.startswith("TimeoutError") else reason
