@@ -58,7 +58,14 @@ class ImageClassification(Task):
     glue = Glue(
         Path(__file__).parent / "glue",
         {
-            "python": ("image_model.ImageModel", "image_model.Prediction", "image_model.Score", "frames.Frame", "frames.Plane"),
+            "python": (
+                "image_model.ImageModel",
+                "image_model.Prediction",
+                "image_model.Score",
+                "frames.Frame",
+                "frames.Plane",
+                "files.frame_of",
+            ),
             "typescript": ("images", "ImageModel"),
             "swift": ("ImageModel",),
             "kotlin": ("ImageModel",),

@@ -92,7 +92,7 @@ class Model:
         try:
             found = module.version()
         except ImportError as error:
-            return f"{error}; install it with `pip install {module.NAME}`"
+            return f"{error}; install it with `pip install {module.PACKAGE}`"
         needed = entry["minimum_runtime"].get(module.NAME)
         if needed is not None and _numbers(found) < _numbers(needed):
             # Told, and not passed over: another artifact may be slower or less accurate.

@@ -5,16 +5,15 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import Any
 
-NAME = "executorch"
-_PACKAGE = "executorch-numpy-runtime"
+NAME, PACKAGE = "executorch", "executorch-numpy-runtime"
 
 
 def version() -> str:
     """Version of the installed runtime. Raises ImportError without one."""
     try:
-        return version_of(_PACKAGE)
+        return version_of(PACKAGE)
     except PackageNotFoundError as error:
-        raise ImportError(f"{_PACKAGE} is not installed") from error
+        raise ImportError(f"{PACKAGE} is not installed") from error
 
 
 def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[Callable[[Any], Any], str]:

@@ -1,11 +1,12 @@
 """ONNX Runtime on the CPU."""
 
+import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import Any
 
-NAME = "onnxruntime"
+NAME = PACKAGE = "onnxruntime"
 
 
 def version() -> str:
@@ -18,6 +19,8 @@ def version() -> str:
 
 def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[Callable[[Any], Any], str]:
     """Open a file. Returns the function from named arrays to named arrays, and what computes it."""
+    # Read when its library is loaded. Without it, it sends events to its maker.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

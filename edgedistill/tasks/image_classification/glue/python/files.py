@@ -16,7 +16,10 @@ _MOST = 65535
 
 def frame_of(image: Any) -> Frame:
     """The frame of an image of Pillow, or of the file at a path. Raises InputError where it can't be read."""
-    from PIL import Image, ImageOps
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise InputError("Pillow reads image files: install it with `pip install pillow`, or give an array or a Frame") from error
 
     if isinstance(image, str | Path):
         try:
