@@ -1,0 +1,1 @@
+"""Runs an edgedistill bundle on a board: images or a camera in, predictions out."""
