@@ -7,12 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import jsonschema
 import pytest
 from conftest import edgedistill
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from serving import Served, serving
 
 from edgedistill.bundle.archive import write_archive
 from edgedistill.errors import UserError
@@ -27,49 +26,6 @@ from edgedistill.files import sha256_file
 from edgedistill.records.documents import documents
 from edgedistill.steps.bundle import bundle
 from edgedistill.steps.publish import publish
-
-
-class Served:
-    """A repository that is served on the loopback address, with ranges; it cuts each answer after `cut` bytes, if that is set."""
-
-    def __init__(self, folder: Path) -> None:
-        served = self
-        self.cut: int | None = None
-        self.asked: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path, start = folder / self.path.lstrip("/"), 0
-                served.asked.append(self.path)
-                if not path.is_file():
-                    self.send_error(404)
-                    return
-                data = path.read_bytes()
-                if given := self.headers.get("Range"):
-                    start = int(given.removeprefix("bytes=").removesuffix("-"))
-                self.send_response(206 if start else 200)
-                self.send_header("Content-Length", str(len(data) - start))
-                self.end_headers()
-                end = len(data) if served.cut is None or not self.path.endswith(".zip") else start + served.cut
-                self.wfile.write(data[start:end])
-                self.close_connection = True
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Served]:
-    served = Served(folder)
-    try:
-        yield served
-    finally:
-        served.server.shutdown()
-        served.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -348,3 +304,31 @@ def test_the_command_publishes_changes_and_tells_mistakes(releases: list[Path], 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/file").write_text("mine")
     assert "is no repository of updates" in edgedistill("publish", releases[0], "--to", "mine", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    "change", [{"sha256": "../../x"}, {"sha256": 7}, {"number": 0}, {"number": "1"}, {"bytes": 0}, {"percent": "many"}]
+)
+def test_an_index_whose_fields_are_wrong_is_damaged(glue, releases: list[Path], tmp_path: Path, change: dict) -> None:
+    publish(releases[0], tmp_path / "repository")
+    path = tmp_path / "repository/index.json"
+    index = json.loads(path.read_text())
+    index["releases"][0] |= change
+    path.write_text(json.dumps(index))
+    with serving(tmp_path / "repository") as served, pytest.raises(glue.UpdateError, match="is damaged"):
+        updater(glue, tmp_path / "app", served).check()
+
+
+def test_versions_with_and_without_zeros_are_the_same(glue) -> None:
+    is_older = import_module("tiny_model.updates")._is_older
+    assert not is_older("3.2", "3.2.0")
+    assert not is_older("3.10", "3.9.9")
+    assert is_older("3.2", "3.2.1")
+
+
+def test_a_compressed_archive_is_not_published(releases: list[Path], tmp_path: Path) -> None:
+    with zipfile.ZipFile(releases[0]) as stored, zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in stored.infolist():
+            packed.writestr(entry.filename, stored.read(entry))
+    with pytest.raises(UserError, match="clients unpack stored files only"):
+        publish(tmp_path / "packed.zip", tmp_path / "repository")

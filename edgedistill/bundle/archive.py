@@ -28,3 +28,9 @@ def write_archive(folder: Path, file: Path) -> Path:
             with path.open("rb") as source, archive.open(name, "w") as target:
                 shutil.copyfileobj(source, target, 2**20)
     return file
+
+
+def packed_files(archive: Path) -> list[str]:
+    """The files of a .zip that are compressed."""
+    with zipfile.ZipFile(archive) as opened:
+        return [entry.filename for entry in opened.infolist() if entry.compress_type != zipfile.ZIP_STORED]

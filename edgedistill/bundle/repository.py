@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill.bundle.archive import packed_files
 from edgedistill.bundle.check import check_bundle, read_manifest
 from edgedistill.bundle.opened import opened
 from edgedistill.errors import DamagedFile, UserError
@@ -47,6 +48,10 @@ def publish(folder: Path, archive: Path, *, percent: float, minimum_app: str | N
         raise UserError(f"{archive} is not published: {'; '.join(problems)}")
     if not archive.is_file():
         raise UserError(f"{archive} is a folder, expected the .zip that `edgedistill bundle` writes beside it")
+    if packed := packed_files(archive):
+        raise UserError(
+            f"{archive} has {packed[0]} compressed, and clients unpack stored files only; take the .zip of `edgedistill bundle`"
+        )
     with opened(archive) as bundle:
         manifest = read_manifest(bundle)
     index = read_index(folder)

@@ -49,8 +49,8 @@ def write(folder: Path, manifest: Manifest) -> Usage:
             f"Load it. In Node take `folderBundle` of `{name}/folder` and the module `{node}`:",
         ),
         fence="ts",
-        code=f'import * as ort from "{runtime.products[0]}";\nimport {{ {imports} }} from "{name}";\n'
+        code=f'import * as engine from "{runtime.products[0]}";\nimport {{ {imports} }} from "{name}";\n'
         f'import {{ {runtime.name} }} from "{name}/{runtime.name}";\n\n'
-        f'const model = await {model}.load(urlBundle("/BUNDLE/"), {{ runtime: {runtime.name}(ort) }});\n'
+        f'const model = await {model}.load(urlBundle("/BUNDLE/"), {{ runtime: {runtime.name}(engine) }});\n'
         f"console.log((await model.selfTest()).ok);\nconsole.log({call});",
     )

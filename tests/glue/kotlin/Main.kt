@@ -38,6 +38,7 @@ private fun answer(request: JSONObject): Any = when (val name = request.getStrin
     "frame" -> frame(request).toString()
     "tensor" -> tensor(request).toString()
     "npy" -> JSONArray(readNpy(File(request.getString("file")).readBytes(), "file.npy").toDoubles().toList())
+    "update" -> update(request)
     "older" -> isOlder(request.getString("found"), request.getString("expected"))
     "run" -> Model.load(bundle(request), options(request)).use { run(it, request) }
     else -> ImageModel.load(bundle(request), options(request)).use { withImages(name, it, request) }

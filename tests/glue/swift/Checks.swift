@@ -9,6 +9,7 @@ enum Checks {
         case "corpus": try corpus(URL(fileURLWithPath: arguments[2]))
         case "bundle": await bundle(URL(fileURLWithPath: arguments[2]), Array(arguments.dropFirst(3)))
         case "frame": frame(arguments[2].split(separator: ",").map { Int($0)! })
+        case "updates": await updates()
         case "npy": try npy(arguments[2])
         case "times": try times()
         default: fatalError(arguments[1])

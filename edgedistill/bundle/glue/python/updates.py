@@ -131,7 +131,7 @@ class Updater:
 
     def _fits(self, release: dict[str, Any]) -> bool:
         needed = release["minimum_app"]
-        if release["withdrawn"] or (needed is not None and _numbers(self.app_version) < _numbers(needed)):
+        if release["withdrawn"] or (needed is not None and _is_older(self.app_version, needed)):
             return False
         return share_of(self.installation, release["number"]) < float(release["percent"])
 
@@ -142,8 +142,7 @@ class Updater:
         try:
             index: dict[str, Any] = json.loads(data)
             found = index["schema"]
-            releases = [{**release, "percent": float(release["percent"])} for release in index["releases"]]
-            index["releases"] = [{"minimum_app": None, "withdrawn": False, "deltas": [], **release} for release in releases]
+            index["releases"] = [_checked(release) for release in index["releases"]]
             int(index["serial"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UpdateError(f"{self.url}/index.json is damaged ({error}); try again later") from error
@@ -248,10 +247,22 @@ class Updater:
         """Remove older releases and downloads; the last good release and the newest .zip, the base of the next delta, stay."""
         for path in self.folder.iterdir():
             old = re.fullmatch(r"release-(\d+)", path.name)
-            if old and int(old[1]) not in kept:
+            if (old and int(old[1]) not in kept) or path.name.startswith(".unpacked-"):
                 shutil.rmtree(path, ignore_errors=True)
             elif path.suffix in (".zip", ".part", ".zst", ".delta") and path != archive:
                 path.unlink()
+
+
+def _checked(release: dict[str, Any]) -> dict[str, Any]:
+    """A release of an index with all its fields. Raises ValueError or KeyError where one is not what it should be."""
+    whole = {"minimum_app": None, "withdrawn": False, "deltas": [], **release, "percent": float(release["percent"])}
+    if not isinstance(whole["number"], int) or whole["number"] < 1:
+        raise ValueError(f"found the release {whole['number']!r}")
+    # Hashes become names of files.
+    for file in (whole, *whole["deltas"]):
+        if not re.fullmatch(r"[0-9a-f]{64}", file["sha256"]) or not isinstance(file["bytes"], int) or file["bytes"] < 1:
+            raise ValueError(f"found {file['sha256'][:100]!r} and {file['bytes']!r} as hash and bytes of {file['file']}")
+    return whole
 
 
 def share_of(installation: str, number: int) -> float:
@@ -284,6 +295,9 @@ def _unpack(archive: Path, folder: Path) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with opened.open(entry) as source, target.open("wb") as out:
                         shutil.copyfileobj(source, out, _CHUNK)
+                        # Before the swap: a loss of power must not leave an empty model behind it.
+                        out.flush()
+                        os.fsync(out.fileno())
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise UpdateError(f"the downloaded bundle can't be unpacked ({error})") from error
 
@@ -296,5 +310,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)]
+def _is_older(version: str, needed: str) -> bool:
+    """Whether a version is older than another; 3.2 and 3.2.0 are the same."""
+    mine, theirs = ([int(part) for part in re.findall(r"\d+", text)] for text in (version, needed))
+    length = max(len(mine), len(theirs))
+    return mine + [0] * (length - len(mine)) < theirs + [0] * (length - len(theirs))

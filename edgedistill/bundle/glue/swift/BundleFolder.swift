@@ -72,15 +72,19 @@ public struct BundleFolder: Sendable {
 
     /// The place of `path`, which has to stay in the bundle: relative, without `..`, and not through links.
     private func safe(_ path: String) throws -> URL {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard !parts.contains(where: { ["", ".", ".."].contains($0) }), !path.contains("\\"), !path.contains("\0")
+        // By bytes: as characters, a slash with an accent behind it is no slash.
+        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .map { String(decoding: $0, as: UTF8.self) }
+        let forbidden = [UInt8(ascii: "\\"), UInt8(ascii: ":"), 0]
+        guard !parts.contains(where: { ["", ".", ".."].contains($0) }),
+            !path.utf8.contains(where: { forbidden.contains($0) })
         else {
             throw ModelError.bundle(
                 "manifest.json has the path '\(path)', expected a relative one without '..'; get the bundle again")
         }
         var place = url
         for part in parts {
-            place.appendPathComponent(String(part))
+            place.appendPathComponent(part)
             let kind = try? FileManager.default.attributesOfItem(atPath: place.path)[.type] as? FileAttributeType
             guard kind != .typeSymbolicLink else {
                 throw ModelError.bundle(
