@@ -9,9 +9,10 @@ from typing import Any
 from edgedistill import storage
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
-from edgedistill.records.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from edgedistill.records.manifest import MANIFEST, MANIFEST_FILE, SIGNATURE_FILE
 
-_OURS = "edgedistill/manifest/"
+_OURS = ("edgedistill/manifest/2", MANIFEST)
+"""Schemas of bundles that are replaced; older ones had another list of files."""
 _SHOWN = 3
 
 
@@ -55,10 +56,10 @@ def _files(folder: Path) -> set[str]:
 
 
 def _listed(folder: Path) -> set[str]:
-    """What the manifest in `folder` says was written there; nothing without a manifest of ours."""
+    """What the manifest in `folder` says was written there; nothing without a manifest that we know."""
     try:
         manifest = read_json(folder / MANIFEST_FILE)
-        ours = manifest["schema"].startswith(_OURS)
+        ours = manifest["schema"] in _OURS
         files = set(manifest["files"] if "files" in manifest else _named(folder, manifest)) if ours else set()
         files = {name for name in files if isinstance(name, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

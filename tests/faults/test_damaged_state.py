@@ -76,7 +76,7 @@ def outcomes(
 def test_the_report_of_a_damaged_run_names_the_file_and_the_way_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is written is not looked at, and drawing it takes a second.
     monkeypatch.setattr(import_module("edgedistill.report"), "write_report", lambda *_: None)
-    monkeypatch.setattr(import_module("edgedistill.steps.report"), "_bundles", lambda *_: {})
+    monkeypatch.setattr(import_module("edgedistill.steps.report"), "write_bundles", lambda *_: {})
     said = outcomes(run, KINDS, flow.report, ("half",))
     for what, message in said.items():
         name = what.rpartition(" ")[0]
