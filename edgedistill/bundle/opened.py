@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ _RATIO = 200
 _SMALL = 2**20
 """A file of a .zip that is larger than this, and that many times as large as what is stored of it, was made to fill a disk."""
 _MOST_MANIFEST = 16 * 2**20
+_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError)
+"""What zipfile raises of a damaged file; an unknown compression is a RuntimeError, a NotImplementedError."""
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -132,10 +136,5 @@ def _told(path: Path, name: str) -> Iterator[None]:
     """UserError for what the block raises where a file of a bundle can't be read to its end."""
     try:
         yield
-    except (OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{name} of {path} can't be read ({error}); get the bundle again") from error
-    except Exception as error:
-        # zlib and lzma have errors of their own.
-        if type(error).__module__ in ("zlib", "_lzma", "lzma"):
-            raise UserError(f"{name} of {path} can't be unpacked ({error}); get the bundle again") from error
-        raise
