@@ -378,3 +378,12 @@ def test_what_failed_is_not_shipped_and_what_nothing_executed_comes_last() -> No
         "a.pte was not made: no operator sort. Mend that, and run `edgedistill export` again.",
         "student-int8.onnx failed its check: the report names the first layer that differs.",
     ]
+
+
+def test_an_archive_that_may_be_older_than_its_folder_is_told(tiny: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny / "runs/tiny", tmp_path / "runs/tiny", symlinks=True)
+    assert ".zip" not in edgedistill("report", run, cwd=tmp_path).stderr
+    bundle(run, ["linux"])
+    said = edgedistill("report", run, cwd=tmp_path).stderr
+    assert "linux.zip stays as it was and may be older" in said
+    assert f"`edgedistill bundle {run}` writes it again" in said

@@ -85,7 +85,7 @@ def opened(path: Path) -> Iterator[OpenedBundle]:
         raise UserError(f"found no bundle at {path}, expected a folder with {MANIFEST_FILE}, or a .zip of one")
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} is no .zip file, or it is cut off ({error}); get it again") from error
     with archive:
         yield _archive(path, archive)

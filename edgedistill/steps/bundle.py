@@ -45,14 +45,14 @@ def bundle(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         names = list(targets) or list(map(str, summary.recipe.effective["targets"]))  # type: ignore[arg-type]
         folder = run_dir / "bundles" if out is None else Path(out)
         check_bundles(folder, names)
-        known = {a.name for a in summary.artifacts}
-        for target in map(load_target, names):
+        known, asked = {a.name for a in summary.artifacts}, [load_target(name) for name in names]
+        for target in asked:
             if missing := [a.spec.name for a in target.artifacts if a.spec.name not in known]:
                 command = f"`edgedistill export {run.shown} --target {target.name}`"
                 raise UserError(f"{run.shown} has no {', '.join(missing)}, which {target.name} needs; make it with {command}")
         summary.ship |= shipped(summary, names)
         written = write_bundles(run, summary, names, folder, signed)
-        if refused := [name for name in map(lambda t: load_target(t).name, names) if name not in written]:
+        if refused := [target.name for target in asked if target.name not in written]:
             raise UserError(f"no bundle for {', '.join(refused)}: an artifact was not verified; `edgedistill verify {run.shown}` says why")
         archives = {name: write_archive(Path(path), Path(f"{path}.zip")) for name, path in written.items()}
         return Bundled(

@@ -38,6 +38,9 @@ def write_outcome(run: Run, *, targets: list[str] | None = None, out: Path | Non
     names = targets or summary.recipe.effective["targets"]
     summary.ship = shipped(summary, names)  # type: ignore[arg-type]
     summary.bundles = write_bundles(run, summary, names, out or run.path("bundles"))  # type: ignore[arg-type]
+    for folder in summary.bundles.values():
+        if Path(f"{folder}.zip").exists():
+            log(f"{folder}.zip stays as it was and may be older than {folder}; `edgedistill bundle {run.shown}` writes it again")
     before, page = run.path("summary.json"), run.path("report.html")
     if not (page.exists() and before.exists() and _same(before, summary)):
         write_json(before, summary.model_dump(mode="json"))
