@@ -2,15 +2,19 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from edgedistill import child
 
 LIMIT_S = 2.0
 """How long a command may take to end by itself; what it wrote is whole at any time."""
+_AGAIN_S = 0.05
+"""Seconds until an interrupt that Python dropped is raised again."""
 EXIT_CODE = 130
 MESSAGE = "interrupted; the same command continues from here"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,12 +36,14 @@ def handled(late: Callable[[], None] | None) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    hook, sys.unraisablehook = sys.unraisablehook, _raise_again
     if late is not None:
         threading.Thread(target=_watch, args=(reader, late), daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(earlier)
+        sys.unraisablehook = hook
         for number, handler in kept.items():
             signal.signal(number, handler)
         # It ends the thread, unless that has a signal already.
@@ -47,6 +53,22 @@ def handled(late: Callable[[], None] | None) -> Iterator[None]:
 def _interrupt(number: int, frame: object) -> None:
     child.end_all()
     raise KeyboardInterrupt
+
+
+def _raise_again(dropped: Any) -> None:
+    """Interrupt once more where Python dropped the exception, as it does in finalizers and in what a library runs around a fork."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    # Not at once: the exception would be raised in here, and dropped too.
+    again = threading.Timer(_AGAIN_S, _interrupt_unless_ended)
+    again.daemon = True
+    again.start()
+
+
+def _interrupt_unless_ended() -> None:
+    if sys.unraisablehook is _raise_again:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _watch(reader: int, late: Callable[[], None]) -> None:

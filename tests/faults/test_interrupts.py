@@ -120,6 +120,23 @@ finish(""",
     assert "interrupted; the same command continues" in errors
 
 
+@pytest.mark.parametrize("where", ["before", "after_in_parent"])
+def test_a_signal_within_a_fork_counts_too(place: Path, where: str) -> None:
+    # As of logging, which keeps its lock around a fork: Python drops what is raised there.
+    work = f"""
+        def work():
+            import os, signal, subprocess, time
+            os.register_at_fork({where}=lambda: os.kill(os.getpid(), signal.SIGTERM))
+            subprocess.run(["true"], preexec_fn=int)
+            time.sleep(20)
+    """
+    code = COMMAND[: COMMAND.index("finish(")] + textwrap.dedent(work) + "finish(True, work, print, restores=True)"
+    process = start(code, place, 0)
+    assert wait_until(lambda: process.poll() is not None, 10) < LIMIT_S
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "error: interrupted; the same command continues from here\n")
+
+
 def test_a_measurement_may_restore_settings_before_it_ends(place: Path) -> None:
     slow = "finish(True, lambda: {}, print, restores=True)"
     work = """
