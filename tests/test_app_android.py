@@ -13,7 +13,7 @@ from filelock import FileLock
 from test_glue_kotlin import JSON_JAR, Bundle, compile_kotlin, jars, pure
 
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure import app_records, app_runner
+from edgedistill.measure import app_android, app_records, app_runner
 from edgedistill.measure.harness import Protocol
 from edgedistill.measure.records import to_execution
 from edgedistill.measure.runner.interval import lower_rank, relative_half_width
@@ -100,7 +100,7 @@ def test_a_file_that_the_app_lacks_is_an_error(classes, tmp_path):
 def test_adb_alone_may_start_the_measuring_screen():
     manifest = ET.parse(APP / "app/src/main/AndroidManifest.xml").getroot()
     screens = {one.get(f"{ANDROID}name"): one for one in manifest.iter("activity")}
-    screen = screens[app_runner.ACTIVITY]
+    screen = screens[app_android.ACTIVITY]
     assert screen.get(f"{ANDROID}exported") == "true"
     assert screen.get(f"{ANDROID}permission") == "android.permission.DUMP"
     build = (APP / "app/build.gradle.kts").read_text()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edgedistill.cli.app import app as command_line
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.measure import app_records, app_runner, devices, places, store
+from edgedistill.measure import app_android, app_records, app_runner, devices, places, store
 from edgedistill.measure.devices.local import LocalDevice
 from edgedistill.measure.harness import Protocol
 from edgedistill.steps import flow
@@ -169,7 +169,7 @@ def phone(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(app_runner, "SHELL", "/bin/sh")
+    monkeypatch.setattr(app_android, "SHELL", "/bin/sh")
     monkeypatch.setattr(app_runner, "STALL_S", 6)
     monkeypatch.setattr(devices, "open_device", lambda spec: _Phone())
     really = places.place
@@ -308,14 +308,14 @@ def test_an_app_is_ended_after_the_limit(phone, monkeypatch):
 def test_records_without_end_are_not_read_forever(phone, monkeypatch):
     import edgedistill.measure.records as limits
 
-    monkeypatch.setattr(app_runner, "_PIECE", 100)
+    monkeypatch.setattr(app_android, "_PIECE", 100)
     monkeypatch.setattr(limits, "RECORDS_LIMIT", 1000)
     _, one = bench(phone)
     assert "the app wrote more than" in one["reasons"][0]
 
 
 def test_records_arrive_in_pieces(phone, monkeypatch):
-    monkeypatch.setattr(app_runner, "_PIECE", 333)
+    monkeypatch.setattr(app_android, "_PIECE", 333)
     phone.install(_APP, start={"versions": {"läuft": "1"}})
     document, one = bench(phone)
     assert document.status == "ok", one["reasons"]

@@ -33,6 +33,7 @@ def test_the_command_lists_the_documents_and_prints_each_schema(tmp_path: Path) 
 def test_the_list_of_devices_keeps_to_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     phones = [{"serial": "A", "state": "unauthorized", "model": ""}]
     monkeypatch.setattr(listing, "attached", lambda: phones)
+    monkeypatch.setattr(listing.ios, "attached", list)
     written = DeviceList(devices=listing.devices([])).model_dump(mode="json")
     jsonschema.validate(written, schema_of("devices"))
     assert [device["spec"] for device in written["devices"]] == ["local", "adb:A"]

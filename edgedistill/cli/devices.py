@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def devices(names: list[str], fleet: Path | None, *, as_json: bool) -> None:
-    """List this machine, the phones of adb, and the boards that are named or in the fleet."""
+    """List this machine, the phones of adb, iPhones, and the boards that are named or in the fleet."""
 
     def work() -> DeviceList:
         from edgedistill.measure.devices import listing

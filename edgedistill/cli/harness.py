@@ -66,7 +66,7 @@ def bench(
         from edgedistill.steps import flow
 
         if not devices:
-            raise UserError("found --app without --device, expected the phone that has the app, as --device adb:SERIAL")
+            raise UserError("found --app without --device, expected the phone that has the app, as --device adb:SERIAL or ios:UDID")
         specs = resolve(devices, fleet)
         chosen = run_or_file if run_or_file is not None else flow.newest_run(runs_dir)
         protocol = protocol_of(options)

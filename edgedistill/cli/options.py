@@ -15,7 +15,9 @@ RunFolder = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder 
 Devices = Annotated[
     list[str],
     typer.Option(
-        "--device", metavar="DEVICE", help="local, adb:SERIAL, ssh:user@host[:port], a name or tag of the fleet, or all; repeatable."
+        "--device",
+        metavar="DEVICE",
+        help="local, adb:SERIAL, ssh:user@host[:port], ios:UDID, a name or tag of the fleet, or all; repeatable.",
     ),
 ]
 Fleet = Annotated[Path | None, typer.Option("--fleet", help="File that names devices; default: fleet.yaml if it exists.")]

@@ -5,7 +5,7 @@ docs/devices.md says what an app has to write.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,7 @@ Duration = Annotated[int, Field(strict=True, gt=0, lt=_LONGEST_NS)]
 Nanoseconds = Annotated[int, Field(strict=True, ge=0)]
 Bytes = Annotated[int, Field(strict=True, ge=0)]
 _OTHERS = "the app is a process of its own, which counts among the others"
+_TIMES = "times have to be nanoseconds of System.nanoTime() on Android, of CLOCK_UPTIME_RAW on iOS"
 _MEMORY = "it would be that of the runner, and the app is a process of its own"
 
 
@@ -146,7 +147,9 @@ def merged(own: list[Record], app: list[Record]) -> list[Record]:
                 {"name": entry["name"], "unit": entry["unit"], "reason": _OTHERS if entry["name"] == "load.others" else _MEMORY}
                 for entry in dropped
             ]
-            whole.append({**record, "available": available, "unavailable": [*record["unavailable"], *missing]})
+            # What the app reads itself is there.
+            unknown = [entry for entry in record["unavailable"] if entry["name"] not in named]
+            whole.append({**record, "available": available, "unavailable": [*unknown, *missing]})
         elif record["type"] == "sensor":
             whole.append({**record, "values": {name: value for name, value in record["values"].items() if not _of_process(name)}})
         elif record["type"] == "program":
@@ -154,6 +157,27 @@ def merged(own: list[Record], app: list[Record]) -> list[Record]:
         else:
             whole.append(record)
     return whole
+
+
+def on_the_clock_of(app: list[Record], own: list[Record]) -> list[Record]:
+    """The records `own` of this machine, which watched an app from start to end, with their times on the clock of the app's phone.
+
+    No command tells that clock. But the first time in the app's records is after the start, and the last one before the end was seen: half
+    of what is left over is the largest error, some seconds. Raises DeviceFailed if the app's times take longer than it was watched.
+    """
+    begin, end = _watched(own)
+    times = [record["monotonic_ns"] for record in app if record["type"] == "clock"]
+    for record in app:
+        if record["type"] == "iterations":
+            times += [record["t0_ns"], record["t0_ns"] + sum(record["durations_ns"])]
+    first, last = min(times), max(times)
+    if last - first > end - begin:
+        raise DeviceFailed(
+            f"found times over {(last - first) / 1e9:.1f} s, and the app was watched for {(end - begin) / 1e9:.1f} s: {_TIMES}"
+        )
+    offset = (begin - first + end - last) // 2
+    moved = [{**entry, "t_ns": entry["t_ns"] - offset} if "t_ns" in entry else entry for entry in cast(list[dict[str, Any]], own)]
+    return cast(list[Record], moved)
 
 
 def _of_process(name: str) -> bool:
@@ -170,18 +194,23 @@ def _without(record: Record, names: set[str]) -> Record:
     return record
 
 
-def _check_clock(own: list[Record], app: list[Record]) -> None:
+def _watched(own: list[Record]) -> tuple[int, int]:
+    """Begin and end of the time in which the app ran, in ns."""
     begin, end = (
         next(record["t_ns"] for record in own if record["type"] == "phase" and record["name"] == name) for name in ("work", "end")
     )
+    return begin, end
+
+
+def _check_clock(own: list[Record], app: list[Record]) -> None:
+    begin, end = _watched(own)
     for record in app:
         if record["type"] != "iterations":
             continue
         first, last = record["t0_ns"], record["t0_ns"] + sum(record["durations_ns"])
         if not begin <= first <= last <= end:
             raise DeviceFailed(
-                f"found inferences from {first} to {last} ns, expected them from {begin} to {end} ns, while the app was watched: "
-                "times have to be System.nanoTime(), in nanoseconds"
+                f"found inferences from {first} to {last} ns, expected them from {begin} to {end} ns, while the app was watched: {_TIMES}"
             )
 
 

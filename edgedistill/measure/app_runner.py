@@ -1,198 +1,106 @@
-"""Measures a model in an Android app of the user (`--app`): in the app's own process, build and runtime, under the same protocol."""
+"""Measures a model in an app of the user (`--app`): in the app's own process, build and runtime, under the same protocol."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 import secrets
-import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill import scratch
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.measure import harness
-from edgedistill.measure.job import SCHEMA, ProgramJob
+from edgedistill.measure.job import SCHEMA
 
 if TYPE_CHECKING:
     from edgedistill.measure.app_records import AppStart
-    from edgedistill.measure.devices.base import Device
     from edgedistill.measure.harness import Protocol
-    from edgedistill.measure.places import Place
     from edgedistill.measure.runner.record_types import Record
-    from edgedistill.records.measurements import Measurement, Setup
+    from edgedistill.measure.series import Series
+    from edgedistill.records.devices import DeviceFacts
+    from edgedistill.records.measurements import MeasuredFile, Measurement, Setup
 
-ACTIVITY = ".MeasureActivity"
-SHELL = "/system/bin/sh"
 STALL_S = 120
 """Seconds without a new record after which the app is ended."""
 LIMIT_S = 3000
 """Seconds that the app may take, all in all."""
-_ADAPTER = "edgedistill.measure.runner.program"
-_TIMEOUT_S = 3600.0
-_PIECE = 4 << 20
-_NAME = re.compile(r"([A-Za-z]\w*(?:\.[A-Za-z]\w*)+)(?:/(\.?[A-Za-z]\w*(?:\.[A-Za-z]\w*)*))?", re.ASCII)
+_SYSTEMS = {"adb": "Android", "ios": "iOS"}
 _NO_OUTPUTS = "the app runs on inputs of its own and keeps no outputs, so its results cannot be verified here; run its self-test"
 
-# It runs on the phone beneath the runner, which has seen to preflight and cool-down and reads the sensors. So it needs no link. The file
-# is read in the three ways that Android has for the shell's user, and the first one that gives something is kept.
-_SCRIPT = r"""
-package=$1 component=$2 job=$3 out=$4 stall=$5 limit=$6
-tell() { printf 'edgedistill:%s\n' "$*"; }
-now() { cut -d. -f1 /proc/uptime; }
-last() {
-    case $1 in
-        run-as) run-as "$package" tail -n 1 "files/$out";;
-        files) tail -n 1 "/sdcard/Android/data/$package/files/$out";;
-        content) content read --uri "content://$package.edgedistill/$out" | tail -n 1;;
-    esac 2>/dev/null </dev/null | head -c 300
-}
-trap 'am force-stop "$package" </dev/null >/dev/null 2>&1' EXIT
-trap 'exit 143' TERM INT HUP
-am force-stop "$package" </dev/null >/dev/null 2>&1
-answer=$(am start -W -n "$component" --es job "$job" </dev/null 2>&1 | head -c 4000)
-printf '%s\n' "$answer" | sed 's/^/edgedistill:am /'
-if printf '%s\n' "$answer" | grep -Eq '^(Error|Exception|Security|java\.)|Permission Denial'; then
-    tell state not-started
-    exit 0
-fi
-began=$(now) changed=$(now) seen= way= pid= gone=0 state=
-while [ -z "$state" ]; do
-    found=$(pidof "$package")
-    if [ -n "$found" ]; then pid=${found%% *} gone=0; else gone=$((gone + 1)); fi
-    for one in ${way:-run-as files content}; do
-        line=$(last $one)
-        [ -n "$line" ] && way=$one && break
-    done
-    [ "$line" != "$seen" ] && seen=$line changed=$(now)
-    case $line in
-        *'"type":"end"'* | *'"type": "end"'* | *'"type":"error"'* | *'"type": "error"'*) state=ended;;
-        *)
-            if [ $gone -ge 3 ]; then state=died
-            elif [ $(($(now) - changed)) -ge "$stall" ]; then state=stalled
-            elif [ $(($(now) - began)) -ge "$limit" ]; then state=slow
-            fi;;
-    esac
-    # A provider has no end of a file to read only that.
-    [ -n "$state" ] || if [ "$way" = content ]; then sleep 5; else sleep 1; fi
-done
-tell state $state
-tell way $way
-tell pid $pid
-if [ $state != ended ]; then
-    # An app that crashes at once has no process that could be seen.
-    from=--buffer=crash
-    [ -n "$pid" ] && from=--pid=$pid
-    logcat -d -t 200 -v tag "$from" 2>/dev/null </dev/null | tail -n 30 | head -c 4000 | sed 's/^/edgedistill:log /'
-fi
-exit 0
-"""
-_READ = {
-    "run-as": "run-as {package} tail -c +{offset} files/{out}",
-    "files": "tail -c +{offset} /sdcard/Android/data/{package}/files/{out}",
-    "content": "content read --uri content://{package}.edgedistill/{out} | tail -c +{offset}",
-}
-# Without the way that was found: whatever of it works.
-_CLEAN = """
-am force-stop {package}
-run-as {package} rm -f files/{out}
-rm -f /sdcard/Android/data/{package}/files/{out}
-true
-"""
-
 
 @dataclass(frozen=True)
-class App:
-    """An installed app. `component` is its measuring screen as `am` takes it."""
+class Run:
+    """One run of an app. job: as the app gets it. kept: the file that gets all records, those of a run that fails too."""
 
-    package: str
-    component: str
-    version: str
-    version_code: str
-    debuggable: bool
-
-    @property
-    def build(self) -> str:
-        """Says in a measurement what was measured."""
-        kind = "debuggable" if self.debuggable else "release"
-        return f"app {self.package} {self.version} (versionCode {self.version_code}), {kind} build"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppJob(ProgramJob):
-    """Measure a file in an app. `artifact` is the script that starts it, since the app has the file itself."""
-
+    nonce: str
+    job: str
     model: Path
-    component: str
-
-    def __str__(self) -> str:
-        return f"{self.model} with {self.component}"
+    kept: Path
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the script on the phone tells of the app: how it ended, the way to its file, its process, am's answer and its log."""
+class Watched:
+    """What a run gave: the records of what watched the device, those of the app, and the series of the host's power meters."""
 
-    state: str
-    way: str
-    pid: str
-    answer: str
-    log: str
+    own: list[Record]
+    app: list[Record]
+    meters: dict[str, Series]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A phone that is reserved, with the app: how a measurement names the two, and what runs the app once.
+
+    `run` raises DeviceFailed if the app did not come to an end.
+    """
+
+    facts: DeviceFacts
+    adapter: str
+    build: str
+    run: Callable[[Run], Watched]
 
 
 def bench_app(name: str, model: Path, spec: str, protocol: Protocol, *, save: str | None = None) -> Measurement:
-    """Measure `model` in the app `name`, PACKAGE or PACKAGE/ACTIVITY, on the phone `spec`; the app has the file itself.
+    """Measure `model` in the app `name` on the phone `spec`; the app has the file itself.
 
-    The measurement is stored. Raises UserError for another device than a phone, for cores, and for an app that is not installed;
-    DeviceFailed for a phone that can't be reached. A failed measurement has a record too.
+    name: on Android PACKAGE or PACKAGE/ACTIVITY, on iOS a bundle identifier, or an .ipa or .app that is installed first. The measurement is
+    stored. Raises UserError for another device than a phone, for cores, and for an app that is not installed; DeviceFailed for a phone that
+    can't be reached. A failed measurement has a record too.
     """
-    from edgedistill.backends import of_suffix
-    from edgedistill.files import sha256_file
     from edgedistill.measure import document
-    from edgedistill.measure.devices import open_device
-    from edgedistill.measure.places import place
-    from edgedistill.records.measurements import MeasuredFile
 
-    if not spec.startswith("adb:"):
-        raise UserError(f"--app measures an app on a phone: found --device {spec}, expected adb:SERIAL")
+    system = _SYSTEMS.get(spec.partition(":")[0])
+    if system is None:
+        raise UserError(f"--app measures an app on a phone: found --device {spec}, expected adb:SERIAL or ios:UDID")
     if protocol.cores is not None:
-        raise UserError("--app and --cores do not go together: Android chooses the cores of an app")
-    if not model.is_file():
-        raise UserError(f"no such file: {model}; --app takes the model file that the app has in its bundle")
-    app = installed(open_device(spec), name)
-    backend = of_suffix(model)
-    artifact = MeasuredFile(
-        name=model.name, file=str(model), format=backend.format if backend else model.suffix, precision=None, bytes=model.stat().st_size,
-        sha256=sha256_file(model),
-    )  # fmt: skip
-    with place(spec, python=protocol.python, mirror=protocol.mirror) as where:
-        setup = document.setup("bench", where.facts, artifact, adapter=app.component, build=app.build, threads=protocol.threads)
+        raise UserError(f"--app and --cores do not go together: {system} chooses the cores of an app")
+    artifact = _measured_file(model)
+    if system == "Android":
+        from edgedistill.measure.app_android import opened
+    else:
+        from edgedistill.measure.app_ios import opened
+    with opened(name, spec, protocol) as ready:
+        setup = document.setup("bench", ready.facts, artifact, adapter=ready.adapter, build=ready.build, threads=protocol.threads)
         try:
-            return _measure(where, app, model, protocol, setup, save)
+            return _measure(ready, model, protocol, setup, save)
         except DeviceFailed as error:
             harness.log(f"error: {error}")
             return document.failed(setup, protocol.asked, str(error))
 
 
-def installed(device: Device, name: str) -> App:
-    """The app PACKAGE or PACKAGE/ACTIVITY on the phone. Raises UserError for another name, and for one that is not installed."""
-    found = _NAME.fullmatch(name)
-    if found is None:
-        raise UserError(f"--app: found '{name}', expected a package such as org.example.app, or org.example.app/.MeasureActivity")
-    package = found[1]
-    text = device.sh(f"dumpsys package {shlex.quote(package)}").out
-    _, mark, of_it = text.partition(f"Package [{package}]")
-    code = re.search(r"\bversionCode=(\d+)", of_it)
-    if not mark or code is None:
-        raise UserError(f"{device.spec} has no app {package}: install it, as with `adb install app.apk`, and look at its applicationId")
-    version = re.search(r"\bversionName=(\S+)", of_it)
-    flags = re.search(r"\b(?:pkgFlags|flags)=\[([^\]]*)\]", of_it)
-    return App(
-        package, f"{package}/{found[2] or ACTIVITY}", version[1] if version else "without versionName", code[1],
-        debuggable=flags is not None and "DEBUGGABLE" in flags[1].split(),
+def _measured_file(model: Path) -> MeasuredFile:
+    """What a measurement says of the file: of a folder, the hash of all that is in it."""
+    from edgedistill.backends import of_suffix
+    from edgedistill.files import sha256_tree, tree_bytes
+    from edgedistill.records.measurements import MeasuredFile
+
+    backend = of_suffix(model)
+    if not model.exists() or (model.is_dir() and backend is None):
+        raise UserError(f"no such file: {model}; --app takes the model file that the app has in its bundle")
+    return MeasuredFile(
+        name=model.name, file=str(model), format=backend.format if backend else model.suffix, precision=None, bytes=tree_bytes(model),
+        sha256=sha256_tree(model),
     )  # fmt: skip
 
 
@@ -200,131 +108,32 @@ def app_job(nonce: str, artifact: str, sha256: str, protocol: Protocol) -> str:
     """The job as the app gets it, in JSON: of the runner's job what concerns an app, and where to write."""
     job = {
         "schema": SCHEMA, "nonce": nonce, "task": "run", "artifact": artifact, "sha256": sha256, "threads": protocol.threads,
-        "bench": protocol.sampling, "out": _out(nonce),
+        "bench": protocol.sampling, "out": out_path(nonce),
     }  # fmt: skip
     return json.dumps(job, separators=(",", ":"))
 
 
-def _out(nonce: str) -> str:
+def out_path(nonce: str) -> str:
     """The file of the records within the app's own folder."""
     return f"edgedistill/{nonce}.jsonl"
 
 
-def _measure(where: Place, app: App, model: Path, protocol: Protocol, setup: Setup, save: str | None) -> Measurement:
+def _measure(ready: Ready, model: Path, protocol: Protocol, setup: Setup, save: str | None) -> Measurement:
     from edgedistill.measure import app_records, document
-    from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
-    from edgedistill.measure.runner.program import MODEL
     from edgedistill.progress import track
     from edgedistill.records import Unavailable
 
-    spec = where.facts.spec
-    with scratch.temporary() as folder, track(f"bench in {app.package} on {spec}", 1) as progress:
-        script = folder / "app.sh"
-        script.write_text(_SCRIPT)
-        nonce = secrets.token_hex(16)
-        given = app_job(nonce, model.name, setup.artifact.sha256, protocol)
-        job = AppJob(
-            adapter=_ADAPTER, artifact=script, binary=SHELL, libraries={}, conditions=protocol.conditions, nonce=nonce, model=model,
-            component=app.component,
-            arguments=[MODEL, app.package, app.component, given, _out(nonce), str(STALL_S), str(LIMIT_S)],
-        )  # fmt: skip
-        kept = harness.records_path(spec, nonce)
-        try:
-            with metering(protocol.meter, where.device) as power:
-                own = where.run(job, log=harness.log_path(spec), timeout_s=_TIMEOUT_S, records=kept, seen=_tell, reduce=list)
-                meters = power(own)
-            written = _collected(where.device, app, nonce, _told(own), kept)
-            records = app_records.read(written, nonce)
-            _check_subject(app_records.about(records), setup)
-            whole = app_records.merged(own, records)
-        finally:
-            _clean(where.device, app, _out(nonce))
+    spec, nonce = ready.facts.spec, secrets.token_hex(16)
+    kept = harness.records_path(spec, nonce)
+    with track(f"bench in {ready.adapter} on {spec}", 1) as progress:
+        watched = ready.run(Run(nonce, app_job(nonce, model.name, setup.artifact.sha256, protocol), model, kept))
+        _check_subject(app_records.about(watched.app), setup)
+        whole = app_records.merged(watched.own, watched.app)
         progress.advance(1, last=model.name)
     execution, outputs = to_execution(whole, None), Unavailable(unavailable=_NO_OUTPUTS)
-    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, execution, whole, meters, outputs)
+    measurement = document.measurement(setup, protocol.asked, ready.facts.emulated, execution, whole, watched.meters, outputs)
     return harness.stored(measurement, kept, save and harness.saved_as(save, measurement))
-
-
-def _tell(records: list[Record]) -> None:
-    """Log the phases that the device enters."""
-    said = {"cooldown": "cooling down", "idle": "resting, to know the power of the idle device", "work": "the app measures"}
-    for record in records:
-        if record["type"] == "phase" and record["name"] in said:
-            harness.log(said[record["name"]])
-
-
-def _told(own: list[Record]) -> Told:
-    """What the script printed into the `program` record."""
-    text = next(record["text"] for record in own if record["type"] == "program")
-    lines = [line.removeprefix("edgedistill:").partition(" ") for line in text.splitlines() if line.startswith("edgedistill:")]
-
-    def of(word: str) -> str:
-        return "\n".join(rest.rstrip() for name, _, rest in lines if name == word).strip()
-
-    return Told(of("state"), of("way"), of("pid"), of("am"), of("log"))
-
-
-def _collected(device: Device, app: App, nonce: str, told: Told, kept: Path) -> bytes:
-    """The bytes that the app wrote, which are also added to `kept`. Raises DeviceFailed if it did not come to an end."""
-    data = _fetch(device, app, _out(nonce), told.way) if told.way in _READ else b""
-    with open(kept, "ab") as handle:
-        handle.write(data)
-    if told.state == "ended":
-        return data
-    answer = told.answer
-    if told.state == "not-started":
-        activity = app.component.partition("/")[2]
-        if "does not exist" in answer or "not found" in answer:
-            raise DeviceFailed(
-                f"{app.package} has no {activity}: build it with the measuring screen of docs/devices.md, or name another activity"
-            )
-        if "Permission Denial" in answer or "not exported" in answer:
-            raise DeviceFailed(f"adb may not start {app.component}: export it, for android.permission.DUMP; am said: {_line(answer)}")
-        raise DeviceFailed(f"{app.component} did not start; am said: {_line(answer)}")
-    log = f"; the last lines of its log:\n{told.log}" if told.log else ""
-    if told.state == "died":
-        if not told.pid:
-            raise DeviceFailed(f"no process of {app.package} was seen; am said: {_line(answer)}{log}")
-        raise DeviceFailed(f"{app.package} (process {told.pid}) crashed or was killed, {_place(data)}{log}")
-    if told.state == "stalled":
-        raise DeviceFailed(f"{app.package} was ended, since it had written no record for {STALL_S} s, {_place(data)}{log}")
-    if told.state == "slow":
-        raise DeviceFailed(f"{app.package} was ended, since it had not finished after {LIMIT_S} s, {_place(data)}{log}")
-    raise DeviceFailed(f"the script on the phone did not say how the app ended: {told}")
-
-
-def _fetch(device: Device, app: App, out: str, way: str) -> bytes:
-    """The file of the app, in pieces. As base64: a shell of adb may change bytes, and a piece may end within a character."""
-    from edgedistill.measure.records import RECORDS_LIMIT
-    from edgedistill.measure.session import RECONNECT_S, patiently
-
-    data = bytearray()
-    while True:
-        script = _READ[way].format(package=shlex.quote(app.package), out=shlex.quote(out), offset=len(data) + 1)
-        reply = patiently(device, RECONNECT_S, lambda script=script: device.sh(f"{script} | head -c {_PIECE} | base64"))  # type: ignore[misc]
-        try:
-            piece = base64.b64decode("".join(reply.out.split()), validate=True)
-        except (ValueError, binascii.Error) as error:
-            raise DeviceFailed(f"the app's records could not be read by {way}: {_line(reply.out)}") from error
-        data += piece
-        if len(data) > RECORDS_LIMIT:
-            raise DeviceFailed(f"the app wrote more than {RECORDS_LIMIT >> 20} MiB of records")
-        if len(piece) < _PIECE:
-            return bytes(data)
-
-
-def _clean(device: Device, app: App, out: str) -> None:
-    """End the app and remove its records. The file of a `content` provider stays; the app removes it itself."""
-    from edgedistill.measure.devices.commands import without_interrupts
-    from edgedistill.measure.session import patiently
-
-    script = _CLEAN.format(package=shlex.quote(app.package), out=shlex.quote(out))
-    with without_interrupts():
-        try:
-            patiently(device, 20.0, lambda: device.sh(script, timeout_s=30))
-        except DeviceFailed as error:
-            harness.log(f"{error}; {app.package} was not ended, and its file {out} is left")
 
 
 def _check_subject(start: AppStart, setup: Setup) -> None:
@@ -338,15 +147,13 @@ def _check_subject(start: AppStart, setup: Setup) -> None:
         raise DeviceFailed(f"the app measured with {start.threads} threads, expected {setup.threads}: give --threads {start.threads}")
 
 
-def _place(data: bytes) -> str:
+def unfinished(app: str, state: str, data: bytes) -> str:
+    """How an app that did not come to an end was ended. state: died, stalled or slow. data: what it had written."""
     from edgedistill.measure.records import read_lines
 
     records = read_lines(data)
-    return f"after its '{records[-1]['type']}' record" if records else "before its first record"
-
-
-def _line(text: str) -> str:
-    """The most telling line of what a tool said."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"Error|Exception|denied|Denial|warning", line, re.IGNORECASE)]
-    return (telling or lines or ["nothing"])[-1][:300]
+    where = f"after its '{records[-1]['type']}' record" if records else "before its first record"
+    if state == "died":
+        return f"{app} crashed or was killed, {where}"
+    why = f"had written no record for {STALL_S} s" if state == "stalled" else f"had not finished after {LIMIT_S} s"
+    return f"{app} was ended, since it {why}, {where}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from edgedistill.errors import UserError
-from edgedistill.measure.devices import open_device
+from edgedistill.measure.devices import FORMS, check
 from edgedistill.measure.devices.adb import attached
 from edgedistill.recipe.base import Config, RecipeError, nearest
 from edgedistill.recipe.mistakes import find_mistakes
@@ -17,7 +17,7 @@ FLEET = Path("fleet.yaml")
 class FleetDevice(Config):
     """One device of a fleet."""
 
-    device: str = Field(description="adb:SERIAL, ssh:user@host[:port] or local.")
+    device: str = Field(description="adb:SERIAL, ssh:user@host[:port], ios:UDID or local.")
     tags: list[str] = Field([], description="Words that select this and other devices.")
 
 
@@ -35,7 +35,7 @@ def load(path: Path) -> Fleet:
         placed = sorted((line_of(lines, field), dotted(field) or "fleet", text) for field, text in mistakes)
         raise RecipeError(str(path), [f"{path}:{line}: {field}: {text}" for line, field, text in placed])
     for entry in fleet.devices.values():
-        open_device(entry.device)
+        check(entry.device)
     return fleet
 
 
@@ -55,10 +55,10 @@ def resolve(names: list[str], path: Path | None = None) -> list[str]:
         elif tagged := [entry.device for entry in fleet.values() if name in entry.tags]:
             specs += tagged
         elif ":" in name or name == "local":
-            open_device(name)
+            check(name)
             specs.append(name)
         else:
             known = [*fleet, *sorted({tag for entry in fleet.values() for tag in entry.tags})]
-            expected = f"expected adb:SERIAL, ssh:user@host[:port], local, all{', or ' + ', '.join(known) if known else ''}"
+            expected = f"expected {FORMS}, all{', or ' + ', '.join(known) if known else ''}"
             raise UserError(f"found device '{name}', {expected}{nearest(name, known)}")
     return list(dict.fromkeys(specs))

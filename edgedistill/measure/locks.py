@@ -36,7 +36,7 @@ BEAT = 'echo "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none) $(
 @contextmanager
 def locked(device: Device) -> Iterator[None]:
     """Reserve `device` for this process. Raises UserError, which names the other session, if the device is in use."""
-    with _on_host(device.spec):
+    with on_host(device.spec):
         if device.spec == "local":
             yield
             return
@@ -55,7 +55,8 @@ def locked(device: Device) -> Iterator[None]:
 
 
 @contextmanager
-def _on_host(spec: str) -> Iterator[None]:
+def on_host(spec: str) -> Iterator[None]:
+    """Reserve the device for this process among those of this machine. Raises UserError, which names the other one, if it is in use."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgedistill" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / re.sub(r"[^A-Za-z0-9._-]", "_", spec)

@@ -18,7 +18,7 @@ from edgedistill import scratch
 from edgedistill.backends import backends
 from edgedistill.errors import DeviceFailed
 from edgedistill.files import sha256_file, write_bytes
-from edgedistill.measure.devices.base import Device, LinkLost
+from edgedistill.measure.devices.base import Device, LinkLost, Reached
 from edgedistill.measure.devices.commands import without_interrupts
 from edgedistill.measure.locks import locked
 from edgedistill.progress import log
@@ -70,7 +70,7 @@ class Session:
         return target
 
 
-def patiently(device: Device, reconnect_s: float, action: Callable[[], Result]) -> Result:
+def patiently(device: Reached, reconnect_s: float, action: Callable[[], Result]) -> Result:
     """Do `action`, and repeat it after each dropped link until the device has been away for `reconnect_s` seconds."""
     lost: float | None = None
     while True:

@@ -17,6 +17,8 @@ _BUSY = 0.1
 _THROTTLED_NOW = 0xF
 # Android's thermal status: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
 _MODERATE = 2
+# iOS's thermal state: 0 nominal, 1 fair, 2 serious, 3 critical. From serious on, performance is reduced (Apple, ProcessInfo.ThermalState).
+_SERIOUS = 2
 
 
 def judge(
@@ -70,4 +72,6 @@ def throttling(series: Mapping[str, Series]) -> list[str]:
                 signs.append(f"throttled: {sensor.source} says {bits:#x}")
         elif name == "thermal.status" and (status := int(values.max())) >= _MODERATE:
             signs.append(f"throttled: Android's thermal status was {status}")
+        elif name == "thermal.state" and (state := int(values.max())) >= _SERIOUS:
+            signs.append(f"throttled: iOS's thermal state was {'serious' if state == _SERIOUS else 'critical'}")
     return signs

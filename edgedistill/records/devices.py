@@ -27,7 +27,7 @@ class Battery(Record):
 class DeviceIdentity(Record):
     """What a device is."""
 
-    spec: str = Field(description="How it is reached: local, adb:SERIAL or ssh:user@host[:port].")
+    spec: str = Field(description="How it is reached: local, adb:SERIAL, ssh:user@host[:port] or ios:UDID.")
     model: str | Unavailable
     soc: str | Unavailable = Field(description="Its processor.")
     os: str | Unavailable
@@ -61,6 +61,6 @@ class UnreachableDevice(Unavailable):
 
 
 class DeviceList(Record):
-    """What `devices` prints: this machine, the phones of adb, and the boards that were named."""
+    """What `devices` prints: this machine, the phones of adb, iPhones, and the boards that were named."""
 
     devices: list[DeviceFacts | UnreachableDevice]

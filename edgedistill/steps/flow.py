@@ -176,13 +176,18 @@ def bench_on(
     `own_runner`; app: one on the phone that measures the file itself, see `app_runner`. Each measurement has a `regression` where it was
     held to an earlier one.
     """
+    from edgedistill.backends import of_suffix
+    from edgedistill.measure.devices import open_device
     from edgedistill.records.measurements import Regression
     from edgedistill.records.stored import DeviceBench
 
     run_or_file = Path(run_or_file)
     if is_run(run_or_file):
         require("report")
-    if app is not None and (runner is not None or run_or_file.is_dir()):
+    if app is None:
+        # A mistake in the device is told before anything is computed.
+        open_device(device)
+    elif runner is not None or (run_or_file.is_dir() and of_suffix(run_or_file) is None):
         raise UserError(f"found --app with {f'--runner {runner}' if runner else run_or_file}, expected one model file of the app's bundle")
     with ExitStack() as stack:
         if app is not None:

@@ -18,12 +18,23 @@ class LinkLost(DeviceFailed):
     """The link to a device dropped, or the device is gone. What was started on it may continue."""
 
 
-class Device(Protocol):
-    """A machine that runs commands and takes files."""
+class NoAnswer(DeviceFailed):
+    """A client had not answered in time; the device may be busy, locked or gone."""
+
+
+class Reached(Protocol):
+    """What a link leads to, which may drop."""
 
     @property
     def spec(self) -> str:
-        """How the user names it: local, adb:SERIAL, ssh:user@host[:port]."""
+        """How the user names it: local, adb:SERIAL, ssh:user@host[:port], ios:UDID."""
+
+    def reconnect(self) -> None:
+        """Try to restore a dropped link. The next call shows whether it worked."""
+
+
+class Device(Reached, Protocol):
+    """A machine that runs commands and takes files."""
 
     @property
     def root(self) -> str:
@@ -40,6 +51,3 @@ class Device(Protocol):
 
     def pull(self, source: str, target: Path) -> None:
         """Copy a file from the device to `target`, completely or not at all. Raises LinkLost, or DeviceFailed if it is missing."""
-
-    def reconnect(self) -> None:
-        """Try to restore a dropped link. The next `sh` shows whether it worked."""

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from edgedistill import child
 from edgedistill.errors import DeviceFailed
-from edgedistill.measure.devices.base import LinkLost, Reply
+from edgedistill.measure.devices.base import LinkLost, NoAnswer, Reply
 from edgedistill.measure.runner.bounded import LIMIT, TooMuchOutput, follow
 
 
@@ -24,7 +24,8 @@ def call(
     """Run `command` on the host. Its process group has ended when this returns or raises.
 
     It is killed if this process is. files: what the command writes besides, with the bytes that it may write; see `bounded.follow`.
-    Raises DeviceFailed if the program is missing, `timeout_s` passed, or the command or the device printed more than `bounded.LIMIT`.
+    Raises NoAnswer if `timeout_s` passed, DeviceFailed if the program is missing, or the command or the device printed more than
+    `bounded.LIMIT`.
     """
     # A file instead of a pipe, since ssh's background connection and adb's server keep stderr open for a long time.
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as script:
@@ -44,7 +45,7 @@ def call(
         try:
             out, _ = follow(process, timeout_s=timeout_s, files={errors: LIMIT, **(files or {})})
         except subprocess.TimeoutExpired as error:
-            raise DeviceFailed(f"`{command[0]}` had not answered after {timeout_s:g} s") from error
+            raise NoAnswer(f"`{command[0]}` had not answered after {timeout_s:g} s") from error
         except TooMuchOutput as error:
             raise DeviceFailed(f"{error}; the device or its client is not what it seems: look at it with `{command[0]}` itself") from error
         errors.seek(0)

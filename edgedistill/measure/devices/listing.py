@@ -1,10 +1,12 @@
-"""Lists the attached devices: this machine, the phones of adb, and the boards of a fleet."""
+"""Lists the attached devices: this machine, the phones of adb, iPhones, and the boards of a fleet."""
 
 import platform
 
 from edgedistill.errors import DeviceFailed
+from edgedistill.measure import ios
 from edgedistill.measure.devices import facts, open_device
 from edgedistill.measure.devices.adb import attached, refusal
+from edgedistill.measure.ios import facts as ios_facts
 from edgedistill.records import Unavailable
 from edgedistill.records.devices import Battery, DeviceFacts, UnreachableDevice
 
@@ -12,9 +14,10 @@ _LINUX_ONLY = "it is read on Linux only"
 
 
 def devices(specs: list[str]) -> list[DeviceFacts | UnreachableDevice]:
-    """This machine, each phone of adb and each of `specs`: its facts, or why it does not answer."""
+    """This machine, each phone of adb, each iPhone and each of `specs`: its facts, or why it can't be used."""
     rows: list[DeviceFacts | UnreachableDevice] = [local()]
     reasons: dict[str, str] = {}
+    no_iphones: list[UnreachableDevice] = []
     try:
         for phone in attached():
             spec = f"adb:{phone['serial']}"
@@ -23,16 +26,25 @@ def devices(specs: list[str]) -> list[DeviceFacts | UnreachableDevice]:
                 reasons[spec] = why
     except DeviceFailed as error:
         rows.append(UnreachableDevice(spec="adb", unavailable=str(error)))
+    try:
+        specs = [*specs, *(phone.spec for phone in ios.attached())]
+    except DeviceFailed as error:
+        no_iphones = [UnreachableDevice(spec="ios", unavailable=str(error))]
     for spec in dict.fromkeys(specs):
         rows.append(UnreachableDevice(spec=spec, unavailable=reasons[spec]) if spec in reasons else _row(spec))
-    return rows
+    return [*rows, *no_iphones]
 
 
 def _row(spec: str) -> DeviceFacts | UnreachableDevice:
     try:
-        return facts.read(open_device(spec))
+        return _iphone(spec) if spec.startswith("ios:") else facts.read(open_device(spec))
     except DeviceFailed as error:
         return UnreachableDevice(spec=spec, unavailable=str(error))
+
+
+def _iphone(spec: str) -> DeviceFacts:
+    phone = ios.iphone(spec.partition(":")[2])
+    return ios_facts.described(ios_facts.usable(phone), ios_facts.battery(phone))
 
 
 def local() -> DeviceFacts:

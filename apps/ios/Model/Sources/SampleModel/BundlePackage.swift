@@ -1,0 +1,2 @@
+// What the app calls SampleModel.
+@_exported import QuickstartModel
