@@ -44,12 +44,12 @@ def frame_of(glue, golden):
 
 
 def assert_equal_to_training(glue, count: int, largest: int) -> None:
-    prepared = import_module("tiny_model.frames").prepared
-    wrong = [
-        golden.facts
-        for golden, size in frames(count, largest)
-        if not np.array_equal(prepared(frame_of(glue, golden), size), golden.expected)
-    ]
+    module = import_module("tiny_model.frames")
+    wrong = []
+    for golden, size, way in frames(count, largest):
+        resize = module.Resize(way.side, way.stretch, way.filter == "cubic", way.odd_margin == "down")
+        if not np.array_equal(module.prepared(frame_of(glue, golden), size, resize), golden.expected):
+            wrong.append((golden.facts, way))
     assert wrong == []
 
 

@@ -301,7 +301,7 @@ CHANGES = {
         "float.mean has the SHA-256 4e07408562be, expected abababababab: it was changed",
     ),
     "order": (("ship", "order"), ["a.mean"], "found no artifact a.mean, expected one of float.mean, bytes.mean"),
-    "filter": (("preprocessing", "inputs", "image", "resize", "filter"), "cubic", "found the filter 'cubic', this code does 'triangle'"),
+    "filter": (("preprocessing", "inputs", "image", "resize", "filter"), "box", "'box', this code does 'triangle' or 'cubic'"),
     "crop": (("preprocessing", "inputs", "image", "crop", "height"), 5, "found the crop 'center 5 x 4', this code does 'center 4 x 4'"),
     "sigmoid": (("preprocessing", "outputs", "logits", "postprocessing"), "sigmoid", "found the postprocessing 'sigmoid', this code does"),
 }

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgedistill import tasks
 from edgedistill.records import ArtifactSpec
-from edgedistill.tasks.image_classification.calibration_error import calibration_error
+from edgedistill.tasks.classification.calibration_error import calibration_error
 from edgedistill.tasks.intervals import paired_difference, wilson
 from edgedistill.verify import judge
 from edgedistill.verify.helped import verdict

@@ -13,9 +13,9 @@ from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.state import QuantizedState, convert, digest, state_tensors
 from edgedistill.quantize.ties import break_ties
+from edgedistill.tasks.classification.temperature_scaling import divide_layer
 from edgedistill.tasks.image_classification.models import signature
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
-from edgedistill.tasks.image_classification.temperature_scaling import divide_classifier
 from edgedistill.verify.reference import Reference
 
 
@@ -270,9 +270,9 @@ def test_a_temperature_stays_out_of_a_network_that_does_not_end_in_a_layer() -> 
 def test_a_temperature_goes_into_the_classifier_of_a_float_model() -> None:
     model = timm.create_model("test_resnet", num_classes=4).eval()
     before = model(IMAGES)
-    assert divide_classifier(model, 2.0)
+    assert divide_layer(model.get_classifier(), 2.0)
     assert torch.allclose(model(IMAGES), before / 2, atol=1e-6)
-    assert not divide_classifier(timm.create_model("test_resnet", num_classes=0), 2.0)
+    assert not divide_layer(timm.create_model("test_resnet", num_classes=0).get_classifier(), 2.0)
 
 
 def test_the_hash_tells_when_the_state_changes(state: QuantizedState) -> None:

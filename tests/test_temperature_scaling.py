@@ -6,8 +6,8 @@ import torch
 from scipy.special import softmax
 
 from edgedistill.distill.temperature_scaling import Tempered
-from edgedistill.tasks.image_classification.calibration_error import calibration_error
-from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
+from edgedistill.tasks.classification.calibration_error import calibration_error
+from edgedistill.tasks.classification.temperature_scaling import fit_temperature
 
 RNG = np.random.default_rng(0)
 TRUE = RNG.normal(size=(4000, 5)) * 1.5

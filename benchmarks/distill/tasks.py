@@ -146,9 +146,9 @@ class Bench:
         from scipy.special import softmax
 
         from edgedistill.distill import stages
-        from edgedistill.tasks.image_classification.calibration_error import calibration_error
+        from edgedistill.tasks.classification.calibration_error import calibration_error
+        from edgedistill.tasks.classification.temperature_scaling import fit_temperature
         from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
-        from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
         from edgedistill.tasks.modules import batches, predict
 
         def work(folder: Path) -> dict[str, Any]:

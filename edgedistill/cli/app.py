@@ -93,7 +93,7 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the bundles; default: in the run.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Lower again even if the files are up to date.")] = False,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="torch:MODULE:FUNCTION", help="A trained model of yours, instead of a run.")
+        str | None, typer.Option("--model", metavar="torch:MODULE:FUNCTION|hf:FOLDER", help="A trained model, instead of a run.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file with the weights of --model.")] = None,
     calibration: Annotated[
@@ -105,10 +105,10 @@ def export(
     given: Annotated[
         list[str], typer.Option("--input", metavar="NAME=TYPE[SIZES]", help="An input of --model, as features=float32[1,80,T]; repeatable.")
     ] = NOTHING,
-    image_size: Annotated[int, typer.Option("--image-size", help="Side of the images that --model takes, in pixels.")] = 224,
-    mean: Annotated[str, typer.Option("--mean", help="Subtracted from RGB in 0..1, for example 0.485,0.456,0.406.")] = "0,0,0",
-    std: Annotated[str, typer.Option("--std", help="Each channel is then divided by it, for example 0.229,0.224,0.225.")] = "1,1,1",
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run of --model; default: the name of its function.")] = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the images that --model takes; default: 224.")] = None,
+    mean: Annotated[str | None, typer.Option("--mean", help="Subtracted from RGB in 0..1, as 0.485,0.456,0.406; default: 0,0,0.")] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Each channel is then divided by it; default: 1,1,1.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run of --model; default: that of its function or folder.")] = None,
     threads: TrainingThreads = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
@@ -193,7 +193,7 @@ def bench(
     runner_arg: Annotated[list[str], typer.Option("--runner-arg", help="Another argument for it; repeatable.")] = NOTHING,
     package: Annotated[
         str | None,
-        typer.Option("--app", metavar="PACKAGE", help="Measure FILE in this app on the phone: its process, build and runtime."),
+        typer.Option("--app", metavar="APP", help="Measure FILE in this app on the phone: its package, bundle identifier or .ipa."),
     ] = None,
     meter: Meter = None,
     ina: Ina = NOTHING,

@@ -41,7 +41,7 @@ def check_no_model(options: Mapping[str, object], *, as_json: bool) -> None:
     if given := [option for option, value in options.items() if value is not None]:
 
         def work() -> Exported:
-            raise UserError(f"found {' and '.join(given)} without --model, expected --model torch:MODULE:FUNCTION with it")
+            raise UserError(f"found {' and '.join(given)} without --model, expected --model torch:MODULE:FUNCTION or hf:FOLDER with it")
 
         finish(as_json, work, show_artifacts)
 
@@ -63,7 +63,7 @@ def export_model(
         if facts["calibration"] is None:
             found = f"found --model {model} without --calibration"
             raise UserError(f"{found}; expected samples to quantize and verify it with: images, or an .npz of arrays")
-        channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std")}
+        channels = {key: _channels(f"--{key}", facts[key]) for key in ("mean", "std") if facts[key] is not None}
         loaded = recipe_of(UserModel(model, **{**facts, **channels, "inputs": tuple(inputs)}), targets)
         from edgedistill.steps import flow
 

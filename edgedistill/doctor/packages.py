@@ -15,7 +15,8 @@ _USES = {
     "train": "run and distill",
     "export": "run, export, verify, and the files that torch or coremltools executes",
     "report": "reports, and results in Parquet",
-    "hf": "datasets of Hugging Face",
+    "hf": "datasets and models of Hugging Face",
+    "ios": "iPhones, where devicectl is not",
 }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.base import Config
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.hub_models import HubModel
 
 Arrays = Mapping[str, "np.ndarray"]
 """Outputs or targets of n samples, [n, ...] by the name of the output."""
@@ -142,6 +143,9 @@ class Task(ABC):
     data_version = 1
     """Version of what `Source.prepare` writes. Raise it where that changes: runs with data of another version prepare them again."""
 
+    hub_tasks: frozenset[str] = frozenset()
+    """Tasks of Hugging Face models, as optimum names them, whose models `hub_model` can read."""
+
     # Its part of a recipe.
 
     @abstractmethod
@@ -154,6 +158,10 @@ class Task(ABC):
     def starter(self) -> Starter | None:
         """What a first recipe is written from; None for a task that `edgedistill init` does not know."""
         return None
+
+    def hub_model(self, folder: Path) -> HubModel:
+        """What a recipe says of the model of Hugging Face in `folder`, of one of the `hub_tasks`; UserError where that cannot be done."""
+        raise NotImplementedError(f"the task {self.name} reads no models of Hugging Face")
 
     # Data.
 

@@ -25,9 +25,10 @@ export interface Classified {
   readonly times: Times;
 }
 
-/** What the program sees of an image, in pixels of the shorter side after resizing. */
+/** What the program sees of an image, in pixels after resizing. */
 export interface Crop {
-  readonly shorterSide: number;
+  /** The shorter side; null for an image that is stretched to a square. */
+  readonly shorterSide: number | null;
   readonly width: number;
   readonly height: number;
 }
@@ -140,7 +141,7 @@ function cropOf(document: Json, input: string): Crop {
   const facts = object(inputs[input], `preprocessing.inputs.${input}`);
   const [resize, crop] = [object(facts["resize"], "resize"), object(facts["crop"], "crop")];
   return {
-    shorterSide: number(resize["shorter_side"], "resize.shorter_side"),
+    shorterSide: resize["width"] === undefined ? number(resize["shorter_side"], "resize.shorter_side") : null,
     width: number(crop["width"], "crop.width"),
     height: number(crop["height"], "crop.height"),
   };

@@ -112,7 +112,8 @@ export function fitPreview(crop: Crop, width: number, height: number): void {
   preview.style.setProperty("--shape", `${crop.width} / ${crop.height}`);
   // `object-fit: cover` shows the largest part of this shape, and the crop may be smaller.
   const covered = Math.min(width, (height * crop.width) / crop.height);
-  const seen = (crop.width / crop.shorterSide) * Math.min(width, height);
+  // A stretched image has another shape than the preview, which shows its middle.
+  const seen = crop.shorterSide === null ? covered : (crop.width / crop.shorterSide) * Math.min(width, height);
   preview.style.setProperty("--zoom", String(covered / seen));
 }
 

@@ -12,7 +12,7 @@ from edgedistill.tasks.image_classification import huggingface
 from edgedistill.tasks.image_classification.models import build_model
 from edgedistill.tasks.image_classification.preprocessed import Preprocessed
 from edgedistill.tasks.image_classification.recipe.data import Data
-from edgedistill.tasks.image_classification.recipe.student import Student, TorchStudent
+from edgedistill.tasks.image_classification.recipe.student import HuggingFaceStudent, Student, TorchStudent
 from edgedistill.tasks.image_classification.recipe.teachers import HuggingFaceTeacher, TimmTeacher, TorchTeacher
 
 TorchModel = TimmTeacher | HuggingFaceTeacher | TorchTeacher
@@ -21,7 +21,7 @@ TorchModel = TimmTeacher | HuggingFaceTeacher | TorchTeacher
 def build(config: Config, recipe: Recipe, classes: list[str], weights: Path | None) -> nn.Module:
     """The module of a student or teacher in evaluation mode; see `Task.build`."""
     assert isinstance(recipe.data, Data)
-    if isinstance(config, (Student, TorchStudent)):
+    if isinstance(config, (Student, TorchStudent, HuggingFaceStudent)):
         return _student(config, recipe.data, len(classes), recipe.seed, weights)
     assert isinstance(config, TorchModel)
     if weights is None:
@@ -32,11 +32,15 @@ def build(config: Config, recipe: Recipe, classes: list[str], weights: Path | No
     return module
 
 
-def _student(config: Student | TorchStudent, data: Data, classes: int, seed: int, weights: Path | None) -> Preprocessed:
+def _student(
+    config: Student | TorchStudent | HuggingFaceStudent, data: Data, classes: int, seed: int, weights: Path | None
+) -> Preprocessed:
     """The student with the normalisation in front, as it starts, or with trained weights. The same seed gives the same weights."""
     if isinstance(config, TorchStudent):
         torch.manual_seed(seed)
         return Preprocessed(torch_module(config, "student"), tuple(data.mean), tuple(data.std)).eval()
+    if isinstance(config, HuggingFaceStudent):
+        return Preprocessed(huggingface.trained(config), tuple(data.mean), tuple(data.std)).eval()
     checkpoint = None if weights or config.checkpoint is None else str(config.checkpoint)
     pretrained = config.pretrained and weights is None
     arguments, activation = config.arguments, config.activation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from edgedistill.tasks.image_classification.recipe.data import PLAIN, Resize
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -64,22 +66,27 @@ def as_seen(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fitted(image: Image.Image, size: int) -> Image.Image:
-    """The square of `size` pixels that models see of an RGB image: its shorter side is resized to `size`, and the centre is cropped.
+def fitted(image: Image.Image, size: int, resize: Resize = PLAIN) -> Image.Image:
+    """The square of `size` pixels that models see of an RGB image, resized and cropped as `resize` says.
 
-    The filter is a triangle that widens as the image shrinks ("bilinear with antialiasing"). Each direction rounds to 8 bits. Width is
-    resized first: Pillow from version 13 takes the height of some tall images first, whose pixels then differ by 1 of 255.
+    Filters widen as the image shrinks ("with antialiasing"). Each direction rounds to 8 bits. Width is resized first: Pillow from
+    version 13 takes the height of some tall images first, whose pixels then differ by 1 of 255.
     """
     from PIL import Image
 
-    width, height = image.size
-    shorter = min(width, height)
-    width, height = size * width // shorter, size * height // shorter
+    kernel = Image.Resampling.BICUBIC if resize.filter == "cubic" else Image.Resampling.BILINEAR
+    width, height = _resized(*image.size, size, resize)
     for target in ((width, image.height), (width, height)):
-        image = image.resize(target, Image.Resampling.BILINEAR)
+        image = image.resize(target, kernel)
     # Python rounds halves to even.
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    left, top = ((side - size) // 2 if resize.odd_margin == "down" else round((side - size) / 2) for side in (width, height))
     return image.crop((left, top, left + size, top + size))
+
+
+def _resized(width: int, height: int, size: int, resize: Resize) -> tuple[int, int]:
+    """Width and height before the crop."""
+    side, shorter = resize.side or size, min(width, height)
+    return (side, side) if resize.stretch else (side * width // shorter, side * height // shorter)
 
 
 def _from_numbers(image: Image.Image, form: str | None) -> Image.Image:

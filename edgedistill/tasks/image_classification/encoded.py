@@ -12,10 +12,11 @@ from edgedistill.errors import UserError
 from edgedistill.rows import Rows
 from edgedistill.tasks.image_classification.decoding import as_seen, fitted
 from edgedistill.tasks.image_classification.duplicates import hashed
+from edgedistill.tasks.image_classification.recipe.data import Resize
 from edgedistill.tasks.image_classification.sources import Listing
 
 
-def decoder(listing: Listing, size: int) -> Callable[[int], np.ndarray]:
+def decoder(listing: Listing, size: int, resize: Resize) -> Callable[[int], np.ndarray]:
     """A function that gives the image with a number as models see it, uint8 [3, S, S]; UserError names one that can't be read."""
     from PIL import Image
 
@@ -25,7 +26,7 @@ def decoder(listing: Listing, size: int) -> Callable[[int], np.ndarray]:
             image = as_seen(raw if isinstance(raw, Image.Image) else Image.fromarray(raw))  # type: ignore[arg-type]
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{listing.names[number]} ({error})") from error
-        return np.asarray(fitted(image, size)).transpose(2, 0, 1)
+        return np.asarray(fitted(image, size, resize)).transpose(2, 0, 1)
 
     return decode
 
@@ -37,8 +38,8 @@ class Encoded:
     is another now.
     """
 
-    def __init__(self, listed: Callable[[], Listing], size: int, sums: Rows) -> None:
-        self._listed, self._sums = listed, sums
+    def __init__(self, listed: Callable[[], Listing], size: int, resize: Resize, sums: Rows) -> None:
+        self._listed, self._resize, self._sums = listed, resize, sums
         self.shape, self.dtype = (len(sums), 3, size, size), np.dtype(np.uint8)
 
     def __len__(self) -> int:
@@ -58,7 +59,7 @@ class Encoded:
 
     @cached_property
     def _decode(self) -> Callable[[int], np.ndarray]:
-        return decoder(self._listing, self.shape[-1])
+        return decoder(self._listing, self.shape[-1], self._resize)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """The images of a slice, or of an array of numbers [B]."""

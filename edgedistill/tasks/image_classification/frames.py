@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from edgedistill.tasks.image_classification.decoding import as_seen, fitted
+from edgedistill.tasks.image_classification.recipe.data import PLAIN, Resize
 from edgedistill.tasks.image_classification.yuv import to_rgb
 
 _ORIENTATION = 0x0112
@@ -26,13 +27,13 @@ class GoldenFrame:
     expected: np.ndarray
 
 
-def golden_frames(size: int) -> tuple[list[JsonValue], dict[str, bytes]]:
+def golden_frames(size: int, resize: Resize = PLAIN) -> tuple[list[JsonValue], dict[str, bytes]]:
     """Frames of every kind for a model that sees `size` x `size` pixels: their entries in a manifest, and their files by path."""
     rng = np.random.default_rng(0)
     entries: list[JsonValue] = []
     files: dict[str, bytes] = {}
     for number, (kind, width, height, orientation) in enumerate(_GOLDEN):
-        frame = made(kind, width, height, orientation, size, rng)
+        frame = made(kind, width, height, orientation, size, rng, resize=resize)
         paths = {"file": f"golden/frames/{number}.bin", "expected": f"golden/frames/{number}-expected.bin"}
         entries.append({**paths, **frame.facts})
         files |= {paths["file"]: frame.data, paths["expected"]: frame.expected.tobytes()}
@@ -40,23 +41,28 @@ def golden_frames(size: int) -> tuple[list[JsonValue], dict[str, bytes]]:
 
 
 def made(
-    kind: str, width: int, height: int, orientation: int, size: int, rng: np.random.Generator, matrix: str = "bt601", range_: str = "full"
-) -> GoldenFrame:
+    kind: str, width: int, height: int, orientation: int, size: int, rng: np.random.Generator, matrix: str = "bt601", range_: str = "full",
+    resize: Resize = PLAIN,
+) -> GoldenFrame:  # fmt: skip
     """A random frame of a kind, of `width` x `height` pixels as they lie in memory, whose rows may have bytes behind them.
 
     What the model sees of it is computed by Pillow, as in training; colours of a camera by `yuv.to_rgb`.
     """
     if kind == "yuv420":
-        return _from_camera(width, height, orientation, size, rng, matrix, range_)
+        facts, data, rgb = _from_camera(width, height, orientation, rng, matrix, range_)
+        return GoldenFrame(facts, data, _seen(rgb, orientation, size, resize))
     channels = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "grey8": 1, "grey16": 1}[kind]
     pixels = _smooth(rng, width, height, channels, np.uint16 if kind == "grey16" else np.uint8)
     shown = pixels[..., [2, 1, 0, 3][:channels]] if kind.startswith("bgr") else pixels
     data, plane = _laid_out([pixels.astype("<u2") if kind == "grey16" else pixels], [int(rng.integers(0, 9))])
     facts = _facts(kind, width, height, orientation, plane, "bt601", "full")
-    return GoldenFrame(facts, data, _seen(shown[..., 0] if channels == 1 else shown, orientation, size))
+    return GoldenFrame(facts, data, _seen(shown[..., 0] if channels == 1 else shown, orientation, size, resize))
 
 
-def _from_camera(width: int, height: int, orientation: int, size: int, rng: np.random.Generator, matrix: str, range_: str) -> GoldenFrame:
+def _from_camera(
+    width: int, height: int, orientation: int, rng: np.random.Generator, matrix: str, range_: str
+) -> tuple[dict[str, JsonValue], bytes, np.ndarray]:
+    """The facts of a frame of a camera, its bytes, and its pixels as RGB."""
     half = (width + 1) // 2, (height + 1) // 2
     luma, u, v = (_smooth(rng, *sides, 1, np.uint8) for sides in ((width, height), half, half))
     layout = rng.choice(["planar", "nv12", "nv21"])
@@ -71,7 +77,7 @@ def _from_camera(width: int, height: int, orientation: int, size: int, rng: np.r
         for plane in planes[1:]:
             plane["pixel_stride"] = 2
     rgb = to_rgb(luma[..., 0], u[..., 0], v[..., 0], matrix, range_)
-    return GoldenFrame(_facts("yuv420", width, height, orientation, planes, matrix, range_), data, _seen(rgb, orientation, size))
+    return _facts("yuv420", width, height, orientation, planes, matrix, range_), data, rgb
 
 
 def _facts(
@@ -101,7 +107,7 @@ def _laid_out(planes: list[np.ndarray], pads: list[int]) -> tuple[bytes, list[di
     return bytes(data), places
 
 
-def _seen(pixels: np.ndarray, orientation: int, size: int) -> np.ndarray:
+def _seen(pixels: np.ndarray, orientation: int, size: int, resize: Resize) -> np.ndarray:
     """What the model sees of an image file with these pixels and this orientation, uint8 [S, S, 3]."""
     from PIL import Image
 
@@ -110,4 +116,4 @@ def _seen(pixels: np.ndarray, orientation: int, size: int) -> np.ndarray:
     exif[_ORIENTATION] = orientation
     image.save(file, "png", exif=exif)
     with Image.open(file) as opened:
-        return np.asarray(fitted(as_seen(opened), size))
+        return np.asarray(fitted(as_seen(opened), size, resize))

@@ -1,11 +1,13 @@
-"""Image classifiers of Hugging Face transformers as teachers."""
+"""Image classifiers of Hugging Face transformers, as teachers, and as models that are exported as they are."""
 
 import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
+from edgedistill.tasks import hub_models
 from edgedistill.tasks.image_classification.preprocessed import resized
 from edgedistill.tasks.image_classification.recipe.data import Data
+from edgedistill.tasks.image_classification.recipe.student import HuggingFaceStudent
 from edgedistill.tasks.image_classification.recipe.teachers import HuggingFaceTeacher
 
 
@@ -25,6 +27,24 @@ class ImageClassifier(nn.Module):
         """Logits of a batch."""
         images = images if self.size is None else resized(images, self.size)
         return self.model((images - self.mean) / self.std).logits
+
+
+class Logits(nn.Module):
+    """A transformers model that gives its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, classes] of normalised images [B, 3, S, S]."""
+        return self.model(pixel_values=images).logits
+
+
+def trained(config: HuggingFaceStudent) -> Logits:
+    """The model with its weights, which takes images that are normalised already."""
+    folder = hub_models.place(config.hf, config.revision).folder
+    return Logits(hub_models.trained("AutoModelForImageClassification", folder))
 
 
 def names(config: HuggingFaceTeacher, classes: list[str]) -> list[str] | None:

@@ -20,9 +20,11 @@ from edgedistill.errors import UserError
 from edgedistill.files import read_json, remove, write_json
 from edgedistill.progress import log, track
 from edgedistill.rows import Rows, read_rows, writing
+from edgedistill.tasks.classification import splits
 from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.image_classification import duplicates
 from edgedistill.tasks.image_classification.encoded import Encoded, decoder
+from edgedistill.tasks.image_classification.recipe.data import PLAIN, Resize
 from edgedistill.tasks.image_classification.sources import Listing
 from edgedistill.workers import ordered
 
@@ -55,7 +57,9 @@ class ImageSet:
     """Where the images are; None for some in memory."""
 
 
-def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int) -> ImageSet:
+def prepare(
+    listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int, resize: Resize = PLAIN,
+) -> ImageSet:  # fmt: skip
     """Decode every image of `listing` into `folder`; all unreadable ones are named in one UserError.
 
     Where the decoded images would take more than 80% of the free disk space, each is decoded to be checked, and again whenever it is used.
@@ -70,7 +74,7 @@ def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple
     with _prints(folder, len(listing.labels)) as (prints, append):
         with ExitStack() as stack:
             write = None if encoded else stack.enter_context(writing(folder / "images.npy", np.uint8, shape))
-            for pixels, parts in _decoded(listing, image_size):
+            for pixels, parts in _decoded(listing, image_size, resize):
                 digest.update(pixels.data)
                 if write is not None:
                     write(pixels)
@@ -88,7 +92,7 @@ def prepare(listing: Listing, folder: Path, *, image_size: int, fractions: tuple
     for text in warnings:
         log(f"WARNING: {text}")
     facts = {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest(), "warnings": warnings}
-    write_json(folder / "data.json", facts | {"encoded": encoded, "image_size": image_size})
+    write_json(folder / "data.json", facts | {"encoded": encoded, "image_size": image_size, "resize": resize.model_dump()})
     return load(folder, lambda: listing)
 
 
@@ -101,7 +105,7 @@ def load(folder: Path, listed: Callable[[], Listing] | None = None) -> ImageSet:
     if facts.get("encoded"):
         if listed is None:
             raise ValueError(f"the images of {folder} are encoded, expected their listing")
-        images = Encoded(listed, facts["image_size"], Rows(folder / "exact.npy"))
+        images = Encoded(listed, facts["image_size"], Resize(**facts.get("resize", {})), Rows(folder / "exact.npy"))
     else:
         images = Rows(folder / "images.npy")
     with np.load(folder / "fields.npz") as file:
@@ -146,9 +150,9 @@ def _prints(folder: Path, count: int) -> Iterator[tuple[Callable[[], Arrays], Ca
             yield prints, append
 
 
-def _decoded(listing: Listing, size: int) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+def _decoded(listing: Listing, size: int, resize: Resize) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """All images in their order, uint8 [n, 3, S, S] and the parts of their fingerprints; UserError at the end for those not readable."""
-    read, count = decoder(listing, size), len(listing.labels)
+    read, count = decoder(listing, size, resize), len(listing.labels)
 
     def decode(numbers: range) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
         pixels, broken = np.zeros((len(numbers), 3, size, size), np.uint8), []
@@ -177,29 +181,7 @@ def _decoded(listing: Listing, size: int) -> Iterator[tuple[np.ndarray, dict[str
 
 
 def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -> np.ndarray:
-    """The split of each sample, int8 [N]: the data's own, completed within each class by `seed`.
-
-    A split that the data lacks is drawn from its training samples; data without any split is divided whole. Samples without a label
-    only train; UserError where the data's own split has one in val or holdout.
-    """
-    stray = np.flatnonzero((listing.labels < 0) & (listing.split > 0)).tolist()
-    if stray:
-        named = "; ".join(listing.names[i] for i in stray[:5])
-        raise UserError(f"{len(stray)} image(s) of val or holdout have no label, which both need: {named}")
-    split = np.where(listing.split < 0, 0, listing.split).astype(np.int8)
-    rng = np.random.default_rng(seed)
-    missing_splits = [(number, share) for number, share in zip((1, 2), fractions, strict=True) if share and not (split == number).any()]
-    # Images without labels are divided as if they were of one class.
-    for label, name in enumerate(listing.classes) if listing.classes else [(-1, "without a label")]:
-        pool = rng.permutation(np.flatnonzero((listing.labels == label) & (split == 0)))
-        taken = 0
-        for number, share in missing_splits:
-            size = max(1, round(share * len(pool)))
-            split[pool[taken : taken + size]] = number
-            taken += size
-        if len(pool) <= taken:
-            raise UserError(
-                f"class '{name}' has {len(pool)} image(s) to divide, expected at least {len(missing_splits) + 1}: "
-                "one each for train, val and holdout. Add images or remove the class."
-            )
-    return split
+    """The split of each sample, int8 [N]: the data's own, completed within each class; see `classification.splits`."""
+    return splits.assign_splits(
+        listing.labels, listing.split, listing.classes, fractions, seed, named=lambda i: listing.names[i], sample="image"
+    )  # fmt: skip

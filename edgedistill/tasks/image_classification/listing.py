@@ -66,7 +66,8 @@ def _compact(value: object) -> bytes:
 
 def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:
     """Decode the images into `folder`; returns source, classes, number of samples in each split, and the hash of it all."""
-    images = imageset.prepare(samples, folder, image_size=data.image_size, fractions=(data.split.val, data.split.holdout), seed=seed)
+    fractions = (data.split.val, data.split.holdout)
+    images = imageset.prepare(samples, folder, image_size=data.image_size, resize=data.resize, fractions=fractions, seed=seed)
     facts = {"source": images.source, "classes": images.classes, "image_size": data.image_size, "sha256": images.sha256}
     return facts | {
         "warnings": images.warnings,

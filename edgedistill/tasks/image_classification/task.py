@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,29 +10,27 @@ from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
-from edgedistill.records.manifest import Manifest
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Glue, Merger, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
+from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Starter, Taps, Teacher, Words
+from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset
-from edgedistill.tasks.sections import Results, Section
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.losses import Losses
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.image_classification.dataset import ImageDataset, ImageSource
     from edgedistill.tasks.image_classification.recipe.data import Data
 
-_PREPARED = frozenset({"source", "unlabelled", "image_size", "split"})
+_PREPARED = frozenset({"source", "unlabelled", "image_size", "resize", "split"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5}}
 
 
-class ImageFacts(DataFacts):
+class ImageFacts(ClassFacts):
     """What is known of the images of a run."""
 
-    classes: list[str] = Field(description="Names of the labels in the order of the outputs; empty for images without labels.")
     image_size: int = Field(description="Side of the square that a model sees, in pixels.")
     unlabelled: int = Field(description="Training images without a label.")
     encoded: bool = Field(False, description="Whether images are decoded as they are used: decoded ones would not fit the disk.")
@@ -45,16 +43,16 @@ class ImageFacts(DataFacts):
         return [*several, f"images of {self.image_size} px", *unlabelled, *encoded]
 
 
-class ImageClassification(Task):
+class ImageClassification(Classification):
     """Input `image`, float32 [B, 3, H, W] in 0..1; output `logits`, float32 [B, classes]; target int64 [B], -1 for none."""
 
     name = "image-classification"
     title = "Image classification"
-    metric = Metric("accuracy", "accuracy", described="The share of images whose most likely class is right.")
     words = Words("image", "images", targets="labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
     data_version = 3
+    hub_tasks = frozenset({"image-classification"})
     glue = Glue(
         Path(__file__).parent / "glue",
         {
@@ -102,12 +100,20 @@ class ImageClassification(Task):
         assert isinstance(data, Data)
         if not isinstance(student, Student):
             if recipe.distill is not None:
-                raise mistake("teacher: null and distill: null, since only timm models are trained", "found student.torch")
+                found = f"found student.{'hf' if hasattr(student, 'hf') else 'torch'}"
+                raise mistake("teacher: null and distill: null, since only timm models are trained", found)
             return
         if recipe.distill is None and student.checkpoint is None and not student.pretrained:
             raise mistake("student.checkpoint or student.pretrained: true, since nothing is trained", "found neither beside distill: null")
         if isinstance(data.source, Images):
-            raise mistake("student.torch beside data.source.images, since a timm model needs to know its classes", "found a timm model")
+            expected = "student.torch or student.hf beside data.source.images, since a timm model needs to know its classes"
+            raise mistake(expected, "found a timm model")
+
+    def hub_model(self, folder: Path) -> HubModel:
+        """Labels, size, resizing and normalisation that its files say."""
+        from edgedistill.tasks.image_classification.hub_model import hub_model
+
+        return hub_model(folder)
 
     def source(self, recipe: Recipe) -> ImageSource:
         """The listed images."""
@@ -137,10 +143,12 @@ class ImageClassification(Task):
 
     def examined(self, module: nn.Module, recipe: Recipe, facts: DataFacts) -> Signature:
         """One RGB image in, as many logits out as the module gives; as many as there are classes where the images have any."""
+        from edgedistill.tasks.image_classification.hub_model import check_order
         from edgedistill.tasks.image_classification.models import outputs_of, signature
 
-        size = _data(recipe).image_size
-        return signature(size, outputs_of(module, recipe.student.label, size, len(_facts(facts).classes)))
+        size, classes = _data(recipe).image_size, _facts(facts).classes
+        check_order(_outputs(recipe), classes)
+        return signature(size, outputs_of(module, recipe.student.label, size, len(classes)))
 
     def core(self, module: nn.Module) -> nn.Module:
         """The model without the normalisation, so that timm or transformers load its weights."""
@@ -199,12 +207,6 @@ class ImageClassification(Task):
 
         return disagreement({name: outputs["logits"] for name, outputs in answers.items()})
 
-    def teaching_set(self, answers: Callable[[np.ndarray], Arrays], dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
-        """Lists in teaching-set.csv where the teacher is unsure or contradicts the label; such images stay in."""
-        from edgedistill.tasks.image_classification.teaching_set import write
-
-        return write(lambda indices: answers(indices)["logits"], dataset, _facts(dataset.facts).classes, folder)
-
     def merger(self, recipe: Recipe, dataset: Dataset) -> Merger | None:
         """Merges the probabilities of several teachers, or the logits of specialists."""
         from edgedistill.tasks.image_classification.merge import merger_of
@@ -226,88 +228,24 @@ class ImageClassification(Task):
         smoothing = train.label_smoothing if isinstance(train, Train) else 0.0
         return ClassificationLosses(ce=CrossEntropy(label_smoothing=smoothing))
 
-    def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
-        """Whether the largest logit is that of the label, bool [n]."""
-        return outputs["logits"].argmax(axis=1) == targets["logits"]
-
-    def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
-        """Calibration errors, the Brier score and the negative log-likelihood."""
-        from scipy import special
-
-        from edgedistill.tasks.image_classification.calibration_error import calibration_error
-
-        errors = calibration_error(special.softmax(outputs["logits"].astype("float64"), axis=1), targets["logits"])
-        return {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
-
-    def decide(self, outputs: Arrays) -> np.ndarray:
-        """The class of the largest logit, int64 [n]."""
-        return outputs["logits"].argmax(axis=1)
-
-    def distance(self, outputs: Arrays, expected: Arrays) -> float:
-        """The mean Kullback-Leibler divergence KL(expected || outputs) of the probabilities, in nats."""
-        import numpy as np
-        from scipy.special import log_softmax
-
-        p, q = (log_softmax(arrays["logits"].astype("float64"), axis=1) for arrays in (expected, outputs))
-        return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-    def temperature(self, outputs: Arrays, targets: Arrays) -> float:
-        """The temperature of the highest likelihood of the labels."""
-        from edgedistill.tasks.image_classification.temperature_scaling import fit_temperature
-
-        return fit_temperature(outputs["logits"], targets["logits"])
-
-    def divide(self, module: nn.Module, temperature: float) -> bool:
-        """Divide weight and bias of the classifier."""
-        from edgedistill.tasks.image_classification.temperature_scaling import divide_classifier
-
-        return divide_classifier(self.core(module), temperature)
+    def classifier(self, module: nn.Module) -> nn.Module | None:
+        """The layer that timm calls the classifier."""
+        return self.core(module).get_classifier()  # type: ignore[no-any-return, operator]
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""
-        from edgedistill.tasks.image_classification.frames import golden_frames
+        from edgedistill.tasks.image_classification.preprocessing import preprocessing
 
-        data = _data(recipe)
-        image: dict[str, JsonValue] = {
-            "kind": "image",
-            "color": "RGB",
-            "orientation": "upright, as EXIF says",
-            "sixteen_bit": "divided by 257",
-            "transparency": "composed with white",
-            "resize": {"shorter_side": data.image_size, "filter": "triangle", "antialias": True},
-            "crop": {"width": data.image_size, "height": data.image_size, "place": "center"},
-            "padding": None,
-            "normalization": {"mean": list(data.mean), "std": list(data.std), "where": "inside the program"},
-        }
-        logits: dict[str, JsonValue] = {"kind": "scores", "postprocessing": "softmax", "thresholds": None}
-        # Outputs that no folder of images names have their numbers.
+        # Outputs that neither the model nor a folder of images names have their numbers.
         count = signature.forward.output("logits").fixed[-1]
-        labels: list[JsonValue] = list(_facts(facts).classes or map(str, range(count)))
-        frames, files = golden_frames(data.image_size)
-        return Preprocessing(
-            inputs={"image": image}, outputs={"logits": logits}, manifest={"labels": labels, "golden_frames": frames}, files=files
-        )
+        return preprocessing(_data(recipe), _outputs(recipe) or _facts(facts).classes or list(map(str, range(count))))
 
-    def misfits(self, manifest: Manifest) -> list[str]:
-        """Labels have to be as many as the scores of each artifact."""
-        labels = (manifest.model_extra or {}).get("labels")
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            return ["labels: expected a list of texts"]
-        return [
-            f"found {len(labels)} labels, expected {spec.shape[-1]}, as the output {spec.name} of {entry.name} has"
-            for entry in manifest.artifacts
-            for spec in entry.signature.outputs
-            if spec.meaning == "logits" and spec.shape[-1] != len(labels)
-        ]
 
-    def sections(self, results: Results) -> list[Section]:
-        """Confusion and calibration of the program that ships, where the images have labels."""
-        from edgedistill.tasks.image_classification.sections import sections
+def _outputs(recipe: Recipe) -> list[str]:
+    """The names that the student itself gives its outputs; none where it has none."""
+    from edgedistill.tasks.image_classification.recipe.student import HuggingFaceStudent
 
-        outputs = results.outputs(results.shipped)
-        if outputs is None or not results.targets:
-            return []
-        return sections(outputs["logits"], results.targets["logits"], _facts(results.facts).classes, results.shipped)
+    return recipe.student.classes if isinstance(recipe.student, HuggingFaceStudent) else []
 
 
 def _data(recipe: Recipe) -> Data:

@@ -189,7 +189,9 @@ private fun corpus(folder: File): JSONObject {
             File(folder, cells[9]).readBytes(),
         )
         val size = cells[8].toInt()
-        val found = resizeAndCrop(frame, size, size, size)
+        val filter = if (cells[13] == "cubic") Filter.CUBIC else Filter.TRIANGLE
+        val resize = Resize(cells[11].toInt(), cells[12] == "1", filter, cells[14] == "down")
+        val found = resizeAndCrop(frame, resize, size, size)
         val expected = File(folder, cells[10]).readBytes()
         val largest = if (found.size == expected.size) {
             found.indices.maxOf { abs((found[it].toInt() and 0xff) - (expected[it].toInt() and 0xff)) }
@@ -206,12 +208,13 @@ private fun time(request: JSONObject): JSONArray {
     val clock = ManagementFactory.getThreadMXBean()
     val frame = frame(request)
     val size = request.getInt("size")
+    val resize = Resize(size, false, Filter.TRIANGLE, false)
     val times = request.getInt("times")
-    repeat(times) { resizeAndCrop(frame, size, size, size) }
+    repeat(times) { resizeAndCrop(frame, resize, size, size) }
     return JSONArray(
         List(times) {
             val start = clock.currentThreadCpuTime
-            resizeAndCrop(frame, size, size, size)
+            resizeAndCrop(frame, resize, size, size)
             (clock.currentThreadCpuTime - start) / 1e6
         },
     )

@@ -32,7 +32,10 @@ enum Checks {
                 planes: planes,
                 orientation: Int(cells[4])!, matrix: Frame.Matrix(rawValue: cells[5]) ?? .bt601,
                 range: Frame.Range(rawValue: cells[6]) ?? .full)
-            let found = try Preprocessing(size: Int(cells[8])!).pixels(of: frame)
+            let preprocessing = Preprocessing(
+                size: Int(cells[8])!, side: Int(cells[11])!, stretch: cells[12] == "1",
+                filter: Preprocessing.Filter(rawValue: cells[13])!, roundsDown: cells[14] == "down")
+            let found = try preprocessing.pixels(of: frame)
             if found != [UInt8](try Data(contentsOf: folder.appendingPathComponent(cells[10]))) {
                 wrong.append(cells[0])
             }

@@ -43,8 +43,10 @@ export async function checkCorpus(corpus: BundleReader): Promise<{ frames: numbe
       range: get("range"),
       planes,
     } as Frame;
-    const side = Number(get("size"));
-    const found = prepare(frame, { shorterSide: side, width: side, height: side });
+    const [size, side] = [Number(get("size")), Number(get("side"))];
+    const filter = get("filter") === "cubic" ? "cubic" : "triangle";
+    const way = { side, stretch: get("stretch") === "1", filter, down: get("odd_margin") === "down" } as const;
+    const found = prepare(frame, { ...way, width: size, height: size });
     if (found.length !== expected.length || found.some((value, i) => value !== expected[i])) wrong.push(row.join(" "));
   }
   return { frames: rows.length, wrong };

@@ -16,7 +16,7 @@ async function checkFrames() {
   const planes = Uint8Array.from({ length: 384 }, (_, i) => (i * 5) % 256);
   const colorSpace = { matrix: "bt709", fullRange: false } as const;
   const camera = new VideoFrame(planes, { format: "NV12", codedWidth: 16, codedHeight: 16, timestamp: 0, colorSpace });
-  const sizes = { shorterSide: 16, width: 16, height: 16 };
+  const sizes = { side: 16, stretch: false, filter: "triangle", down: false, width: 16, height: 16 } as const;
   const yuv = await frameFromVideoFrame(camera);
   return {
     expected: Array.from(image.data.filter((_, i) => i % 4 !== 3)),

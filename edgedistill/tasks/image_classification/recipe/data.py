@@ -95,6 +95,25 @@ Source = Annotated[
 ]
 
 
+class Resize(Config):
+    """How an image becomes the square that a model sees."""
+
+    side: int | None = Field(
+        None, ge=16, le=2048, description="What the shorter side is resized to, before the centre is cropped; null is image_size."
+    )
+    stretch: bool = Field(False, description="Resize both sides to it, whatever the image's shape.")
+    filter: Literal["triangle", "cubic"] = Field(
+        "triangle", description="Both widen as the image shrinks: `bilinear` and `bicubic` with antialiasing, as in Pillow."
+    )
+    odd_margin: Literal["even", "down"] = Field(
+        "even", description="To which number half of an odd margin is rounded: the even one, as in torchvision, or the one below."
+    )
+
+
+PLAIN = Resize()
+"""The shorter side is resized to image_size, then the centre is cropped."""
+
+
 class Augment(Config):
     """Random changes of a training image, drawn once for each view."""
 
@@ -133,8 +152,15 @@ class Data(DataConfig):
         le=1024,
         description="Side of the square that a model sees, in pixels: the shorter side is resized to it, then the centre is cropped.",
     )
+    resize: Resize = Field(PLAIN, description="Another way from an image to this square.")
     augment: Augment = Field(Augment(), description="Augmentation of training images; none by default. With any, `views` is 4 by default.")
     mean: Channels = Field([0.5, 0.5, 0.5], description="Subtracted from each channel of an RGB image in 0..1; inside every artifact.")
     std: Deviations = Field(
         [0.5, 0.5, 0.5], description="Each channel is divided by it after the mean is subtracted; inside every artifact."
     )
+
+    @model_validator(mode="after")
+    def _crop_is_inside(self) -> "Data":
+        if (side := self.resize.side) is not None and side < self.image_size:
+            raise mistake(f"resize.side of at least image_size, {self.image_size}", f"found {side}")
+        return self

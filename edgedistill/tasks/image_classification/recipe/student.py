@@ -1,5 +1,6 @@
-"""The student part of a recipe: a timm model, or a PyTorch module that a function of yours makes."""
+"""The student part of a recipe: a timm model, a PyTorch module that a function of yours makes, or a model of Hugging Face."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -37,19 +38,39 @@ class TorchStudent(TorchClassifier, StudentConfig):
     """A trained module of your own, which is quantized as it is."""
 
 
+class HuggingFaceStudent(StudentConfig):
+    """A trained image classifier of Hugging Face transformers, which is quantized as it is."""
+
+    hf: str = Field(
+        min_length=1, description="Folder of a saved model, or its name on the Hugging Face hub; `export --model hf:` fills in the rest."
+    )
+    revision: str | None = Field(None, min_length=1, description="Commit of a model on the hub.")
+    classes: list[str] = Field(min_length=1, description="Names of its outputs in their order.")
+
+    @property
+    def label(self) -> str:
+        """What to call it in a report."""
+        return os.path.basename(self.hf.rstrip("/"))
+
+
+_KINDS: dict[str, type[StudentConfig]] = {"model": Student, "torch": TorchStudent, "hf": HuggingFaceStudent}
+
+
 def _one_kind(value: Any) -> Any:
-    if isinstance(value, dict) and "torch" in value and "model" in value:
-        raise mistake("one of model and torch, since each says what the student is", "found model and torch")
+    if isinstance(value, dict) and len(kinds := [key for key in _KINDS if key in value]) > 1:
+        raise mistake("one of model, torch and hf, since each says what the student is", f"found {' and '.join(kinds)}")
     return value
 
 
 def _kind(value: Any) -> str:
-    torch = "torch" in value if isinstance(value, dict) else isinstance(value, TorchStudent)
-    return f"union:{'TorchStudent' if torch else 'Student'}"
+    key = next((key for key in _KINDS if isinstance(value, dict) and key in value), "model")
+    return f"union:{type(value).__name__ if isinstance(value, StudentConfig) else _KINDS[key].__name__}"
 
 
 AnyStudent = Annotated[
-    Annotated[Student, Tag("union:Student")] | Annotated[TorchStudent, Tag("union:TorchStudent")],
+    Annotated[Student, Tag("union:Student")]
+    | Annotated[TorchStudent, Tag("union:TorchStudent")]
+    | Annotated[HuggingFaceStudent, Tag("union:HuggingFaceStudent")],
     Discriminator(_kind),
     BeforeValidator(_one_kind),
 ]

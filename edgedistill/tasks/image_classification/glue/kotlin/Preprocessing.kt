@@ -6,12 +6,11 @@ import org.json.JSONObject
  * Makes the input of the model from a frame, exactly as in training.
  *
  * @property input name of the model's input
- * @property shorterSide of the resized picture, in pixels
  * @property height and [width] of what the model sees, in pixels
  */
 public class Preprocessing internal constructor(
     public val input: String,
-    public val shorterSide: Int,
+    private val resize: Resize,
     public val height: Int,
     public val width: Int,
 ) {
@@ -20,7 +19,7 @@ public class Preprocessing internal constructor(
      *
      * @return RGB, `[height, width, 3]`, 0 to 255
      */
-    public fun prepare(frame: Frame): ByteArray = resizeAndCrop(frame, shorterSide, height, width)
+    public fun prepare(frame: Frame): ByteArray = resizeAndCrop(frame, resize, height, width)
 
     /**
      * [pixels] of [prepare] as a tensor.
@@ -42,6 +41,7 @@ public class Preprocessing internal constructor(
     internal companion object {
         const val FLOAT32_NCHW = "float32-nchw"
         const val UINT8_NHWC = "uint8-nhwc"
+        private const val ROUNDED_DOWN = "center, rounded down"
         private val PART_OF_255 = FloatArray(256) { it / 255f }
 
         /**
@@ -58,24 +58,33 @@ public class Preprocessing internal constructor(
             val crop = image.getJSONObject("crop")
             expect(image, "kind", "image")
             expect(image, "color", "RGB")
-            expect(resize, "filter", "triangle")
+            expect(resize, "filter", "triangle", "cubic")
             expect(resize, "antialias", "true")
-            expect(crop, "place", "center")
+            expect(crop, "place", "center", ROUNDED_DOWN)
             expect(image.getJSONObject("normalization"), "where", "inside the program")
             if (!image.isNull("padding")) throw ModelError.DamagedManifest("found padding, expected none")
-            val side = resize.getInt("shorter_side")
-            val preprocessing = Preprocessing(name, side, crop.getInt("height"), crop.getInt("width"))
+            val preprocessing = Preprocessing(name, resizeOf(resize, crop), crop.getInt("height"), crop.getInt("width"))
+            val side = preprocessing.resize.side
             if (preprocessing.height !in 1..side || preprocessing.width !in 1..side) {
-                throw ModelError.DamagedManifest("found a crop larger than the shorter side of $side pixels, or empty")
+                throw ModelError.DamagedManifest("found a crop larger than the resized side of $side pixels, or empty")
             }
             preprocessing
         }
 
-        /** Throws [ModelError.DamagedManifest] unless [entry] says [expected] at [key]. */
-        fun expect(entry: JSONObject, key: String, expected: String) {
+        private fun resizeOf(resize: JSONObject, crop: JSONObject): Resize {
+            val stretch = resize.has("width")
+            if (stretch) expect(resize, "height", resize.get("width").toString())
+            val filter = if (resize.getString("filter") == "cubic") Filter.CUBIC else Filter.TRIANGLE
+            val side = resize.getInt(if (stretch) "width" else "shorter_side")
+            return Resize(side, stretch, filter, crop.getString("place") == ROUNDED_DOWN)
+        }
+
+        /** Throws [ModelError.DamagedManifest] unless [entry] says one of [expected] at [key]. */
+        fun expect(entry: JSONObject, key: String, vararg expected: String) {
             val found = entry.get(key).toString()
-            if (found != expected) {
-                throw ModelError.DamagedManifest("found $key '$found', expected '$expected', all that this code does")
+            if (found !in expected) {
+                val known = expected.joinToString(" or ") { "'$it'" }
+                throw ModelError.DamagedManifest("found $key '$found', expected $known, all that this code does")
             }
         }
     }

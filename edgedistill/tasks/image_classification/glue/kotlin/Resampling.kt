@@ -8,25 +8,54 @@ private const val HALF = 1 shl (BITS - 1)
 /** How many rows are read at once where they are columns of the frame. */
 private const val BLOCK = 16
 
+/** A filter of Pillow, whose weight at a distance of 0 or more is [at], and 0 from [reach] on. */
+internal enum class Filter(val reach: Double, val at: (Double) -> Double) {
+    /** Pillow's BILINEAR. */
+    TRIANGLE(1.0, { maxOf(0.0, 1.0 - it) }),
+
+    /** Pillow's BICUBIC: Keys' kernel with a = -0.5. */
+    CUBIC(
+        2.0,
+        { x ->
+            when {
+                x < 1 -> (1.5 * x - 2.5) * x * x + 1.0
+                x < 2 -> (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
+                else -> 0.0
+            }
+        },
+    ),
+}
+
 /**
- * Resize the upright picture of [frame] so that its shorter side is [shorterSide], and cut [width] x [height] from its
- * centre.
+ * How a picture becomes what the model sees.
  *
- * The filter is the triangle, wide enough to cover all pixels when it makes a picture smaller, in integer weights of
- * 22 bits, first along rows and then along columns. This is exactly what Pillow computes, and what the model was
- * trained with. Only what the cut keeps is computed.
+ * @property side what the shorter side is resized to, or both sides where the picture is [stretched][stretch]
+ * @property down whether half of an odd margin is rounded down, and not to the even neighbour
+ */
+internal class Resize(val side: Int, val stretch: Boolean, val filter: Filter, val down: Boolean)
+
+/**
+ * Resize the upright picture of [frame] as [resize] says, and cut [width] x [height] from its centre.
+ *
+ * The filter is wide enough to cover all pixels when it makes a picture smaller, in integer weights of 22 bits, first
+ * along rows and then along columns. This is exactly what Pillow computes, and what the model was trained with. Only
+ * what the cut keeps is computed.
  *
  * @return RGB, `[height, width, 3]`, 0 to 255
  */
-internal fun resizeAndCrop(frame: Frame, shorterSide: Int, height: Int, width: Int): ByteArray {
+internal fun resizeAndCrop(frame: Frame, resize: Resize, height: Int, width: Int): ByteArray {
     val pixels = UprightPixels(frame)
-    val short = minOf(pixels.width, pixels.height)
-    val longer = (shorterSide.toLong() * maxOf(pixels.width, pixels.height) / short).toInt()
-    val resizedWidth = if (pixels.width <= pixels.height) shorterSide else longer
-    val resizedHeight = if (pixels.height <= pixels.width) shorterSide else longer
-    val columns = Weights(pixels.width, resizedWidth, halfToEven(resizedWidth - width), width)
-    val rows = Weights(pixels.height, resizedHeight, halfToEven(resizedHeight - height), height)
+    val columns = weights(pixels.width, pixels, resize, width)
+    val rows = weights(pixels.height, pixels, resize, height)
     return alongColumns(alongRows(pixels, columns, rows), rows, 3 * width)
+}
+
+/** The weights of the middle [kept] places of a side of [from] pixels. */
+private fun weights(from: Int, pixels: UprightPixels, resize: Resize, kept: Int): Weights {
+    val short = minOf(pixels.width, pixels.height)
+    val to = if (resize.stretch) resize.side else (resize.side.toLong() * from / short).toInt()
+    val margin = if (resize.down) (to - kept) / 2 else halfToEven(to - kept)
+    return Weights(from, to, margin, kept, resize.filter)
 }
 
 /** [number] / 2, rounded to the even neighbour. */
@@ -36,9 +65,10 @@ private fun halfToEven(number: Int): Int = number / 2 + (if (number % 2 != 0 && 
  * For the places [first] until [first] + [count] of a side of [to] pixels: which pixels of a side of [from] pixels they
  * are made of, and how much of each. Without a change of size each place is one pixel.
  */
-private class Weights(from: Int, to: Int, first: Int, val count: Int) {
+private class Weights(from: Int, to: Int, first: Int, val count: Int, filter: Filter) {
     private val scale = from.toDouble() / to
-    private val support = maxOf(scale, 1.0)
+    private val widened = maxOf(scale, 1.0)
+    private val support = filter.reach * widened
 
     /** First pixel of each place. */
     val lows = IntArray(count)
@@ -64,10 +94,13 @@ private class Weights(from: Int, to: Int, first: Int, val count: Int) {
             val size = minOf(from, (center + support + 0.5).toInt()) - low
             var sum = 0.0
             for (k in 0 until size) {
-                exact[k] = maxOf(0.0, 1.0 - abs((k + low - center + 0.5) * (1.0 / support)))
+                exact[k] = filter.at(abs((k + low - center + 0.5) * (1.0 / widened)))
                 sum += exact[k]
             }
-            for (k in 0 until size) values[i * most + k] = (exact[k] / sum * (1 shl BITS) + 0.5).toInt()
+            for (k in 0 until size) {
+                val whole = exact[k] / sum * (1 shl BITS)
+                values[i * most + k] = (if (whole < 0) whole - 0.5 else whole + 0.5).toInt()
+            }
             lows[i] = low
             sizes[i] = size
         }

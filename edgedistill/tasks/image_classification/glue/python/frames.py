@@ -67,10 +67,27 @@ class Frame:
         return cls(name, width, height, little.view(np.uint8).ravel(), [Plane(0, step * width, step)], orientation)
 
 
-def prepared(frame: Frame, size: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Resize:
+    """How pixels become the square that the model sees.
+
+    Attributes:
+        side: What the shorter side is resized to before the crop; None for the side of the square.
+        stretch: Whether both sides are resized to it.
+        cubic: Whether the filter is the cubic one, and not the triangle.
+        down: Whether half of an odd margin is rounded down, and not to the even number.
+    """
+
+    side: int | None = None
+    stretch: bool = False
+    cubic: bool = False
+    down: bool = False
+
+
+def prepared(frame: Frame, size: int, resize: Resize = Resize()) -> np.ndarray:
     """The square that the model sees, uint8 [size, size, 3] RGB. Raises InputError for a frame that can't be one."""
     _check(frame)
-    return cropped(upright(_rgb(frame), frame.orientation), size)
+    return cropped(upright(_rgb(frame), frame.orientation), size, resize)
 
 
 def _check(frame: Frame) -> None:
@@ -150,14 +167,14 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return turned[rows, columns]
 
 
-def cropped(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The centre of pixels [H, W, 3] whose shorter side was resized to `size`. Only what the crop keeps is computed."""
+def cropped(pixels: np.ndarray, size: int, resize: Resize) -> np.ndarray:
+    """The centre of pixels [H, W, 3] that are resized. Only what the crop keeps is computed."""
     height, width = pixels.shape[:2]
-    shorter = min(height, width)
-    new_height, new_width = size * height // shorter, size * width // shorter
+    side, shorter = resize.side or size, min(height, width)
+    new_height, new_width = (side, side) if resize.stretch else (side * height // shorter, side * width // shorter)
     # Python rounds halves to even.
-    top, left = round((new_height - size) / 2), round((new_width - size) / 2)
-    columns, rows = _taps(width, new_width, left, size), _taps(height, new_height, top, size)
+    top, left = ((new - size) // 2 if resize.down else round((new - size) / 2) for new in (new_height, new_width))
+    columns, rows = _taps(width, new_width, left, size, resize.cubic), _taps(height, new_height, top, size, resize.cubic)
     first, last = rows[0][0], rows[-1][0] + len(rows[-1][1])
     narrow = _resampled(pixels[first:last].swapaxes(0, 1), columns).swapaxes(0, 1)
     return np.ascontiguousarray(_resampled(narrow, [(low - first, weights) for low, weights in rows]))
@@ -167,28 +184,38 @@ _Taps = list[tuple[int, np.ndarray]]
 """For each place that is kept: the first number that it takes, and the weights of that and the next ones, of 22 bits."""
 
 
-def _taps(old: int, new: int, first: int, count: int) -> _Taps:
-    """What places `first` to `first + count` take, where `old` numbers are resized to `new` by a triangle filter.
+def _taps(old: int, new: int, first: int, count: int, cubic: bool) -> _Taps:
+    """What places `first` to `first + count` take, where `old` numbers are resized to `new`.
 
-    As Pillow does it with Resampling.BILINEAR: the filter widens as the image shrinks.
+    As Pillow does it with Resampling.BILINEAR or BICUBIC: the filter widens as the image shrinks.
     """
     if old == new:
         return [(place, np.array([float(1 << _BITS)])) for place in range(first, first + count)]
     scale = old / new
-    support = max(scale, 1.0)
+    widened = max(scale, 1.0)
+    support = (2.0 if cubic else 1.0) * widened
     taps = []
     for place in range(first, first + count):
         center = (place + 0.5) * scale
         low, high = max(0, int(center - support + 0.5)), min(old, int(center + support + 0.5))
-        weights = np.maximum(0.0, 1.0 - np.abs((np.arange(low, high) - center + 0.5) * (1.0 / support)))
-        taps.append((low, np.floor(weights / sum(weights.tolist()) * (1 << _BITS) + 0.5)))
+        distances = np.abs((np.arange(low, high) - center + 0.5) * (1.0 / widened))
+        weights = _cubic(distances) if cubic else np.maximum(0.0, 1.0 - distances)
+        whole = weights / sum(weights.tolist()) * (1 << _BITS)
+        taps.append((low, np.trunc(whole + np.copysign(0.5, whole))))
     return taps
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' kernel with a = -0.5, at distances of 0 or more."""
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
 def _resampled(rows: np.ndarray, taps: _Taps) -> np.ndarray:
     """Rows [N, M, 3] weighted by `taps`, rounded to 8 bits.
 
-    All numbers are whole ones below 2 to the 31, which float64 holds exactly, and BLAS multiplies floats only.
+    All numbers are whole ones of at most 31 bits, which float64 holds exactly, and BLAS multiplies floats only.
     """
     result = np.empty((len(taps), *rows.shape[1:]), np.uint8)
     for place, (low, weights) in enumerate(taps):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BundleError
-from .frames import Frame, Plane, prepared
+from .frames import Frame, Plane, Resize, prepared
 from .model import Model, _check_cancelled
 from .self_test import FrameDifference, SelfTest
 
@@ -58,7 +58,7 @@ class ImageModel(Model):
         if len(self.labels) != self._output["shape"][-1]:
             found = f"found {len(self.labels)} labels in manifest.json"
             raise BundleError(f"{found}, expected {self._output['shape'][-1]}, as {self._output['name']} has; get the bundle again")
-        self.size = self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]]["resize"]["shorter_side"]
+        self.size, self._resize = _read(self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]])
 
     def predict(self, image: Frame | np.ndarray | str | Path | Any, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
         """What an image shows.
@@ -71,7 +71,7 @@ class ImageModel(Model):
             InputError: The image has no such type or size.
         """
         _check_cancelled(cancelled)
-        tensor = self.tensor(prepared(_frame(image), self.size))
+        tensor = self.tensor(prepared(_frame(image), self.size, self._resize))
         logits = self.run({self._input["name"]: tensor}, cancelled=cancelled)[self._output["name"]].reshape(-1).astype(np.float64)
         exponents = np.exp(logits - logits.max())
         return Prediction(self.labels, exponents / exponents.sum())
@@ -91,9 +91,24 @@ class ImageModel(Model):
             planes = [Plane(plane["offset"], plane["row_stride"], plane["pixel_stride"]) for plane in facts["planes"]]
             frame = Frame(data=self.bundle.checked(facts["file"]).read_bytes(), planes=planes, **{name: facts[name] for name in names})
             expected = np.frombuffer(self.bundle.checked(facts["expected"]).read_bytes(), np.uint8)
-            difference = prepared(frame, self.size).reshape(-1).astype(int) - expected
+            difference = prepared(frame, self.size, self._resize).reshape(-1).astype(int) - expected
             frames.append(FrameDifference(number, int(np.abs(difference).max())))
         return replace(found, frames=tuple(frames))
+
+
+def _read(facts: dict[str, Any]) -> tuple[int, Resize]:
+    """The side of the square that the model sees, and how it is made. Raises BundleError for a way that this code does not know."""
+    resize, crop = facts["resize"], facts["crop"]
+    known = {"filter": (resize["filter"], ("triangle", "cubic")), "crop.place": (crop["place"], ("center", "center, rounded down"))}
+    for field, (found, expected) in known.items():
+        if found not in expected:
+            raise BundleError(f"manifest.json: found the {field} '{found}', expected {' or '.join(expected)}; get newer code")
+    stretch = "width" in resize
+    side = resize["width"] if stretch else resize["shorter_side"]
+    sides = {crop["width"], crop["height"], *((resize["height"], side) if stretch else ())}
+    if crop["width"] != crop["height"] or crop["width"] > side or (stretch and resize["height"] != side):
+        raise BundleError(f"manifest.json: found sizes {sorted(sides)}, expected a square crop of at most the resized side {side}")
+    return crop["width"], Resize(side, stretch, resize["filter"] == "cubic", crop["place"] != "center")
 
 
 def _frame(image: Any) -> Frame:

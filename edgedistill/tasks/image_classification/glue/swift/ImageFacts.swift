@@ -24,12 +24,16 @@ struct ImageFacts: Decodable, Sendable {
     }
 
     struct Resize: Decodable, Sendable {
-        let shorterSide: Int
+        /// Of a picture that keeps its shape.
+        let shorterSide: Int?
+        /// Of a picture that is stretched to a square.
+        let width: Int?
+        let height: Int?
         let filter: String
         let antialias: Bool
 
         enum CodingKeys: String, CodingKey {
-            case filter, antialias
+            case width, height, filter, antialias
             case shorterSide = "shorter_side"
         }
     }
@@ -98,11 +102,16 @@ struct ImageFacts: Decodable, Sendable {
             }
         }
         try demand("input", input.value.kind, "image")
-        try demand("filter", resize.filter, "triangle")
+        guard let filter = Preprocessing.Filter(rawValue: resize.filter) else {
+            let known = Preprocessing.Filter.allCases.map { "'\($0.rawValue)'" }.joined(separator: " or ")
+            throw ModelError.bundle(
+                "manifest.json: found the filter '\(resize.filter)', this code does \(known): "
+                    + "update the app's glue code")
+        }
         try demand("antialiasing", String(resize.antialias), "true")
-        try demand(
-            "crop", "\(crop.place) \(crop.height) x \(crop.width)",
-            "center \(resize.shorterSide) x \(resize.shorterSide)")
+        let down = crop.place == "center, rounded down"
+        let place = down ? crop.place : "center"
+        try demand("crop", "\(crop.place) \(crop.height) x \(crop.width)", "\(place) \(crop.width) x \(crop.width)")
         try demand("place of the normalization", input.value.normalization.place, inside)
         try demand("postprocessing", output.value.postprocessing, "softmax")
         try demand("place of the temperature", output.value.temperature?.place ?? inside, inside)
@@ -112,10 +121,17 @@ struct ImageFacts: Decodable, Sendable {
                 "manifest.json has \(labels.count) labels, expected \(last.map(String.init) ?? "one for each value"), "
                     + "as \(output.key) has; export the bundle again")
         }
-        guard resize.shorterSide > 0 else {
-            throw ModelError.bundle("manifest.json: found the shorter side \(resize.shorterSide), expected 1 or more")
+        guard let side = resize.shorterSide ?? resize.width, resize.width == resize.height, crop.width > 0,
+            crop.width <= side
+        else {
+            throw ModelError.bundle(
+                "manifest.json: found a crop of \(crop.width), expected 1 or more, and at most the resized side")
         }
-        return (input.key, output.key, Preprocessing(size: resize.shorterSide))
+        let stretch = resize.shorterSide == nil
+        return (
+            input.key, output.key,
+            Preprocessing(size: crop.width, side: side, stretch: stretch, filter: filter, roundsDown: down)
+        )
     }
 }
 

@@ -2,13 +2,35 @@ import Foundation
 
 /// Makes of a frame what the model takes: upright, resized until the shorter side fits, and cropped in the centre.
 ///
-/// The pixels are those of training to the last bit (Pillow's antialiased triangle filter on 8 bits): change nothing.
+/// The pixels are those of training to the last bit (Pillow's antialiased filters on 8 bits): change nothing.
 public struct Preprocessing: Sendable {
     /// Height and width of the crop, in pixels.
     public let size: Int
 
-    public init(size: Int) {
+    /// Named as in manifest.json: what Pillow calls bilinear and bicubic.
+    public enum Filter: String, CaseIterable, Sendable {
+        case triangle, cubic
+    }
+
+    private let side: Int
+    private let stretch: Bool
+    private let filter: Filter
+    private let roundsDown: Bool
+
+    /// - Parameters:
+    ///   - size: Height and width of the crop, in pixels.
+    ///   - side: What the shorter side is resized to, `size` by default.
+    ///   - stretch: Whether both sides are resized to it.
+    ///   - filter: What weights pixels.
+    ///   - roundsDown: Whether half of an odd margin is rounded down, and not to the even number.
+    public init(
+        size: Int, side: Int? = nil, stretch: Bool = false, filter: Filter = .triangle, roundsDown: Bool = false
+    ) {
         self.size = size
+        self.side = side ?? size
+        self.stretch = stretch
+        self.filter = filter
+        self.roundsDown = roundsDown
     }
 
     /// The pixels of the crop: RGB, `[size, size, 3]`, row-major.
@@ -19,10 +41,13 @@ public struct Preprocessing: Sendable {
         let reader = PixelReader(frame)
         // Integer division: 61 x 43 with the size 32 becomes 45 x 32.
         let short = min(reader.width, reader.height)
-        let width = size * reader.width / short
-        let height = size * reader.height / short
-        let horizontal = Taps(from: reader.width, to: width, keeping: size)
-        let vertical = Taps(from: reader.height, to: height, keeping: size)
+        func taps(_ input: Int) -> Taps {
+            let output = stretch ? side : side * input / short
+            let half = (output - size) / 2
+            let even = (output - size) % 2 == 1 && half % 2 == 1 ? half + 1 : half
+            return Taps(from: input, to: output, first: roundsDown ? half : even, count: size, filter: filter)
+        }
+        let (horizontal, vertical) = (taps(reader.width), taps(reader.height))
 
         // Rows first, of all rows that the columns need; rounded to 8 bits in between.
         let rows = vertical.needed
@@ -63,6 +88,21 @@ public struct Preprocessing: Sendable {
     }
 }
 
+extension Preprocessing.Filter {
+    /// The distance from which on weights are 0.
+    var reach: Double { self == .cubic ? 2 : 1 }
+
+    /// The weight at a distance of 0 or more; the cubic is Keys' kernel with a = -0.5.
+    func weight(at x: Double) -> Double {
+        switch self {
+        case .triangle: return max(0, 1 - x)
+        case .cubic where x < 1: return (1.5 * x - 2.5) * x * x + 1
+        case .cubic where x < 2: return (((x - 5) * x + 8) * x - 4) * -0.5
+        case .cubic: return 0
+        }
+    }
+}
+
 /// What each place of a resized row is made of: places of the row before, with integer weights that add up to about
 /// 2^22.
 struct Taps {
@@ -72,17 +112,17 @@ struct Taps {
     /// - Parameters:
     ///   - input: Length of the row before.
     ///   - output: Length of the resized row, `input` itself for none.
-    ///   - kept: How many places in the middle of the resized row are kept.
-    init(from input: Int, to output: Int, keeping kept: Int) {
-        // Half of an odd number is rounded to the even neighbour.
-        let half = (output - kept) / 2
-        let first = (output - kept) % 2 == 1 && half % 2 == 1 ? half + 1 : half
+    ///   - first: The first place of the resized row that is kept.
+    ///   - count: How many are kept.
+    ///   - filter: What weights pixels.
+    init(from input: Int, to output: Int, first: Int, count: Int, filter: Preprocessing.Filter) {
         let scale = Double(input) / Double(output)
-        let support = max(scale, 1)
-        let inverse = 1 / support
+        let widened = max(scale, 1)
+        let support = filter.reach * widened
+        let inverse = 1 / widened
         var starts: [Int] = []
         var weights: [[Int]] = []
-        for place in first..<first + kept {
+        for place in first..<first + count {
             guard input != output else {
                 starts.append(place)
                 weights.append([1 << 22])
@@ -91,13 +131,14 @@ struct Taps {
             let center = (Double(place) + 0.5) * scale
             let low = max(0, Int(center - support + 0.5))
             let high = min(input, Int(center + support + 0.5))
-            var triangle = (low..<high).map { max(0, 1 - abs((Double($0) - center + 0.5) * inverse)) }
-            let sum = triangle.reduce(0, +)
-            if sum != 0 {
-                triangle = triangle.map { $0 / sum }
-            }
+            let exact = (low..<high).map { filter.weight(at: abs((Double($0) - center + 0.5) * inverse)) }
+            let sum = exact.reduce(0, +)
             starts.append(low)
-            weights.append(triangle.map { Int($0 * 4_194_304 + 0.5) })
+            weights.append(
+                exact.map {
+                    let whole = sum == 0 ? 0 : $0 / sum * 4_194_304
+                    return Int(whole < 0 ? whole - 0.5 : whole + 0.5)
+                })
         }
         self.starts = starts
         self.weights = weights

@@ -3,7 +3,7 @@
 import { ModelError } from "./errors.ts";
 import { type Frame, checkFrame } from "./frame.ts";
 import { type Artifact, type Json, type TensorSpec, number, object, wrong } from "./manifest.ts";
-import { type Side, resizeAndCrop } from "./resize.ts";
+import { type Filter, type Side, resizeAndCrop } from "./resize.ts";
 import { upright } from "./rgb.ts";
 import type { Tensor } from "./tensors.ts";
 
@@ -19,7 +19,12 @@ export interface Preprocessing {
 
 /** What the images are resized and cropped to, in pixels. */
 export interface Sizes {
-  readonly shorterSide: number;
+  /** Of the resized image: the shorter side, or both sides where it is stretched. */
+  readonly side: number;
+  readonly stretch: boolean;
+  readonly filter: Filter;
+  /** Whether half of an odd margin is rounded down, and not to the even number. */
+  readonly down: boolean;
   readonly width: number;
   readonly height: number;
 }
@@ -47,24 +52,37 @@ function sizesOf(document: Json, name: string): Sizes {
   const resize = object(facts["resize"], `${where}.resize`);
   const crop = object(facts["crop"], `${where}.crop`);
   const normalization = object(facts["normalization"], `${where}.normalization`);
+  const stretch = resize["width"] !== undefined;
+  const filter = resize["filter"];
+  if (filter !== "triangle" && filter !== "cubic") {
+    throw wrong(filter, `${where}.resize.filter`, '"triangle" or "cubic"');
+  }
+  const place = crop["place"];
+  if (place !== "center" && place !== "center, rounded down") {
+    throw wrong(place, `${where}.crop.place`, '"center" or "center, rounded down"');
+  }
   const known: [unknown, unknown, string][] = [
     [facts["color"], "RGB", "color"],
-    [resize["filter"], "triangle", "resize.filter"],
     [resize["antialias"], true, "resize.antialias"],
-    [crop["place"], "center", "crop.place"],
+    [resize["height"], resize["width"], "resize.height"],
     [facts["padding"] ?? null, null, "padding"],
     [normalization["where"], "inside the program", "normalization.where"],
   ];
   for (const [found, expected, field] of known) {
     if (found !== expected) throw wrong(found, `${where}.${field}`, JSON.stringify(expected));
   }
-  const sizes = {
-    shorterSide: number(resize["shorter_side"], `${where}.resize.shorter_side`),
+  const sizes: Sizes = {
+    side: stretch
+      ? number(resize["width"], `${where}.resize.width`)
+      : number(resize["shorter_side"], `${where}.resize.shorter_side`),
+    stretch,
+    filter,
+    down: place !== "center",
     width: number(crop["width"], `${where}.crop.width`),
     height: number(crop["height"], `${where}.crop.height`),
   };
-  if (Math.max(sizes.width, sizes.height) > sizes.shorterSide) {
-    throw wrong(crop, `${where}.crop`, `at most the shorter side, ${sizes.shorterSide}`);
+  if (Math.max(sizes.width, sizes.height) > sizes.side) {
+    throw wrong(crop, `${where}.crop`, `at most the resized side, ${sizes.side}`);
   }
   return sizes;
 }
@@ -73,20 +91,19 @@ function sizesOf(document: Json, name: string): Sizes {
 export function prepare(frame: Frame, sizes: Sizes): Uint8Array {
   checkFrame(frame);
   const image = upright(frame);
-  const short = Math.min(image.width, image.height);
-  const resized = (side: number) => Math.floor((sizes.shorterSide * side) / short);
-  return resizeAndCrop(
-    image,
-    middle(image.width, resized(image.width), sizes.width),
-    middle(image.height, resized(image.height), sizes.height),
-  );
+  const short = sizes.stretch ? 0 : Math.min(image.width, image.height);
+  const side = (input: number, kept: number): Side => {
+    const output = short === 0 ? sizes.side : Math.floor((sizes.side * input) / short);
+    return middle(input, output, kept, sizes.down);
+  };
+  return resizeAndCrop(image, side(image.width, sizes.width), side(image.height, sizes.height), sizes.filter);
 }
 
-/** The `kept` places in the middle of a side; a half is rounded to an even number. */
-function middle(input: number, output: number, kept: number): Side {
+/** The `kept` places in the middle of a side; a half is rounded down, or to an even number. */
+function middle(input: number, output: number, kept: number, down: boolean): Side {
   const rest = output - kept;
   const lower = Math.floor(rest / 2);
-  const from = lower + (rest % 2) * (lower % 2);
+  const from = down ? lower : lower + (rest % 2) * (lower % 2);
   return { input, output, from, to: from + kept };
 }
 

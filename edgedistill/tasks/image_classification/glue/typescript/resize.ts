@@ -1,5 +1,5 @@
 /**
- * Resizes and crops as Pillow does with its filter BILINEAR on 8 bits, rows first.
+ * Resizes and crops as Pillow does with its filters BILINEAR and BICUBIC on 8 bits, rows first.
  * Weights are whole numbers of 1/4194304, and only what the crop keeps is computed.
  */
 
@@ -16,6 +16,9 @@ export interface Side {
   readonly to: number;
 }
 
+/** Named as in manifest.json: what Pillow calls bilinear and bicubic. */
+export type Filter = "triangle" | "cubic";
+
 /** For each kept place: its first input, how many it takes, and their weights, `longest` for each place. */
 interface Taps {
   readonly first: Int32Array;
@@ -25,19 +28,30 @@ interface Taps {
 }
 
 /** The kept part of `image`, resized, as RGB bytes [height, width, 3]. */
-export function resizeAndCrop(image: Upright, horizontal: Side, vertical: Side): Uint8Array {
-  const columns = tapsOf(horizontal);
-  const rows = tapsOf(vertical);
+export function resizeAndCrop(image: Upright, horizontal: Side, vertical: Side, filter: Filter): Uint8Array {
+  const columns = tapsOf(horizontal, filter);
+  const rows = tapsOf(vertical, filter);
   const [firstRow, lastRow] = reach(rows);
   const narrow = shrinkRows(image, columns, firstRow, lastRow);
   return shrinkColumns(narrow, rows, firstRow, 3 * columns.first.length);
 }
 
-function tapsOf(side: Side): Taps {
+/** Weights at a distance of 0 or more; the cubic is Keys' kernel with a = -0.5. */
+const kernels: Record<Filter, { readonly reach: number; readonly at: (distance: number) => number }> = {
+  triangle: { reach: 1, at: (x) => Math.max(0, 1 - x) },
+  cubic: {
+    reach: 2,
+    at: (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0),
+  },
+};
+
+function tapsOf(side: Side, filter: Filter): Taps {
   const { input, output, from, to } = side;
   const scale = input / output;
-  const support = input === output ? 0 : Math.max(scale, 1);
-  const inverse = 1 / support;
+  const widened = Math.max(scale, 1);
+  const kernel = kernels[filter];
+  const support = kernel.reach * widened;
+  const inverse = 1 / widened;
   const longest = input === output ? 1 : Math.ceil(support) * 2 + 1;
   const places = to - from;
   const taps: Taps = {
@@ -60,12 +74,15 @@ function tapsOf(side: Side): Taps {
     const count = Math.min(input, Math.trunc(center + support + 0.5)) - low;
     let sum = 0;
     for (let k = 0; k < count; k++) {
-      exact[k] = Math.max(0, 1 - Math.abs((k + low - center + 0.5) * inverse));
+      exact[k] = kernel.at(Math.abs((k + low - center + 0.5) * inverse));
       sum += exact[k];
     }
     taps.first[i] = low;
     taps.count[i] = count;
-    for (let k = 0; k < count; k++) taps.weights[i * longest + k] = Math.trunc((exact[k] / sum) * (1 << bits) + 0.5);
+    for (let k = 0; k < count; k++) {
+      const whole = (exact[k] / sum) * (1 << bits);
+      taps.weights[i * longest + k] = Math.trunc(whole < 0 ? whole - 0.5 : whole + 0.5);
+    }
   }
   return taps;
 }

@@ -1,4 +1,4 @@
-"""What a teacher says of the training images, beside their labels."""
+"""What a teacher says of the training samples, beside their labels."""
 
 import csv
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _UNSURE, _AT_ONCE = 0.5, 1024
 def write(logits: Callable[[np.ndarray], np.ndarray], dataset: Dataset, classes: list[str], folder: Path) -> dict[str, JsonValue]:
     """Count what is taught, and list in teaching-set.csv where the teacher is unsure or contradicts the label; such samples stay in.
 
-    logits: gives those [B, classes] of view 0 of the training images with the numbers [B].
+    logits: gives those [B, classes] of view 0 of the training samples with the numbers [B].
     """
     from scipy import special
 

@@ -10,7 +10,7 @@ _BOUNDS = (0.1, 10.0)
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The T that minimises the negative log-likelihood of softmax(logits / T).
 
-    logits: [N, classes] and labels: int64 [N] of images that trained nothing (val). Guo et al. 2017 (arXiv 1706.04599), section 4.2.
+    logits: [N, classes] and labels: int64 [N] of samples that trained nothing (val). Guo et al. 2017 (arXiv 1706.04599), section 4.2.
     It is 1 where every prediction is right: the likelihood then grows without end as T goes to 0, and tells nothing.
     """
     from scipy.optimize import minimize_scalar
@@ -26,12 +26,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_BOUNDS), method="bounded").x))
 
 
-def divide_classifier(model: nn.Module, temperature: float) -> bool:
-    """Divide weight and bias of a timm model's classifier in place. Returns False, without a change, if it has no such layer."""
-    classifier = model.get_classifier()  # type: ignore[operator]
-    if not isinstance(classifier, (nn.Linear, nn.Conv2d)):
+def divide_layer(layer: nn.Module | None, temperature: float) -> bool:
+    """Divide weight and bias of the layer that gives the logits in place. Returns False, without a change, if it is of another kind."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
         return False
     with torch.no_grad():
-        for parameter in classifier.parameters(recurse=False):
+        for parameter in layer.parameters(recurse=False):
             parameter.div_(temperature)
     return True

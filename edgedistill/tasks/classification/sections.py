@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from scipy import special
 
-from edgedistill.tasks.image_classification.calibration_error import calibration_error
+from edgedistill.tasks.classification.calibration_error import calibration_error
 from edgedistill.tasks.sections import Bin, Cell, ConfusionMatrix, ReliabilityDiagram, Section, Table
 
 _MOST = 8
