@@ -101,8 +101,10 @@ class Student:
         """The student, trained in int8."""
         recipe, folder = self.recipe(**DURING[way]), self.folder / way
         folder.mkdir(exist_ok=True)
-        module = stages.prepared(self.trained(), self.task.signature, recipe)
-        stages.train_quantized(recipe, self.lesson(recipe), module, folder, self.plan.epochs)
+        stage = recipe.learning.qat
+        assert stage is not None
+        module = stages.prepared(self.trained(), self.task.signature, recipe, stage)
+        stages.train_quantized(recipe, self.lesson(recipe), module, stage, folder, self.plan.epochs)
         return convert(stages.restored(module, folder).graph_module, self.task.signature).converted
 
 

@@ -153,9 +153,11 @@ def _int8(task: Task, recipe: Recipe, lesson: Lesson, model: torch.nn.Module, fo
     from edgedistill.quantize.state import convert
 
     folder.mkdir()
-    module = stages.prepared(model, task.signature, recipe)
+    stage = recipe.learning.qat
+    assert stage is not None
+    module = stages.prepared(model, task.signature, recipe, stage)
     started = time.process_time()
-    stages.train_quantized(recipe, lesson, module, folder, epochs)
+    stages.train_quantized(recipe, lesson, module, stage, folder, epochs)
     seconds = time.process_time() - started
     return task.scores(convert(stages.restored(module, folder).graph_module, task.signature).converted) | {"seconds": seconds}
 

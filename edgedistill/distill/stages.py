@@ -70,8 +70,7 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
     module = task.build(recipe.student, recipe, lesson.data.facts)
     stages = [
         Stage(s.name, s.epochs, s.lr, s.losses if distilled else task.supervised(None), online=s.online, mixup=s.mixup and distilled)
-        for s in recipe.learning.stages
-        if not isinstance(s, QatStage)
+        for s in recipe.learning.floating
     ]
     if recipe.learning.schedule == "joint":
         stages = on_one_schedule(stages)
@@ -94,19 +93,14 @@ def _options(recipe: Recipe) -> Options:
     )
 
 
-def prepared(student: nn.Module, signature: Signature, recipe: Recipe) -> QATModule:
+def prepared(student: nn.Module, signature: Signature, recipe: Recipe, stage: QatStage) -> QATModule:
     """A trained `student` with fake quantization in it, for the stage qat of a recipe. Raises UserError where that can't be."""
     with traceable(recipe.student.label):
-        return prepare_qat(plain_batchnorm(student), signature, learned=_qat(recipe).ranges == "learned")
+        return prepare_qat(plain_batchnorm(student), signature, learned=stage.ranges == "learned")
 
 
-def _qat(recipe: Recipe) -> QatStage:
-    return next(stage for stage in recipe.learning.stages if isinstance(stage, QatStage))
-
-
-def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, folder: Path, first_epoch: int) -> Trained:
+def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, stage: QatStage, folder: Path, first_epoch: int) -> Trained:
     """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
-    stage = _qat(recipe)
 
     def freeze(fraction: float) -> None:
         module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)

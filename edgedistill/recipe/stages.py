@@ -54,7 +54,7 @@ class TrainStage(Config):
 class QatStage(Config):
     """Quantization-aware training, the last stage."""
 
-    name: Literal["qat"] = Field(description="Quantization-aware training; needed once, as the last stage.")
+    name: Literal["qat"] = Field(description="Quantization-aware training, the last stage; without it int8 is calibrated after training.")
     epochs: _Epochs = Field(3, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-4, description=_QAT_LR)
     losses: Losses = Field(description="What the stage minimises.")
@@ -88,9 +88,9 @@ Stage = Annotated[
 
 def _in_order(stages: list[Stage]) -> list[Stage]:
     names = [stage.name for stage in stages]
-    if len(names) < 2 or names != [name for name in STAGES if name in names] or names[-1] != "qat":
+    if names in ([], ["qat"]) or names != [name for name in STAGES if name in names]:
         found = f"found {', '.join(names) or 'no stages'}"
-        raise mistake("one or more of hints, align and finetune, and then qat: each at most once, in this order", found)
+        raise mistake("one or more of hints, align and finetune, and then qat or nothing: each at most once, in this order", found)
     return stages
 
 
@@ -146,7 +146,19 @@ class Distill(Config):
         True, description="Divide the student's outputs by a temperature fitted on val, inside the last layer (arXiv:1706.04599)."
     )
     cache: Cache = Field(Cache(), description="How the teacher's answers are kept on disk.")
-    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(description="One or more of hints, align and finetune, and then qat.")
+    stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(
+        description="One or more of hints, align and finetune, and then qat or nothing."
+    )
+
+    @property
+    def floating(self) -> list[Any]:
+        """The stages in floating point."""
+        return [stage for stage in self.stages if isinstance(stage, TrainStage)]
+
+    @property
+    def qat(self) -> QatStage | None:
+        """The stage of quantization-aware training; None where int8 is calibrated after training."""
+        return next((stage for stage in self.stages if isinstance(stage, QatStage)), None)
 
 
 def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]], values: Mapping[str, object]) -> type[Distill]:

@@ -15,6 +15,7 @@ from edgedistill.recipe.models import files_of
 from edgedistill.records.steps import Programs
 from edgedistill.run import Run, Step
 from edgedistill.steps import rehearsal, teach
+from edgedistill.steps.calibrate import calibrated
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.verify.stored import RUNGS
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from edgedistill.quantize.qat import QATModule
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.recipe.stages import QatStage
     from edgedistill.tasks.data import DataFacts
 
 
 def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
-    """Steps data, teacher, signals, control, student, qat and programs."""
+    """Steps data, teacher, signals, control, student, qat where the recipe has it, and programs."""
     recipe, effective = loaded.recipe, loaded.effective()
     rehearsal.check_names(loaded)
     facts = prepared_data(run, loaded)
@@ -53,25 +55,34 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         [sha256_file(path) for path in files_of(recipe.student)],
         [effective["distill"][k] for k in ("schedule", "weight_decay", "beta2", "ema", "accumulate", "precision", "patience")],
     ]
-    plan = effective["distill"]["stages"]
-    lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in plan[:-1]]
+    qat, plan = recipe.learning.qat, effective["distill"]["stages"]
+    floating = plan[: len(recipe.learning.floating)]
+    lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in floating]
     if recipe.learning.control:
         step = Step("control", [common, floats, lengths], version=2, noted=MADE_WITH)
         run.step(step, lambda f: stages.train_float(recipe, alone, f, distilled=False), together=True)
-    step = Step("student", [common, key, floats, plan[:-1]], version=2, noted=MADE_WITH)
+    step = Step("student", [common, key, floats, floating], version=2, noted=MADE_WITH)
     student = run.step(step, lambda f: stages.train_float(recipe, taught, f, distilled=True), together=True)
+
+    quantized = _train_quantized(run, recipe, taught, qat, [common, key, student["sha256"], plan[-1], floats]) if qat else None
+    processes.part()
+    if processes.is_main():
+        _programs(run, recipe, lesson, quantized)
+
+
+def _train_quantized(run: Run, recipe: Recipe, lesson: Lesson, qat: QatStage, inputs: list[Any]) -> Callable[[], QATModule]:
+    """The step `qat`; returns what gives the student as it was trained: preparing takes seconds, and training has often done it."""
+    from edgedistill.distill import stages
 
     @functools.cache
     def prepared() -> QATModule:
-        student = task.build(recipe.student, recipe, data.facts, stages.trained(run.work("student")))
-        return stages.prepared(student, signature, recipe)
+        student = lesson.task.build(recipe.student, recipe, lesson.data.facts, stages.trained(run.work("student")))
+        return stages.prepared(student, lesson.signature, recipe, qat)
 
-    before = sum(s.epochs for s in recipe.learning.stages[:-1])
-    step = Step("qat", [common, key, student["sha256"], plan[-1], floats], noted=(*MADE_WITH, "torchao"))
-    run.step(step, lambda f: stages.train_quantized(recipe, taught, prepared(), f, before), together=True)
-    processes.part()
-    if processes.is_main():
-        _programs(run, recipe, lesson, prepared)
+    before = sum(stage.epochs for stage in recipe.learning.floating)
+    step = Step("qat", inputs, noted=(*MADE_WITH, "torchao"))
+    run.step(step, lambda folder: stages.train_quantized(recipe, lesson, prepared(), qat, folder, before), together=True)
+    return lambda: stages.restored(prepared(), run.work("qat"))
 
 
 def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
@@ -89,10 +100,10 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     return run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
 
 
-def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], QATModule]) -> None:
-    """Convert the trained student into its quantized state, save the programs, and score the rungs of PyTorch on val.
+def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QATModule] | None) -> None:
+    """Bring the trained student to its quantized state, save the programs, and score the rungs of PyTorch on val.
 
-    prepared: gives the student with fake quantization in it; preparing takes seconds, and training has often done it.
+    trained: gives the student of the stage qat; without it the state is calibrated.
     """
     from edgedistill.distill import stages
     from edgedistill.distill.temperature_scaling import Tempered
@@ -106,14 +117,18 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
 
     def work(folder: Path) -> Programs:
         rungs = float_rungs(run, recipe, facts)
-        module = stages.restored(prepared(), run.work("qat"))
-        fitted = {"student": 1.0, "int8": 1.0}
-        if plan.calibrate:
-            fitted = {name: _temperature(model, lesson) for name, model in (("student", rungs["student"]), ("int8", module))}
-        if fitted["student"] != 1 and not task.divide(rungs["student"], fitted["student"]):
-            fitted["student"] = 1.0
-        quantized = convert(module.graph_module, lesson.signature, fitted["int8"])
-        temperature = fitted | {"int8": quantized.temperature}
+        fitted = _temperature(rungs["student"], lesson) if plan.calibrate else 1.0
+        if fitted != 1 and not task.divide(rungs["student"], fitted):
+            fitted = 1.0
+        simulated: dict[str, nn.Module] = {}
+        if trained is None:
+            quantized = calibrated(rungs["student"], recipe, lesson.data, lesson.signature, recipe.quantize.after_training, batched=True)
+            temperature = {"student": fitted, "int8": fitted}
+        else:
+            module = trained()
+            quantized = convert(module.graph_module, lesson.signature, _temperature(module, lesson) if plan.calibrate else 1.0)
+            temperature = {"student": fitted, "int8": quantized.temperature}
+            simulated["fake_quant"] = module if quantized.temperature == 1 else Tempered(module, quantized.temperature)
         if temperature != {"student": 1.0, "int8": 1.0}:
             log(f"outputs are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
         write_arrays(folder / RUNGS / "teacher", read_arrays(run.work("teaching", "val")))
@@ -121,13 +136,13 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, prepared: Callable[[], Q
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
             with traceable(recipe.teacher.label):
                 save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
-        simulated = {"fake_quant": module if quantized.temperature == 1 else Tempered(module, quantized.temperature)}
         record = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
         return record.model_copy(update={"temperature": temperature})
 
-    trained = [*recipe.teacher_steps, "teaching", "student", "qat", *(["control"] if plan.control else [])]
+    models = [*recipe.teacher_steps, "teaching", "student", *(["qat"] if trained else []), *(["control"] if plan.control else [])]
     teachers = [run.made(step)["sha256"] for step in recipe.teacher_steps]
-    programs.step(run, [teachers, plan.calibrate, recipe.quantize.mixed], trained, work)
+    after = [] if trained else [recipe.quantize.after_training, recipe.quantize.calibration]
+    programs.step(run, [teachers, plan.calibrate, recipe.quantize.mixed, *after], models, work)
 
 
 def _temperature(model: nn.Module, lesson: Lesson) -> float:

@@ -6,29 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill import tasks, threads
+from edgedistill import tasks
 from edgedistill.files import canonical_hash, read_arrays
 from edgedistill.progress import log
 from edgedistill.records.steps import Programs, Trained
 from edgedistill.run import Run, Step
 from edgedistill.signature import Signature
 from edgedistill.steps import programs, rehearsal
+from edgedistill.steps.calibrate import calibrated
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.steps.distill import float_rungs, prepared_data
-from edgedistill.tasks.data import spread
 from edgedistill.verify.stored import RUNGS
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import nn
-
-    from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
-    from edgedistill.tasks.data import DataFacts, Dataset
+    from edgedistill.tasks.data import DataFacts
 
 _FEW_STEPS = 4.0
-_BATCH = 32
 
 
 def quantize(run: Run, loaded: LoadedRecipe) -> None:
@@ -51,54 +46,16 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
     programs.step(run, [student["sha256"], student["signature"], recipe.quantize.model_dump()], ["student"], work)
 
 
-def calibration_samples(recipe: Recipe, data: Dataset) -> np.ndarray:
-    """Numbers of the training samples that show ranges of activations, spread evenly."""
-    train = data.indices["train"]
-    shown = train[spread(len(train), recipe.quantize.calibration)]
-    log(f"calibrating on {len(shown)} {tasks.task(recipe.task).words.samples}")
-    return shown
-
-
-def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, way: str, *, batched: bool) -> QuantizedState:
-    """The quantized state of a trained `student`, with ranges from the recipe's number of training samples.
-
-    way: one of `after_training.WAYS`. batched: whether it takes several samples at once.
-    """
-    from edgedistill.quantize.after_training import quantized
-    from edgedistill.quantize.scheme import traceable
-    from edgedistill.tasks.modules import batches, in_order
-
-    shown, size = calibration_samples(recipe, data), _BATCH if batched else 1
-    ordered = in_order(batches(data, shown, size), signature.forward)
-    counted = calibration_threads(recipe, data, student, signature, shown[:size])
-    with traceable(recipe.student.label), threads.using(counted):
-        return quantized(student, signature, ordered, way, any_batch=batched)
-
-
-def calibration_threads(recipe: Recipe, data: Dataset, student: nn.Module, signature: Signature, first: np.ndarray) -> int:
-    """Threads for what runs `student`, timed on the samples `first`."""
-    import torch
-
-    from edgedistill.tasks.modules import forward
-
-    inputs = data.batch(first, None).inputs
-
-    def probe() -> None:
-        with torch.no_grad():
-            forward(student, inputs, signature.forward)
-
-    return threads.chosen("calibration", probe, asked=recipe.threads)
-
-
 def _identity(recipe: Recipe) -> str:
     """Changes with whatever makes the student another one."""
     from edgedistill.files import sha256_file
     from edgedistill.recipe.models import files_of
+    from edgedistill.steps.teach import folder_facts
     from edgedistill.tasks.code import code_hash
 
     config, prepared = recipe.student, tasks.task(recipe.task).parts().prepared
     code = code_hash(config.torch) if hasattr(config, "torch") else None
-    weights = [sha256_file(path) for path in files_of(config)]
+    weights = [sha256_file(path) for path in files_of(config)] + folder_facts(getattr(config, "hf", ""))
     data = recipe.data.model_dump(mode="json", exclude=set(prepared))
     return canonical_hash([config.model_dump(mode="json"), code, weights, data, recipe.seed])
 

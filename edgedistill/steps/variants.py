@@ -97,7 +97,7 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
 def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature
     from edgedistill.quantize import int16
-    from edgedistill.steps.quantize import calibration_samples, calibration_threads
+    from edgedistill.steps.calibrate import calibration_samples, calibration_threads
     from edgedistill.tasks.modules import batches, in_order
     from edgedistill.verify.rungs import load_converted
 
@@ -122,8 +122,8 @@ def _save(quantized: QuantizedState, signature: Signature, folder: Path, sizes: 
 
 def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature
+    from edgedistill.steps.calibrate import calibrated
     from edgedistill.steps.distill import shipped_rungs
-    from edgedistill.steps.quantize import calibrated
     from edgedistill.verify.rungs import references
 
     run.check("student")

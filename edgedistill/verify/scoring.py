@@ -125,7 +125,7 @@ class Scorer:
 
     def verdict(self) -> Verdict:
         """Whether the teacher helped: the student against the control, with the 95% interval of the difference."""
-        if self.run.result("qat") is None:
+        if self.run.result("teaching") is None:
             text = "No verdict: nothing was distilled; the model was quantized after its training."
             return Verdict(outcome="unavailable", text=text)
         student, control = self.scores("student"), self.scores("control")
