@@ -250,3 +250,44 @@ def test_an_export_verifies_them_and_puts_them_into_one_table(tiny: Path, tmp_pa
     assert ladder["int8-weights"]["drop_from"] == "student"
     assert ladder["int8-static-integer"]["executed_by"] == "pytorch_integer"
     assert ladder["student-int8-weights.onnx"]["drop_from"] == "int8-weights"
+
+
+class PostNorm(nn.Module):
+    """A layer norm that a linear layer and a sum read, as in an encoder of texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(32), nn.Linear(32, 64), nn.Linear(64, 10)
+        nn.init.uniform_(self.norm.weight, 0.2, 3.0)
+        nn.init.normal_(self.norm.bias)
+        # Channels of very different size, so that rounding before the norm's scale is not rounding behind it.
+        self.up.weight.data *= torch.logspace(-1, 1, 32)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(image.reshape(len(image), 3 * SIZE * SIZE // 32, 32))
+        return self.down(torch.relu(self.up(tokens)) + torch.cat([tokens, tokens], -1)).mean(1)
+
+
+@pytest.mark.parametrize("precision", ["int8-weights", "int8-dynamic"])
+def test_the_scale_of_a_norm_stays_out_of_the_weights(precision: str, images: np.ndarray, tmp_path: Path) -> None:
+    import ai_edge_litert.schema_py_generated as schema
+
+    torch.manual_seed(0)
+    ports = signature(SIZE, 10)
+    save_program(PostNorm().eval(), ports, tmp_path / "float.pt2")
+    graph = load_converted(tmp_path / "float.pt2")
+    grid.put_on_grid(graph, precision)
+    save_program(graph, ports, tmp_path / "student.pt2")
+    path = tmp_path / "student.tflite"
+    program = torch.export.load(tmp_path / "student.pt2")
+    importlib.import_module(backend("litert").lower).lower(program, ports, path, ArtifactSpec("litert", precision), {})
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    held = [
+        np.frombuffer(bytes(model.buffers[t.buffer].data), np.int8) for t in model.subgraphs[0].tensors if t.type == schema.TensorType.INT8
+    ]
+    for node in grid.weighted(graph, precision):
+        steps = grid.int8_channels(tensor_of(graph, node.args[1])).steps.numpy().ravel()
+        assert any(np.array_equal(steps, array) for array in held), node.name
+    expected = answers(DynamicReference(graph, tensors=False) if is_dynamic(precision) else graph, images)
+    limit = DYNAMIC_LIMIT if is_dynamic(precision) else FLOAT_LIMITS[backend("litert").twin]
+    assert float_parity(run("litert", path, images, tmp_path), expected, relative_limit=limit).ok

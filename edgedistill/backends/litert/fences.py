@@ -28,6 +28,9 @@ _MOVES = (
     _ATEN.unsqueeze.default, operator.getitem,
 )  # fmt: skip
 
+_LARGEST = 3.0e38
+"""Nearly the largest float32: no value is above it."""
+
 
 def fence(graph: GraphModule) -> int:
     """Keep in floating point what LiteRT would compute otherwise in int8, by two negations in place; returns how often.
@@ -41,6 +44,24 @@ def fence(graph: GraphModule) -> int:
     for node in quantizations:
         fence_input(graph, node, node.all_input_nodes[0])
     return len(quantizations) + fence_in(graph, [*operators(graph, _COMPUTED), *_reflections(graph), *_summed_parts(graph)])
+
+
+def fence_weights(graph: GraphModule) -> int:
+    """Keep constants out of the weights of linear layers, which lie on a grid, by a minimum in place; returns how often.
+
+    The converter multiplies the weights by a constant that their input was multiplied by, as the scale of a layer norm is, and adds one
+    that was added to the bias: the weights leave their grid, and what is rounded at run time is another tensor. Of two negations in
+    floating point it makes none.
+    """
+    sources = {node.all_input_nodes[0]: None for node in operators(graph, (_ATEN.linear.default,))}
+    fenced = [source for source in sources if source.target in (*_ARITHMETIC, _ATEN.layer_norm.default, _ATEN.native_layer_norm.default)]
+    for source in fenced:
+        readers = [user for user in source.users if user.target == _ATEN.linear.default and user.args[0] is source]
+        with graph.graph.inserting_before(readers[0]):
+            kept = graph.graph.call_function(_ATEN.clamp.default, (source, None, _LARGEST))
+        for reader in readers:
+            reader.replace_input_with(source, kept)
+    return len(fenced)
 
 
 def _summed_parts(graph: GraphModule) -> list[Node]:

@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.backends.litert.constants import put_constants_behind
-from edgedistill.backends.litert.fences import fence
+from edgedistill.backends.litert.fences import fence, fence_weights
 from edgedistill.backends.litert.io import bytes_in, float_io
 from edgedistill.backends.litert.linear import flatten_vectors
 from edgedistill.backends.litert.transposed import crop_outputs
@@ -43,6 +43,8 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         # Names the scheme, so that the converter fuses quantize and dequantize into integer operators; the scales stay the program's.
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
+    elif spec.precision != "fp32":
+        program = rewritten(program, fence_weights)
     with _strict() if quantized and float_layers(program.graph_module) else nullcontext():
         model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:
