@@ -14,7 +14,7 @@ from edgedistill.tasks.classification.calibration_error import calibration_error
 from edgedistill.tasks.intervals import paired_difference, wilson
 from edgedistill.verify import judge
 from edgedistill.verify.helped import verdict
-from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, INT16_LIMIT, float_parity, quantized_parity
+from edgedistill.verify.parity import DYNAMIC_LIMIT, FLOAT_LIMITS, INT16_LIMIT, float_parity, quantized_parity, rounding_parity
 
 LSB = 0.25
 
@@ -279,3 +279,26 @@ def test_sure_and_right_is_calibrated_sure_and_half_wrong_is_not() -> None:
     found = calibration_error(probabilities, np.array([0, 0, 1, 1]))
     assert found["ece"] == pytest.approx(0.5)
     assert found["bins"][-1] == {"low": pytest.approx(14 / 15), "high": 1, "count": 4, "confidence": 1, "accuracy": 0.5}
+
+
+def test_roundings_that_agree_mostly_are_the_same_and_independent_ones_are_not() -> None:
+    rng = np.random.default_rng(0)
+    unrounded = rng.normal(size=(200, 10))
+    first, other = 0.05 * rng.normal(size=(2, 200, 10))
+    reference = unrounded + first
+    for correlation, ok in ((0.9, True), (0.6, False), (0.0, False)):
+        artifact = unrounded + correlation * first + np.sqrt(1 - correlation**2) * other
+        found = rounding_parity(artifact, reference, unrounded)
+        assert found.ok is ok
+        assert found.of_rounding == pytest.approx(np.sqrt(2 - 2 * correlation), rel=0.05)
+        assert found.relative > DYNAMIC_LIMIT
+    assert rounding_parity(unrounded, reference, unrounded).ok is False, "it does not round"
+    assert rounding_parity(reference + 1e-3, reference, reference).ok, "close, where rounding changes nothing"
+    assert rounding_parity(reference[:, :9], reference, unrounded).reason
+    spec = ArtifactSpec("litert", "int8-dynamic")
+    assert judge.unrounded(spec) == "int8-dynamic-unrounded"
+    assert judge.unrounded(ArtifactSpec("litert", "int8")) is None
+    nearly = unrounded + 0.9 * first + np.sqrt(1 - 0.81) * other
+    given = {"out": nearly}, {"out": reference}
+    assert judge.verdict(spec, *given, unrounded={"out": unrounded}).ok
+    assert not judge.verdict(spec, *given).ok

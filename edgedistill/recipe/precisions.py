@@ -60,6 +60,6 @@ def needs_program(precision: str) -> bool:
 
 def program_of(rung: str) -> str:
     """The post-training precision whose program was scored as `rung`."""
-    for suffix in ("-tensors", "-converted", "-integer"):
+    for suffix in ("-tensors", "-unrounded", "-converted", "-integer"):
         rung = rung.removesuffix(suffix)
     return rung

@@ -61,7 +61,7 @@ class Comparison(Record):
 
     left_out: ClassVar[tuple[str, ...]] = (
         "reason", "close", "max_lsb", "mean_lsb", "within_1_lsb",
-        "within_2_lsb", "exact", "max_abs", "relative", "flips",
+        "within_2_lsb", "exact", "max_abs", "relative", "of_rounding", "flips",
     )  # fmt: skip
 
     ok: bool | None
@@ -74,6 +74,9 @@ class Comparison(Record):
     exact: float | None = Field(None, description="Share of the outputs that are equal.")
     max_abs: float | None = Field(None, description="Largest difference.")
     relative: float | None = Field(None, description="Largest difference as a share of the largest number of the reference.")
+    of_rounding: float | None = Field(
+        None, description="RMS difference over the RMS of what rounding activations changes; 1.4 where the two are independent."
+    )
     flips: int | None = Field(None, description="Samples for which another decision is made; missing where nothing is decided.")
     n: int = Field(description="Number of samples.")
     rule: str

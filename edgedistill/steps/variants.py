@@ -30,7 +30,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
     """One step `program-PRECISION` for each precision of `specs` that needs one; returns their results by precision.
 
     Beside the program are the outputs of its rungs on val, see `verify.stored`:
-    of the program itself, or where activations are dynamic of the two ways of rounding.
+    of the program itself; where activations are dynamic also of the two ways of rounding them.
     """
 
     def variant(precision: str) -> Variant:
@@ -91,7 +91,11 @@ def _rungs(graph: GraphModule, precision: str) -> dict[str, nn.Module]:
 
     if not is_dynamic(precision):
         return {precision: graph}
-    return {precision: DynamicReference(graph, tensors=False), f"{precision}-tensors": DynamicReference(graph, tensors=True)}
+    return {
+        precision: DynamicReference(graph, tensors=False),
+        f"{precision}-tensors": DynamicReference(graph, tensors=True),
+        f"{precision}-unrounded": graph,
+    }
 
 
 def _wide(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:

@@ -53,6 +53,11 @@ def reference(spec: ArtifactSpec) -> str:
     return spec.role
 
 
+def unrounded(spec: ArtifactSpec) -> str | None:
+    """The rung of an artifact's program without rounding activations; None where they are not rounded as they come."""
+    return f"{spec.precision}-unrounded" if is_dynamic(spec.precision) else None
+
+
 def limit(spec: ArtifactSpec) -> float | None:
     """The largest difference from the reference, as a share of its largest output; None where differences are counted in steps."""
     if is_static(spec.precision):
@@ -73,10 +78,12 @@ def flips(a: Arrays, b: Arrays, decide: Decide | None) -> int | None:
 
 
 def compare(
-    outputs: Arrays, expected: Arrays, *, limit: float | None, scales: Mapping[str, float] | None = None, decide: Decide | None = None
-) -> dict[str, Comparison]:
+    outputs: Arrays, expected: Arrays, *, limit: float | None, scales: Mapping[str, float] | None = None, decide: Decide | None = None,
+    unrounded: Arrays | None = None,
+) -> dict[str, Comparison]:  # fmt: skip
     """Each output against the reference's, the worst first.
 
+    unrounded: outputs of the reference without rounding activations, where runtimes round them as they come; see `parity`.
     limit: a share of the largest output, or None to count differences in steps, the `scales` of the outputs that are quantized. Flips are
     counted once for all outputs together, stand in each comparison, and are judged where differences are counted in steps.
     """
@@ -86,6 +93,8 @@ def compare(
         if name not in outputs:
             reason = f"found the outputs {', '.join(outputs) or 'none'}, expected {name}"
             comparisons[name] = Comparison(ok=False, reason=reason, rule="every output of the reference", n=len(expected_values))
+        elif unrounded is not None:
+            comparisons[name] = parity.rounding_parity(outputs[name], expected_values, unrounded[name], flips=flipped)
         elif limit is None and (scale := (scales or {}).get(name)):
             comparisons[name] = parity.quantized_parity(outputs[name], expected_values, scale, flipped)
         else:
@@ -110,15 +119,16 @@ def verdict(
     *,
     scales: Mapping[str, float] | None = None,
     decide: Decide | None = None,
+    unrounded: Arrays | None = None,
 ) -> Parity | Unavailable:
     """An artifact that ran against its reference, by the rule of its precision; it is ok when all of its outputs are.
 
-    outputs, expected: what the artifact and its reference gave for the same samples; None where one was not run.
+    outputs, expected: what the artifact and its reference gave for the same samples; None where one was not run. unrounded: see `compare`.
     """
     rung = reference(spec)
     if outputs is None or expected is None:
         return Unavailable(unavailable=f"no outputs of {rung} to compare with")
-    return joined(rung, compare(outputs, expected, limit=limit(spec), scales=scales, decide=decide))
+    return joined(rung, compare(outputs, expected, limit=limit(spec), scales=scales, decide=decide, unrounded=unrounded))
 
 
 class Judgement(NamedTuple):
@@ -136,6 +146,7 @@ def judged(
     expected: Arrays | None,
     scales: Mapping[str, float],
     decide: Decide | None = None,
+    unrounded: Arrays | None = None,
 ) -> Judgement:
     """The judgement of an artifact that was executed on val, or of one that was not: `ran` is None, or says why. See `verdict`."""
     if ran is None:
@@ -144,7 +155,7 @@ def judged(
         return Judgement(NOT_EXECUTED, None, Unavailable(unavailable=ran.unavailable))
     if ran.error is not None:
         return Judgement(NOT_EXECUTED, False, Unavailable(unavailable=ran.error))
-    comparison = verdict(spec, outputs, expected, scales=scales, decide=decide)
+    comparison = verdict(spec, outputs, expected, scales=scales, decide=decide, unrounded=unrounded)
     return Judgement(str(ran.executed_by), comparison.ok if isinstance(comparison, Parity) else None, comparison)
 
 

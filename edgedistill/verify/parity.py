@@ -10,6 +10,8 @@ FLOAT_LIMITS = {"fp32": 1e-4, "fp16": 1e-2}
 """Largest difference of a floating-point artifact from its module, as a share of the largest output, by precision."""
 DYNAMIC_LIMIT = 1e-2
 """The same of an artifact whose activations are rounded as they come: where two sums differ in their last bits, some round another way."""
+ROUNDING_LIMIT = 0.7
+"""RMS difference of such an artifact over that of rounding, up to which both round alike: of independent roundings it is 1.4."""
 INT16_LIMIT = 2e-3
 """The same with 16-bit activations: 65 of the 32767 steps that the largest output has, since steps off by one add up over the layers."""
 UNQUANTIZED_LIMIT = 3e-2
@@ -84,6 +86,24 @@ def float_parity(a: np.ndarray, reference: np.ndarray, *, relative_limit: float,
         n=len(a),
         rule=rule,
     )
+
+
+def rounding_parity(a: np.ndarray, reference: np.ndarray, unrounded: np.ndarray, *, flips: int | None = None) -> Comparison:
+    """Compare outputs [N, ...] of an artifact whose activations are rounded as they come with those of its reference.
+
+    unrounded: what the same program gives without rounding activations. Either the outputs are close, as in `float_parity`, or most of what
+    rounding changes is the same in both: where float32 sums differ in their last bits, some values round the other way, and each layer adds
+    to that. The difference of two roundings with the correlation r has sqrt(2 - 2 r) of the RMS of each, so that 0.7 is r = 0.75; the other
+    way of rounding has 1 or more.
+    """
+    found = float_parity(a, reference, relative_limit=DYNAMIC_LIMIT, flips=flips)
+    if found.reason is not None or found.relative is None or reference.dtype.kind != "f":
+        return found
+    changed = float(np.sqrt(np.square(_less(reference, unrounded)).mean()))
+    share = float(np.sqrt(np.square(_less(a, reference)).mean())) / changed if changed else None
+    rule = f"{found.rule}, or RMS difference <= {ROUNDING_LIMIT:g} of what rounding activations changes"
+    ok = bool(found.ok) or (share is not None and share <= ROUNDING_LIMIT)
+    return found.model_copy(update={"ok": ok, "of_rounding": share, "rule": rule})
 
 
 def _whole_parity(a: np.ndarray, reference: np.ndarray, share: float) -> Comparison:

@@ -121,7 +121,8 @@ class Scorer:
         ran = self.run.result(f"val-{spec.name}")
         execution = None if ran is None else Execution.model_validate(ran)
         given, expected = self.outputs(spec.name), self.outputs(judge.reference(spec))
-        return judge.judged(spec, execution, given, expected, stored.scales(self.run, spec), self.task.decide)
+        unrounded = None if (rung := judge.unrounded(spec)) is None else self.outputs(rung)
+        return judge.judged(spec, execution, given, expected, stored.scales(self.run, spec), self.task.decide, unrounded)
 
     def verdict(self) -> Verdict:
         """Whether the teacher helped: the student against the control, with the 95% interval of the difference."""
