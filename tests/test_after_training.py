@@ -316,3 +316,31 @@ def test_every_way_is_a_precision_and_a_choice_of_a_recipe() -> None:
     assert get_args(Quantize.model_fields["after_training"].annotation) == WAYS
     with pytest.raises(ValueError, match="expected one of static, equalized"):
         quantized(classifier(conv(8, 16)), SIGNATURE, SHOWN, "best")
+
+
+class Masked(nn.Module):
+    """Attention over seven tokens, of which a mask hides some with -30000."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(16, 16) for _ in range(3))
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        scores = self.query(tokens) @ self.key(tokens).transpose(1, 2)
+        hidden = ((1.0 - mask) * -30000.0)[:, None]
+        return torch.softmax(scores + hidden, -1) @ self.value(tokens)
+
+
+def test_a_mask_takes_no_steps_from_the_scores_of_attention() -> None:
+    torch.manual_seed(0)
+    net = Masked().eval()
+    tokens, mask = torch.randn(32, 7, 16), torch.ones(32, 7)
+    mask[:, 5:] = 0
+    ports = Signature.of(
+        [TensorSpec(name="tokens", shape=(1, 7, 16)), TensorSpec(name="mask", shape=(1, 7))], [TensorSpec(name="mixed", shape=(1, 7, 16))]
+    )
+    with torch.no_grad():
+        found = quantized(net, ports, iter([(tokens, mask)]), "static").converted(tokens, mask)
+        expected, even = net(tokens, mask), net.value(tokens)[:, :5].mean(1, keepdim=True)
+    # With steps of 236 all scores are the same, and what is mixed is the even mean.
+    assert (found - expected).abs().mean() < 0.1 * (even - expected).abs().mean()

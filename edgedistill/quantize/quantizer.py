@@ -24,16 +24,20 @@ _SATURATED = {
 _DEFAULT_ARGUMENTS = {"elu": 3, "softplus": 1}
 """How many arguments they may have: with more of them the input is scaled first."""
 _MEANS = (_ATEN.adaptive_avg_pool2d.default, _ATEN.mean.dim)
+_PRODUCTS = (
+    _ATEN.matmul.default, _ATEN.bmm.default, _ATEN.einsum.default, _ATEN.linear.default, _ATEN.conv2d.default, _ATEN.embedding.default
+)  # fmt: skip
 _EPS = 2**-12
 
 
 class Quantizer(XNNPACKQuantizer):
     """int8 per-channel symmetric weights, int8 per-tensor asymmetric activations.
 
-    Four things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
+    Five things differ from the class that it extends. A tensor that only saturating activations read, such as Hardswish, spends no steps
     on values that they do not tell apart. A global average has a range of its own: it is often far narrower than that of its input.
     What depends on the batch size alone, such as a positional encoding, is not rounded: it is a constant of each program. Nor are whole
-    numbers, such as places of maxima that are joined.
+    numbers, such as places of maxima that are joined. Nor is the sum of attention's scores and a mask: beside a mask of -30000 the scores
+    would have no step of their own, and softmax reads it in floating point.
     """
 
     def __init__(self, *, is_qat: bool, learned: bool) -> None:
@@ -49,7 +53,7 @@ class Quantizer(XNNPACKQuantizer):
         assert self.global_config is not None
         shown = _shown(annotated)
         for node in annotated.graph.nodes:
-            if node not in shown or not _is_real(node):
+            if node not in shown or not _is_real(node) or _masks(node):
                 node.meta.pop("quantization_annotation", None)
             annotation = node.meta.get("quantization_annotation")
             if annotation is None or annotation.output_qspec is None:
@@ -78,6 +82,22 @@ def _shown(graph: GraphModule) -> set[Node]:
 def _is_real(node: Node) -> bool:
     value = node.meta.get("val")
     return not isinstance(value, Tensor) or value.is_floating_point()
+
+
+def _masks(node: Node) -> bool:
+    """Whether a node adds to the scores that softmax reads what is made of an input alone, without weights."""
+    if node.target != _ATEN.add.Tensor or not node.users or any(user.target != _ATEN.softmax.int for user in node.users):
+        return False
+    return any(_is_of_input(source) for source in node.all_input_nodes)
+
+
+def _is_of_input(node: Node) -> bool:
+    """Whether a value is made of inputs and numbers: neither parameters nor products of activations."""
+    if node.op == "get_attr":
+        return isinstance(value := node.meta.get("val"), Tensor) and value.numel() == 1
+    if node.op != "call_function" or node.target in _PRODUCTS:
+        return node.op == "placeholder"
+    return bool(node.all_input_nodes) and all(_is_of_input(source) for source in node.all_input_nodes)
 
 
 def _averages(mean: Node) -> bool:

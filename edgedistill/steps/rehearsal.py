@@ -187,7 +187,8 @@ def _teacher(
         signals.update({name: value.cpu() for name, value in teacher(batch.inputs).items()})
 
     _one_by_one(wrong, field, set(outputs), needs, ask)
-    return signals if len(wrong.found) == before else None
+    # What fails for the student too, which is made of the teacher, is noted only once.
+    return signals if len(wrong.found) == before and signals else None
 
 
 def _one_by_one(wrong: _Mistakes, field: str, outputs: set[str], layers: Mapping[str, str], ask: Callable[[set[str]], None]) -> None:
