@@ -253,10 +253,11 @@ def test_an_export_verifies_them_and_puts_them_into_one_table(tiny: Path, tmp_pa
 
 
 class PostNorm(nn.Module):
-    """A layer norm that a linear layer and a sum read, as in an encoder of texts."""
+    """A layer norm that a linear layer and a sum read, as in an encoder of texts, directly or behind a dropout."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: nn.Module) -> None:
         super().__init__()
+        self.behind = behind
         self.norm, self.up, self.down = nn.LayerNorm(32), nn.Linear(32, 64), nn.Linear(64, 10)
         nn.init.uniform_(self.norm.weight, 0.2, 3.0)
         nn.init.normal_(self.norm.bias)
@@ -264,17 +265,19 @@ class PostNorm(nn.Module):
         self.up.weight.data *= torch.logspace(-1, 1, 32)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        tokens = self.norm(image.reshape(len(image), 3 * SIZE * SIZE // 32, 32))
+        tokens = self.behind(self.norm(image.reshape(len(image), 3 * SIZE * SIZE // 32, 32)))
         return self.down(torch.relu(self.up(tokens)) + torch.cat([tokens, tokens], -1)).mean(1)
 
 
-@pytest.mark.parametrize("precision", ["int8-weights", "int8-dynamic"])
-def test_the_scale_of_a_norm_stays_out_of_the_weights(precision: str, images: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "behind"), [("int8-weights", nn.Identity()), ("int8-dynamic", nn.Identity()), ("int8-weights", nn.Dropout())]
+)
+def test_the_scale_of_a_norm_stays_out_of_the_weights(precision: str, behind: nn.Module, images: np.ndarray, tmp_path: Path) -> None:
     import ai_edge_litert.schema_py_generated as schema
 
     torch.manual_seed(0)
     ports = signature(SIZE, 10)
-    save_program(PostNorm().eval(), ports, tmp_path / "float.pt2")
+    save_program(PostNorm(behind).eval(), ports, tmp_path / "float.pt2")
     graph = load_converted(tmp_path / "float.pt2")
     grid.put_on_grid(graph, precision)
     save_program(graph, ports, tmp_path / "student.pt2")

@@ -68,13 +68,27 @@ def _operators(program: ExportedProgram) -> dict[str, str]:
 
 def rewritten(program: ExportedProgram, *rules: Callable[[GraphModule], int]) -> ExportedProgram:
     """`program` after `rules`, each of which changes a graph in place and returns how many changes it made."""
-    import torch
-
     graph = program.module(check_guards=False)
     if not sum(rule(graph) for rule in rules):
         return program
     graph.recompile()
-    return torch.export.export(graph, program.example_inputs[0])
+    return exported_again(graph, program)
+
+
+def exported_again(graph: nn.Module, program: ExportedProgram) -> ExportedProgram:
+    """`graph`, which was made from `program`, as a program whose inputs have the same dimensions that vary."""
+    import torch
+
+    nodes = {node.name: node for node in program.graph.nodes}
+    dims: dict[str, torch.export.Dim] = {}
+    shapes: list[dict[int, torch.export.Dim]] = []
+    for name in program.graph_signature.user_inputs:
+        varying = {at: size.node.expr for at, size in enumerate(nodes[name].meta["val"].shape) if isinstance(size, torch.SymInt)}
+        for symbol in varying.values():
+            sizes = program.range_constraints[symbol]
+            dims.setdefault(str(symbol), torch.export.Dim(str(symbol), min=int(sizes.lower), max=int(sizes.upper)))
+        shapes.append({at: dims[str(symbol)] for at, symbol in varying.items()})
+    return torch.export.export(graph, program.example_inputs[0], dynamic_shapes=tuple(shapes) if dims else None)
 
 
 def _beside(path: Path) -> Path:

@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from edgedistill.quantize.build import constant
 from edgedistill.quantize.fold import fold_float, fold_layernorm
 from edgedistill.quantize.graph import CONVOLUTIONS, operators, replace, tensor_of
 
@@ -14,6 +15,8 @@ BLOCK = 32
 """Input channels that share a scale at 4 bits."""
 ENTRIES = 16
 """Values of a palette."""
+ROWS = 1024
+"""Rows above which an embedding table gets 8 bits. A smaller one is a small part of a file."""
 _QUANTILES = 65536
 
 
@@ -96,19 +99,27 @@ def weighted(graph: GraphModule, precision: str) -> list[Node]:
     return operators(graph, (linear,) if precision.endswith("-dynamic") else (*CONVOLUTIONS, linear))
 
 
+def lookups(graph: GraphModule) -> list[Node]:
+    """The embeddings whose table every precision of a grid stores as int8 by row: those of a stored table with more than `ROWS` rows."""
+    found = operators(graph, (torch.ops.aten.embedding.default,))
+    return [node for node in found if node.args[0].op == "get_attr" and len(tensor_of(graph, node.args[0])) > ROWS]  # type: ignore[union-attr]
+
+
 def in_blocks(shape: tuple[int, ...]) -> bool:
     """Whether a weight [out, in, ...] has a whole number of blocks. Others, such as depthwise convolutions, get int8 by channel."""
     return shape[1] % BLOCK == 0
 
 
 def put_on_grid(graph: GraphModule, precision: str) -> dict[str, int]:
-    """Fold norms and put each weight on the grid of `precision`, in place; returns the number of weights by scheme.
+    """Fold norms and put each weight and large embedding table on the grid of `precision`, in place; returns their number by scheme.
 
     graph: an exported float program in evaluation form.
     """
     fold_float(graph)
     fold_layernorm(graph)
     counts: Counter[str] = Counter()
+    if tables := _put_tables_on_grid(graph):
+        counts["int8"] = tables
     for name in dict.fromkeys(str(node.args[1]) for node in weighted(graph, precision)):
         node = next(n for n in graph.graph.nodes if n.name == name)
         weight = tensor_of(graph, node)
@@ -118,6 +129,21 @@ def put_on_grid(graph: GraphModule, precision: str) -> dict[str, int]:
     graph.recompile()
     _drop_unused(graph)
     return dict(counts)
+
+
+def _put_tables_on_grid(graph: GraphModule) -> int:
+    found = lookups(graph)
+    tables = dict.fromkeys(node.args[0] for node in found)
+    for place, table in enumerate(tables):
+        readers = [node for node in found if node.args[0] is table]
+        values = nn.Parameter(on_grid(tensor_of(graph, table), "int8"), requires_grad=False)
+        with graph.graph.inserting_before(readers[0]):
+            # A copy of its own, since a linear layer that reads the same table may have another grid.
+            own = constant(graph, readers[0], f"table_{place}", values)
+        for reader in readers:
+            reader.args = (own, *reader.args[1:])
+    graph.graph.eliminate_dead_code()
+    return len(tables)
 
 
 def _drop_unused(graph: GraphModule) -> None:

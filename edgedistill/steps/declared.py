@@ -9,6 +9,7 @@ SHARED = (
     "edgedistill.export.fitting",
     "edgedistill.export.recurrent",
     "edgedistill.export.resizing",
+    "edgedistill.export.tables",
     "edgedistill.export.worker",
     "edgedistill.quantize.grid",
     "edgedistill.quantize.graph",

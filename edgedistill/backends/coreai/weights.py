@@ -6,24 +6,26 @@ from torch.fx import GraphModule, Node
 
 from edgedistill.backends.coreai.quantized import stored
 from edgedistill.quantize.graph import tensor_of
-from edgedistill.quantize.grid import ENTRIES, int4_blocks, int8_channels, scheme_of, weighted
+from edgedistill.quantize.grid import ENTRIES, int4_blocks, int8_channels, lookups, scheme_of, weighted
 from edgedistill.quantize.pooling import is_pooling
 
 
 def pack(graph: GraphModule, precision: str) -> int:
-    """Store each weight, which lies on the grid of `precision`, as its integers or indices, in place; returns how many.
+    """Store each weight and table, which lies on the grid of `precision`, as its integers or indices, in place; returns how many.
 
     The operators are those that coreai-opt writes. Its own passes would choose other scales (max |w| + 5e-7) and other tables.
     """
-    weights = dict.fromkeys(node.args[1] for node in weighted(graph, precision) if not is_pooling(node.args[1]))
-    for place, node in enumerate(weights):
+    schemes = {table: "int8" for table in (node.args[0] for node in lookups(graph))}
+    for node in (node.args[1] for node in weighted(graph, precision)):
+        if not is_pooling(node):
+            schemes[node] = scheme_of(precision, tuple(tensor_of(graph, node).shape))
+    for place, (node, scheme) in enumerate(schemes.items()):
         assert isinstance(node, Node)
-        weight = tensor_of(graph, node)
         with graph.graph.inserting_before(node):
-            unpacked = graph.graph.call_function(*_packed(graph, weight, scheme_of(precision, tuple(weight.shape)), place))
+            unpacked = graph.graph.call_function(*_packed(graph, tensor_of(graph, node), scheme, place))
         node.replace_all_uses_with(unpacked)
     graph.graph.eliminate_dead_code()
-    return len(weights)
+    return len(schemes)
 
 
 def _packed(graph: GraphModule, weight: Tensor, scheme: str, place: int):  # type: ignore[no-untyped-def]

@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import nn
 from torch.export import ExportedProgram, export
 
+from edgedistill.export.programs import exported_again, rewritten
+from edgedistill.export.tables import gather_steps
 from edgedistill.files import write_bytes
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.records import ArtifactSpec
@@ -23,7 +25,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 
     program = prepared(program, spec)
     if spec.precision.endswith("-dynamic"):
-        program = dynamic(program, spec.precision)
+        program = dynamic(rewritten(program, gather_steps), spec.precision)
     if takes_bytes(spec.input):
         program = of_bytes(program)
     with faster():
@@ -87,4 +89,4 @@ def dynamic(program: ExportedProgram, precision: str) -> ExportedProgram:
             (1, quantized.block or weight.shape[1]), torch.float32, IntxUnpackedToInt8TensorActivationQuantization.INT8_ASYM_PER_TOKEN,
         )  # fmt: skip
         setattr(module, attribute, nn.Parameter(packed, requires_grad=False))
-    return export(graph, program.example_inputs[0])
+    return exported_again(graph, program)

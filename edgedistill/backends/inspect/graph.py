@@ -24,6 +24,8 @@ _CONVERSIONS = {
 }  # fmt: skip
 _QUANTIZES = {"QuantizeLinear", "quantize"}
 _ACTIVATIONS = {"Relu", "Clip", "relu", "relu6", "clip"}
+_READS = {"Gather", "GATHER", "EMBEDDING_LOOKUP", "aten::embedding", "RESHAPE"}
+_BYTES = {"int8", "uint8"}
 
 
 class Unsupported(Exception):
@@ -118,11 +120,12 @@ def describe(
 
     `macs` as in `layers_of`; `entries` is the number of programs in the file.
     """
-    layers = [layer for _, layer in layers_of(graph, macs)]
+    found = layers_of(graph, macs)
+    layers, rows = [layer for _, layer in found], _stored_rows(graph)
     total = total_macs([layer.macs for layer in layers])
     if isinstance(total, int) and entries > 1:
         total = Unavailable(unavailable=f"the file has {entries} programs; each layer has its own")
-    types = (layer.type for layer in layers if layer.operator not in _CONVERSIONS)
+    types = (layer.type for node, layer in found if layer.operator not in _CONVERSIONS and rows.isdisjoint(node.outputs))
     return Content(
         version=version,
         producer=producer,
@@ -168,6 +171,15 @@ def layers_of(graph: Graph, macs: Callable[[Node, Graph], int]) -> list[tuple[No
         )
         layers.append((node, layer))
     return layers
+
+
+def _stored_rows(graph: Graph) -> set[str]:
+    """Tables of bytes and what is read from them: weights, even where operators compute which."""
+    rows = {name for name, tensor in graph.tensors.items() if tensor.bytes is not None and tensor.type in _BYTES}
+    for node in graph.nodes:
+        if node.operator in _READS and rows & set(node.inputs):
+            rows |= {name for name in node.outputs if name in graph.tensors and graph.tensors[name].type in _BYTES}
+    return rows
 
 
 def total_macs(macs: Sequence[int | Unavailable]) -> int | Unavailable:

@@ -54,7 +54,8 @@ def fence_weights(graph: GraphModule) -> int:
     floating point it makes none.
     """
     sources = {node.all_input_nodes[0]: None for node in operators(graph, (_ATEN.linear.default,))}
-    fenced = [source for source in sources if source.target in (*_ARITHMETIC, _ATEN.layer_norm.default, _ATEN.native_layer_norm.default)]
+    folded = (*_ARITHMETIC, _ATEN.layer_norm.default, _ATEN.native_layer_norm.default)
+    fenced = [source for source in sources if _before_moves(source).target in folded]
     for source in fenced:
         readers = [user for user in source.users if user.target == _ATEN.linear.default and user.args[0] is source]
         with graph.graph.inserting_before(readers[0]):
@@ -62,6 +63,13 @@ def fence_weights(graph: GraphModule) -> int:
         for reader in readers:
             reader.replace_input_with(source, kept)
     return len(fenced)
+
+
+def _before_moves(node: Node) -> Node:
+    """What a dropout, which does nothing here, or a reshape was given."""
+    while node.target in PASSING:
+        node = node.all_input_nodes[0]
+    return node
 
 
 def _summed_parts(graph: GraphModule) -> list[Node]:

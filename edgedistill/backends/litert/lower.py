@@ -15,6 +15,7 @@ from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.backends.litert.weights import pack
 from edgedistill.export.programs import rewritten
 from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
+from edgedistill.export.tables import gather_steps
 from edgedistill.files import replacing, write_bytes
 from edgedistill.quantize.graph import float_layers
 from edgedistill.recipe.inputs import takes_bytes
@@ -44,7 +45,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         scheme = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
         config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(scheme))
     elif spec.precision != "fp32":
-        program = rewritten(program, fence_weights)
+        program = rewritten(program, gather_steps, fence_weights)
     with _strict() if quantized and float_layers(program.graph_module) else nullcontext():
         model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:

@@ -9,10 +9,11 @@ from edgedistill.backends.onnx.bytes_input import take_bytes
 from edgedistill.backends.onnx.floats import keep_floats
 from edgedistill.export.programs import rewritten
 from edgedistill.export.recurrent import projects, written_out
+from edgedistill.export.tables import gather_steps
 from edgedistill.files import write_bytes
 from edgedistill.quantize.pooling import pool_for_onnx
 from edgedistill.recipe.inputs import takes_bytes
-from edgedistill.recipe.precisions import is_static, is_wide
+from edgedistill.recipe.precisions import is_float, is_integer, is_static, is_wide
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature
 
@@ -30,16 +31,19 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     from edgedistill.backends.onnx.weights import pack
 
     opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
-    program = rewritten(program, pool_for_onnx)
+    packed = not is_integer(spec.precision) and not is_float(spec.precision)
+    program = rewritten(program, pool_for_onnx, *([gather_steps] if packed else []))
     # torch.onnx 2.14 writes a projection where ONNX's LSTM has none.
     program = written_out(program) if projects(program) else program
+    inside = {node.name for node in program.graph.nodes}
     exported = torch.onnx.export(
         program, dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],
-        output_names=[spec.name for spec in signature.outputs], external_data=False, verbose=False,
+        output_names=[_apart(spec.name, inside) for spec in signature.outputs], external_data=False, verbose=False,
     )  # fmt: skip
     if exported is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = exported.model_proto
+    _name_outputs(model, signature)
     ranks = _ranks(model)
     _strip(model)
     _name_dimensions(model, signature)
@@ -53,13 +57,31 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     elif is_wide(spec.precision):
         quantize_biases(model)
         separate_constants(model)
-    elif spec.precision != "fp32":
+    elif packed:
         pack(model, spec.precision)
     if takes_bytes(spec.input):
         take_bytes(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString())
+
+
+def _apart(name: str, inside: set[str]) -> str:
+    """The name of an output, or another where a value inside has it: PyTorch calls what a table of tokens gives `embedding`."""
+    return f"output:{name}" if name in inside else name
+
+
+def _name_outputs(model, signature: Signature) -> None:  # type: ignore[no-untyped-def]
+    """Give outputs that `_apart` renamed their names, and what has them inside another."""
+    names: dict[str, str] = {}
+    for output, spec in zip(model.graph.output, signature.outputs, strict=True):
+        if output.name != spec.name:
+            names |= {spec.name: f"inside:{spec.name}", output.name: spec.name}
+    for node in model.graph.node if names else ():
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+    for value in (*model.graph.value_info, *model.graph.output):
+        value.name = names.get(value.name, value.name)
 
 
 def _strip(model) -> None:  # type: ignore[no-untyped-def]
