@@ -150,7 +150,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
             temperature=summary.state.temperature or {},
         ),
         signature=signature,
-        preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature),
+        preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature, run.work("data")),
         samples={name: values[chosen] for name, values in samples.items()},
         outputs={name: {key: values[chosen] for key, values in arrays.items()} for name, arrays in outputs.items()},
         scales={a.name: stored.scales(run, a) for a in artifacts},

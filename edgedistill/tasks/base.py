@@ -57,15 +57,19 @@ class RecipeParts:
 
 @dataclass(frozen=True)
 class Glue:
-    """Code by which apps use a model of a task: the files of the folder LANGUAGE in `folder`, for each language."""
+    """Code by which apps use a model of a task: the files of the folder LANGUAGE in each of `folders`, for each language."""
 
-    folder: Path
+    folders: tuple[Path, ...]
     names: Mapping[str, tuple[str, ...]]
     """What its code gives an app, by language: first the class of the model, then other types."""
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Further packages that it needs, by language."""
     constants: Mapping[str, str] = field(default_factory=dict)
     """Entries of a manifest, lists of texts, that generated code holds, each with the name of their type."""
+    extra: str = ""
+    """The extra of a package that installs what it requires."""
+    example: str = ""
+    """A call of the model in Python, for READMEs."""
 
 
 @dataclass(frozen=True)
@@ -302,8 +306,11 @@ class Task(ABC):
 
     # What is shipped and shown.
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
-        """What an app does before and after the student, whose programs have `signature`."""
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
+        """What an app does before and after the student, whose programs have `signature`.
+
+        folder: what `Source.prepare` wrote, such as files that an app needs too.
+        """
         return Preprocessing()
 
     def misfits(self, manifest: Manifest) -> list[str]:

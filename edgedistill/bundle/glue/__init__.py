@@ -46,7 +46,7 @@ def sources(manifest: Manifest, language: str) -> Iterator[Path]:
     """All source files of a bundle's package: what serves every task, then those of the task and of the formats."""
     folders = [_HERE / language]
     if (glue := of_task(manifest, language)) is not None:
-        folders.append(glue.folder / language)
+        folders += [folder for place in glue.folders if (folder := place / language).is_dir()]
     folders += [_folder(name) / "glue" / language for name in formats(manifest, language)]
     for folder in dict.fromkeys(folders):
         yield from sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".template")

@@ -25,7 +25,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     copy_sources(place / package, manifest, _LANGUAGE)
     base, *others = glue.names[_LANGUAGE] if glue else ("model.Model as _Model",)
     names = [name.rpartition(".")[2] for name in others]
-    example = 'model.predict("photo.jpg").best' if glue else "model.run({...})"
+    example = glue.example if glue else "model.run({...})"
     imports = [_import(name) for name in (base, *others)]
     text = template(
         _LANGUAGE, "__init__.py", name=manifest.name, package=package, example=example, imports="\n".join(sorted(imports)),
@@ -35,14 +35,14 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     write_text(place / package / "__init__.py", text)
     write_text(place / package / "py.typed", "")
     extras = {name: own.requires for name, own in runtimes.items()} | {"signature": ("cryptography>=44",), "updates": ("zstandard>=0.23",)}
-    extras |= {"images": glue.requires[_LANGUAGE]} if glue and _LANGUAGE in glue.requires else {}
+    extras |= {glue.extra: glue.requires[_LANGUAGE]} if glue and glue.extra else {}
     lines = [f"{name} = {json.dumps(required)}" for name, required in extras.items()]
     version = f"1.0.0+{manifest.model.state_sha256[:12] or 'float'}"
     project = template(_LANGUAGE, "pyproject.toml", package=package, version=version, name=manifest.name, extras="\n".join(lines))
     write_text(place / "pyproject.toml", project)
     wheel = _wheel(place)
     first = next((entry.format for name in manifest.ship.order for entry in manifest.artifacts if entry.name == name), "")
-    chosen = ",".join([first, *(["images"] if glue else [])])
+    chosen = ",".join([first, *([glue.extra] if glue and glue.extra else [])])
     return Usage(
         language=_LANGUAGE,
         title="In a Python app",

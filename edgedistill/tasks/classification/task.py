@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+GLUE = Path(__file__).parent / "glue"
+"""Code for apps that tasks with classes share."""
+
 
 class ClassFacts(DataFacts):
     """What is known of samples that have labels."""

@@ -12,6 +12,7 @@ from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Starter, Taps, Teacher, Words
+from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset
 
@@ -54,12 +55,12 @@ class ImageClassification(Classification):
     data_version = 3
     hub_tasks = frozenset({"image-classification"})
     glue = Glue(
-        Path(__file__).parent / "glue",
+        (CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
         {
             "python": (
                 "image_model.ImageModel",
-                "image_model.Prediction",
-                "image_model.Score",
+                "scores.Prediction",
+                "scores.Score",
                 "frames.Frame",
                 "frames.Plane",
                 "files.frame_of",
@@ -70,6 +71,8 @@ class ImageClassification(Classification):
         },
         {"python": ("pillow>=11",)},
         {"labels": "Label"},
+        extra="images",
+        example='model.predict("photo.jpg").best',
     )
 
     def parts(self) -> RecipeParts:
@@ -232,7 +235,7 @@ class ImageClassification(Classification):
         """The layer that timm calls the classifier."""
         return self.core(module).get_classifier()  # type: ignore[no-any-return, operator]
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""
         from edgedistill.tasks.image_classification.preprocessing import preprocessing
 

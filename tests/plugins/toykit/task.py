@@ -145,7 +145,7 @@ class Frames(Task):
         """The mean absolute error of the level."""
         return {"level_error": float(np.abs(outputs["level"] - targets["level"]).mean())}
 
-    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature) -> Preprocessing:
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """Energies of bands go in as they are."""
         return Preprocessing(inputs={"sound": {"bands": BANDS}}, outputs={"states": {"postprocessing": "argmax"}})
 

@@ -42,12 +42,14 @@ class SelfTest:
     info: Info
     outputs: Sequence[OutputDifference]
     frames: Sequence[FrameDifference] = ()
+    texts: Sequence[str] = ()
+    """Golden texts that are tokenized in another way than in training."""
     decisions_changed: int | None = None
 
     @property
     def ok(self) -> bool:
         """Whether everything is within its tolerance."""
-        return all(output.ok for output in self.outputs) and all(frame.largest == 0 for frame in self.frames)
+        return all(output.ok for output in self.outputs) and all(frame.largest == 0 for frame in self.frames) and not self.texts
 
     def describe(self) -> str:
         """The result in words, a line for each part."""
@@ -59,6 +61,7 @@ class SelfTest:
         for frame in self.frames:
             verdict = "ok" if frame.largest == 0 else "FAILED: frames are prepared in another way than in training"
             lines.append(f"  frame {frame.number}: largest difference {frame.largest} of 255: {verdict}")
+        lines += [f"  text {text[:40]!r}: FAILED: it is tokenized in another way than in training" for text in self.texts]
         if self.decisions_changed:
             lines.append(f"  {self.decisions_changed} prediction(s) changed")
         return "\n".join(lines)

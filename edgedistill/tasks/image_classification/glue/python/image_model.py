@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +12,8 @@ import numpy as np
 from .errors import BundleError
 from .frames import Frame, Plane, Resize, prepared
 from .model import Model, _check_cancelled
+from .scores import Prediction, check_labels, probabilities
 from .self_test import FrameDifference, SelfTest
-
-
-@dataclass(frozen=True)
-class Score:
-    """A label with its probability."""
-
-    label: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an image shows.
-
-    Attributes:
-        probabilities: float64 [labels], in the order of `labels`; they add up to 1.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: np.ndarray
-
-    @property
-    def best(self) -> Score:
-        """The label with the highest probability."""
-        return self.top(1)[0]
-
-    def top(self, count: int = 5) -> list[Score]:
-        """The `count` labels with the highest probabilities, the highest first."""
-        order = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [Score(self.labels[i], int(i), float(self.probabilities[i])) for i in order]
 
 
 class ImageModel(Model):
@@ -55,9 +25,7 @@ class ImageModel(Model):
     def _check(self) -> None:
         self.labels = tuple(self.bundle.manifest["labels"])
         (self._input,), (self._output,) = self.entry["signature"]["inputs"], self.entry["signature"]["outputs"]
-        if len(self.labels) != self._output["shape"][-1]:
-            found = f"found {len(self.labels)} labels in manifest.json"
-            raise BundleError(f"{found}, expected {self._output['shape'][-1]}, as {self._output['name']} has; get the bundle again")
+        check_labels(self.labels, self._output)
         self.size, self._resize = _read(self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]])
 
     def predict(self, image: Frame | np.ndarray | str | Path | Any, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
@@ -72,9 +40,8 @@ class ImageModel(Model):
         """
         _check_cancelled(cancelled)
         tensor = self.tensor(prepared(_frame(image), self.size, self._resize))
-        logits = self.run({self._input["name"]: tensor}, cancelled=cancelled)[self._output["name"]].reshape(-1).astype(np.float64)
-        exponents = np.exp(logits - logits.max())
-        return Prediction(self.labels, exponents / exponents.sum())
+        logits = self.run({self._input["name"]: tensor}, cancelled=cancelled)[self._output["name"]]
+        return Prediction(self.labels, probabilities(logits))
 
     def tensor(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels uint8 [S, S, 3] as the artifact takes them."""

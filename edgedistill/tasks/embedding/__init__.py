@@ -1,0 +1,1 @@
+"""Sentence embeddings: a vector for each text, whose cosines say how close texts are."""

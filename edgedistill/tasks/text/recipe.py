@@ -1,0 +1,180 @@
+"""The parts of a recipe that tasks of text share: sources, tokenizers, and models of Hugging Face."""
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from edgedistill.recipe.base import Config, FilePath, mistake
+from edgedistill.recipe.data import DataConfig
+from edgedistill.recipe.models import StudentConfig, TeacherConfig
+
+Argument = bool | int | float | str
+
+
+class Jsonl(Config):
+    """A file of JSON objects, one on each line."""
+
+    jsonl: FilePath = Field(description="File with a JSON object on each line; .gz is unpacked.")
+
+
+class Csv(Config):
+    """A table as text."""
+
+    csv: FilePath = Field(description="CSV file with a heading; .gz is unpacked.")
+
+
+class Parquet(Config):
+    """A table in Parquet."""
+
+    parquet: FilePath = Field(description="Parquet file.")
+
+
+class Saved(Config):
+    """A dataset of Hugging Face."""
+
+    datasets: str = Field(min_length=1, description="Folder that `save_to_disk` of the package datasets wrote, or a name on the hub.")
+
+
+_SOURCES: dict[str, type[Config]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "datasets": Saved}
+
+
+def tagged(kinds: Mapping[str, type[Config]], what: str) -> Any:
+    """An annotated union of `kinds`, which one key of each tells apart; what: what a mistake calls the whole."""
+
+    def kind(value: Any) -> str:
+        if isinstance(value, Config):
+            return f"union:{type(value).__name__}"
+        key = next((key for key in kinds if isinstance(value, dict) and key in value), next(iter(kinds)))
+        return f"union:{kinds[key].__name__}"
+
+    def one(value: Any) -> Any:
+        if isinstance(value, dict) and len(found := [key for key in kinds if key in value]) != 1:
+            *others, last = kinds
+            raise mistake(
+                f"one of {', '.join(others)} and {last}, since each says {what}", f"found {' and '.join(found) or 'none of them'}"
+            )
+        return value
+
+    union: Any = None
+    for made in kinds.values():
+        member: Any = Annotated[made, Tag(f"union:{made.__name__}")]  # type: ignore[valid-type]
+        union = member if union is None else union | member
+    return Annotated[union, Discriminator(kind), BeforeValidator(one)]
+
+
+class TrainedTokenizer(Config):
+    """A WordPiece tokenizer that is trained on the training texts (arXiv:1609.08144)."""
+
+    vocabulary: int = Field(8192, ge=64, le=1_000_000, description="Most tokens that it knows.")
+    lowercase: bool = Field(True, description="Read all texts in lower case, without accents.")
+
+
+class Text(DataConfig):
+    """Texts, and how a model sees them."""
+
+    kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": tuple(_SOURCES)}
+
+    source: tagged(_SOURCES, "where texts come from") = Field(description="Where the texts come from.")  # type: ignore[valid-type]
+    text: str = Field("text", min_length=1, description="Column of the text.")
+    split_column: str | None = Field(
+        None,
+        description="Column that says train, val or holdout for each text; null draws splits by the seed, and takes those of datasets.",
+    )
+    tokenizer: TrainedTokenizer | str | None = Field(
+        None,
+        description="Folder, tokenizer.json or hub name of a tokenizer, or {vocabulary: N} for one trained on the texts; "
+        "null takes the teacher's.",
+    )
+    length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
+    views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
+    batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")
+
+
+class HubModel(Config):
+    """A model that Hugging Face transformers loads."""
+
+    hf: str = Field(min_length=1, description="Folder of a saved model, or its name on the Hugging Face hub; weights are safetensors.")
+
+    @property
+    def label(self) -> str:
+        """What to call it in a report."""
+        return os.path.basename(self.hf.rstrip("/"))
+
+
+class NewModel(Config):
+    """A model of Hugging Face transformers with random weights."""
+
+    config: dict[str, Argument | list[Argument]] = Field(
+        description="Its configuration as transformers names it: model_type, and what is not as usual, such as "
+        "{model_type: bert, hidden_size: 128, num_hidden_layers: 2}. Vocabulary and labels are those of the data."
+    )
+
+    @model_validator(mode="after")
+    def _names_its_type(self) -> "NewModel":
+        if not isinstance(self.config.get("model_type"), str):
+            raise mistake("model_type, such as bert, since it says which architecture is made", "found no model_type in config")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What to call it in a report."""
+        return f"{self.config['model_type']}, new"
+
+
+class Cut(Config):
+    """Which part of the teacher a student starts as."""
+
+    layers: int | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        description="Numbers of the teacher's layers, from 0, or how many: they are then taken at even distances, the last one included."
+    )
+
+    @model_validator(mode="after")
+    def _has_layers(self) -> "Cut":
+        if isinstance(self.layers, int) and self.layers < 1:
+            raise mistake("a number of layers from 1, or a list of them", f"found {self.layers}")
+        return self
+
+
+class CutModel(Config):
+    """Some layers of the teacher, with its embeddings."""
+
+    cut: Cut = Field(description="The layers of the teacher that it starts from, before the teacher is trained.")
+
+    @property
+    def label(self) -> str:
+        """What to call it in a report."""
+        layers = self.cut.layers
+        return f"{layers if isinstance(layers, int) else len(layers)} layers of the teacher"
+
+
+class HubStudent(HubModel, StudentConfig):
+    """A model that Hugging Face transformers loads."""
+
+
+class NewStudent(NewModel, StudentConfig):
+    """A model of Hugging Face transformers with random weights."""
+
+
+class CutStudent(CutModel, StudentConfig):
+    """Some layers of the teacher, with its embeddings."""
+
+
+Student = tagged({"hf": HubStudent, "config": NewStudent, "cut": CutStudent}, "what the student is")
+
+SIGNALS = frozenset({"logits", "embedding", "features"})
+"""What an encoder can tell: its logits, what its classifier is given, and what its modules give."""
+
+
+class _Teacher(TeacherConfig):
+    gives: ClassVar[frozenset[str]] = SIGNALS
+    lowered: ClassVar[bool] = True
+
+
+class HubTeacher(HubModel, _Teacher):
+    """A model that Hugging Face transformers loads."""
+
+
+class NewTeacher(NewModel, _Teacher):
+    """A model of Hugging Face transformers with random weights."""

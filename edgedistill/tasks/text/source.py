@@ -1,0 +1,79 @@
+"""The texts of a recipe: read twice, once for splits and what a task wants to know, once for tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.errors import UserError
+from edgedistill.files import canonical_hash
+from edgedistill.tasks.data import SPLITS
+from edgedistill.tasks.text import dataset, tables, tokenizing
+from edgedistill.tasks.text.dataset import Problems, split_numbers
+from edgedistill.tasks.text.recipe import Text
+
+
+class TextSource:
+    """What the data part of a recipe names. tokenizer: the model whose tokenizer is taken where the data names none."""
+
+    def __init__(self, data: Text, tokenizer: str | None) -> None:
+        self.data, self.tokenizer = data, tokenizer
+        self.table = tables.table(data.source)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the rows or the tokenizer could have changed."""
+        reference = self.data.tokenizer if isinstance(self.data.tokenizer, str) else self.tokenizer
+        place = Path(reference).expanduser() if reference else None
+        file = place / tokenizing.FILE if place is not None and place.is_dir() else place
+        size = file.stat().st_size if file is not None and file.is_file() else None
+        return canonical_hash([self.table.fingerprint, reference, size])
+
+    def splits(self, column: str | None = None, see: Callable[[list[str | None]], None] = lambda values: None) -> np.ndarray:
+        """The split of each row as the data say it, int8 [N], -1 for none; `see` is given the values of `column`, a part at a time.
+
+        Raises UserError that names the rows without a text, and where there are no rows.
+        """
+        data, own = self.data, self.table.splits
+        columns = [data.text, *([column] if column else []), *([data.split_column] if data.split_column else [])]
+        problems, splits, row = Problems(self.table.name), [], 0
+        for part in self.table.parts(columns):
+            for place, (text, *_) in enumerate(part):
+                if text is None or not text.strip():
+                    problems.add(row + place, f"no text in {data.text}")
+            if column:
+                see([values[1] for values in part])
+            if data.split_column:
+                splits.append(split_numbers([values[-1] for values in part], data.split_column, row, problems))
+            row += len(part)
+        problems.check()
+        if not row:
+            raise UserError(f"{self.table.name}: found no rows, expected texts")
+        if own is not None:
+            return np.array([SPLITS.index(name) for name in own], np.int8)
+        return np.concatenate(splits) if splits else np.full(row, -1, np.int8)
+
+    def write(self, split: np.ndarray, folder: Path) -> dict[str, Any]:
+        """Write tokens and splits into `folder`; returns what is known of them, by the fields of `TokenFacts` without `sha256`."""
+        tokenizer = dataset.tokenizer_of(self.data, self.tokenizer, lambda: self._training(split))
+        folder.mkdir(parents=True, exist_ok=True)
+        described, warnings = dataset.write(self.table, self.data, tokenizer, split, folder)
+        return {
+            "source": self.table.name,
+            "splits": {name: int((split == number).sum()) for number, name in enumerate(SPLITS)},
+            "warnings": warnings,
+            "length": self.data.length,
+            "vocabulary": tokenizing.vocabulary_of(tokenizer),
+            "padding": tokenizing.padding_of(tokenizer),
+            "tokens": described,
+        }
+
+    def _training(self, split: np.ndarray) -> Iterator[str]:
+        """The texts of train: a tokenizer learns nothing of val and holdout."""
+        start = 0
+        for part in dataset.texts(self.table, self.data.text):
+            yield from (text for row, text in enumerate(part) if split[start + row] == 0)
+            start += len(part)

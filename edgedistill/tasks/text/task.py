@@ -1,0 +1,93 @@
+"""What tasks share whose samples are texts: what is known of the tokens, and what programs take. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, JsonValue
+
+from edgedistill.signature import TensorSpec
+from edgedistill.tasks.data import DataFacts
+
+if TYPE_CHECKING:
+    from edgedistill.recipe.schema import Recipe
+
+GOLDEN = (
+    "", "Hello, World!", "it's 3.14 o'clock", "na\u00efve caf\u00e9 \u2013 \u00c5ngstr\u00f6m",
+    "\u6771\u4eac \u041c\u043e\u0441\u043a\u0432\u0430 \u0645\u0631\u062d\u0628\u0627",
+    "\U0001f642 \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "  many   blanks\tand\nlines  ", "antidisestablishmentarianism", "one two three four five six seven " * 40,
+)  # fmt: skip
+"""Texts on which tokenizers differ: accents, other writings, emoji, blanks, long words, and more than a model takes."""
+
+
+class TokenFacts(DataFacts):
+    """What is known of the tokens of a run."""
+
+    length: int = Field(description="Tokens that a program takes.")
+    vocabulary: int = Field(description="Tokens that the tokenizer knows.")
+    padding: int = Field(description="The token that fills up a text.")
+    tokens: list[str] = Field(description="How long the texts are, for readers.")
+
+    def described(self) -> list[str]:
+        """The vocabulary, and how long the texts are."""
+        return [f"a vocabulary of {self.vocabulary:,}", *self.tokens]
+
+
+def inputs(facts: TokenFacts) -> list[TensorSpec]:
+    """The tokens of one text and their mask, int32 [1, length] each."""
+    return [
+        TensorSpec(name=name, dtype="int32", shape=(1, facts.length), meaning=meaning, range=(0.0, float(largest)))
+        for name, meaning, largest in (("input_ids", "tokens", facts.vocabulary - 1), ("attention_mask", "mask", 1))
+    ]
+
+
+def preparation(facts: TokenFacts) -> dict[str, dict[str, JsonValue]]:
+    """What an app does to a text, by the name of the input."""
+    from edgedistill.tasks.text.tokenizing import FILE
+
+    tokens: dict[str, JsonValue] = {
+        "kind": "text", "tokenizer": FILE, "length": facts.length, "truncation": "at the end", "padding": facts.padding,
+        "padded": "at the end",
+    }  # fmt: skip
+    return {"input_ids": tokens, "attention_mask": {"kind": "mask", "of": "input_ids", "text": 1, "padding": 0}}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The tokenizer of the prepared data, as a bundle has it."""
+    from edgedistill.tasks.text.tokenizing import FILE
+
+    return {FILE: (folder / FILE).read_bytes()}
+
+
+def golden(folder: Path) -> list[JsonValue]:
+    """Texts of several writings and lengths with their tokens, which an app's tokenizer has to give too."""
+    from tokenizers import Tokenizer
+
+    from edgedistill.tasks.text.tokenizing import FILE
+
+    tokenizer = Tokenizer.from_file(str(folder / FILE))
+    return [{"text": text, "tokens": list(tokenizer.encode(text).ids)} for text in GOLDEN]
+
+
+def tokenizer_of(recipe: Recipe) -> str | None:
+    """The model whose tokenizer is taken where the data names none: the last teacher of Hugging Face, or such a student."""
+    named = [model.hf for _, model in reversed(recipe.models) if hasattr(model, "hf")]
+    return named[0] if named else None
+
+
+def unknown_configurations(recipe: Recipe) -> list[tuple[str, str]]:
+    """Configurations that transformers does not know, as (field, what is wrong)."""
+    from edgedistill.errors import UserError
+    from edgedistill.tasks.text.models import configuration
+
+    wrong = []
+    for field, model in recipe.models:
+        if hasattr(model, "config"):
+            try:
+                configuration(model.config, field)
+            except UserError as error:
+                place, _, said = str(error).partition(": ")
+                wrong.append((place, said))
+    return wrong

@@ -1,0 +1,52 @@
+"""The labelled texts of a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.errors import UserError
+from edgedistill.files import sha256_tree, write_arrays
+from edgedistill.tasks.classification.splits import assign_splits
+from edgedistill.tasks.text.source import TextSource
+from edgedistill.tasks.text_classification.recipe import Data
+from edgedistill.tasks.text_classification.task import TextFacts
+
+TARGET = "logits"
+
+
+class LabelledTexts(TextSource):
+    """What the data part of a recipe names, see `TextSource`."""
+
+    data: Data
+
+    def prepare(self, folder: Path, seed: int) -> TextFacts:
+        """Write tokens, labels and splits into `folder`. Raises UserError that names the rows without a text."""
+        labels, split, classes = self._labels()
+        fractions = (self.data.split.val, self.data.split.holdout)
+        split = assign_splits(labels, split, classes, fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
+        known = self.write(split, folder)
+        write_arrays(folder, {TARGET: labels})
+        facts = TextFacts(**known, sha256=sha256_tree(folder), classes=classes, unlabelled=int((labels < 0).sum()))
+        facts.write(folder)
+        return facts
+
+    def _labels(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Label int64 [N], -1 for none, and split int8 [N], -1 for none, of each row, and the names of the labels."""
+        numbers, labels = dict[str, int](), list[np.ndarray]()
+
+        def see(values: list[str | None]) -> None:
+            labels.append(np.array([-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values], np.int64))
+
+        split = self.splits(self.data.label, see)
+        if len(numbers) < 2:
+            raise UserError(f"{self.table.name}: found {len(numbers)} label(s) in {self.data.label}, expected at least 2 different ones")
+        names = self.table.names(self.data.label) or _sorted(list(numbers))
+        places = np.array([*(names.index(name) for name in numbers), -1])
+        return places[np.concatenate(labels)], split, names
+
+
+def _sorted(names: list[str]) -> list[str]:
+    """Names in the order of their numbers where all are whole numbers, and of their letters else."""
+    return sorted(names, key=int) if all(name.lstrip("-").isdigit() for name in names) else sorted(names)

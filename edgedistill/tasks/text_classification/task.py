@@ -1,0 +1,159 @@
+"""The task text-classification: one label for each text. Free of torch; what computes is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, JsonValue
+
+from edgedistill.recipe.base import Config, mistake
+from edgedistill.signature import Signature, TensorSpec
+from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Starter, Taps, Words
+from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
+from edgedistill.tasks.classification.task import ClassFacts, Classification
+from edgedistill.tasks.data import DataFacts
+from edgedistill.tasks.text import task as texts
+from edgedistill.tasks.text.task import TokenFacts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgedistill.recipe.losses import Losses
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.text.dataset import TextDataset
+    from edgedistill.tasks.text_classification.recipe import Data
+    from edgedistill.tasks.text_classification.source import LabelledTexts
+
+_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length"})
+_USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
+
+
+class TextFacts(TokenFacts, ClassFacts):
+    """What is known of the texts of a run."""
+
+    unlabelled: int = Field(description="Training texts without a label.")
+
+    def described(self) -> list[str]:
+        """Classes, tokens, and how many have no label."""
+        unlabelled = [f"{self.unlabelled:,} without a label"] if self.unlabelled else []
+        return [f"{len(self.classes)} classes", *super().described(), *unlabelled]
+
+
+class TextClassification(Classification):
+    """Inputs `input_ids` and `attention_mask`, int32 [B, T]; output `logits`, float32 [B, classes]; target int64 [B], -1 for none."""
+
+    name = "text-classification"
+    title = "Text classification"
+    words = Words("text", "texts", targets="labels", distance="KL divergence, nats")
+    facts = TextFacts
+    glue = Glue(
+        (CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
+        {"python": ("text_model.TextModel", "scores.Prediction", "scores.Score")},
+        {"python": ("tokenizers>=0.22",)},
+        extra="texts",
+        example='model.predict("What is the weather?").best',
+    )
+
+    def parts(self) -> RecipeParts:
+        """Tables of texts, encoders of Hugging Face, and seven losses."""
+        from edgedistill.tasks.text.recipe import Student
+        from edgedistill.tasks.text_classification.recipe import Data, Teacher, TextLosses
+
+        # Runtimes round the activations of an encoder as they come (int8-dynamic), which needs no training.
+        stages = [{"name": "finetune", "epochs": 6, "lr": 3.0e-4, "losses": _USUAL}]
+        return RecipeParts(Data, Student, Teacher, TextLosses, {"stages": stages}, _PREPARED)
+
+    def starter(self) -> Starter:
+        """A recipe for a table of texts."""
+        from edgedistill.tasks.text_classification.starter import TEXTS
+
+        return TEXTS
+
+    def check(self, recipe: Recipe) -> None:
+        """A student that is cut needs a teacher that has weights; one that is not trained has to come trained."""
+        from edgedistill.tasks.text.recipe import CutStudent, HubStudent
+        from edgedistill.tasks.text_classification.recipe import HubClassifier
+
+        if isinstance(recipe.student, CutStudent) and not isinstance(recipe.teacher, HubClassifier):
+            raise mistake("teacher.hf beside student.cut, since a student is cut from a model that is given", "found no teacher.hf")
+        if recipe.distill is None and not isinstance(recipe.student, HubStudent):
+            raise mistake("student.hf beside distill: null, since nothing is trained", "found another student")
+
+    def source(self, recipe: Recipe) -> LabelledTexts:
+        """The table."""
+        from edgedistill.tasks.text_classification.source import LabelledTexts
+
+        return LabelledTexts(_data(recipe), texts.tokenizer_of(recipe))
+
+    def dataset(self, recipe: Recipe, folder: Path) -> TextDataset:
+        """The prepared texts."""
+        from edgedistill.tasks.text.dataset import TextDataset
+
+        return TextDataset(folder, TextFacts.read(folder), ["logits"])
+
+    def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
+        """The tokens of one text and their mask in, a logit for each class out."""
+        known = _facts(facts)
+        return Signature.of(texts.inputs(known), [TensorSpec(name="logits", shape=(1, len(known.classes)), meaning="logits")])
+
+    def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
+        """The encoder behind its tokens and their mask."""
+        from edgedistill.tasks.text_classification.build import build
+
+        return build(config, recipe, _facts(facts), weights)
+
+    def core(self, module: nn.Module) -> nn.Module:
+        """The model as transformers knows it, so that it loads the weights."""
+        return module.model  # type: ignore[return-value]
+
+    def classifier(self, module: nn.Module) -> nn.Module | None:
+        """The last linear layer."""
+        from edgedistill.tasks.text.encoder import classifier_of
+
+        return classifier_of(self.core(module))
+
+    def named(self, recipe: Recipe) -> list[tuple[str, str]]:
+        """Configurations that transformers does not know."""
+        return texts.unknown_configurations(recipe)
+
+    def taps(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> Taps:
+        """Logits, the classifier's input as `embedding`, and what modules give."""
+        from edgedistill.tasks.text.encoder import Encoder
+        from edgedistill.tasks.text.encoder import Taps as TextTaps
+
+        inner = super().taps(module, signature, set(signals) - {"embedding"})
+        # A quantized program tells its outputs only.
+        return TextTaps(module, inner) if "embedding" in signals and isinstance(module, Encoder) else inner
+
+    def supervised(self, train: Config | None) -> Losses:
+        """Cross-entropy with the labels."""
+        from edgedistill.recipe.losses import CrossEntropy
+        from edgedistill.tasks.text_classification.recipe import TextLosses
+
+        return TextLosses(ce=CrossEntropy())
+
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
+        """The tokenizer before, softmax after."""
+        known = _facts(facts)
+        logits: dict[str, JsonValue] = {"kind": "scores", "postprocessing": "softmax", "thresholds": None}
+        labels: list[JsonValue] = list(known.classes)
+        inputs, files = texts.preparation(known), texts.files(folder)
+        manifest: dict[str, JsonValue] = {"labels": labels, "golden_texts": texts.golden(folder)}
+        return Preprocessing(inputs=inputs, outputs={"logits": logits}, manifest=manifest, files=files)
+
+
+def _data(recipe: Recipe) -> Data:
+    from edgedistill.tasks.text_classification.recipe import Data
+
+    assert isinstance(recipe.data, Data)
+    return recipe.data
+
+
+def _facts(facts: DataFacts) -> TextFacts:
+    assert isinstance(facts, TextFacts)
+    return facts
+
+
+TEXT_CLASSIFICATION = TextClassification()
