@@ -273,7 +273,12 @@ def test_targets_of_the_package() -> None:
         },
         "ios-camera": {"coreml int8 image", "coreml fp16 image"},
         "android-camera": {f"{kind} {precision} uint8-nhwc" for kind in ("litert", "executorch") for precision in ("int8", "fp32")},
-        "text-linux", "text-mobile", "tradeoff": {f"{kind} {held}" for kind, own in backends().items() for held in own.precisions if held != "int16x8"},
+        "text-linux": {f"{kind} {held}" for kind in ("onnx", "litert", "executorch") for held in ("int8-dynamic", "fp32")},
+        "text-mobile": {
+            *(f"{kind} {held}" for kind in ("litert", "executorch") for held in ("int8-dynamic", "fp32")),
+            *("coreml int8-weights", "coreml fp16"),
+        },
+        "tradeoff": {f"{kind} {held}" for kind, own in backends().items() for held in own.precisions if held != "int16x8"},
     }
     assert list_targets() == sorted(wanted)
     for name, artifacts in wanted.items():
