@@ -1,5 +1,6 @@
 """`bench --app` on an iPhone, through a stand-in for devicectl: tests/iphones. device_tests/rigs has the phone for pymobiledevice3."""
 
+import functools
 import hashlib
 import json
 import os
@@ -337,7 +338,9 @@ def test_a_hot_processor_is_throttled(phone):
 def test_ctrl_c_ends_the_app(phone):
     phone.write("mode", "slow")
     command = [sys.executable, "-m", "edgedistill", "bench", str(phone.model), "--app", BUNDLE, "--device", SPEC, "--preset", "quick"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Tests that run in the background inherit signals that are ignored.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=default)  # noqa: PLW1509
     deadline = time.monotonic() + 30
     while not any(b"iterations" in path.read_bytes() for path in phone.documents.glob("edgedistill/*.jsonl")):
         assert time.monotonic() < deadline

@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_exported_is_told(role: str, monkeypatch: pytest.
     signature = Signature(methods={"forward": CLASSIFIER.model_copy(update={"inputs": (image,)})})
     recipe = load_recipe(FIELDS | {"student": FIELDS["student"] | {"model": "test_byobnet"}}).recipe
     with pytest.raises(UserError, match=r"test_byobnet: torch\.export or PT2E can't take the model \("):
-        stages_of_training.prepared(timm.create_model("test_byobnet"), signature, recipe)
+        stages_of_training.prepared(timm.create_model("test_byobnet"), signature, recipe, recipe.learning.qat)
 
 
 def _weights(folder: Path, classes: int) -> str:

@@ -44,8 +44,9 @@ class Prediction:
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax of logits, float64 [labels]."""
-    exponents = np.exp(logits.reshape(-1).astype(np.float64) - logits.max())
-    return exponents / exponents.sum()
+    exponents: np.ndarray = np.exp(logits.reshape(-1).astype(np.float64) - logits.max())
+    shares: np.ndarray = exponents / exponents.sum()
+    return shares
 
 
 def check_labels(labels: Sequence[str], output: Mapping[str, Any]) -> None:
