@@ -58,12 +58,13 @@ class TextClassification(Classification):
 
     def parts(self) -> RecipeParts:
         """Tables of texts, encoders of Hugging Face, and seven losses."""
+        from edgedistill.tasks.classification.recipe import ClassLosses
         from edgedistill.tasks.text.recipe import Student
-        from edgedistill.tasks.text_classification.recipe import Data, Teacher, TextLosses
+        from edgedistill.tasks.text_classification.recipe import Data, Teacher
 
         # Runtimes round the activations of an encoder as they come (int8-dynamic), which needs no training.
         stages = [{"name": "finetune", "epochs": 6, "lr": 3.0e-4, "losses": _USUAL}]
-        return RecipeParts(Data, Student, Teacher, TextLosses, {"stages": stages}, _PREPARED)
+        return RecipeParts(Data, Student, Teacher, ClassLosses, {"stages": stages}, _PREPARED)
 
     def starter(self) -> Starter:
         """A recipe for a table of texts."""
@@ -130,9 +131,9 @@ class TextClassification(Classification):
     def supervised(self, train: Config | None) -> Losses:
         """Cross-entropy with the labels."""
         from edgedistill.recipe.losses import CrossEntropy
-        from edgedistill.tasks.text_classification.recipe import TextLosses
+        from edgedistill.tasks.classification.recipe import ClassLosses
 
-        return TextLosses(ce=CrossEntropy())
+        return ClassLosses(ce=CrossEntropy())
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """The tokenizer before, softmax after."""
