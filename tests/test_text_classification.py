@@ -201,6 +201,12 @@ def test_a_student_is_cut_from_layers_of_the_teacher(encoder: Path, layers: obje
     assert torch.equal(student.bert.embeddings.word_embeddings.weight, teacher.bert.embeddings.word_embeddings.weight)
 
 
+def test_a_student_is_trained_again_where_the_model_that_it_starts_from_changes(encoder: Path, table: Path) -> None:
+    new = {"config": {"model_type": "bert"}}
+    for student, origins in (({"cut": {"layers": 1}}, [str(encoder)]), ({"hf": "other"}, ["other"]), (new, [])):
+        assert TASK.origins(load_recipe(recipe_of(table, encoder, student=student)).recipe) == origins
+
+
 def test_layers_that_the_teacher_has_not_are_refused(encoder: Path) -> None:
     teacher = models.loaded(str(encoder), "teacher", num_labels=3)
     with pytest.raises(UserError, match="found 5 layers, and the teacher has 4"):

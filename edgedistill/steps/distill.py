@@ -54,6 +54,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         effective["student"],
         [sha256_file(path) for path in files_of(recipe.student)],
         [effective["distill"][k] for k in ("schedule", "weight_decay", "beta2", "ema", "accumulate", "precision", "patience")],
+        *([origin, teach.folder_facts(origin)] for origin in task.origins(recipe)),
     ]
     qat, plan = recipe.learning.qat, effective["distill"]["stages"]
     floating = plan[: len(recipe.learning.floating)]

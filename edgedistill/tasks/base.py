@@ -207,6 +207,10 @@ class Task(ABC):
         """What the names in a recipe do not stand for, as (field, what is wrong): told before the data are prepared."""
         return []
 
+    def origins(self, recipe: Recipe) -> list[str]:
+        """Folders, or names on the hub, of models that the student starts from: it is trained again where one of them changes."""
+        return [recipe.student.hf] if hasattr(recipe.student, "hf") else []
+
     def unloaded(self, config: Config) -> Config:
         """`config` of a student or teacher without what would be fetched from elsewhere, to see whether the rest fits."""
         return config

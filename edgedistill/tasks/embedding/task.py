@@ -124,6 +124,10 @@ class Embedding(Task):
         assert isinstance(module, Embedder)
         return saved(module)
 
+    def origins(self, recipe: Recipe) -> list[str]:
+        """The folder of the model that the student is cut from or starts as."""
+        return texts.origins(recipe)
+
     def named(self, recipe: Recipe) -> list[tuple[str, str]]:
         """Configurations that transformers does not know."""
         return texts.unknown_configurations(recipe)

@@ -77,6 +77,12 @@ def tokenizer_of(recipe: Recipe) -> str | None:
     return named[0] if named else None
 
 
+def origins(recipe: Recipe) -> list[str]:
+    """The model that a student starts from: the teacher, where it is cut from it."""
+    model = recipe.teacher if hasattr(recipe.student, "cut") else recipe.student
+    return [model.hf] if hasattr(model, "hf") else []
+
+
 def unknown_configurations(recipe: Recipe) -> list[tuple[str, str]]:
     """Configurations that transformers does not know, as (field, what is wrong)."""
     from edgedistill.errors import UserError
