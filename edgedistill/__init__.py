@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.loading import LoadedRecipe, list_recipes, load_recipe
     from edgedistill.recipe.targets import Target, list_targets, load_target
     from edgedistill.steps.bundle import bundle, check_bundle, diff_bundles
+    from edgedistill.steps.cost.document import cost
     from edgedistill.steps.flow import (
         bench,
         bench_file,
@@ -55,6 +56,7 @@ __all__ = [
     "bundle",
     "check_bundle",
     "compare",
+    "cost",
     "diff_bundles",
     "distill",
     "doctor",
@@ -85,6 +87,7 @@ _HOMES = {
     "tasks.user_model": "UserModel recipe_of",
     "recipe.targets": "Target list_targets load_target",
     "steps.bundle": "bundle check_bundle diff_bundles",
+    "steps.cost.document": "cost",
     "steps.publish": "publish",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }

@@ -313,6 +313,26 @@ def results(
 
 
 @app.command()
+def cost(
+    run_or_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN|FILE]", help="Folder of a run (default: the newest), or what `bench --json` printed, as a file."),
+    ] = None,
+    assumptions: Annotated[Path, typer.Option("--assumptions", metavar="FILE", help="YAML of prices and use; see docs/cost.md.")] = Path(
+        "prices.yaml"
+    ),
+    artifact: Annotated[str | None, typer.Option("--artifact", help="File that answers requests; default: an int8 one.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Use the measurement on this device; default: the newest.")] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Compare what requests cost with the teacher and with the student, from measurements and your prices."""
+    from edgedistill.cli import cost as command
+
+    command.cost(run_or_file, assumptions, artifact, device, runs_dir, as_json=as_json)
+
+
+@app.command()
 def kit(
     arch: Annotated[str, typer.Option("--arch", metavar="aarch64|x86_64", help="Processor of the device.")] = "aarch64",
     mirror: Mirror = None,

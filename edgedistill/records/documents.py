@@ -192,6 +192,7 @@ def documents() -> dict[str, type[Record]]:
     """The record of each document with a schema, by the command that prints it."""
     from edgedistill.records.catalogue import DocumentList, NewRecipe, RecipeList, RecipeText, TargetList
     from edgedistill.records.comparisons import CompareDocument
+    from edgedistill.records.cost import CostDocument
     from edgedistill.records.devices import DeviceList
     from edgedistill.records.doctor import Diagnosis
     from edgedistill.records.inspection import Inspection
@@ -209,4 +210,5 @@ def documents() -> dict[str, type[Record]]:
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
         "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
+        "cost": CostDocument,
     }  # fmt: skip

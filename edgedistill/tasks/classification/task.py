@@ -43,13 +43,16 @@ class Classification(Task):
         return outputs["logits"].argmax(axis=1) == targets["logits"]
 
     def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
-        """Calibration errors, the Brier score and the negative log-likelihood."""
+        """The mean F1 of the classes, calibration errors, the Brier score and the negative log-likelihood."""
         from scipy import special
 
         from edgedistill.tasks.classification.calibration_error import calibration_error
+        from edgedistill.tasks.classification.f1 import class_scores
 
-        errors = calibration_error(special.softmax(outputs["logits"].astype("float64"), axis=1), targets["logits"])
-        return {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
+        logits, labels = outputs["logits"], targets["logits"]
+        errors = calibration_error(special.softmax(logits.astype("float64"), axis=1), labels)
+        scores = class_scores(logits.argmax(axis=1), labels, logits.shape[1])
+        return {"f1_macro": scores.macro} | {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
 
     def decide(self, outputs: Arrays) -> np.ndarray:
         """The class of the largest logit, int64 [n]."""
