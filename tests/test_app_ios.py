@@ -111,6 +111,9 @@ def test_the_app_has_the_model_of_the_bundle_and_the_test_runs_in_the_app(projec
     assert f'"../../../{BUNDLE}"' in text("Model/Package.swift")
     [name] = re.findall(r'name = "(\w+)"', text("Model/Package.swift"))
     assert f"@_exported import {name}\n" in text("Model/Sources/SampleModel/BundlePackage.swift")
+    # The bundle has ExecuTorch, which the linker else leaves out in part; see docs/bundles.md.
+    configurations = [objects[name]["buildSettings"] for name in objects[app["buildConfigurationList"]]["buildConfigurations"]]
+    assert [found["OTHER_LDFLAGS"] for found in configurations] == ["-all_load"] * 2
     linked = [objects[objects[name]["productRef"]] for phase in app["buildPhases"] for name in objects[phase]["files"]]
     assert linked == [product]
     # Linked twice, a runtime would be in the process twice.

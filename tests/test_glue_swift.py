@@ -22,6 +22,8 @@ import tree_sitter_swift
 from glue_corpus import write_corpus
 
 import edgedistill
+from edgedistill.bundle.glue import in_swift
+from edgedistill.records.manifest import Manifest
 from edgedistill.steps import bundle as bundles
 from edgedistill.tasks.image_classification.frames import golden_frames
 
@@ -30,13 +32,14 @@ PACKAGE = Path(edgedistill.__file__).parent
 SHARED, IMAGES = PACKAGE / "bundle" / "glue" / "swift", PACKAGE / "tasks" / "image_classification" / "glue" / "swift"
 BACKENDS = sorted(PACKAGE.glob("backends/*/glue/swift"))
 SOURCES = sorted(path for folder in (SHARED, IMAGES, *BACKENDS) for path in folder.glob("*.swift"))
-FRAMEWORKS = ("CoreVideo", "ImageIO", "CoreGraphics", "UIKit", "CoreML", "CoreAI", "ExecuTorch")  # Each may import those before it.
+# Each may import those before it.
+FRAMEWORKS = ("CoreVideo", "ImageIO", "CoreGraphics", "UIKit", "Accelerate", "CoreImage", "CoreML", "CoreAI", "ExecuTorch")
 LABELS = ["cat", "dog", "a 3rd one"]
 SIZE, SAMPLES = 4, 3
 FILLED = {
     "Package.swift": {
         "name": "quickstart", "package": "QuickstartModel", "platforms": ".iOS(.v17), .macOS(.v14)", "dependencies": "", "products": "",
-        "excluded": '"README.md"', "linking": "",
+        "excluded": '"README.md"', "test_linking": "",
         "resources": '.copy("manifest.json"), .copy("golden"), .copy("float.mean"), .copy("bytes.mean")',
     },
     "Generated.swift": {
@@ -52,7 +55,7 @@ EXECUTORCH = {
     "products": ", ".join(
         f'.product(name: "{name}", package: "executorch")' for name in ("executorch", "backend_xnnpack", "kernels_optimized")
     ),
-    "linking": '.unsafeFlags(["-Wl,-all_load"])',
+    "test_linking": '.unsafeFlags(["-Wl,-all_load"])',
 }
 
 
@@ -470,8 +473,48 @@ def test_a_package_with_a_runtime_from_elsewhere_is_a_package(tmp_path):
     package = json.loads(done.stdout)
     assert [target["name"] for target in package["targets"]] == ["QuickstartModel", "QuickstartModelTests"]
     assert len(package["targets"][0]["dependencies"]) == 3
+    # Unsafe flags are for the tests alone: no app may depend on a library with them by version.
+    settings = [[setting["kind"] for setting in target["settings"]] for target in package["targets"]]
+    assert settings == [[], [{"unsafeFlags": {"_0": ["-Wl,-all_load"]}}]]
     (tmp_path / "Package.swift").write_text(filled("Package.swift", platforms="iOS"))
     assert called("swift", "package", "dump-package", cwd=tmp_path).returncode != 0
+
+
+@pytest.mark.slow
+def test_an_app_may_depend_on_the_package_by_version(tmp_path):
+    """By the package manager on Linux, with a part of the sources. Unsafe flags of the tests do not count, those of the library do."""
+    bundle, app = tmp_path / "bundle", tmp_path / "app"
+    for folder in (bundle / "swift/Sources", bundle / "swift/Tests", app / "Sources/app"):
+        folder.mkdir(parents=True)
+    write_bundle(bundle)
+    (bundle / "README.md").write_text("A bundle.")
+    (bundle / "swift/Sources/Part.swift").write_text("public let part = 1\n")
+    (bundle / "swift/Tests/None.swift").write_text("import XCTest\n")
+    whole = filled("Package.swift", test_linking=EXECUTORCH["test_linking"])
+    library = '(signed ? [.copy("manifest.sig")] : [])'
+    for version, text in (
+        ("1.0.0", whole),
+        ("1.0.1", whole.replace(library, f"{library}, linkerSettings: [{EXECUTORCH['test_linking']}]")),
+    ):
+        (bundle / "Package.swift").write_text(text)
+        author = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "safe.directory=*"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", version], ["tag", version]):
+            subprocess.run(["git", *author, *command], cwd=bundle, check=True, capture_output=True)
+    (app / "Sources/app/main.swift").write_text("import QuickstartModel\n\nprint(part)\n")
+
+    def built(version):
+        (app / "Package.swift").write_text(
+            "// swift-tools-version:6.0\nimport PackageDescription\n\n"
+            f'let package = Package(name: "app", dependencies: [.package(url: "{bundle}", exact: "{version}")],\n'
+            '    targets: [.executableTarget(name: "app", dependencies: [.product(name: "QuickstartModel", package: "bundle")])])\n'
+        )
+        return called("swift", "build", "--disable-sandbox", cwd=app)
+
+    done = built("1.0.0")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    refused = built("1.0.1")
+    assert refused.returncode != 0
+    assert "contains unsafe build flags" in refused.stdout + refused.stderr
 
 
 @pytest.mark.slow
@@ -511,3 +554,17 @@ def test_a_bundle_is_a_package_whose_files_parse(tiny, tmp_path):
         assert f'"{name}"' in text, name
     assert 'public static let labels = ["0", "1"' in (folder / "swift/Sources/Generated.swift").read_text()
     assert "Runtimes.coreML + Runtimes.coreAI + Runtimes.execuTorch" in (folder / "swift/Sources/Generated.swift").read_text()
+
+
+def test_only_a_runtime_that_the_app_links_asks_for_a_linker_flag(tiny, tmp_path):
+    """Of the app, by the README, and of the tests of the package; the library itself has no unsafe flags."""
+    folder = Path(bundles.bundle(tiny / "runs/tiny", ["ios"], tmp_path / "whole").bundles["ios"])
+    library, tests = (folder / "Package.swift").read_text().split(".testTarget(")
+    assert "unsafeFlags" not in library
+    assert 'linkerSettings: [.unsafeFlags(["-Wl,-all_load"])]' in tests
+    assert "set the build setting Other Linker Flags to `-all_load`" in (folder / "README.md").read_text()
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
+    manifest = manifest.model_copy(update={"artifacts": [entry for entry in manifest.artifacts if entry.format == "coreml"]})
+    (tmp_path / "part").mkdir()
+    usage = in_swift.write(tmp_path / "part", manifest)
+    assert "all_load" not in " ".join(usage.steps) + (tmp_path / "part/Package.swift").read_text()

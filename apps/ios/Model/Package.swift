@@ -1,11 +1,11 @@
 // swift-tools-version:6.0
 import PackageDescription
 
-// The bundle, and the name of its package: put those of yours here, and the name into BundlePackage.swift.
+// The bundle, and the name of its package: put those of yours here, and the name into BundlePackage.swift. The project
+// and the app know only SampleModel.
 let bundle = "../../../runs/quickstart/bundles/ios"
 let name = "QuickstartModel"
 
-// Xcode refuses a package with unsafe flags, such as the bundle has, as a direct dependency of an app.
 let package = Package(
     name: "SampleModel",
     platforms: [.iOS(.v17), .macOS(.v14)],

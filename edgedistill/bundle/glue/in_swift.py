@@ -13,6 +13,13 @@ from edgedistill.records.manifest import MANIFEST_FILE, Manifest
 
 _LANGUAGE = "swift"
 _PLATFORMS = {"ios": "iOS", "macos": "macOS"}
+# Parts of a linked runtime register themselves when a program starts. Nothing calls them, so the linker would leave them out.
+_LINK_ALL = "-all_load"
+_LINKING = (
+    f"In the app's target set the build setting Other Linker Flags to `{_LINK_ALL}`. Without it the linker leaves out parts of the "
+    "runtime, and loading fails: a backend or an operator is not found. If the app then has symbols twice, write `-force_load` with each "
+    "library of the runtime instead, as the documentation of the runtime shows."
+)
 
 
 def write(folder: Path, manifest: Manifest) -> Usage:
@@ -38,7 +45,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
         dependencies=_listed(text for own in runtimes.values() for text in own.requires), products=_listed(products),
         excluded=_listed(_swift(name) for name in sorted(others - {*shipped, _LANGUAGE})),
         resources=_listed(f".copy({_swift(name)})" for name in shipped),
-        linking='.unsafeFlags(["-Wl,-all_load"])' if products else "",
+        test_linking=f'.unsafeFlags(["-Wl,{_LINK_ALL}"])' if products else "",
     )  # fmt: skip
     write_text(folder / "Package.swift", text)
     call = "try await model.predict(Frame(pixelBuffer))" if glue else "try await model.run([:])"
@@ -47,6 +54,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
         title="In an app for iOS or macOS",
         steps=(
             "In Xcode choose File, Add Package Dependencies, Add Local, and take the folder of this bundle.",
+            *([_LINKING] if products else []),
             f"Run the package's test `{package}Tests` on a device: it compares the device with the machine that exported the model.",
             "Load the model:",
         ),

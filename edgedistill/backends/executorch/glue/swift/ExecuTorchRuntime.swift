@@ -12,12 +12,19 @@ extension Runtimes {
 }
 
 #if canImport(ExecuTorch)
+// All of ExecuTorch is linked (-all_load), also what handles pictures. That needs these two, and the package of
+// ExecuTorch 1.4 does not link them.
+import Accelerate
+import CoreImage
 import ExecuTorch
 
 /// Runs a .pte by ExecuTorch, which is part of the app.
 ///
 /// Not compiled by the kit's own tests: ExecuTorch has binaries for Apple's systems only. Tests check this file against
 /// declarations from its headers (1.5).
+///
+/// Its Swift API (1.4) takes no number of threads, and its XNNPACK backend ignores the option `num_threads`. It uses as
+/// many threads as the device has performance cores.
 ///
 /// `Tensor` is the one of this package here, not ExecuTorch's.
 public actor ExecuTorchRuntime: Runtime {
@@ -32,7 +39,14 @@ public actor ExecuTorchRuntime: Runtime {
 
     private init(_ file: URL, _ signature: Manifest.Signature, _ wanted: String?) throws {
         module = Module(filePath: file.path)
-        try module.load("forward")
+        do {
+            try module.load("forward")
+        } catch {
+            throw ModelError.runtimeFailed(
+                "executorch can't load \(file.lastPathComponent): \(error). If it does not find a backend or an "
+                    + "operator, the linker has left it out: add -all_load to Other Linker Flags of the app's target",
+                cause: error)
+        }
         let backends = try module.methodMetadata("forward").backendNames
         if let wanted, !backends.contains(where: { $0.lowercased().hasPrefix(wanted.lowercased()) }) {
             let found = backends.isEmpty ? "none" : backends.joined(separator: ", ")

@@ -81,7 +81,7 @@ public struct Preprocessing: Sendable {
         var planar = [Float](repeating: 0, count: 3 * area)
         for index in 0..<area {
             for channel in 0..<3 {
-                planar[channel * area + index] = Float(pixels[3 * index + channel]) / 255
+                planar[channel * area + index] = Float(pixels[3 * index + channel].number) / 255
             }
         }
         return try Tensor(planar, shape: [1, 3, size, size])
@@ -156,16 +156,18 @@ struct Taps {
     ///   - source: Holds the place `i` of the row before at `offset + i * stride`.
     ///   - target: Gets the place `i` that is kept at `start + i * step`.
     func apply(
-        to source: [UInt8], from offset: Int, step stride: Int, into target: inout [UInt8], at start: Int, step: Int
+        to source: UnsafePointer<UInt8>, from offset: Int, step stride: Int,
+        into target: UnsafeMutablePointer<UInt8>, at start: Int, step: Int
     ) {
         var to = start
         for (first, row) in zip(starts, weights) {
             var (red, green, blue) = (1 << 21, 1 << 21, 1 << 21)
             var from = offset + first * stride
-            for weight in row {
-                red += weight * Int(source[from])
-                green += weight * Int(source[from + 1])
-                blue += weight * Int(source[from + 2])
+            for index in 0..<row.count {
+                let weight = row[index]
+                red += weight * source[from].number
+                green += weight * source[from + 1].number
+                blue += weight * source[from + 2].number
                 from += stride
             }
             target[to] = clamped(red >> 22)

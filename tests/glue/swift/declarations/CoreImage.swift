@@ -1,0 +1,1 @@
+// Apple's Core Image: the glue code links it, and calls nothing of it.
