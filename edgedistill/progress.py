@@ -39,8 +39,9 @@ class _PlainTracker:
         if self.done < self.total and now - self.last < _LINE_EVERY_S:
             return
         self.last = now
-        left = (now - self.started) / self.done * (self.total - self.done)
-        log(f"{self.description}: {self.done}/{self.total}, {now - self.started:.0f} s, {left:.0f} s left {_text(info)}".rstrip())
+        # Nothing tells how long the rest takes before a unit is done.
+        left = f", {(now - self.started) / self.done * (self.total - self.done):.0f} s left" if self.done else ""
+        log(f"{self.description}: {self.done}/{self.total}, {now - self.started:.0f} s{left} {_text(info)}".rstrip())
 
 
 class _BarTracker:

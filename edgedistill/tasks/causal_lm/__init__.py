@@ -1,0 +1,1 @@
+"""Language models: a teacher and a student that continue texts and answer chats."""
