@@ -6,6 +6,7 @@ about a task: a task gives the names and the meanings.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal, Self
 
@@ -71,6 +72,13 @@ class TensorSpec(BaseModel):
             raise UserError(f"{self} has no fixed shape: {', '.join(self.dynamic)} varies")
         return tuple(size for size in self.shape if isinstance(size, int))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor. Raises UserError where a dimension varies."""
+        import numpy as np
+
+        return math.prod(self.fixed) * np.dtype(self.dtype).itemsize
+
     def with_sizes(self, sizes: dict[str, int]) -> Self:
         """The same with numbers for the dimensions that `sizes` names."""
         return self.model_copy(update={"shape": tuple(sizes.get(size, size) if isinstance(size, str) else size for size in self.shape)})
@@ -119,19 +127,27 @@ class MethodSignature(BaseModel):
 class Signature(BaseModel):
     """All methods of a program, and the state that they share.
 
-    Most programs have one method, `forward`, and no state. A language model has `prefill` and `decode`, which share the tensors of its
-    cache; both are reserved for it.
+    Most programs have one method, `forward`, and no state. That of a language model keeps the tensors of its cache between calls.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     methods: dict[str, MethodSignature]
-    state: tuple[TensorSpec, ...] = ()
+    state: tuple[TensorSpec, ...] = Field((), description="What a program keeps from one call to the next; zero at first.")
+    limits: dict[str, int] = Field({}, description="Largest size of a dimension that varies, by its name.")
 
     @classmethod
-    def of(cls, inputs: tuple[TensorSpec, ...] | list[TensorSpec], outputs: tuple[TensorSpec, ...] | list[TensorSpec]) -> Self:
+    def of(
+        cls,
+        inputs: tuple[TensorSpec, ...] | list[TensorSpec],
+        outputs: tuple[TensorSpec, ...] | list[TensorSpec],
+        *,
+        state: tuple[TensorSpec, ...] = (),
+        limits: dict[str, int] | None = None,
+    ) -> Self:
         """The signature of a program whose only method is `forward`."""
-        return cls(methods={"forward": MethodSignature(inputs=tuple(inputs), outputs=tuple(outputs))})
+        methods = {"forward": MethodSignature(inputs=tuple(inputs), outputs=tuple(outputs))}
+        return cls(methods=methods, state=state, limits=limits or {})
 
     @property
     def forward(self) -> MethodSignature:
@@ -149,6 +165,11 @@ class Signature(BaseModel):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Outputs of `forward`."""
         return self.forward.outputs
+
+    @property
+    def scores(self) -> frozenset[str]:
+        """Names of the outputs that score alternatives, of which softmax makes probabilities."""
+        return frozenset(spec.name for spec in self.outputs if spec.meaning == "logits")
 
 
 def _named(specs: tuple[TensorSpec, ...], name: str, kind: str) -> TensorSpec:

@@ -152,7 +152,7 @@ def test_recipes(tmp_path: Path) -> None:
     assert listed.returncode == 0
     assert "edgedistill run recipes/quickstart.yaml" in listed.stdout
     names = [recipe["name"] for recipe in document(call("recipes", "--json", cwd=tmp_path))["recipes"]]
-    assert names == ["quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
+    assert names == ["llm/chat", "llm/tool-calls", "quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
     shown = call("recipes", "quickstart", cwd=tmp_path)
     assert shown.stdout.startswith("# edgedistill run recipes/quickstart.yaml\n")
     schema = document(call("recipes", "--schema", cwd=tmp_path))
@@ -164,7 +164,7 @@ def test_targets(tmp_path: Path) -> None:
     assert "Core ML" in call("targets", "ios", cwd=tmp_path).stdout
     listed = {target["name"]: target for target in document(call("targets", "--json", cwd=tmp_path))["targets"]}
     camera, gpu = ["android-camera", "ios-camera"], ["android-gpu", "ios-executorch", "ios-coreai"]
-    text = ["text-linux", "text-mobile"]
+    text = ["text-linux", "text-mobile", "llm-linux", "llm-mobile"]
     assert list(listed) == sorted(["android", "ios", "linux", "onnx-mobile", "raspberry-pi", "tradeoff", "web", *camera, *gpu, *text])
     assert "executorch fp16 vulkan" in call("targets", "android-gpu", cwd=tmp_path).stdout
     assert {"format": "coreml", "precision": "int8", "delegate": None, "input": "float32-nchw"} in listed["ios"]["artifacts"]

@@ -74,7 +74,7 @@ def test_a_users_file_goes_before_a_recipe_of_the_package(tmp_path: Path, monkey
 
 def test_the_first_comment_of_each_recipe_launches_it() -> None:
     listed = list_recipes()
-    assert [info.name for info in listed] == ["quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
+    assert [info.name for info in listed] == ["llm/chat", "llm/tool-calls", "quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
     for info in listed:
         assert info.command.startswith(f"edgedistill run recipes/{info.name}.yaml")
         assert info.description
@@ -93,7 +93,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
         " image_size, resize, augment, mean, std (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"
-        " android-gpu, ios, ios-camera, ios-coreai, ios-executorch, linux, onnx-mobile, raspberry-pi, "
+        " android-gpu, ios, ios-camera, ios-coreai, ios-executorch, linux, llm-linux, llm-mobile, onnx-mobile, raspberry-pi, "
         "text-linux, text-mobile, tradeoff, web"
         " (did you mean 'android'?)",
     ]
@@ -273,6 +273,11 @@ def test_targets_of_the_package() -> None:
         },
         "ios-camera": {"coreml int8 image", "coreml fp16 image"},
         "android-camera": {f"{kind} {precision} uint8-nhwc" for kind in ("litert", "executorch") for precision in ("int8", "fp32")},
+        "llm-linux": {
+            *(f"executorch {held}" for held in ("int4-dynamic", "int8-dynamic", "fp32")),
+            *(f"onnx {held}" for held in ("int8-dynamic", "fp32")),
+        },
+        "llm-mobile": {f"executorch {held}" for held in ("int4-dynamic", "int8-dynamic", "fp32")},
         "text-linux": {f"{kind} {held}" for kind in ("onnx", "litert", "executorch") for held in ("int8-dynamic", "fp32")},
         "text-mobile": {
             *(f"{kind} {held}" for kind in ("litert", "executorch") for held in ("int8-dynamic", "fp32")),

@@ -52,10 +52,8 @@ class Asked:
 def ask(teacher: Asked, data: ImageSet, folder: Path, *, views: int = 2, facts: Any = FACTS, **options: Any) -> CachedSignals:
     signals = options.pop("signals", frozenset({"logits"}))
     shown = ImageDataset(data, Augment(shift=0, rotate=0, scale=0), 0)
-    outputs = frozenset({"logits"})
-    return compute(
-        teacher.make, facts, shown, signals=signals, outputs=outputs, count=views, folder=folder, options=Cache(**options), batch_size=64
-    )  # fmt: skip
+    asked: dict[str, Any] = {"signals": signals, "scores": frozenset({"logits"}), "count": views, "seed": 5}
+    return compute(teacher.make, facts, shown, **asked, folder=folder, options=Cache(**options), batch_size=64)
 
 
 def test_the_folder_changes_with_whatever_the_answers_depend_on() -> None:
@@ -90,13 +88,13 @@ def test_float16_keeps_logits_within_a_thousandth(data: ImageSet, tmp_path: Path
     sizes = [sum(p.stat().st_size for p in (tmp_path / name).glob("view-0*[0-9]")) for name in "ab"]
     assert sizes == [ROWS * 3 * 2, ROWS * 3 * 4]
     with pytest.raises(UserError, match="more than float16 can hold"):
-        Plain("float16", (3,)).encode(np.full((1, 3), 1e5, np.float32))
+        Plain("float16", (3,)).encode(np.full((1, 3), 1e5, np.float32), np.zeros(1, int), 0)
 
 
 def test_top_k_keeps_the_largest_and_shares_the_rest() -> None:
     logits = np.random.default_rng(0).normal(size=(50, 1000)).astype(np.float32) * 4
     encoding = TopK(16, 1000)
-    rows = encoding.encode(logits)
+    rows = encoding.encode(logits, np.arange(50), 0)
     assert rows.dtype.itemsize == 16 * 2 + 17 * 2
     p = np.exp(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
     q = np.exp(encoding.decode(rows))
@@ -114,6 +112,21 @@ def test_top_k_is_used_where_there_are_more_classes(data: ImageSet, tmp_path: Pa
     exact = ask(Asked(), data, tmp_path / "b", dtype="float32").batch(data.indices["train"][:5], 0)["logits"]
     shifted = exact - np.log(np.exp(exact).sum(axis=1, keepdims=True))
     assert logits == pytest.approx(shifted, abs=1e-2), "with three classes the left-over mass is the third"
+
+
+def test_drawn_classes_are_the_same_however_the_cache_came_about(data: ImageSet, tmp_path: Path) -> None:
+    found = ask(Asked(), data, tmp_path, sampled=2)
+    assert list(tmp_path.glob("view-1.logits.sampled2-seed5"))
+    rows = data.indices["train"]
+    answers = [found.batch(rows, view)["logits"] for view in range(2)]
+    assert (answers[0] != answers[1]).any()
+    assert (ask(Asked(), data, tmp_path / "b", sampled=2, views=1).batch(rows, 0)["logits"] == answers[0]).all()
+    assert (ask(Asked(), data, tmp_path / "b", sampled=2).batch(rows, 1)["logits"] == answers[1]).all()
+    alike = ask(Asked(lambda x: x * 0), data, tmp_path / "d", sampled=2, views=1).batch(rows, 0)["logits"]
+    assert (alike[:64] != alike[64:128]).any(), "each sample has draws of its own"
+    exact = ask(Asked(), data, tmp_path / "c", dtype="float32").batch(rows, 0)["logits"].astype(float)
+    p = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    assert np.exp(answers[0]).mean(axis=0) == pytest.approx(p.mean(axis=0), abs=0.03)
 
 
 def test_an_interrupted_cache_goes_on(data: ImageSet, tmp_path: Path) -> None:

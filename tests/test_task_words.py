@@ -15,6 +15,7 @@ ALLOWED = {
     "distill/losses.py": "the formulas of these losses",
     "distill/formulas.py": "their names",
     "distill/features.py": "the formulas of losses of features",
+    "teach/encoding.py": "how probabilities of a large vocabulary are kept",
     "signature.py": "the meanings that a tensor may have",
     "steps/students.py": "compares models of timm, as the command `students` says",
     "cli/students.py": "the options of that command",

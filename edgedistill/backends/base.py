@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 STATIC = ("int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-tuned")
 """Int8 after training, without and with what may make it better; see `quantize.after_training.WAYS`."""
@@ -147,6 +148,9 @@ class Backend:
     """Whether `lower` takes the quantized program with its weights unfolded."""
     varying_shapes: bool = False
     """Whether a file can have dimensions that vary; otherwise it takes one size."""
+    state: Literal["inside", "outside"] | None = None
+    """Where a file keeps what its program keeps between calls: inside, or as further inputs and outputs that an adapter passes on; None
+    where it cannot. Inside, dimensions can vary up to the limits of the signature."""
     stored_types: Mapping[str, str] = field(default_factory=dict)
     """The type that a file holds in the place of one that the format has not, by numpy's names."""
     refused_types: Mapping[str, str] = field(default_factory=dict)

@@ -50,26 +50,27 @@ class Criterion(nn.Module):
         return torch.stack(weighted).sum(), values
 
     def _value(self, name: str, loss: Loss, student: Signals, batch: Batch, teacher: Signals, fraction: float) -> Tensor:
-        counts, target = batch.mask.get(loss.signal), None
+        compared, target = loss.target or loss.signal, None
+        counts = batch.mask.get(compared)
         if loss.needs_targets:
-            target = batch.targets[loss.signal]
+            target = batch.targets[compared]
             counts = _known(target, counts)
         if counts is not None and not counts.any():
             # 0 and connected to the student, instead of the mean of nothing.
             return student[loss.signal].sum() * 0
-        ours, theirs = (_rows(signals, loss.signal, counts) for signals in (student, teacher))
+        ours, theirs = (_rows(signals, loss.places, counts) for signals in (student, teacher))
         if target is not None and counts is not None and (counts.ndim > 1 or not counts.all()):
             target = target[counts]
         return _function(loss.formula)(loss, Compared(ours, theirs, target, fraction, self.projectors, name, self.samples))
 
 
-def _rows(signals: Signals, output: str, counts: Tensor | None) -> dict[str, Tensor]:
-    """The signals at the positions that count: of `output` as rows [n, ...], and of the samples where positions are samples."""
+def _rows(signals: Signals, places: frozenset[str], counts: Tensor | None) -> dict[str, Tensor]:
+    """The signals at the positions that count: those in `places` as rows [n, ...], and of the samples where positions are samples."""
     if counts is None:
-        return {name: signal.flatten(0, -2) if name == output and signal.ndim > 2 else signal for name, signal in signals.items()}
+        return {name: signal.flatten(0, -2) if name in places and signal.ndim > 2 else signal for name, signal in signals.items()}
     if counts.ndim == 1:
         return dict(signals) if counts.all() else {name: signal[counts] for name, signal in signals.items()}
-    return {name: signal[counts] if name == output else signal for name, signal in signals.items()}
+    return {name: signal[counts] if name in places else signal for name, signal in signals.items()}
 
 
 def _known(target: Tensor, mask: Tensor | None) -> Tensor:

@@ -32,6 +32,8 @@ class Stage:
     online: bool = False
     """Each epoch has views of its own, and the teacher is asked at each step."""
     mixup: bool = False
+    on_policy: float = 0.0
+    """Share of the steps whose answers the student draws itself."""
 
 
 def learning_rate(stage: Stage, fraction: float) -> float:
@@ -80,6 +82,8 @@ class Lesson:
     """What the teachers give for val, [N, ...] by the name of the output: what a task without targets is scored against."""
     with_targets_only: bool = False
     """Leave out samples without a target, in as many steps as with them."""
+    size: int | None = None
+    """Samples of an epoch; None for as many as there are to train on. More of them repeat some."""
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Sample indices of each step of `epoch`, shuffled by the seed.
@@ -90,21 +94,27 @@ class Lesson:
         pool = train[self.data.has_target[train]] if self.with_targets_only else train
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(pool)
-        while len(order) < len(train):
+        while len(order) < self._size:
             order = np.concatenate([order, rng.permutation(pool)])
         return [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return max(1, len(self.data.indices["train"]) // self.batch_size)
+        return max(1, self._size // self.batch_size)
+
+    @property
+    def _size(self) -> int:
+        return self.size or len(self.data.indices["train"])
 
     def request(self, stage: Stage, epoch: int, indices: np.ndarray) -> Request:
         """What the data is asked for, to show the samples `indices` [B] in `epoch` of the run."""
         return Request(indices, epoch if stage.online else epoch % self.view_count, keep=not stage.online)
 
-    def taught(self, stage: Stage, epoch: int, indices: np.ndarray, batch: Batch) -> Taught:
-        """The `batch` of a request with what the teachers say of it."""
+    def taught(self, stage: Stage, epoch: int, indices: np.ndarray, batch: Batch, student: nn.Module | None = None) -> Taught:
+        """The `batch` of a request, or what `student` answers in its place, with what the teachers say of it."""
+        if student is not None and stage.on_policy and torch.rand(()) < stage.on_policy:
+            batch = self.task.own_answers(student, batch, self.data)
         if stage.mixup:
             batch = _blended(batch)
         return Taught(batch, self._answers(stage, indices, self.request(stage, epoch, indices).view or 0, batch))

@@ -10,7 +10,7 @@ from torch import nn
 from edgedistill.distill import checkpoint
 from edgedistill.distill.lesson import Lesson, Stage, on_one_schedule
 from edgedistill.distill.trainer import Options, fit
-from edgedistill.files import replacing, sha256_file
+from edgedistill.files import canonical_hash, replacing, sha256_file
 from edgedistill.progress import log
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
@@ -36,6 +36,8 @@ def train_teacher(config: TeacherConfig, recipe: Recipe, lesson: Lesson, folder:
     if config.is_file:
         (file,) = files_of(config)
         return Trained(curve=[], sha256=sha256_file(file), bytes=file.stat().st_size)
+    if config.only_writes:
+        return Trained(curve=[], sha256=canonical_hash(config.model_dump(mode="json")))
     module = lesson.task.build(config, recipe, lesson.data.facts)
     plan = getattr(config, "train", None)
     if plan is None:
@@ -69,7 +71,15 @@ def train_float(recipe: Recipe, lesson: Lesson, folder: Path, *, distilled: bool
     task = lesson.task
     module = task.build(recipe.student, recipe, lesson.data.facts)
     stages = [
-        Stage(s.name, s.epochs, s.lr, s.losses if distilled else task.supervised(None), online=s.online, mixup=s.mixup and distilled)
+        Stage(
+            s.name,
+            s.epochs,
+            s.lr,
+            s.losses if distilled else task.supervised(None),
+            online=s.online,
+            mixup=s.mixup and distilled,
+            on_policy=s.on_policy if distilled else 0.0,
+        )
         for s in recipe.learning.floating
     ]
     if recipe.learning.schedule == "joint":

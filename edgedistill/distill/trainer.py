@@ -239,7 +239,8 @@ def _epoch(accelerator: Accelerator, learner: nn.Module, optimizer: Any, lesson:
         optimizer.zero_grad()
         for number, indices in enumerate(parts):
             share = len(indices) / len(whole)
-            batch = lesson.taught(stage, epoch.number, indices, next(samples)).to(accelerator.device)
+            student = accelerator.unwrap_model(learner).model
+            batch = lesson.taught(stage, epoch.number, indices, next(samples), student).to(accelerator.device)
             # Gradients are exchanged once a step.
             with nullcontext() if number + 1 == len(parts) else accelerator.no_sync(learner):
                 loss, values = learner(batch, stage.losses, fraction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgedistill.backends import backend
+from edgedistill.backends import backend, backends
 from edgedistill.errors import UserError
 from edgedistill.recipe.inputs import takes_bytes
 from edgedistill.records import ArtifactSpec
@@ -12,14 +12,21 @@ from edgedistill.signature import Signature, TensorSpec
 
 
 def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -> None:
-    """UserError where a file of `spec` cannot hold a program: a dimension that varies, a type, or an operator, with its layer.
+    """UserError where a file of `spec` cannot hold a program: its state, a dimension that varies, a type, or an operator, with its layer.
 
     layers: the first layer of each operator of the program, see `programs.load_operators`.
     """
     facts = backend(spec.format)
     refused = (facts.delegates[spec.delegate] if spec.delegate else facts).refused_operators
+    if signature.state and (facts.state is None or spec.delegate):
+        able = " or ".join(kind.format for kind in backends().values() if kind.state)
+        raise UserError(
+            f"the program keeps {len(signature.state)} tensors from one call to the next, and {facts.title}"
+            f"{f' for {spec.delegate}' if spec.delegate else ''} keeps none here; take {able}"
+        )
+    limited = signature.limits if facts.state == "inside" else {}
     for tensor in (*signature.inputs, *signature.outputs):
-        if tensor.dynamic and not facts.varying_shapes:
+        if not set(tensor.dynamic) <= set(limited) and not facts.varying_shapes:
             fixed = tensor.with_sizes(dict.fromkeys(tensor.dynamic, 100))
             raise UserError(
                 f"{tensor} has a dimension that varies, and {facts.title} takes one fixed length per file; "
@@ -45,7 +52,8 @@ def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
     inputs = [as_stored(tensor) for tensor in signature.inputs]
     if takes_bytes(spec.input):
         inputs = [_of_bytes(tensor, spec) for tensor in inputs]
-    return Signature.of(inputs, [as_stored(tensor) for tensor in signature.outputs])
+    outputs = [as_stored(tensor) for tensor in signature.outputs]
+    return Signature.of(inputs, outputs, state=signature.state, limits=signature.limits)
 
 
 def _of_bytes(image: TensorSpec, spec: ArtifactSpec) -> TensorSpec:

@@ -11,7 +11,7 @@ from edgedistill.files import read_json, reading, replacing, write_json
 from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
     from torch.fx import GraphModule
 
@@ -75,8 +75,11 @@ def rewritten(program: ExportedProgram, *rules: Callable[[GraphModule], int]) ->
     return exported_again(graph, program)
 
 
-def exported_again(graph: nn.Module, program: ExportedProgram) -> ExportedProgram:
-    """`graph`, which was made from `program`, as a program whose inputs have the same dimensions that vary."""
+def exported_again(graph: nn.Module, program: ExportedProgram, *more: Tensor) -> ExportedProgram:
+    """`graph`, which was made from `program`, as a program whose inputs have the same dimensions that vary.
+
+    more: examples of further inputs, none of whose dimensions does.
+    """
     import torch
 
     nodes = {node.name: node for node in program.graph.nodes}
@@ -88,7 +91,8 @@ def exported_again(graph: nn.Module, program: ExportedProgram) -> ExportedProgra
             sizes = program.range_constraints[symbol]
             dims.setdefault(str(symbol), torch.export.Dim(str(symbol), min=int(sizes.lower), max=int(sizes.upper)))
         shapes.append({at: dims[str(symbol)] for at, symbol in varying.items()})
-    return torch.export.export(graph, program.example_inputs[0], dynamic_shapes=tuple(shapes) if dims else None)
+    shown = (*program.example_inputs[0], *more)
+    return torch.export.export(graph, shown, dynamic_shapes=(*shapes, *({} for _ in more)) if dims else None)
 
 
 def _beside(path: Path) -> Path:

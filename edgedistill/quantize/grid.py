@@ -113,13 +113,15 @@ def in_blocks(shape: tuple[int, ...]) -> bool:
 def put_on_grid(graph: GraphModule, precision: str) -> dict[str, int]:
     """Fold norms and put each weight and large embedding table on the grid of `precision`, in place; returns their number by scheme.
 
-    graph: an exported float program in evaluation form.
+    graph: an exported float program in evaluation form. A layer and an embedding that share a table are untied: each gets its own grid from
+    the trained values, and a small table stays in floating point.
     """
     fold_float(graph)
     fold_layernorm(graph)
     counts: Counter[str] = Counter()
     if tables := _put_tables_on_grid(graph):
         counts["int8"] = tables
+    _untie(graph, weighted(graph, precision))
     for name in dict.fromkeys(str(node.args[1]) for node in weighted(graph, precision)):
         node = next(n for n in graph.graph.nodes if n.name == name)
         weight = tensor_of(graph, node)
@@ -144,6 +146,18 @@ def _put_tables_on_grid(graph: GraphModule) -> int:
             reader.args = (own, *reader.args[1:])
     graph.graph.eliminate_dead_code()
     return len(tables)
+
+
+def _untie(graph: GraphModule, layers: list[Node]) -> None:
+    """Give each of `layers` a weight of its own where something other than such a layer reads it too."""
+    for place, node in enumerate(layers):
+        weight = node.args[1]
+        assert isinstance(weight, Node)
+        if all(reader in layers and reader.args[1] is weight for reader in weight.users):
+            continue
+        with graph.graph.inserting_before(node):
+            own = constant(graph, weight, f"untied_{place}", nn.Parameter(tensor_of(graph, weight).clone(), requires_grad=False))
+        node.args = (node.args[0], own, *node.args[2:])
 
 
 def _drop_unused(graph: GraphModule) -> None:

@@ -27,7 +27,7 @@ def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, s
     inputs = signature.inputs
     shown = example(inputs, batch=2 if any_batch else None, sizes=sizes)
     try:
-        return torch.export.export(module, shown, dynamic_shapes=_varying(inputs, any_batch=any_batch))
+        return torch.export.export(module, shown, dynamic_shapes=_varying(signature, any_batch=any_batch))
     except CannotTrace as error:
         if "specialized" in str(error) and any(spec.dynamic for spec in inputs):
             raise _fixed(module, inputs, shown) from error
@@ -55,9 +55,11 @@ def _fixed(module: nn.Module, inputs: Sequence[TensorSpec], shown: Sequence[Tens
     return UserError(f"the module takes one size of {', '.join(sizes)} only{why}; give the input a size, for example {fixed}")
 
 
-def _varying(specs: Sequence[TensorSpec], *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
-    """The varying dimensions, by index, for each of `specs`; None if there are none. A name has the same size everywhere."""
-    dims = {name: Dim(name, min=_FEWEST, max=_MOST) for name in dict.fromkeys(name for spec in specs for name in spec.dynamic)}
+def _varying(signature: Signature, *, any_batch: bool) -> tuple[dict[int, Any] | None, ...] | None:
+    """The varying dimensions, by index, for each input; None if there are none. A name has the same size everywhere."""
+    specs = signature.inputs
+    names = dict.fromkeys(name for spec in specs for name in spec.dynamic)
+    dims = {name: Dim(name, min=_FEWEST, max=signature.limits.get(name, _MOST)) for name in names}
     shapes = [{place: dims[size] for place, size in enumerate(spec.shape) if isinstance(size, str)} for spec in specs]
     if any_batch:
         batch = Dim("batch", min=_FEWEST, max=_MOST)

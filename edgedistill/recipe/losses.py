@@ -61,6 +61,8 @@ class Loss(Config):
     signal: ClassVar[str] = "logits"
     """The output that it compares, with the teacher's of the same name or with its targets."""
     needs_targets: ClassVar[bool] = False
+    target: ClassVar[str | None] = None
+    """The target that it needs, where that is not the one of its output."""
     alone: ClassVar[bool] = True
     """Whether a model learns by it without another loss."""
 
@@ -75,6 +77,16 @@ class Loss(Config):
     def watches(self) -> frozenset[str]:
         """The signals of the student that it compares beside its outputs."""
         return frozenset()
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The signals that have a row for each position of the output: of these it compares the positions that count."""
+        return frozenset({self.signal})
+
+    @property
+    def takes_samples(self) -> bool:
+        """Whether its gradient is right on average where the teacher's probabilities are those of samples that were drawn."""
+        return self.signal not in self.needs
 
 
 class CrossEntropy(Loss):
@@ -101,6 +113,11 @@ class Distillation(Loss):
     standardize: bool = Field(
         False, description="Standardise each sample's logits first, so that only their shape is matched (arXiv:2403.01427)."
     )
+
+    @property
+    def takes_samples(self) -> bool:
+        """The loss is linear in the teacher's probabilities where these are taken as they are."""
+        return _ends(self.temperature) == (1.0, 1.0) and not self.standardize
 
 
 class DecoupledDistillation(Loss):

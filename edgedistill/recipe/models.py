@@ -33,6 +33,8 @@ class TeacherConfig(Config):
     """The signals that it can give, `features` for every `features:MODULE`."""
     is_file: ClassVar[bool] = False
     """Whether it is a model file, which a runtime of its own executes."""
+    only_writes: ClassVar[bool] = False
+    """Whether it writes answers and tells nothing else, as a service does: then there is no module of it."""
     lowered: ClassVar[bool] = False
     """Whether it is lowered beside the student, to be measured."""
 

@@ -16,9 +16,10 @@ class Quantize(Config):
         le=1_000_000,
         description="Training images that show the ranges of activations where no training does: distill: null, int8-static, int16x8.",
     )
-    after_training: Literal["static", "equalized", "corrected", "rounded", "tuned"] = Field(
+    after_training: Literal["none", "static", "equalized", "corrected", "rounded", "tuned"] = Field(
         "static",
-        description="What is done beside calibration where no training quantizes: each of the first four does what those before it do.",
+        description="What is done beside calibration where no training quantizes: each from static to rounded does what those before it "
+        "do. none calibrates nothing, so that no file of the precision int8 can be made.",
     )
     mixed: Literal["none", "auto"] = Field(
         "none",

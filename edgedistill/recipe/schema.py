@@ -134,7 +134,10 @@ class Recipe(Config):
         if (self.teacher is None) != (self.distill is None):
             both = "teacher: null and distill: null together, since a student without a teacher is quantized as it is"
             raise mistake(both, "found " + ("teacher: null" if self.teacher is None else "distill: null"))
-        tasks.task(self.task).check(self)
+        task = tasks.task(self.task)
+        if self.distill is not None and not task.writes and any(getattr(stage, "on_policy", 0) for stage in self.distill.stages):
+            raise mistake("on_policy: 0, since models of this task write no answers", f"found on_policy with the task {task.name}")
+        task.check(self)
         return self
 
     @model_validator(mode="after")
@@ -165,6 +168,9 @@ def recipe_model(task: str) -> type[Recipe]:
     kinds = {"data": parts.data, "teacher": parts.teacher | None, "student": parts.student, "distill": distill | None}
     made = {"data": {}, "distill": {}} | {name: value for name, value in parts.defaults.items() if name in ("data", "teacher", "student")}
     fields: dict[str, Any] = {}
+    if "quantize" in parts.defaults:
+        usual = Quantize.model_validate(parts.defaults["quantize"])
+        fields["quantize"] = (Quantize, Field(usual, description=Recipe.model_fields["quantize"].description))
     for name, kind in kinds.items():
         described = Recipe.model_fields[name].description
         try:

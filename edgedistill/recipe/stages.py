@@ -42,6 +42,22 @@ class TrainStage(Config):
         False, description="Blend pairs of samples by a random share, as function matching does (arXiv:2106.05237); needs online: true."
     )
 
+    on_policy: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps whose answers the student draws itself, which the teacher then judges (arXiv:2306.13649); needs "
+        "online: true and a task that writes, such as causal-lm.",
+    )
+
+    @model_validator(mode="after")
+    def _drawn_answers_are_judged_at_once(self) -> "TrainStage":
+        if self.on_policy and not self.online:
+            raise mistake("online: true beside on_policy, since answers that the student draws are in no cache", "found online: false")
+        if self.on_policy and not self.losses.needs:
+            raise mistake("a loss that compares with the teacher beside on_policy, since drawn answers have no targets", "found none")
+        return self
+
     @model_validator(mode="after")
     def _blended_samples_have_no_target(self) -> "TrainStage":
         if self.mixup and not self.online:
@@ -104,6 +120,19 @@ class Cache(Config):
         le=65536,
         description="Keep only the largest K probabilities and the mass of the rest: for a thousand numbers or more.",
     )
+    sampled: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="Keep N numbers that are drawn by their probabilities instead: right on average for kd at temperature 1 "
+        "(arXiv:2503.16870).",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_save_room(self) -> "Cache":
+        if self.top_k is not None and self.sampled is not None:
+            raise mistake("top_k or sampled, and null for the other", f"found top_k: {self.top_k} beside sampled: {self.sampled}")
+        return self
 
 
 class Distill(Config):
@@ -149,6 +178,17 @@ class Distill(Config):
     stages: Annotated[list[Stage], AfterValidator(_in_order)] = Field(
         description="One or more of hints, align and finetune, and then qat or nothing."
     )
+
+    @model_validator(mode="after")
+    def _losses_suit_what_was_drawn(self) -> "Distill":
+        if self.cache.sampled is None:
+            return self
+        for stage in self.stages:
+            wrong = [name for name, loss in stage.losses.used().items() if not loss.takes_samples]
+            if wrong and not getattr(stage, "online", False):
+                expected = "cache.top_k instead, since drawn answers are right on average for kd at temperature 1 only"
+                raise mistake(expected, f"found cache.sampled: {self.cache.sampled} beside {', '.join(wrong)} of the stage {stage.name}")
+        return self
 
     @property
     def floating(self) -> list[Any]:

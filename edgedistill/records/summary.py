@@ -74,7 +74,7 @@ class TeacherResult(Record):
     name: str
     model: str
     parameters: int | Unavailable
-    bytes: int
+    bytes: int | Unavailable
     score: Scores | None
     members: Members
 

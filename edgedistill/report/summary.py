@@ -17,7 +17,7 @@ from edgedistill.report.ladder import ladder_of
 from edgedistill.report.measured import measured
 from edgedistill.report.twins import with_twins
 from edgedistill.run import Run
-from edgedistill.tasks.sections import Results
+from edgedistill.tasks.sections import Results, Trial
 from edgedistill.verify import judge
 from edgedistill.verify.failures import failures, warnings
 from edgedistill.verify.scoring import Scorer
@@ -60,11 +60,19 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
         state=None if programs is None else programs.model_dump(exclude={"sensitivity"}),
         sensitivity=sensitivity.priced(None if programs is None else programs.sensitivity, artifacts),
         lowering=_lowering(run),
-        sections=task.sections(Results(scorer.data.facts, shipped, scorer.outputs, scorer.targets("val"))),
+        sections=task.sections(_results(run, scorer, shipped, artifacts)),
         devices=measured(run, artifacts),
         bundles={},
         report=str(run.path("report.html")),
     )
+
+
+def _results(run: Run, scorer: Scorer, shipped: str, artifacts: Iterable[ArtifactResult]) -> Results:
+    """What the task writes its sections of."""
+    names = tuple(a.name for a in artifacts if a.role == "student")
+    tried = [name for name in ("teacher", "control", "student", *names) if run.finished(f"trial-{name}")]
+    trials = {name: Trial(run.made(f"trial-{name}"), run.work(f"trial-{name}")) for name in tried}
+    return Results(scorer.data.facts, shipped, scorer.outputs, scorer.targets("val"), names, trials, run.result("answers"))
 
 
 def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterable[ArtifactResult]) -> TeacherResult | None:
@@ -75,7 +83,9 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
     own = {
         "model": recipe.teacher.label,
         "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),
-        "bytes": sum(record["bytes"] for record in trained),
+        "bytes": sum(size)
+        if None not in (size := [record["bytes"] for record in trained])
+        else Unavailable(unavailable="a service does not say"),
         "score": next((row.score for row in ladder if row.rung == "teacher"), None),
         "members": _members(run, recipe),
     }

@@ -28,11 +28,15 @@ def calibration_samples(recipe: Recipe, data: Dataset) -> np.ndarray:
     return shown
 
 
-def calibrated(student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, way: str, *, batched: bool) -> QuantizedState:
+def calibrated(
+    student: nn.Module, recipe: Recipe, data: Dataset, signature: Signature, way: str, *, batched: bool
+) -> QuantizedState | None:
     """The quantized state of a trained `student`, with ranges from the recipe's number of training samples.
 
-    way: one of `after_training.WAYS`. batched: whether it takes several samples at once.
+    way: one of `after_training.WAYS`, or none, which gives None. batched: whether it takes several samples at once.
     """
+    if way == "none":
+        return None
     from edgedistill.quantize.after_training import quantized
     from edgedistill.quantize.scheme import traceable
     from edgedistill.tasks.modules import batches, in_order

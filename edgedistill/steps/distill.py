@@ -48,7 +48,11 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     later = {key: value for key, value in effective["data"].items() if key not in task.parts().prepared}
     common = {"data": facts["sha256"], "seed": recipe.seed, **later}
     hashes = teach.train_teachers(run, recipe, alone, common)
-    signals, key = teach.teach(run, recipe, lesson, hashes, facts["sha256"], runs_dir / ".cache" / "signals")
+    learned = teach.answered(run, recipe, data, hashes, runs_dir / ".cache" / "answers")
+    lesson = replace(lesson, data=learned)
+    # The control learns the data as they are, in as many steps.
+    alone = replace(alone, size=len(learned.indices["train"]))
+    signals, key = teach.teach(run, recipe, lesson, hashes, learned.facts.sha256, runs_dir / ".cache" / "signals")
     taught = replace(lesson, signals=signals, answers=read_arrays(run.work("teaching", "val")))
     floats = [
         effective["student"],
@@ -58,7 +62,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     ]
     qat, plan = recipe.learning.qat, effective["distill"]["stages"]
     floating = plan[: len(recipe.learning.floating)]
-    lengths = [[s["name"], s["epochs"], s["lr"], s["online"]] for s in floating]
+    lengths = [*([s["name"], s["epochs"], s["lr"], s["online"]] for s in floating), *([alone.size] if learned is not data else [])]
     if recipe.learning.control:
         step = Step("control", [common, floats, lengths], version=2, noted=MADE_WITH)
         run.step(step, lambda f: stages.train_float(recipe, alone, f, distilled=False), together=True)
@@ -124,19 +128,22 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QA
         simulated: dict[str, nn.Module] = {}
         if trained is None:
             quantized = calibrated(rungs["student"], recipe, lesson.data, lesson.signature, recipe.quantize.after_training, batched=True)
-            temperature = {"student": fitted, "int8": fitted}
+            temperature = {"student": fitted} if quantized is None else {"student": fitted, "int8": fitted}
         else:
             module = trained()
             quantized = convert(module.graph_module, lesson.signature, _temperature(module, lesson) if plan.calibrate else 1.0)
             temperature = {"student": fitted, "int8": quantized.temperature}
             simulated["fake_quant"] = module if quantized.temperature == 1 else Tempered(module, quantized.temperature)
-        if temperature != {"student": 1.0, "int8": 1.0}:
-            log(f"outputs are divided by {temperature['student']:.2f} (fp32) and {temperature['int8']:.2f} (int8), fitted on val")
+        if any(value != 1 for value in temperature.values()):
+            shown = {"student": "fp32", "int8": "int8"}
+            divided = " and ".join(f"{value:.2f} ({shown[name]})" for name, value in temperature.items())
+            log(f"outputs are divided by {divided}, fitted on val")
         write_arrays(folder / RUNGS / "teacher", read_arrays(run.work("teaching", "val")))
         if getattr(recipe.teacher, "lowered", False):
             teacher = task.build(recipe.teacher, recipe, facts, stages.trained(run.work("teacher")))
             with traceable(recipe.teacher.label):
-                save_program(plain_batchnorm(teacher), lesson.signature, folder / "teacher-float.pt2", sizes=facts.sizes)
+                held, deployed = task.deployed(teacher, lesson.signature)
+                save_program(plain_batchnorm(held), deployed, folder / "teacher-float.pt2", sizes=facts.sizes)
         record = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
         return record.model_copy(update={"temperature": temperature})
 

@@ -18,7 +18,7 @@ from edgedistill.packages import require
 from edgedistill.recipe.loading import AnyRecipe, LoadedRecipe, load_recipe, recorded
 from edgedistill.run import Run
 from edgedistill.runs import is_run, newest, open_run, read_run
-from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, verify_external
+from edgedistill.steps import delegation, divergence, holdout, lowering, quantize, ranges, trials, verify_external
 from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
 from edgedistill.steps.opening import opened
@@ -57,6 +57,7 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
             return None
         specs = lowering.lower(run, loaded.recipe, lowering.wanted(loaded.recipe, loaded.recipe.targets))
         execute(run, loaded.recipe, specs, "val")
+        trials.make(run, loaded.recipe, specs)
         divergence.locate(run, loaded.recipe, specs)
         delegation.examine(run, specs, loaded.recipe.targets)
         ranges.scan(run, specs)
@@ -98,6 +99,7 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
         specs = lowering.lower(run, recipe, list(dict.fromkeys([*lowering.lowered(run), *target_specs])), again=fresh)
         execute(run, recipe, specs, "val")
+        trials.make(run, recipe, specs)
         divergence.locate(run, recipe, specs)
         delegation.examine(run, specs, targets, keep=True)
         ranges.scan(run, specs)
@@ -135,6 +137,7 @@ def verify(run_dir: AnyPath) -> Verified:
     require("export", "report")
     with opened(read_run, run_dir) as run:
         execute(run, _recipe(run), _artifacts(run), "val", again=True)
+        trials.make(run, _recipe(run), _artifacts(run), again=True)
         divergence.locate(run, _recipe(run), _artifacts(run))
         delegation.examine(run, _artifacts(run), [], keep=True, again=True)
         ranges.scan(run, _artifacts(run))

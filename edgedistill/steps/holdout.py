@@ -11,6 +11,7 @@ from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
 from edgedistill.steps.distill import shipped_rungs
 from edgedistill.steps.execute import execute
+from edgedistill.verify import stored
 from edgedistill.verify.stored import RUNGS, SAMPLES
 
 if TYPE_CHECKING:
@@ -34,21 +35,23 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     def work(folder: Path) -> None:
         log(f"scoring the holdout of {len(holdout)} {task.words.samples}")
         models = shipped_rungs(run, recipe, data.facts)
-        program = run.work("programs", "student-reference.pt2")
-        signature = load_signature(program)
+        signature = load_signature(run.work(program))
         rungs.save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
-        models |= rungs.references(rungs.load_converted(program))
+        if calibrated:
+            models |= rungs.references(rungs.load_converted(run.work(program)))
         rungs.score(models, data, signature, "holdout", folder, batched=run.result("programs")["batched"])
         if recipe.distill is None:
             return
         faculty = faculty_of(run, recipe, data)
         write_arrays(folder / RUNGS / "teacher", faculty.merged(faculty.outputs("holdout"), holdout))
 
+    calibrated = stored.calibrated(run)
+    program = f"programs/student-{'reference' if calibrated else 'float'}.pt2"
     trained = ("control", "student") if recipe.distill is not None and recipe.distill.control else ("student",)
     step = Step(
         "holdout",
         run.made("programs")["temperature"],
-        reads=("work/data", *program_files("programs/student-reference.pt2"), *(f"work/{name}" for name in trained)),
+        reads=("work/data", *program_files(program), *(f"work/{name}" for name in trained)),
         code=("edgedistill.verify.rungs",),
         packages=("torch", "torchao"),
     )

@@ -16,6 +16,7 @@ from edgedistill.run import Run, Step
 from edgedistill.steps import variants
 from edgedistill.steps.declared import SHARED, program_files
 from edgedistill.steps.parallel import parallel
+from edgedistill.verify import stored
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -91,6 +92,8 @@ def _refused(run: Run, specs: list[ArtifactSpec]) -> list[NotLowered]:
     for spec in specs:
         program, facts = run.work(spec.program), backend(spec.format)
         try:
+            if spec.precision == "int8" and not stored.calibrated(run):
+                raise UserError("the recipe calibrates nothing (quantize.after_training: none): name a way, or take another precision")
             if why := why_missing(facts.packages, facts.extra):
                 raise MissingExtra(why)
             signature = load_signature(program)

@@ -48,7 +48,7 @@ def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Pa
 
 
 def save(
-    quantized: QuantizedState,
+    quantized: QuantizedState | None,
     rungs: Mapping[str, nn.Module],
     simulated: Mapping[str, nn.Module],
     data: Dataset,
@@ -60,8 +60,10 @@ def save(
 ) -> Programs:
     """Save the student, rung `student` of `rungs`, and its quantized state as programs, and score everything on val.
 
+    quantized: None where nothing is calibrated: then there is the program in floating point only.
     simulated: rungs between the student and the state. batched: whether the student takes several samples at once.
     """
+    from edgedistill.distill.stages import weights_hash
     from edgedistill.export.programs import save_program
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.rows import read_rows
@@ -71,12 +73,16 @@ def save(
     task, val, sizes = tasks.task(recipe.task), data.indices["val"], data.facts.sizes
     samples = folder / Path(SAMPLES["val"]).name
     save_samples(data, "val", samples)
-    scored = score({**rungs, **simulated, **references(quantized.converted)}, data, signature, "val", folder, batched=batched)
+    integers = {} if quantized is None else references(quantized.converted)
+    scored = score({**rungs, **simulated, **integers}, data, signature, "val", folder, batched=batched)
+    student, deployed = task.deployed(rungs["student"], signature)
+    save_program(plain_batchnorm(student), deployed, folder / "student-float.pt2", sizes=sizes)
+    if quantized is None:
+        return Programs(sha256=weights_hash(task.core(rungs["student"])), output_scale={}, batched=batched)
     exam = Exam(task, signature, read_rows(samples), scored["student"], data.targets(val), batched)
     quantized, sensitivity = examine(quantized, exam, scored["integer"], apply=recipe.quantize.mixed == "auto")
     if sensitivity.applied:
         score(references(quantized.converted), data, signature, "val", folder, batched=batched)
-    save_program(plain_batchnorm(rungs["student"]), signature, folder / "student-float.pt2", sizes=sizes)
     save_program(quantized.converted, signature, folder / "student-converted.pt2", sizes=sizes)
     save_program(quantized.unfolded, signature, folder / "student-unfolded.pt2", sizes=sizes)
     save_program(quantized.converted, signature, folder / "student-reference.pt2", any_batch=batched, sizes=sizes)

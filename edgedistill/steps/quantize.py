@@ -40,7 +40,8 @@ def quantize(run: Run, loaded: LoadedRecipe) -> None:
         rungs = float_rungs(run, recipe, data.facts)
         quantized = calibrated(rungs["student"], recipe, data, signature, recipe.quantize.after_training, batched=batched)
         record = programs.save(quantized, rungs, {}, data, signature, folder, recipe=recipe, batched=batched)
-        _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
+        if quantized is not None:
+            _warn_where_outputs_are_constant(folder / RUNGS / "student", quantized.output_scale)
         return record.model_copy(update={"temperature": {"student": 1.0, "int8": 1.0}})
 
     programs.step(run, [student["sha256"], student["signature"], recipe.quantize.model_dump()], ["student"], work)

@@ -31,7 +31,7 @@ _SAMPLES = {"int8": 256, "float16": 64}
 
 
 def scan(run: Run, specs: list[ArtifactSpec]) -> None:
-    """Scan the quantized state and each float16 program that can be scanned, in steps `ranges-int8` and `ranges-NAME`.
+    """Scan the quantized state, where there is one, and each float16 program that can be scanned, in steps `ranges-int8` and `ranges-NAME`.
 
     The samples are spread evenly over val, and named by their place in it. A program that could not be run is recorded as an error.
     """
@@ -50,7 +50,7 @@ def scan(run: Run, specs: list[ArtifactSpec]) -> None:
             made_by = Step(step, count, reads=(spec.path, SAMPLES["val"]), code=code, packages=facts.packages)
             run.step(made_by, lambda _: _float16(run, spec, count))
 
-    parallel("ranges", [INT8, *packages], scan_program)
+    parallel("ranges", [*([INT8] if stored.calibrated(run) else []), *packages], scan_program)
 
 
 def _sample(run: Run, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

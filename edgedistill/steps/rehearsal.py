@@ -128,14 +128,16 @@ def rehearse(recipe: Recipe, data: Dataset) -> _Mistakes:
         return wrong
     outputs = frozenset(spec.name for spec in signature.outputs)
     student = _student(task, recipe, data, signature, batch, wrong)
-    teachers = [_teacher(task, recipe, data, field, config, batch, outputs, wrong) for field, config in recipe.models if field != "student"]
+    asked = [(field, config) for field, config in recipe.models if field != "student" and not config.only_writes]
+    told = {field: outputs if task.tells(config, recipe) else frozenset[str]() for field, config in asked}
+    teachers = [_teacher(task, recipe, data, field, config, batch, told[field], wrong) for field, config in asked]
     if getattr(recipe.teacher, "lowered", False) and None not in teachers:
         teacher = task.build(task.unloaded(recipe.teacher), recipe, data.facts)
         wrong.attempt("teacher", lambda: _trace(teacher, signature, recipe.teacher.label, any_batch=False))
     wrong.attempt("teacher.merge", lambda: task.merger(recipe, data))
     # Several teachers give their outputs only, in the shape of any one of them.
-    taught = teachers[0] if teachers and all(teacher is not None for teacher in teachers) else None
-    if student is not None and taught is not None:
+    taught = (teachers[0] if teachers else {}) if None not in teachers else None
+    if student is not None and taught is not None and recipe.distill is not None:
         _losses(recipe, batch, student, taught, len(data.indices["train"]), wrong)
     return wrong
 

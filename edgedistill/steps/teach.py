@@ -41,16 +41,18 @@ class Faculty:
         return tasks.task(self.recipe.task).teacher(self.recipe.members[number], self.recipe, self.data, weights, signals)
 
     def outputs(self, split: str) -> list[dict[str, np.ndarray]]:
-        """Each member's outputs [n, ...] of the samples of a split, by name."""
+        """Each member's outputs [n, ...] of the samples of a split, by name; none of a teacher that only writes."""
         from edgedistill.tasks.modules import BATCH, batches
 
         names = [spec.name for spec in tasks.task(self.recipe.task).signature(self.recipe, self.data.facts).outputs]
         answers = []
-        for number in range(len(self.recipe.members)):
+        for number, member in enumerate(self.recipe.members):
+            if not tasks.task(self.recipe.task).tells(member, self.recipe):
+                continue
             teacher, indices = self.teacher(number, names), self.data.indices[split]
             first = self.data.batch(indices[:BATCH], None).inputs
-            name, ask = self.recipe.members[number].name, functools.partial(teacher, first)
-            count = threads.chosen(f"{name} on {split}", ask, asked=self.recipe.threads)
+            ask = functools.partial(teacher, first)
+            count = threads.chosen(f"{member.name} on {split}", ask, asked=self.recipe.threads)
             with threads.using(count):
                 parts = [teacher(inputs) for inputs in batches(self.data, indices)]
             answers.append({name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in names})
@@ -58,6 +60,8 @@ class Faculty:
 
     def merged(self, answers: list[dict[str, np.ndarray]], indices: np.ndarray) -> dict[str, np.ndarray]:
         """One answer of the members' to the samples `indices`."""
+        if not answers:
+            return {}
         return answers[0] if self.merger is None else self.merger(answers, indices)
 
 
@@ -99,6 +103,23 @@ def folder_facts(reference: str) -> list[Any]:
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
+def answered(run: Run, recipe: Recipe, data: Dataset, hashes: list[str], cache: Path) -> Dataset:
+    """The samples that the student learns: `data`, or those that the teacher answered in the step `answers`.
+
+    hashes: of the teachers. cache: folder of the answers that were paid, which runs share.
+    """
+    task = tasks.task(recipe.task)
+    if not task.asks(recipe):
+        return data
+    from edgedistill.distill.stages import trained
+
+    config, weights = recipe.teacher.model_dump(mode="json"), trained(run.work(recipe.teacher_steps[0]))
+    step = Step("answers", [hashes, config, data.facts.sha256], reads=("work/data",))
+    with processes.main_first():
+        run.step(step, lambda folder: task.write_answers(recipe, data, weights, hashes[0], folder, cache))
+    return task.dataset(recipe, run.work("answers"))
+
+
 def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha256: str, root: Path) -> tuple[TeacherSignals, str]:
     """The teachers' signals for the recipe's stages, and a key that changes with what they say.
 
@@ -120,7 +141,8 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
             faculty.merger.learn(answers, targets)
             faculty.merger.save(folder)
         write_arrays(folder / "val", faculty.merged(answers, val))
-        by_name = dict(zip([member.name for member in recipe.members], answers, strict=True))
+        names = [member.name for member in recipe.members if task.tells(member, recipe)]
+        by_name = dict(zip(names, answers, strict=True))
         scores = {name: float(task.score(outputs, targets).mean()) if targets else None for name, outputs in by_name.items()}
         merge = {} if faculty.merger is None else faculty.merger.facts()
         return {"val": scores, "disagreement": task.disagreement(by_name), **merge}
@@ -136,7 +158,8 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
         asked = _signals(offline, outputs)
         for number in range(len(recipe.members)):
             facts = {"teacher": hashes[number], **seen[number]}
-            options: dict[str, Any] = {"signals": asked, "outputs": outputs, "count": recipe.data.views}
+            options: dict[str, Any] = {"signals": asked, "scores": lesson.signature.scores, "seed": recipe.seed}
+            options["count"] = recipe.data.views
             options |= {"folder": cache_folder(root, facts), "options": plan.cache, "batch_size": recipe.data.batch_size}
             options["threads"] = recipe.threads
             with processes.main_first():

@@ -135,6 +135,7 @@ def _calibrated(run: Run, recipe: Recipe, precision: str, folder: Path) -> Varia
     signature = load_signature(run.work("programs", "student-float.pt2"))
     student, batched = shipped_rungs(run, recipe, data.facts)["student"], run.result("programs")["batched"]
     quantized = calibrated(student, recipe, data, signature, precision.removeprefix("int8-"), batched=batched)
+    assert quantized is not None
     _save(quantized, signature, folder, data.facts.sizes)
     rungs = {f"{precision}-{name}": rung for name, rung in references(quantized.converted).items()}
     _score(rungs, run, recipe, signature, folder, batched=batched)

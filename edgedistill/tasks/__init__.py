@@ -24,12 +24,14 @@ def tasks() -> dict[str, Task]:
 
     Raises UserError when two packages register one name, with the names of both, or when an entry point is no Task.
     """
+    from edgedistill.tasks.causal_lm.task import CAUSAL_LM
     from edgedistill.tasks.embedding.task import EMBEDDING
     from edgedistill.tasks.image_classification.task import IMAGE_CLASSIFICATION
     from edgedistill.tasks.tensors.task import TENSORS
     from edgedistill.tasks.text_classification.task import TEXT_CLASSIFICATION
 
-    return registered(GROUP, Task, (IMAGE_CLASSIFICATION, TENSORS, TEXT_CLASSIFICATION, EMBEDDING), lambda plugin: plugin.name)  # type: ignore[type-abstract]  # only instances are registered
+    own = (IMAGE_CLASSIFICATION, TENSORS, TEXT_CLASSIFICATION, EMBEDDING, CAUSAL_LM)
+    return registered(GROUP, Task, own, lambda plugin: plugin.name)  # type: ignore[type-abstract]  # only instances are registered
 
 
 def task(name: str) -> Task:

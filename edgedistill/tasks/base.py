@@ -19,7 +19,7 @@ from edgedistill.records import Disagreement, Metric
 from edgedistill.records.manifest import Manifest, Preprocessing
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
-from edgedistill.tasks.data import DataFacts, Dataset, Source
+from edgedistill.tasks.data import Batch, DataFacts, Dataset, Source
 from edgedistill.tasks.sections import Results, Section
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class RecipeParts:
     losses: Any
     """A `recipe.losses.Losses`, whose fields are the losses that stages can name."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Values that a recipe leaves out, as YAML would say them: of data, teacher and student as a whole, the `stages` of distill, and other
-    fields of `distill`. A part without them has to be in a recipe."""
+    """Values that a recipe leaves out, as YAML would say them: of data, teacher, student and quantize as a whole, the `stages` of distill,
+    and other fields of `distill`. A part without them has to be in a recipe."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
 
@@ -61,15 +61,18 @@ class Glue:
 
     folders: tuple[Path, ...]
     names: Mapping[str, tuple[str, ...]]
-    """What its code gives an app, by language: first the class of the model, then other types."""
+    """What its code gives an app, by language. Python: the class of the model, then other types; Kotlin and Swift: the class of the model;
+    TypeScript: the module that an app imports, the class of the model, then what READMEs import beside it."""
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Further packages that it needs, by language."""
+    """Further packages that it needs, by language, as its package manager writes them."""
     constants: Mapping[str, str] = field(default_factory=dict)
     """Entries of a manifest, lists of texts, that generated code holds, each with the name of their type."""
     extra: str = ""
     """The extra of a package that installs what it requires."""
     example: str = ""
     """A call of the model in Python, for READMEs."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """The same in other languages: an expression in TypeScript, a statement in Kotlin and Swift."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ class Task(ABC):
     words = Words()
     blends = False
     """Whether a share of one sample and the rest of another make a sample, as the option `mixup` does; every input is then blended."""
+    writes = False
+    """Whether its models write answers, on which a student may be taught too, see `own_answers`."""
     scores_against_teacher = False
     """Whether samples without targets are scored against what the teacher gives for them."""
     facts: type[DataFacts] = DataFacts
@@ -191,6 +196,13 @@ class Task(ABC):
         same weights. Raises UserError when there is no such model, or when weights do not fit it.
         """
 
+    def deployed(self, module: nn.Module, signature: Signature) -> tuple[nn.Module, Signature]:
+        """What becomes a program of a module of `build` with `signature`, and the program's signature: by default both as they are.
+
+        A program may keep a state between calls, such as the cache of a language model. For one sample it gives what the module gives.
+        """
+        return module, signature
+
     def examined(self, module: nn.Module, recipe: Recipe, facts: DataFacts) -> Signature:
         """The signature of a student that comes trained; UserError where the module does not fit the data."""
         return self.signature(recipe, facts)
@@ -226,6 +238,10 @@ class Task(ABC):
         module = self.build(config, recipe, dataset.facts, weights)
         return ModuleTeacher(self.taps(module, self.signature(recipe, dataset.facts), signals), module, signals)
 
+    def tells(self, config: Any, recipe: Recipe) -> bool:
+        """Whether a teacher of the recipe gives the outputs of the signature, so that it is scored; one that only writes does not."""
+        return not config.only_writes
+
     def seen(self, config: Config, recipe: Recipe, facts: DataFacts) -> dict[str, JsonValue]:
         """What of a recipe determines a teacher's answers, beside its weights and the samples: another of it asks the teacher anew."""
         return {"teacher": config.model_dump(mode="json"), "data": recipe.data.model_dump(mode="json", exclude=set(self.parts().prepared))}
@@ -260,6 +276,23 @@ class Task(ABC):
 
         features = set(signals) - {spec.name for spec in signature.outputs}
         return ModuleTaps(module, signature, signals, inside=self.core(module) if features else module)
+
+    def asks(self, recipe: Recipe) -> bool:
+        """Whether the teacher writes training samples before it teaches, see `write_answers`."""
+        return False
+
+    def write_answers(
+        self, recipe: Recipe, dataset: Dataset, weights: Path | None, name: str, folder: Path, cache: Path
+    ) -> dict[str, JsonValue]:
+        """Let the teacher, with `weights`, answer the training samples; write into `folder` what `dataset` reads: the same val and holdout.
+
+        name: changes with the teacher's weights. cache: a folder that runs share, where answers are kept that were paid. Returns figures.
+        """
+        raise NotImplementedError(f"teachers of the task {self.name} write no answers")
+
+    def own_answers(self, module: nn.Module, batch: Batch, dataset: Dataset) -> Batch:
+        """`batch` of `dataset` with answers that `module`, the student in training, draws itself in the place of its targets."""
+        raise NotImplementedError(f"models of the task {self.name} write no answers")
 
     def supervised(self, train: Config | None) -> Any:
         """The losses of a model that learns from targets alone: a teacher by its `train` part, or the control for None."""
@@ -307,6 +340,23 @@ class Task(ABC):
     def divide(self, module: nn.Module, temperature: float) -> bool:
         """Divide what a module of `build` gives by `temperature`, in its last layer; False, without a change, where it cannot be done."""
         return False
+
+    # Trials: models do what an app does with a whole sample, such as to write an answer word by word.
+
+    def tries(self, recipe: Recipe) -> bool:
+        """Whether models of a recipe are tried; by default a call of a program is all that an app does with a sample."""
+        return False
+
+    def try_module(self, module: nn.Module, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
+        """Try a module of `build` on val; what it did is written into `folder`, and figures of it are returned."""
+        raise NotImplementedError(f"the task {self.name} has no trials")
+
+    def try_file(self, recipe: Recipe, dataset: Dataset, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The same of a file in a child process. execution: the adapter's module, the path, the signature of a call, and threads.
+
+        Raises DeviceFailed where the file does not run.
+        """
+        raise NotImplementedError(f"the task {self.name} has no trials")
 
     # What is shipped and shown.
 

@@ -57,18 +57,20 @@ def compute(
     data: Dataset,
     *,
     signals: frozenset[str],
-    outputs: frozenset[str],
+    scores: frozenset[str],
     count: int,
     folder: Path,
     options: Cache,
     batch_size: int,
+    seed: int,
     threads: int | None = None,
 ) -> CachedSignals:
     """The signals of `count` views of the training samples; what is on disk and whole is kept, the rest is asked of the teacher.
 
     threads: of the processor, None for those that are fastest; what is added to a cache is computed with as many as it began with.
 
-    outputs: names of the signals that are outputs. make_teacher: called with the signals that are missing, and only where some are.
+    scores: names of the signals whose last axis has logits of classes. seed: of what is drawn of them. make_teacher: called with the
+    signals that are missing, and only where some are.
 
     Raises UserError when the cache in `folder` is another teacher's, and when the teacher answers NaN; StorageFailed when the disk is too
     small.
@@ -88,7 +90,7 @@ def compute(
         probe = teacher(data.batch(train[:2], 0).inputs)
         known["shapes"] |= {name: list(probe[name].shape[1:]) for name in unknown}
         write_json(mark, known)
-    encodings = {name: encoding_of(known["shapes"][name], options, scores=name in outputs) for name in sorted(signals)}
+    encodings = {name: encoding_of(known["shapes"][name], options, scores=name in scores, seed=seed) for name in sorted(signals)}
     names = [(signal, view) for view in range(count) for signal in encodings]
     paths = {name: folder / f"view-{name[1]}.{name[0].replace(':', '-')}.{encodings[name[0]].tag}" for name in names}
     _check_disk(paths, {name: len(train) * encodings[name[0]].dtype.itemsize for name in names}, folder)
@@ -103,11 +105,11 @@ def compute(
         saved = time.monotonic()
         try:
             with using(known["threads"]), track("teacher signals", len(work)) as progress:
-                answered = _answers(teacher, data, [(train[c * _CHUNK_ROWS : (c + 1) * _CHUNK_ROWS], view) for view, c in work], batch_size)
-                for (view, chunk), answers in zip(work, answered, strict=True):
-                    _check_numbers(answers, view)
-                    for signal, encoding in encodings.items():
-                        arrays[signal, view].write(chunk, encoding.encode(answers[signal]))
+                chunks = [(train[c * _CHUNK_ROWS : (c + 1) * _CHUNK_ROWS], view) for view, c in work]
+                encoded = _encoded(teacher, data, chunks, batch_size, encodings)
+                for (view, chunk), rows in zip(work, encoded, strict=True):
+                    for signal in encodings:
+                        arrays[signal, view].write(chunk, rows[signal])
                     progress.advance(1, view=view)
                     # Each save waits for the disk, so that a small teacher would do little else.
                     if time.monotonic() - saved > _SAVE_EVERY_S:
@@ -117,27 +119,34 @@ def compute(
             _save(arrays)
     position = np.full(len(data), -1)
     position[train] = np.arange(len(train))
-    for rows in arrays.values():
-        rows.close()
+    for file in arrays.values():
+        file.close()
     return CachedSignals({name: Rows.raw(paths[name], encodings[name[0]].dtype, len(train)) for name in names}, encodings, position)
 
 
-def _answers(teacher: Teacher, data: Dataset, chunks: Sequence[tuple[np.ndarray, int]], batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """The signals of each chunk of samples in a view."""
+def _encoded(
+    teacher: Teacher, data: Dataset, chunks: Sequence[tuple[np.ndarray, int]], batch_size: int, encodings: dict[str, Encoding]
+) -> Iterator[dict[str, np.ndarray]]:
+    """The encoded signals of each chunk of samples in a view. Answers are encoded batch by batch: those of a chunk may fill the memory."""
     requests = [
         [Request(indices[start : start + batch_size], view) for start in range(0, len(indices), batch_size)] for indices, view in chunks
     ]
     batches = Loader(data).batches([request for chunk in requests for request in chunk])
-    for chunk in requests:
-        parts = [teacher(next(batches).inputs) for _ in chunk]
-        yield {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
+    for (_, view), chunk in zip(chunks, requests, strict=True):
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in encodings}
+        for request in chunk:
+            answers = teacher(next(batches).inputs)
+            for name, encoding in encodings.items():
+                values = answers[name].cpu().numpy()
+                _check_numbers(values, name, view)
+                parts[name].append(encoding.encode(values, request.indices, view))
+        yield {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
-def _check_numbers(answers: dict[str, np.ndarray], view: int) -> None:
-    for name, values in answers.items():
-        # -inf is the logit of a class that a specialist does not know.
-        if np.isnan(values).any() or np.isposinf(values).any() or not np.isfinite(values).any(axis=-1).all():
-            raise UserError(f"the teacher answered NaN or infinity ({name}, view {view}); check its checkpoint, mean and std")
+def _check_numbers(values: np.ndarray, name: str, view: int) -> None:
+    # -inf is the logit of a class that a specialist does not know.
+    if np.isnan(values).any() or np.isposinf(values).any() or not np.isfinite(values).any(axis=-1).all():
+        raise UserError(f"the teacher answered NaN or infinity ({name}, view {view}); check its checkpoint, mean and std")
 
 
 def _check_disk(paths: dict[tuple[str, int], Path], sizes: dict[tuple[str, int], int], folder: Path) -> None:

@@ -52,6 +52,11 @@ def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
     return read_arrays(folder) if folder.is_dir() else None
 
 
+def calibrated(run: Run) -> bool:
+    """Whether a run has an int8 program, by training or calibration."""
+    return run.work("programs", "student-reference.pt2").exists()
+
+
 def scales(run: Run, spec: ArtifactSpec) -> dict[str, float]:
     """The size of a step of each output of the program that an artifact was lowered from; empty where it has none."""
     made = run.result(f"program-{spec.precision}" if needs_program(spec.precision) else "programs")

@@ -1,7 +1,10 @@
 """ExecuTorch on the CPU, through the Python bindings of its wheel."""
 
+import importlib.util
+import mmap
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from edgedistill.measure.runner.naming import Signature
@@ -35,6 +38,8 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     bindings = _bindings()
     if (size := bindings._threadpool_get_thread_count()) != threads:
         raise ValueError(f"the thread pool has {size} threads and {threads} were asked for: call prepare({threads}) before load")
+    if needs_language_kernels(path):
+        _load_language_kernels()
     program = bindings._load_program(path, program_verification=bindings.Verification.InternalConsistency)
     method = program.load_method("forward")
 
@@ -73,6 +78,26 @@ def refused(path: str, arrays: Arrays, error: Exception) -> ValueError:
     """What to say of a call that failed: the runtime itself tells numbers only."""
     given = ", ".join(f"{name} {text_of(array)}" for name, array in arrays.items())
     return ValueError(f"{path} did not run on {given}, and may be made for other sizes: {error}")
+
+
+def needs_language_kernels(path: str) -> bool:
+    """Whether a file names operators of language models, which are no part of the runtime itself."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"llama::") >= 0
+
+
+def _load_language_kernels() -> None:
+    """Load the kernels of language models, from the library that `executorch.extension.llm.custom_ops` loads.
+
+    That module imports PyTorch's compiler as well, which takes seconds.
+    """
+    import torch
+
+    (place,) = importlib.util.find_spec("executorch").submodule_search_locations  # type: ignore[union-attr, misc]
+    libraries = list(Path(place, "extension", "llm", "custom_ops").glob("*custom_ops_aot_lib.*"))
+    if not libraries:
+        raise ValueError("the file has attention over a cache, and this package of executorch has no kernels of language models")
+    torch.ops.load_library(libraries[0])
 
 
 def _bindings() -> Any:

@@ -26,6 +26,10 @@ def prepare(threads: int) -> None:
 
 def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
     """Open `path` (.pte) and return its forward function; see `adapter.load`."""
+    if executorch.needs_language_kernels(path):
+        raise ValueError(
+            f"{path} has attention over a cache, of which executorch-numpy-runtime has no kernels: take the package executorch, or an .onnx"
+        )
     from executorch_numpy_runtime import Runtime
 
     if (size := _call(_COUNT, ctypes.c_size_t, _pool())) != threads:

@@ -110,6 +110,7 @@ EXECUTORCH = Backend(
     operators="executorch.exir",
     default_delegate="xnnpack",
     budgeted=True,
+    state="inside",
     planar=True,
     refused_operators={
         "sort": "ExecuTorch has no kernel of it; take onnx or coreml",

@@ -5,6 +5,7 @@ from typing import Any
 from torch.export import ExportedProgram, export
 
 from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
+from edgedistill.backends.executorch.attention import attend_by_kernels
 from edgedistill.backends.executorch.rewrites import fence_composites, flatten_softmax, quantize_pads, write_out_gelu
 from edgedistill.export.fences import keep_copies
 from edgedistill.export.programs import rewritten
@@ -48,7 +49,9 @@ def prepared(program: ExportedProgram, spec: ArtifactSpec) -> ExportedProgram:
         return _dense(program) if is_static(spec.precision) else rewritten(program, keep_copies)
     if spec.delegate == "coreml":
         return rewritten(program, *FOR_CORE_ML)
-    return rewritten(program, keep_copies, write_out_gelu, resize_by_products, flatten_softmax, quantize_pads, fence_composites)
+    return rewritten(
+        program, keep_copies, write_out_gelu, resize_by_products, flatten_softmax, quantize_pads, fence_composites, attend_by_kernels
+    )  # fmt: skip
 
 
 def _dense(program: ExportedProgram) -> ExportedProgram:

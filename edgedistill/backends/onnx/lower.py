@@ -7,6 +7,8 @@ from torch.export import ExportedProgram
 
 from edgedistill.backends.onnx.bytes_input import take_bytes
 from edgedistill.backends.onnx.floats import keep_floats
+from edgedistill.backends.onnx.norms import divide_by_roots
+from edgedistill.backends.onnx.state import passed
 from edgedistill.export.programs import rewritten
 from edgedistill.export.recurrent import projects, written_out
 from edgedistill.export.tables import gather_steps
@@ -32,9 +34,10 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 
     opset = _NEW_OPSET if spec.precision == "int4-weights" or is_wide(spec.precision) else _OPSET
     packed = not is_integer(spec.precision) and not is_float(spec.precision)
-    program = rewritten(program, pool_for_onnx, *([gather_steps] if packed else []))
+    program = rewritten(program, pool_for_onnx, divide_by_roots, *([gather_steps] if packed else []))
     # torch.onnx 2.14 writes a projection where ONNX's LSTM has none.
     program = written_out(program) if projects(program) else program
+    program, signature = passed(program, signature)
     inside = {node.name for node in program.graph.nodes}
     exported = torch.onnx.export(
         program, dynamo=True, opset_version=opset, input_names=[spec.name for spec in signature.inputs],

@@ -16,11 +16,11 @@ _LAYERS = ("num_hidden_layers", "n_layers", "num_layers")
 """What configurations call the number of layers."""
 
 
-CLASSIFIER, PLAIN = "AutoModelForSequenceClassification", "AutoModel"
-"""Kinds of models, as transformers names them: with a classifier, and without any head."""
+CLASSIFIER, PLAIN, CAUSAL = "AutoModelForSequenceClassification", "AutoModel", "AutoModelForCausalLM"
+"""Kinds of models, as transformers names them: with a classifier, without any head, and with a head that gives the next token."""
 
 
-def loaded(reference: str, field: str, kind: str = CLASSIFIER, **options: Any) -> nn.Module:
+def loaded(reference: str, field: str, kind: str = CLASSIFIER, attention: str = "eager", **options: Any) -> nn.Module:
     """The model of a folder or of the hub, without its own code, from safetensors. It gets a new head where the labels differ."""
     import transformers
     from transformers.utils import logging
@@ -30,19 +30,21 @@ def loaded(reference: str, field: str, kind: str = CLASSIFIER, **options: Any) -
     logging.disable_progress_bar()
     try:
         return getattr(transformers, kind).from_pretrained(  # type: ignore[no-any-return]
-            reference, use_safetensors=True, trust_remote_code=False, attn_implementation="eager", ignore_mismatched_sizes=True, **options
+            reference, use_safetensors=True, trust_remote_code=False, attn_implementation=attention, ignore_mismatched_sizes=True, **options
         )
     except (OSError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
         raise UserError(f"{field}.hf: '{reference}' is no model of texts that transformers can load ({said})") from error
 
 
-def new(config: dict[str, Argument | list[Argument]], field: str, kind: str = CLASSIFIER, **facts: Any) -> nn.Module:
+def new(
+    config: dict[str, Argument | list[Argument]], field: str, kind: str = CLASSIFIER, attention: str = "eager", **facts: Any
+) -> nn.Module:
     """A model with random weights by a configuration that `facts` completes."""
     import transformers
 
     return getattr(transformers, kind).from_config(  # type: ignore[no-any-return]
-        configuration(config, field, **facts), attn_implementation="eager"
+        configuration(config, field, **facts), attn_implementation=attention
     )
 
 
@@ -73,7 +75,7 @@ def cut(teacher: Any, part: Cut) -> nn.Module:
     count = getattr(teacher.config, name) if name else 0
     numbers = _numbers(part, count)
     config = type(teacher.config).from_dict({**teacher.config.to_dict(), name: len(numbers)})
-    config._attn_implementation = "eager"
+    config._attn_implementation = teacher.config._attn_implementation
     student = type(teacher)(config)
     # Layers are the only lists of that many modules; in a state dict their numbers stand between dots.
     lists = [place for place, module in teacher.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count]

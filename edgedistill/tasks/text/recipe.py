@@ -37,7 +37,7 @@ class Saved(Config):
     datasets: str = Field(min_length=1, description="Folder that `save_to_disk` of the package datasets wrote, or a name on the hub.")
 
 
-_SOURCES: dict[str, type[Config]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "datasets": Saved}
+SOURCES: dict[str, type[Config]] = {"jsonl": Jsonl, "csv": Csv, "parquet": Parquet, "datasets": Saved}
 
 
 def tagged(kinds: Mapping[str, type[Config]], what: str) -> Any:
@@ -71,25 +71,30 @@ class TrainedTokenizer(Config):
     lowercase: bool = Field(True, description="Read all texts in lower case, without accents.")
 
 
-class Text(DataConfig):
-    """Texts, and how a model sees them."""
+class Texts(DataConfig):
+    """A table of texts, and how a model sees them. A task adds which columns it reads."""
 
-    kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": tuple(_SOURCES)}
+    kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": tuple(SOURCES)}
 
-    source: tagged(_SOURCES, "where texts come from") = Field(description="Where the texts come from.")  # type: ignore[valid-type]
-    text: str = Field("text", min_length=1, description="Column of the text.")
+    source: tagged(SOURCES, "where texts come from") = Field(description="Where the texts come from.")  # type: ignore[valid-type]
     split_column: str | None = Field(
         None,
         description="Column that says train, val or holdout for each text; null draws splits by the seed, and takes those of datasets.",
     )
+    length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
+    views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
+    batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")
+
+
+class Text(Texts):
+    """Texts that a model reads."""
+
+    text: str = Field("text", min_length=1, description="Column of the text.")
     tokenizer: TrainedTokenizer | str | None = Field(
         None,
         description="Folder, tokenizer.json or hub name of a tokenizer, or {vocabulary: N} for one trained on the texts; "
         "null takes the teacher's.",
     )
-    length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
-    views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
-    batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")
 
 
 class HubModel(Config):

@@ -1,0 +1,108 @@
+"""Sequence-level distillation: the teacher writes answers to the training prompts, and those that are kept become training rows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgedistill import processes
+from edgedistill.errors import UserError
+from edgedistill.files import read_arrays, replacing, sha256_tree, write_arrays
+from edgedistill.recipe.schema import Recipe
+from edgedistill.tasks.causal_lm import chat, schema, source
+from edgedistill.tasks.causal_lm.answers.asking import Asker, Prompt
+from edgedistill.tasks.causal_lm.answers.collect import Counts, collect, kept
+from edgedistill.tasks.causal_lm.answers.ledger import opened
+from edgedistill.tasks.causal_lm.answers.recipe import Checks
+from edgedistill.tasks.causal_lm.dataset import Completions
+from edgedistill.tasks.causal_lm.facts import LanguageFacts
+from edgedistill.tasks.causal_lm.recipe import Answers, Data, EndpointTeacher
+from edgedistill.tasks.causal_lm.source import Exchange, Exchanges
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LEDGER = "answers.sqlite"
+_AT_ONCE = 32
+PROVENANCE = "provenance.jsonl"
+"""Where each row that a teacher answered comes from: an object on each line, with the number of the row."""
+
+
+def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module | None, name: str, folder: Path, cache: Path) -> Counts:
+    """Let the teacher answer the training prompts, and write the rows that the student learns into `folder`, see `source.write`.
+
+    teacher: a decoder; None for an endpoint. name: what it is called in the ledger, which is in `cache`: no answer is asked twice.
+    Rows of val and of the holdout stay, in their order. Raises UserError where no answer is kept.
+    """
+    config: Any = recipe.teacher
+    plan: Answers = config.answers
+    own: Data = rows.data
+    train = set(data.indices["train"].tolist())
+    exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
+    with opened(cache / LEDGER) as ledger:
+        asker = _asker(config, data, teacher, name)
+        counts = collect((_prompt(e) for e in exchanges.values()), asker, plan.sampling, _checks(plan.checks, data), ledger)
+        answered = list(kept(ledger, exchanges.keys()))
+    if not answered:
+        why = ", ".join(f"{count} by {check}" for check, count in counts.dropped.items()) or "none was given"
+        raise UserError(f"teacher.answers: no answer is kept of {counts.recorded + counts.answered} ({why}); loosen its checks")
+    stay = [row for row in range(len(data)) if row not in train or plan.keep_data]
+    said = (exchange for row, exchange in enumerate(rows.exchanges()) if row not in train or plan.keep_data)
+    written = (Exchange(exchanges[key].messages, text) for key, text, _ in answered)
+    shutil.copytree(data.folder / chat.FOLDER, folder / chat.FOLDER, dirs_exist_ok=True)
+    if (data.folder / schema.FILE).exists():
+        shutil.copy(data.folder / schema.FILE, folder)
+    made = chat.found(str(folder / chat.FOLDER))
+    count = len(stay) + len(answered)
+    split = np.zeros(count, np.int8)
+    split[: len(stay)] = read_arrays(data.folder)["split"][stay]
+    source.write(_parts(itertools.chain(said, written)), count, made, own, folder, rows.table.name)
+    write_arrays(folder, {"split": split})
+    with replacing(folder / PROVENANCE) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for row, (key, _, provenance) in enumerate(answered, start=len(stay)):
+            file.write(json.dumps({"row": row, "prompt": key, **asdict(provenance)}) + "\n")
+    splits = {**data.facts.splits, "train": int((split == 0).sum())}
+    facts: LanguageFacts = data.facts.model_copy(update={"splits": splits, "sha256": sha256_tree(folder)})
+    facts.write(folder)
+    return counts
+
+
+def _checks(checks: Checks, data: Completions) -> Checks:
+    """The checks of the recipe; where the data's answers are JSON, those of the teacher have to be so too, and fit the same schema."""
+    if data.config.format == "text":
+        return checks
+    file = data.folder / schema.FILE
+    return checks.model_copy(update={"format": "json", "schema_file": checks.schema_file or (file if file.exists() else None)})
+
+
+def _prompt(exchange: Exchange) -> Prompt:
+    return Prompt(messages=[dict(message) for message in exchange.messages])
+
+
+def _parts(rows: Iterator[Exchange]) -> Iterator[list[Exchange]]:
+    while part := list(itertools.islice(rows, source.AT_ONCE)):
+        yield part
+
+
+def _asker(config: Any, data: Completions, teacher: nn.Module | None, name: str) -> Asker:
+    """What is asked: an endpoint, or the decoder that teaches."""
+    if isinstance(config, EndpointTeacher):
+        from edgedistill.tasks.causal_lm.answers.endpoint import EndpointAsker
+
+        return EndpointAsker(config.endpoint)
+    from edgedistill.tasks.causal_lm.answers.local import LocalAsker
+    from edgedistill.tasks.causal_lm.decoder import Decoder
+    from edgedistill.tasks.causal_lm.own import by_transformers
+
+    assert isinstance(teacher, Decoder)
+    tokenizer = chat.found(str(data.folder / chat.FOLDER)).tokenizer
+    teacher.to(processes.device())
+    by_transformers(teacher.model).__enter__()
+    return LocalAsker(teacher.model, tokenizer, name, batch_size=_AT_ONCE)  # type: ignore[arg-type]

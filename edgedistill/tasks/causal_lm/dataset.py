@@ -1,0 +1,138 @@
+"""Prompts and completions as tokens that a language model reads, and the tokens that it should give next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgedistill.files import read_arrays, read_json
+from edgedistill.rows import Rows
+from edgedistill.tasks.arrays import ArrayDataset
+from edgedistill.tasks.causal_lm import chat, schema
+from edgedistill.tasks.causal_lm.answered import Judge
+from edgedistill.tasks.causal_lm.facts import LanguageFacts
+from edgedistill.tasks.causal_lm.recipe import Data
+from edgedistill.tasks.causal_lm.source import OTHER, TOKENS
+from edgedistill.tasks.data import SPLITS, Batch
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from edgedistill.tasks.causal_lm.scorers import Scoring
+
+NONE = -1
+"""The target where no token counts: in prompts, and behind the end of an answer."""
+
+
+class Completions(ArrayDataset):
+    """The rows that `source.write` wrote; the target of each place is the next token, where that is of the answer."""
+
+    facts: LanguageFacts
+
+    def __init__(self, folder: Path, facts: LanguageFacts, config: Data) -> None:
+        self.facts, self.folder, self.config = facts, folder, config
+        self._tokens = Rows(folder / TOKENS)
+        stored = read_arrays(folder)
+        self.prompts, self.counts, self.avoid = stored["prompts"], stored["counts"], stored["avoid"]
+        self.indices = {name: np.flatnonzero(stored["split"] == number) for number, name in enumerate(SPLITS)}
+        self.fields = {}
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def has_target(self) -> np.ndarray:
+        """Every row has an answer."""
+        return np.ones(len(self), bool)
+
+    def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Tokens and their positions, int32 [B, length] each."""
+        return inputs_of(np.array(self._tokens[indices]))
+
+    def targets(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The next token of each place, int64 [B, length], -1 where none counts."""
+        return {"logits": self._following(indices, ~self.avoid)}
+
+    def _following(self, indices: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """The next token of each place in rows that are `chosen`, bool [N]."""
+        counts = np.where(chosen[indices], self.counts[indices], 0)
+        return targets_of(self._tokens[indices], self.prompts[indices], counts)
+
+    def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
+        """The rows `indices` as tensors; the target `avoid` has the tokens of answers to avoid.
+
+        For a teacher with another tokenizer there are the inputs `other_ids` [B, L] in its tokens, and where answers begin and end in both
+        kinds of tokens: `spans` and `other_spans`, int32 [B, 2].
+        """
+        import torch
+
+        batch = super().batch(indices, view, keep=keep)
+        batch.targets["avoid"] = torch.from_numpy(self._following(indices, self.avoid))
+        if self._other is not None:
+            tokens, spans = self._other
+            batch.inputs["other_ids"] = torch.from_numpy(np.array(tokens[indices]))
+            batch.inputs["other_spans"] = torch.from_numpy(spans[indices])
+            batch.inputs["spans"] = torch.from_numpy(np.stack([self.prompts, self.counts], axis=1)[indices])
+        return batch
+
+    @cached_property
+    def _other(self) -> tuple[Rows, np.ndarray] | None:
+        """The rows in tokens of a teacher with another tokenizer, and where each answer begins and ends in them, int32 [N, 2]."""
+        if not (folder := self.folder / OTHER).exists():
+            return None
+        stored = read_arrays(folder)
+        return Rows(folder / TOKENS), np.stack([stored["prompts"], stored["counts"]], axis=1)
+
+    def mask(self, targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The places whose next token is of the answer, bool [B, length]."""
+        return {name: values != NONE for name, values in targets.items()}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_file(str(self.folder / chat.FOLDER / chat.FILES[0]))
+
+    @cached_property
+    def judge(self) -> Judge:
+        """What says whether an answer is right, and keeps to its format and policy."""
+        fits = read_json(file) if (file := self.folder / schema.FILE).exists() else None
+        return Judge(self.config.format, fits, self.config.policy)
+
+    @cached_property
+    def scorers(self) -> list[Scoring]:
+        """The classifiers that score answers."""
+        from edgedistill.tasks.causal_lm.scorers import Scoring
+
+        return [Scoring(config) for config in self.config.scorers]
+
+    def text(self, tokens: Sequence[int] | np.ndarray) -> str:
+        """What the tokens of an answer say, without special ones."""
+        return self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
+
+    def prompt(self, index: int) -> np.ndarray:
+        """The tokens of a row's prompt, int32 [n]."""
+        return np.array(self._tokens[index])[: self.prompts[index]]
+
+    def answer(self, index: int) -> np.ndarray:
+        """The tokens of a row's answer with its end, int32 [n]."""
+        return np.array(self._tokens[index])[self.prompts[index] : self.counts[index]]
+
+
+def inputs_of(tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """What a model is given for `tokens` int32 [B, T] from the first position on."""
+    positions = np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
+    return {"input_ids": tokens, "positions": np.array(positions)}
+
+
+def targets_of(tokens: np.ndarray, prompts: np.ndarray | Sequence[int], counts: np.ndarray | Sequence[int]) -> np.ndarray:
+    """The next token of each place, int64 [B, T], -1 in prompts of `prompts` tokens and behind `counts` tokens."""
+    following = np.full(tokens.shape, NONE, np.int64)
+    following[:, :-1] = tokens[:, 1:]
+    places = np.arange(tokens.shape[1])[None] + 1
+    of_answer = (places >= np.asarray(prompts)[:, None]) & (places < np.asarray(counts)[:, None])
+    return np.where(of_answer, following, NONE)

@@ -1,0 +1,50 @@
+"""Scores of the next tokens of answers: how often the likeliest one is right, whole answers, and their likelihood."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedistill.tasks.causal_lm.dataset import NONE
+
+_AT_ONCE = 16
+"""Rows whose probabilities are computed together: those of a large vocabulary take much memory."""
+
+
+def right(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The share of each answer's tokens whose likeliest one is right, float64 [n]; 1 where it has none.
+
+    logits: float32 [n, T, V]. targets: int64 [n, T], -1 where none counts.
+    """
+    counted = targets != NONE
+    hits = (logits.argmax(axis=2) == targets) & counted
+    return hits.sum(axis=1) / np.maximum(counted.sum(axis=1), 1) + ~counted.any(axis=1)
+
+
+def figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """The share of answers that greedy decoding gives whole, and the perplexity of their tokens.
+
+    Greedy decoding gives an answer where, with the answer so far before it, the likeliest token is right each time.
+    """
+    counted = targets != NONE
+    whole = ((logits.argmax(axis=2) == targets) | ~counted).all(axis=1)
+    total = 0.0
+    for start in range(0, len(logits), _AT_ONCE):
+        rows, at = logits[start : start + _AT_ONCE], targets[start : start + _AT_ONCE]
+        total += float(-log_probabilities(rows)[at != NONE][np.arange(int((at != NONE).sum())), at[at != NONE]].sum())
+    return {"exact match": float(whole.mean()), "perplexity": float(np.exp(total / max(1, int(counted.sum()))))}
+
+
+def log_probabilities(logits: np.ndarray) -> np.ndarray:
+    """log_softmax over the vocabulary, float64 [n, T, V]."""
+    from scipy.special import log_softmax
+
+    return log_softmax(logits.astype(np.float64), axis=-1)  # type: ignore[no-any-return]
+
+
+def divergence(logits: np.ndarray, expected: np.ndarray) -> float:
+    """The mean of KL(expected || logits) over all tokens, in nats."""
+    total = 0.0
+    for start in range(0, len(logits), _AT_ONCE):
+        p, q = (log_probabilities(values[start : start + _AT_ONCE]) for values in (expected, logits))
+        total += float((np.exp(p) * (p - q)).sum())
+    return total / max(1, int(np.prod(logits.shape[:2])))

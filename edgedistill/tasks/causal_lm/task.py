@@ -1,0 +1,302 @@
+"""The task causal-lm: the next token of a text. Free of torch; what computes is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from edgedistill.files import read_json
+from edgedistill.recipe.base import Config, mistake
+from edgedistill.signature import Signature
+from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
+from edgedistill.tasks.causal_lm.facts import LanguageFacts
+from edgedistill.tasks.data import Batch, DataFacts, Dataset
+from edgedistill.tasks.sections import Results, Section
+from edgedistill.tasks.text import task as texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from edgedistill.recipe.losses import Losses
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.causal_lm.dataset import Completions
+    from edgedistill.tasks.causal_lm.recipe import Data
+    from edgedistill.tasks.causal_lm.source import Exchanges
+
+_PREPARED = frozenset(
+    {"source", "prompt", "completion", "messages", "format", "json_schema", "split_column", "split", "good", "tokenizer", "length", "tried"}
+)
+_USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
+
+
+class CausalLM(Task):
+    """Inputs `input_ids` and `positions`, int32 [B, T]; output `logits`, float32 [B, T, V]; target the next token, -1 where none counts."""
+
+    name = "causal-lm"
+    title = "Language model"
+    metric = Metric(
+        "token accuracy", "accuracy", described="The share of an answer's tokens whose likeliest one is right; a mean over answers."
+    )
+    words = Words("row", "rows", targets="answers", distance="KL divergence, nats")
+    facts = LanguageFacts
+    glue = Glue(
+        (Path(__file__).parent / "glue",),
+        {"python": ("language_model.LanguageModel", "language_model.Reply", "golden_answers.GoldenAnswer", "prompts.Message")},
+        {"python": ("tokenizers>=0.22", "jinja2>=3.1")},
+        extra="texts",
+        example='model.chat([{"role": "user", "content": "What is the weather?"}]).text',
+    )
+    writes = True
+
+    def parts(self) -> RecipeParts:
+        """Tables of prompts and completions, decoders of Hugging Face, endpoints, and the losses of tokens."""
+        from edgedistill.tasks.causal_lm.loss_configs import TokenLosses
+        from edgedistill.tasks.causal_lm.recipe import Data, Student, Teacher
+
+        stages = [{"name": "finetune", "epochs": 3, "lr": 1.0e-3, "losses": _USUAL}]
+        # Static ranges cost language models much, and their files have none.
+        defaults = {"stages": stages, "distill": {"calibrate": False}, "quantize": {"after_training": "none"}}
+        return RecipeParts(Data, Student, Teacher, TokenLosses, defaults, _PREPARED)
+
+    def starter(self) -> Starter:
+        """A recipe for a table of prompts and completions."""
+        from edgedistill.tasks.causal_lm.starter import EXCHANGES
+
+        return EXCHANGES
+
+    def check(self, recipe: Recipe) -> None:
+        """A student that is cut needs a teacher that has weights; one that is not trained has to come trained; no stage quantizes."""
+        from edgedistill.tasks.causal_lm.recipe import CutStudent, HubStudent, HubTeacher
+
+        if isinstance(recipe.student, CutStudent) and not isinstance(recipe.teacher, HubTeacher):
+            raise mistake("teacher.hf beside student.cut, since a student is cut from a model that is given", "found no teacher.hf")
+        if recipe.distill is None and not isinstance(recipe.student, HubStudent):
+            raise mistake("student.hf beside distill: null, since nothing is trained", "found another student")
+        if recipe.distill is not None and recipe.distill.qat is not None:
+            raise mistake("stages in floating point, since files of language models round activations as they come", "found the stage qat")
+        uses = ["uld" in stage.losses.used() for stage in recipe.distill.stages] if recipe.distill is not None else []
+        if any(uses) and not (tells_sorted(recipe) and isinstance(recipe.teacher, HubTeacher) and recipe.teacher.train is None):
+            expected = "teacher.hf with train: null, and no other loss that needs the teacher, beside uld: it reads texts in its own tokens"
+            raise mistake(expected, "found another recipe")
+        data = data_of(recipe)
+        for stage in recipe.learning.floating if recipe.distill is not None else []:
+            if stage.on_policy and "uld" in stage.losses.used():
+                raise mistake("on_policy: 0 beside uld, since drawn answers are in the student's tokens only", f"found {stage.on_policy}")
+            judged = stage.on_policy and (data.format != "text" or data.policy or data.scorers)
+            if "avoid" in stage.losses.used() and not (data.good or judged):
+                expected = "data.good, or on_policy with a format, policy or scorers, which say what to avoid"
+                raise mistake(expected, f"found the loss avoid in stage {stage.name} without them")
+
+    def source(self, recipe: Recipe) -> Exchanges:
+        """The table."""
+        from edgedistill.tasks.causal_lm.source import Exchanges
+
+        other = recipe.teacher.hf if tells_sorted(recipe) else None
+        return Exchanges(data_of(recipe), texts.tokenizer_of(recipe), other)
+
+    def dataset(self, recipe: Recipe, folder: Path) -> Completions:
+        """The prepared rows."""
+        from edgedistill.tasks.causal_lm.dataset import Completions
+
+        return Completions(folder, LanguageFacts.read(folder), data_of(recipe))
+
+    def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
+        """Tokens and their positions in, a logit for each token of the vocabulary at each of them out."""
+        from edgedistill.tasks.causal_lm.decoder import signature
+
+        known = facts_of(facts)
+        return signature(known.length, known.vocabulary)
+
+    def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
+        """The decoder."""
+        from edgedistill.tasks.causal_lm.build import build
+
+        return build(config, recipe, facts_of(facts), weights)
+
+    def deployed(self, module: nn.Module, signature: Signature) -> tuple[nn.Module, Signature]:
+        """The decoder with a cache of keys and values, so that each further token is computed alone."""
+        from edgedistill.tasks.causal_lm import cached, decoder
+
+        assert isinstance(module, decoder.Decoder)
+        length, vocabulary = signature.limits["tokens"], signature.outputs[0].shape[-1]
+        assert isinstance(vocabulary, int)
+        made = cached.deployed(module, length)
+        return made, decoder.signature(length, vocabulary, cached.state(made))
+
+    def core(self, module: nn.Module) -> nn.Module:
+        """The model as transformers knows it."""
+        from edgedistill.tasks.causal_lm.build import merged
+        from edgedistill.tasks.causal_lm.decoder import Decoder
+
+        assert isinstance(module, Decoder)
+        return merged(module.model)
+
+    def origins(self, recipe: Recipe) -> list[str]:
+        """The folder of the model that the student is cut from or starts as."""
+        return texts.origins(recipe)
+
+    def named(self, recipe: Recipe) -> list[tuple[str, str]]:
+        """Configurations that transformers does not know."""
+        return texts.unknown_configurations(recipe)
+
+    def taps(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> Taps:
+        """The logits, and `features:LAYER`, what a module of the model gives, [B, T, D]."""
+        from edgedistill.tasks.causal_lm.decoder import Decoder
+        from edgedistill.tasks.modules import ModuleTaps
+
+        # A program has no modules of the model; it tells its outputs only.
+        return ModuleTaps(module, signature, signals, inside=module.model if isinstance(module, Decoder) else module)
+
+    def tells(self, config: Config, recipe: Recipe) -> bool:
+        """Whether a teacher gives logits of the student's tokens: not one that writes texts, nor one with another tokenizer."""
+        return super().tells(config, recipe) and not tells_sorted(recipe)
+
+    def teacher(self, config: Config, recipe: Recipe, dataset: Dataset, weights: Path | None, signals: Collection[str]) -> Teacher:
+        """A decoder; one with another tokenizer tells `sorted` alone."""
+        from edgedistill.tasks.causal_lm.decoder import Decoder
+        from edgedistill.tasks.causal_lm.loss_configs import SORTED
+        from edgedistill.tasks.causal_lm.other import SortedTeacher
+
+        if set(signals) != {SORTED}:
+            return super().teacher(config, recipe, dataset, weights, signals)
+        decoder = self.build(config, recipe, dataset.facts, weights)
+        assert isinstance(decoder, Decoder)
+        return SortedTeacher(decoder)
+
+    def supervised(self, train: Config | None) -> Losses:
+        """Cross-entropy with the tokens of the answers."""
+        from edgedistill.tasks.causal_lm.loss_configs import TokenCrossEntropy, TokenLosses
+
+        return TokenLosses(ce=TokenCrossEntropy())
+
+    def asks(self, recipe: Recipe) -> bool:
+        """Whether the recipe has `teacher.answers`."""
+        return getattr(recipe.teacher, "answers", None) is not None
+
+    def write_answers(
+        self, recipe: Recipe, dataset: Dataset, weights: Path | None, name: str, folder: Path, cache: Path
+    ) -> dict[str, JsonValue]:
+        """Ask the teacher for the answers that the ledger lacks, and write those that are kept as training rows."""
+        from dataclasses import asdict
+
+        from edgedistill.tasks.causal_lm import answering
+
+        data = _completions(dataset)
+        teacher = None if recipe.teacher.only_writes else self.build(recipe.teacher, recipe, data.facts, weights)
+        return asdict(answering.write(recipe, self.source(recipe), data, teacher, name, folder, cache))
+
+    def own_answers(self, module: nn.Module, batch: Batch, dataset: Dataset) -> Batch:
+        """Answers that the decoder draws; those that break format, schema, policy or a scorer are to avoid."""
+        from edgedistill.tasks.causal_lm.decoder import Decoder
+        from edgedistill.tasks.causal_lm.own import own_answers
+
+        assert isinstance(module, Decoder)
+        return own_answers(module, batch, _completions(dataset))
+
+    def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
+        """The share of each answer's tokens whose likeliest one is right, float64 [n]."""
+        from edgedistill.tasks.causal_lm.metrics import right
+
+        return right(outputs["logits"], targets["logits"])
+
+    def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
+        """The share of whole answers that greedy decoding gives, and the perplexity."""
+        from edgedistill.tasks.causal_lm.metrics import figures
+
+        return figures(outputs["logits"], targets["logits"])
+
+    def decide(self, outputs: Arrays) -> np.ndarray:
+        """The likeliest token at each place, int64 [n, T]."""
+        return outputs["logits"].argmax(axis=2)
+
+    def distance(self, outputs: Arrays, expected: Arrays) -> float:
+        """The mean Kullback-Leibler divergence KL(expected || outputs) of the next tokens, in nats."""
+        from edgedistill.tasks.causal_lm.metrics import divergence
+
+        return divergence(outputs["logits"], expected["logits"])
+
+    def tries(self, recipe: Recipe) -> bool:
+        """Whether prompts of val are answered."""
+        return data_of(recipe).tried > 0
+
+    def try_module(self, module: nn.Module, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
+        """Answer prompts of val by greedy decoding."""
+        from edgedistill.tasks.causal_lm import trial
+
+        data = _completions(dataset)
+        rows = trial.chosen(data, data_of(recipe).tried)
+        trial.by_module(module, data, rows, folder)
+        return trial.figures(data, rows, folder)
+
+    def try_file(self, recipe: Recipe, dataset: Dataset, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The same by a file, with the seconds that each token takes."""
+        from edgedistill.child import ask
+        from edgedistill.tasks.causal_lm import trial
+
+        data = _completions(dataset)
+        rows = trial.chosen(data, data_of(recipe).tried)
+        told = trial.job(data, rows, folder, **execution)
+        ask(trial.__name__, str(told), failed=f"{execution['path']} wrote no answers")
+        return trial.figures(data, rows, folder)
+
+    def sections(self, results: Results) -> list[Section]:
+        """Whole answers, the fidelity of files, and what a token costs."""
+        from edgedistill.tasks.causal_lm.sections import sections
+
+        return sections(results)
+
+    def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
+        """The tokenizer with its chat template before; tokens are chosen behind."""
+        from edgedistill.tasks.causal_lm import chat, golden, schema
+        from edgedistill.tasks.causal_lm.glue.python.prompts import special_tokens
+
+        known, data, place = facts_of(facts), data_of(recipe), folder / chat.FOLDER
+        special: dict[str, JsonValue] = {**special_tokens(read_json(place / chat.FILES[1]))}
+        tokens: dict[str, JsonValue] = {
+            "kind": "text", "tokenizer": chat.FILES[0], "template": chat.FILES[2] if (place / chat.FILES[2]).exists() else None,
+            "special_tokens": special, "length": known.length, "padding": known.padding,
+        }  # fmt: skip
+        answer: dict[str, JsonValue] = {"kind": "next token", "end": known.end, "format": data.format}
+        files = {name: (place / name).read_bytes() for name in chat.FILES if (place / name).exists()}
+        if (file := folder / schema.FILE).exists():
+            files[schema.FILE] = file.read_bytes()
+            answer["schema"] = schema.FILE
+        positions: dict[str, JsonValue] = {"kind": "positions", "of": "input_ids", "first": 0}
+        return Preprocessing(
+            inputs={"input_ids": tokens, "positions": positions}, outputs={"logits": answer}, files=files,
+            manifest=golden.entries(self.dataset(recipe, folder), data.tried, folder),
+        )  # fmt: skip
+
+
+def tells_sorted(recipe: Recipe) -> bool:
+    """Whether all that losses need of the teacher are its sorted probabilities, so that it may have another tokenizer."""
+    from edgedistill.tasks.causal_lm.loss_configs import SORTED
+
+    needs = set() if recipe.distill is None else {need for stage in recipe.distill.stages for need in stage.losses.needs}
+    return needs == {SORTED}
+
+
+def _completions(dataset: Dataset) -> Completions:
+    from edgedistill.tasks.causal_lm.dataset import Completions
+
+    assert isinstance(dataset, Completions)
+    return dataset
+
+
+def data_of(recipe: Recipe) -> Data:
+    """The data part of a recipe of this task."""
+    data: Any = recipe.data
+    return data  # type: ignore[no-any-return]
+
+
+def facts_of(facts: DataFacts) -> LanguageFacts:
+    """Facts of data of this task."""
+    assert isinstance(facts, LanguageFacts)
+    return facts
+
+
+CAUSAL_LM = CausalLM()

@@ -1,0 +1,115 @@
+"""A language model from end to end: a teacher writes answers, a student learns on and off policy, and files with a cache are proven."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import edgedistill
+from made_llm import fields
+
+from edgedistill.files import read_arrays
+from edgedistill.records.manifest import Manifest
+from edgedistill.tasks.causal_lm import trial
+
+TARGET = """name: two
+description: Both ways to hold a cache.
+minimum_os: none
+artifacts: [{format: executorch, precision: int4-dynamic}, {format: onnx, precision: fp32}]
+"""
+FILES = ("student-int4-dynamic.pte", "student-fp32.onnx")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a recipe that uses all ways to learn."""
+    folder = tmp_path_factory.mktemp("flow")
+    (folder / "two.yaml").write_text(TARGET)
+    made = fields(targets=["two.yaml"])
+    made["data"] |= {"source": {"example": "tool-calls", "rows": 120}, "tried": 3, "format": "text", "policy": ["(?i)secret"]}
+    made["teacher"] |= {"answers": {"sampling": {"samples": 2, "max_tokens": 20}, "checks": {"cut_off": True}}}
+    align = {"name": "align", "epochs": 1, "lr": 3.0e-3, "online": True, "on_policy": 0.5, "losses": {"jsd": {}}}
+    made["distill"] = {"control": True, "stages": [align, {"name": "finetune", "epochs": 1, "lr": 3.0e-3}]}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(made))
+    done = edgedistill("run", "tiny.yaml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def summary(folder: Path) -> dict[str, Any]:
+    """What the run tells."""
+    return json.loads((folder / "summary.json").read_text())  # type: ignore[no-any-return]
+
+
+def table(summary: dict[str, Any], title: str) -> dict[str, dict[str, Any]]:
+    """The rows of the first table of a section, by their first cell and the heading."""
+    (section,) = [section for section in summary["sections"] if section["title"] == title]
+    found = next(block for block in section["blocks"] if block["kind"] == "table")
+    return {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["rows"]}
+
+
+def test_every_file_is_as_its_program(summary: dict[str, Any]) -> None:
+    assert {artifact["name"]: artifact["ok"] for artifact in summary["artifacts"]} == dict.fromkeys(FILES, True)
+    rungs = {rung["rung"] for rung in summary["ladder"]}
+    # Nothing was calibrated.
+    assert rungs == {"teacher", "control", "student", "int4-dynamic", *FILES}
+    assert summary["state"]["output_scale"] == {}
+
+
+def test_the_student_learns_the_teachers_answers_beside_the_data(folder: Path) -> None:
+    answers = json.loads((folder / "work/records/answers.json").read_text())["result"]
+    data, taught = read_arrays(folder / "work/data"), read_arrays(folder / "work/answers")
+    train = int((data["split"] == 0).sum())
+    assert answers["kept"] > 0
+    assert int((taught["split"] == 0).sum()) == train + answers["kept"]
+    for number in (1, 2):
+        for name in ("tokens", "prompts", "counts"):
+            assert np.array_equal(data[name][data["split"] == number], taught[name][taught["split"] == number])
+    lines = [json.loads(line) for line in (folder / "work/answers/provenance.jsonl").read_text().splitlines()]
+    assert [line["row"] for line in lines] == list(range(len(data["split"]), len(taught["split"])))
+
+
+def test_files_write_what_the_student_writes(folder: Path) -> None:
+    written = {name: trial.read(folder / f"work/trial-{name}")[0] for name in ("student", "student-fp32.onnx")}
+    assert written["student"] == written["student-fp32.onnx"]
+    assert all(written["student"])
+
+
+def test_the_report_tells_answers_fidelity_and_cost(summary: dict[str, Any]) -> None:
+    whole = table(summary, "Whole answers")
+    assert list(whole) == ["teacher", "control", "student", *FILES]
+    assert "p = " in whole[FILES[1]]["against the student"]
+    assert "lost 0, won 0" in whole[FILES[1]]["against the student"]
+    assert whole["student"]["within the policy"].startswith("100.0% [")
+    assert 0 <= float(whole[FILES[0]]["rougeL"]) <= 1
+    fidelity = table(summary, "Fidelity of the files")
+    exact, rounded = (float(fidelity[name]["KL(student || file), nats a token"].split()[0]) for name in reversed(FILES))
+    assert exact < 1e-9 < rounded < 0.1
+    cost = table(summary, "What a token costs")
+    assert list(cost) == list(FILES)
+    # Two layers less one, keys and values of 2 heads of 8 numbers in float32, at 88 positions.
+    assert float(cost[FILES[0]]["cache, KB a position"]) == pytest.approx(1 * 2 * 2 * 8 * 4 / 1000, rel=0.01)
+    assert float(cost[FILES[0]]["cache, MB"]) == pytest.approx(88 * 1 * 2 * 2 * 8 * 4 / 1e6, rel=0.01)
+    (told,) = [section["text"] for section in summary["sections"] if section["title"] == "Answers of the teacher"]
+    assert "0 were there from earlier runs" in told
+
+
+def test_the_bundle_has_tokenizer_and_template(folder: Path) -> None:
+    bundle = folder / "bundles" / "two"
+    assert Manifest.model_validate_json((bundle / "manifest.json").read_text()).task == "causal-lm"
+    assert {"tokenizer.json", "chat_template.jinja"} <= {path.name for path in bundle.rglob("*")}
+
+
+def test_another_run_of_the_same_teacher_pays_nothing_again(folder: Path) -> None:
+    made = yaml.safe_load((folder.parent.parent / "tiny.yaml").read_text())
+    made["name"] = "again"
+    made["teacher"]["answers"]["checks"] = {"cut_off": True, "duplicates": 2}
+    (folder.parent.parent / "again.yaml").write_text(yaml.safe_dump(made))
+    done = edgedistill("distill", "again.yaml", "--json", cwd=folder.parent.parent)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((folder.parent / name / "work/records/answers.json").read_text())["result"] for name in ("tiny", "again"))
+    assert second["answered"] == 0
+    assert second["recorded"] == first["answered"]
