@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         verify,
         verify_file,
     )
+    from edgedistill.steps.generate import Writing, generate
     from edgedistill.steps.publish import publish
     from edgedistill.tasks.user_model import UserModel, recipe_of
 
@@ -50,6 +51,7 @@ __all__ = [
     "Target",
     "UserError",
     "UserModel",
+    "Writing",
     "bench",
     "bench_file",
     "bench_on",
@@ -62,6 +64,7 @@ __all__ = [
     "doctor",
     "export",
     "export_model",
+    "generate",
     "inspect",
     "list_recipes",
     "list_targets",
@@ -88,6 +91,7 @@ _HOMES = {
     "recipe.targets": "Target list_targets load_target",
     "steps.bundle": "bundle check_bundle diff_bundles",
     "steps.cost.document": "cost",
+    "steps.generate": "Writing generate",
     "steps.publish": "publish",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }

@@ -28,7 +28,7 @@ def program(tmp_path_factory):
     """The measuring code, without a phone, beside the module of the glue code: a program."""
     prefix()
     folder = tmp_path_factory.mktemp("app")
-    glue = [*SHARED.glob("*.swift"), *IMAGES.glob("*.swift"), GLUE / "Generated.swift", GLUE / "MeanRuntime.swift"]
+    glue = [*SHARED.glob("*.swift"), *IMAGES, GLUE / "Generated.swift", GLUE / "MeanRuntime.swift"]
     package = {
         "Crypto": [GLUE / "Crypto/Crypto.swift"],
         "QuickstartModel": glue,
@@ -147,7 +147,7 @@ def test_the_screens_fit_the_documented_declarations(tmp_path):
         **{name: [OWN / f"declarations/{name}.swift"] for name in ("os", "AVFoundation", "SwiftUI", "PhotosUI")},
         "Crypto": [GLUE / "Crypto/Crypto.swift"],
         "QuickstartModel": [
-            *SHARED.glob("*.swift"), *IMAGES.glob("*.swift"), GLUE / "Generated.swift", GLUE / "MeanRuntime.swift"
+            *SHARED.glob("*.swift"), *IMAGES, GLUE / "Generated.swift", GLUE / "MeanRuntime.swift"
         ],
         "SampleModel": [APP / "Model/Sources/SampleModel/BundlePackage.swift"],
     }  # fmt: skip

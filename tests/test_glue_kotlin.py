@@ -23,7 +23,7 @@ from edgedistill.tasks.image_classification.frames import GoldenFrame, golden_fr
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "edgedistill"
 COMMON = PACKAGE / "bundle/glue/kotlin"
-IMAGES = PACKAGE / "tasks/image_classification/glue/kotlin"
+IMAGES = [PACKAGE / f"tasks/{name}/glue/kotlin" for name in ("classification", "image_classification")]
 RUNTIMES = [PACKAGE / f"backends/{name}/glue/kotlin" for name in ("litert", "executorch", "onnx")]
 HARNESS = Path(__file__).parent / "glue/kotlin"
 ONLY_ANDROID = {"AssetBundle.kt", "AndroidFrames.kt", "CameraFrames.kt"}
@@ -39,7 +39,7 @@ def sources(folder: Path) -> list[Path]:
 
 def pure() -> list[Path]:
     """What the JVM runs."""
-    return [path for folder in (COMMON, IMAGES, HARNESS) for path in sources(folder) if path.name not in ONLY_ANDROID]
+    return [path for folder in (COMMON, *IMAGES, HARNESS) for path in sources(folder) if path.name not in ONLY_ANDROID]
 
 
 def jars() -> tuple[Path, Path]:
@@ -630,7 +630,7 @@ def test_damaged_arrays(jvm: Ask, tmp_path: Path, array: np.ndarray, change: Cal
 
 
 def shipped() -> list[Path]:
-    return [path for folder in (COMMON, IMAGES, *RUNTIMES) for path in sources(folder)]
+    return [path for folder in (COMMON, *IMAGES, *RUNTIMES) for path in sources(folder)]
 
 
 def test_files_fit_into_one_package() -> None:

@@ -29,9 +29,10 @@ from edgedistill.tasks.image_classification.frames import golden_frames
 
 HERE = Path(__file__).parent / "glue" / "swift"
 PACKAGE = Path(edgedistill.__file__).parent
-SHARED, IMAGES = PACKAGE / "bundle" / "glue" / "swift", PACKAGE / "tasks" / "image_classification" / "glue" / "swift"
+SHARED = PACKAGE / "bundle/glue/swift"
+IMAGES = [path for name in ("classification", "image_classification") for path in (PACKAGE / "tasks" / name / "glue/swift").glob("*.swift")]
 BACKENDS = sorted(PACKAGE.glob("backends/*/glue/swift"))
-SOURCES = sorted(path for folder in (SHARED, IMAGES, *BACKENDS) for path in folder.glob("*.swift"))
+SOURCES = sorted([*IMAGES, *(path for folder in (SHARED, *BACKENDS) for path in folder.glob("*.swift"))])
 # Each may import those before it.
 FRAMEWORKS = ("CoreVideo", "ImageIO", "CoreGraphics", "UIKit", "Accelerate", "CoreImage", "CoreML", "CoreAI", "ExecuTorch")
 LABELS = ["cat", "dog", "a 3rd one"]
@@ -143,7 +144,7 @@ def crypto(tmp_path_factory):
 @pytest.fixture(scope="session")
 def checks(crypto):
     """Runs the command line of glue/swift/Checks.swift, and gives what it printed."""
-    own = [path for folder in (SHARED, IMAGES) for path in folder.glob("*.swift")] + sorted(HERE.glob("*.swift"))
+    own = [*SHARED.glob("*.swift"), *IMAGES, *sorted(HERE.glob("*.swift"))]
     compiled("-O", "-wmo", "-L", ".", "-lCrypto", "-o", "checks", *own, cwd=crypto)
 
     def run(*arguments):

@@ -31,7 +31,10 @@ from edgedistill.steps import bundle as bundles
 
 HERE = Path(__file__).parent / "glue" / "typescript"
 PACKAGE = Path(edgedistill.__file__).parent
-SOURCES = [PACKAGE / "bundle" / "glue", PACKAGE / "tasks" / "image_classification" / "glue", PACKAGE / "backends" / "onnx" / "glue"]
+SOURCES = [
+    PACKAGE / "bundle/glue", PACKAGE / "tasks/classification/glue", PACKAGE / "tasks/image_classification/glue",
+    PACKAGE / "backends/onnx/glue",
+]  # fmt: skip
 INSTALLED = Path(sys.prefix) / "glue-node"
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 SIDE, COUNT = 32, 6

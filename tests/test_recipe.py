@@ -74,7 +74,8 @@ def test_a_users_file_goes_before_a_recipe_of_the_package(tmp_path: Path, monkey
 
 def test_the_first_comment_of_each_recipe_launches_it() -> None:
     listed = list_recipes()
-    assert [info.name for info in listed] == ["llm/chat", "llm/tool-calls", "quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
+    names = ["llm/chat", "llm/tool-calls", "quickstart", "text/classifier", "text/embedder", "vision/imagefolder"]
+    assert [info.name for info in listed] == names
     for info in listed:
         assert info.command.startswith(f"edgedistill run recipes/{info.name}.yaml")
         assert info.description

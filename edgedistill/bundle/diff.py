@@ -18,8 +18,10 @@ _KNOWN = {
     "preprocessing": "Glue code of edgedistill follows the manifest; code of your own has to do as it says now.",
 }
 """What an app has to do where a part of the manifest changes."""
-_IGNORED = {"schema", "files", "artifacts", "versions", "golden_frames", "name", "model"}
+_IGNORED = {"schema", "files", "artifacts", "versions", "name", "model"}
 """What changes with every model, or is compared artifact by artifact."""
+_GOLDEN = "golden_"
+"""How entries with examples for self-tests are called, which change with every model too."""
 _NOTHING = {"target", "ship", "licenses"}
 """Parts that tell people something, and code nothing."""
 
@@ -36,7 +38,7 @@ def _changes(a: Manifest, b: Manifest) -> Iterator[BundleChange]:
     before, after = ({**m.model_dump(mode="json"), "ship": {"order": list[JsonValue](m.ship.order)}} for m in (a, b))
     for part in dict.fromkeys([*before, *after]):
         old, new = before.get(part), after.get(part)
-        if part in _IGNORED or old == new:
+        if part in _IGNORED or part.startswith(_GOLDEN) or old == new:
             continue
         for path, x, y in _parts(part, old, new):
             # Entries that a task adds, such as names of what a model tells apart, are part of what an app shows.

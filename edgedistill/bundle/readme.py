@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgedistill.backends import backend
 from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Candidate, Manifest
 
@@ -23,9 +24,9 @@ class Usage:
     code: str
 
 
-def readme(manifest: Manifest, usages: Sequence[Usage]) -> str:
-    """The text of the README, in Markdown."""
-    return "\n".join([*_ship(manifest), *_use(usages), *_contract(manifest), *_files(manifest, usages)]) + "\n"
+def readme(manifest: Manifest, usages: Sequence[Usage], without: Sequence[str] = ()) -> str:
+    """The text of the README, in Markdown. without: sentences on glue code that is left out."""
+    return "\n".join([*_ship(manifest), *_use(usages, without), *_contract(manifest, usages), *_files(manifest, usages)]) + "\n"
 
 
 def _ship(manifest: Manifest) -> Iterator[str]:
@@ -53,16 +54,18 @@ def _other(number: int, candidate: Candidate) -> str:
     return f"{number}. `{candidate.name}`: {' '.join(candidate.reasons[_FIRST:]) or candidate.reasons[0]}"
 
 
-def _use(usages: Sequence[Usage]) -> Iterator[str]:
+def _use(usages: Sequence[Usage], without: Sequence[str]) -> Iterator[str]:
     for usage in usages:
         yield f"## {usage.title}"
         yield ""
         yield from (f"{number}. {step}" for number, step in enumerate(usage.steps, 1))
         yield ""
         yield from (f"```{usage.fence}", usage.code.strip("\n"), "```", "")
+    for sentence in without:
+        yield from (sentence, "")
 
 
-def _contract(manifest: Manifest) -> Iterator[str]:
+def _contract(manifest: Manifest, usages: Sequence[Usage]) -> Iterator[str]:
     yield "## What goes in and what comes out"
     yield ""
     yield "| artifact | inputs | outputs | runtime | system |"
@@ -84,9 +87,24 @@ def _contract(manifest: Manifest) -> Iterator[str]:
             yield ""
             yield from (f"- {key.replace('_', ' ')}: {_text(value)}" for key, value in facts.items() if value is not None)
             yield ""
-    if manifest.preprocessing.inputs:
+    yield from _state(manifest)
+    if manifest.preprocessing.inputs and usages:
         yield "The glue code does all of this, and `selfTest` shows on the device that it does it as in training."
         yield ""
+
+
+def _state(manifest: Manifest) -> Iterator[str]:
+    """How files are called that keep something between calls."""
+    signature = manifest.signature
+    if not signature.state:
+        return
+    size = sum(spec.nbytes for spec in signature.state) / 2**20
+    limits = ", ".join(f"`{name}` up to {most}" for name, most in signature.limits.items())
+    yield f"The files keep {len(signature.state)} tensors from one call to the next, {size:.1f} MiB, zero at first. Sizes vary: {limits}."
+    where = {entry.format: backend(entry.format).state for entry in manifest.artifacts}
+    for format_ in (name for name, kept in where.items() if kept == "outside"):
+        yield f"In {backend(format_).title} they are further inputs: give each the output of the last call that has its name with `_next`."
+    yield ""
 
 
 def _text(value: object) -> str:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from edgedistill import scratch
 from edgedistill.backends import backend, backends
 from edgedistill.bundle.folder import check, remove
-from edgedistill.bundle.glue import write_glue
+from edgedistill.bundle.glue import left_out, write_glue
 from edgedistill.bundle.readme import README, readme
 from edgedistill.bundle.signing import sign
 from edgedistill.bundle.tolerance import tolerance
@@ -121,7 +121,9 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
         versions=contents.versions,
         **facts,
     )
-    write_text(temporary / README, readme(manifest, write_glue(temporary, manifest, list(target.glue))))
+    languages: list[str] = [*target.glue]
+    usages, without = write_glue(temporary, manifest, languages), left_out(manifest, languages)
+    write_text(temporary / README, readme(manifest, usages, list(without.values())))
     # Last, since it has the hash of every other file.
     manifest.files = {p.relative_to(temporary).as_posix(): sha256_file(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
     manifest.write(temporary / MANIFEST_FILE)

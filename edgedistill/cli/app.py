@@ -99,7 +99,9 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            "--calibration", help="Images to quantize and verify --model with: a folder, class folders, or an .npz; or named arrays, .npz."
+            "--calibration",
+            help="Samples to quantize and verify --model with: images, as a folder, class folders or an .npz; named arrays, "
+            ".npz; or a table of texts, .jsonl, .csv or .parquet.",
         ),
     ] = None,
     given: Annotated[
@@ -195,6 +197,13 @@ def bench(
         str | None,
         typer.Option("--app", metavar="APP", help="Measure FILE in this app on the phone: its package, bundle identifier or .ipa."),
     ] = None,
+    prompt_tokens: Annotated[
+        str | None,
+        typer.Option("--prompt-tokens", metavar="N,N", help="With --device: lengths of prompts, of files that keep a state."),
+    ] = None,
+    new_tokens: Annotated[
+        int | None, typer.Option("--new-tokens", min=1, metavar="N", help="With --device: new tokens behind each prompt; default: 32.")
+    ] = None,
     meter: Meter = None,
     ina: Ina = NOTHING,
     mirror: Mirror = None,
@@ -216,7 +225,7 @@ def bench(
 
     options: harness.ProtocolOptions = {
         "preset": preset, "threads": threads, "cores": cores, "governor": governor, "cool_to": cool_to, "python": python,
-        "mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina,
+        "mirror": mirror, "seconds": seconds, "meter": meter, "ina": ina, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens,
     }  # fmt: skip
     more: harness.BenchOptions = {
         "save": save, "against": against, "runner": runner, "runner_kind": runner_kind, "runner_arg": runner_arg,
@@ -330,6 +339,33 @@ def cost(
     from edgedistill.cli import cost as command
 
     command.cost(run_or_file, assumptions, artifact, device, runs_dir, as_json=as_json)
+
+
+@app.command()
+def generate(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="Folder of a run or of a bundle of a language model, or a file of one.")
+    ],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the model is asked; - reads it from stdin.")],
+    artifact: Annotated[str | None, typer.Option("--artifact", help="File that answers; default: the one to ship.")] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="A message of the role system before the prompt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Most tokens; default: what the context has room for.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token, 1 draws by probability.")] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p", help="Draw of the likeliest tokens that hold this share.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same answer.")] = 0,
+    json_schema: Annotated[
+        Path | None, typer.Option("--json-schema", metavar="FILE", help="Write JSON that fits this JSON Schema.")
+    ] = None,
+    constrained: Annotated[bool, typer.Option("--constrained", help="Write JSON that fits the schema of the run's answers.")] = False,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Answer a prompt by a file of a language model, with its tokenizer and chat template."""
+    from edgedistill.cli import generate as command
+
+    options = {"artifact": artifact, "system": system, "json_schema": json_schema, "constrained": constrained, "threads": threads}
+    writing = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    command.generate(source, prompt, options, writing, as_json=as_json)
 
 
 @app.command()

@@ -154,12 +154,18 @@ def bench(run_or_file: Path | None, runs_dir: Path, *, as_json: bool) -> NoRetur
         return flow.bench_file(file) if file is not None else flow.bench(_folder(run_or_file, runs_dir))
 
     def show(document: Benched | BenchedFile) -> None:
+        from edgedistill.cli.harness import generation_table
+        from edgedistill.cli.tables import console
         from edgedistill.records.documents import BenchedFile
 
         if isinstance(document, BenchedFile):
             _show_measured(document)
+            files = [(Path(document.file).name, document.generation)]
         else:
             show_artifacts(document)
+            files = [(artifact.name, artifact.generation) for artifact in document.artifacts]
+        if table := generation_table(files):
+            console().print(table)
 
     finish(as_json, work, show)
 

@@ -11,7 +11,11 @@ from edgedistill.cli.parallel import on_each
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgedistill.measure.harness import Protocol
+    from edgedistill.records import Unavailable
+    from edgedistill.records.generation import CallTimes, Generation
     from edgedistill.records.measurements import Measurement
     from edgedistill.records.stored import DeviceBench, FleetBench
 
@@ -29,6 +33,8 @@ class ProtocolOptions(TypedDict):
     seconds: NotRequired[float | None]
     meter: NotRequired[str | None]
     ina: NotRequired[list[str]]
+    prompt_tokens: NotRequired[str | None]
+    new_tokens: NotRequired[int | None]
 
 
 class BenchOptions(TypedDict):
@@ -49,7 +55,8 @@ def protocol_of(options: ProtocolOptions) -> Protocol:
     return Protocol(
         preset=options["preset"], seconds=options.get("seconds"), threads=options["threads"], cores=core_list(options["cores"]),
         governor=options["governor"], cool_to=options["cool_to"], python=options["python"], mirror=options["mirror"],
-        meter=options.get("meter"), ina=options.get("ina", ()),
+        meter=options.get("meter"), ina=options.get("ina", ()), prompts=_lengths(options.get("prompt_tokens")),
+        new_tokens=options.get("new_tokens"),
     )  # fmt: skip
 
 
@@ -99,6 +106,18 @@ def core_list(text: str | None) -> str | list[int] | None:
         raise UserError(f"--cores: found '{text}', expected big, little, or numbers as 4,5,6,7") from error
 
 
+def _lengths(text: str | None) -> list[int] | None:
+    """Lengths of prompts as --prompt-tokens takes them: numbers above 0 with commas between them. Raises UserError for anything else."""
+    from edgedistill.errors import UserError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--prompt-tokens: found '{text}', expected numbers above 0 as 32,192")
+    return [int(part) for part in parts]
+
+
 def show(document: DeviceBench | FleetBench) -> None:
     """What was measured on one device, or one table with a column a device."""
     from rich.table import Table
@@ -139,11 +158,15 @@ def _show_one(document: DeviceBench) -> None:
     for measurement in document.measurements:
         table.add_row(*_cells(measurement))
     screen.print(table)
+    if generated := generation_table([(measurement.artifact.name, measurement.generation) for measurement in document.measurements]):
+        screen.print(generated)
     screen.print(first.build, highlight=False)
     for measurement in document.measurements:
         lines = list(measurement.reasons)
         if (regression := measurement.regression) is not None:
             lines.append(f"not compared: {regression.unavailable}" if isinstance(regression, Unavailable) else regression.text)
+        if (why := _not_generated(measurement)) is not None:
+            lines.append(f"generation was not measured: {why}")
         for line in lines:
             screen.print(f"{measurement.artifact.name}: {line}", soft_wrap=True, highlight=False, markup=False)
     for line in twins(document.measurements):
@@ -163,6 +186,48 @@ def _cells(measurement: Measurement) -> list[str]:
     tails = [_number(latency.p95, 3), _number(latency.p99, 3), count]
     costs = [cold, _number(measurement.peak_rss_mb, 1), outputs_text(measurement), energy]
     return [name, _median(measurement), *tails, *costs, measurement.validity]
+
+
+def generation_table(files: Sequence[tuple[str, Generation | Unavailable | None]]) -> Table | None:
+    """A row for each length of prompts of each file that keeps a state, by its name; None where no file does."""
+    from rich.table import Table
+
+    from edgedistill.records import Unavailable
+    from edgedistill.records.generation import Generation
+
+    table = Table(title="generation, ms: medians and p95")
+    times = ("first token", "next token", "last token")
+    for column in ("file", "prompt", "new", *times, "prefill/s", "decode/s", "peak MB", "state MB", "mJ/token"):
+        table.add_column(column, justify="left" if column == "file" else "right", overflow="fold")
+    for name, generation in files:
+        if not isinstance(generation, Generation):
+            continue
+        state = generation.state_bytes
+        for part in generation.by_prompt:
+            rates = [_number(rate, 0) for rate in (part.prefill_tokens_per_s, part.decode_tokens_per_s)]
+            energy = "-" if isinstance(part.energy, Unavailable) else _number(part.energy.mj_per_token, 3)
+            size = _number(state / 1e6 if isinstance(state, int) else state, 1)
+            figures = map(_call_times, (part.first_token, part.next_token, part.last_token))
+            counts = (str(part.prompt_tokens), str(generation.new_tokens))
+            table.add_row(name, *counts, *figures, *rates, _number(part.peak_rss_mb, 1), size, energy)
+    return table if table.row_count else None
+
+
+def _call_times(times: CallTimes | Unavailable) -> str:
+    from edgedistill.records.generation import CallTimes
+
+    return f"{_number(times.latency_ms.p50, 2)}, {_number(times.latency_ms.p95, 2)}" if isinstance(times, CallTimes) else "-"
+
+
+def _not_generated(measurement: Measurement) -> str | None:
+    """Why generation was not measured of a file that may keep a state; None of others, and of a measurement that failed."""
+    from edgedistill.measure.generation import NO_STATE
+    from edgedistill.records import Unavailable
+
+    generation = measurement.generation
+    if not isinstance(generation, Unavailable) or generation == NO_STATE or generation.unavailable in measurement.reasons:
+        return None
+    return generation.unavailable
 
 
 def _median(measurement: Measurement) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgedistill.measure.series import Series
     from edgedistill.records.devices import DeviceFacts
     from edgedistill.records.measurements import MeasuredFile, Measurement, Setup
+_SINGLE_CALLS = "apps measure single calls only; measure a file that keeps a state without --app"
 
 STALL_S = 120
 """Seconds without a new record after which the app is ended."""
@@ -131,8 +132,8 @@ def _measure(ready: Ready, model: Path, protocol: Protocol, setup: Setup, save: 
         _check_subject(app_records.about(watched.app), setup)
         whole = app_records.merged(watched.own, watched.app)
         progress.advance(1, last=model.name)
-    execution, outputs = to_execution(whole, None), Unavailable(unavailable=_NO_OUTPUTS)
-    measurement = document.measurement(setup, protocol.asked, ready.facts.emulated, execution, whole, watched.meters, outputs)
+    execution, outputs, calls = to_execution(whole, None), Unavailable(unavailable=_NO_OUTPUTS), Unavailable(unavailable=_SINGLE_CALLS)
+    measurement = document.measurement(setup, protocol.asked, ready.facts.emulated, execution, whole, watched.meters, outputs, calls)
     return harness.stored(measurement, kept, save and harness.saved_as(save, measurement))
 
 

@@ -10,9 +10,10 @@ from edgedistill.backends import backend, backends
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_array
 from edgedistill.measure.adapters import sampling
+from edgedistill.measure.generation import NO_STATE, Stateful, asked, counted, read_from, stateful
 from edgedistill.measure.job import described_method
 from edgedistill.records import Unavailable
-from edgedistill.signature import MethodSignature
+from edgedistill.signature import MethodSignature, Signature
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from edgedistill.records.inspection import Inspection
 
 _TIMEOUT_S = 900.0
-_FIGURES = ("versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source")
+_TOKENS = 32
+"""The size, at most, of a dimension that varies up to a limit, in random samples."""
+_FIGURES = (
+    "versions", "load_ms", "first_inference_ms", "latency_ms", "median_interval_ms", "steady", "peak_rss_mb", "peak_rss_source",
+    "generation",
+)  # fmt: skip
 
 
 def bench(path: Path) -> BenchedFile:
@@ -47,11 +53,12 @@ def bench(path: Path) -> BenchedFile:
         return BenchedFile.model_validate(document | {"status": "ok"} | dict.fromkeys(_FIGURES, missing))
     with scratch.temporary() as folder:
         inputs, log = folder / "inputs", folder / "bench.log"
-        write_random_samples(inputs, method, 1)
+        state = state_of(path, facts)
+        write_random_samples(inputs, method, 1, counted(state))
         try:
             execution = local.execute(
                 backend(facts.format).adapters[0].module, path, inputs, signature=method, outputs=None, threads=measure.threads,
-                bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S,
+                bench=sampling(measure), log=log, timeout_s=_TIMEOUT_S, generation=asked(state, None, None),
             )  # fmt: skip
         except DeviceFailed as error:
             # The log goes with the folder; its last line is in the message.
@@ -79,11 +86,11 @@ def facts_of(path: Path) -> tuple[Inspection, MethodSignature]:
 def method_of(path: Path, facts: Inspection) -> MethodSignature:
     """What the file with the facts of `inspect` takes and gives, with a batch of one where the first size varies.
 
-    Raises UserError where the file does not say it, or where another size of an input varies.
+    A state that it keeps as further inputs and outputs is left out. Raises UserError where the file does not say it, or where another size
+    of an input varies.
     """
-    if isinstance(facts.signature, Unavailable):
-        raise UserError(f"{path}: {facts.signature.unavailable}; expected inputs and outputs of known types and shapes")
-    method = facts.signature.forward
+    signature = _signature_of(path, facts)
+    method = signature.forward.with_sizes({name: min(limit, _TOKENS) for name, limit in signature.limits.items()})
     batches = {spec.shape[0]: 1 for spec in (*method.inputs, *method.outputs) if spec.shape and isinstance(spec.shape[0], str)}
     method = method.with_sizes(batches)
     for spec in method.inputs:
@@ -92,10 +99,24 @@ def method_of(path: Path, facts: Inspection) -> MethodSignature:
     return method
 
 
-def write_random_samples(folder: Path, method: MethodSignature, count: int) -> None:
+def state_of(path: Path, facts: Inspection) -> Stateful | Unavailable:
+    """How the file with the facts of `inspect` is called if it keeps a state, or why it is not measured so."""
+    kept = backend(facts.format).state
+    return NO_STATE if kept is None else stateful(_signature_of(path, facts), told=kept == "outside")
+
+
+def _signature_of(path: Path, facts: Inspection) -> Signature:
+    """The signature of a file; its state is apart where it is kept as further inputs and outputs. Raises UserError where it has none."""
+    if isinstance(facts.signature, Unavailable):
+        raise UserError(f"{path}: {facts.signature.unavailable}; expected inputs and outputs of known types and shapes")
+    return read_from(facts.signature) if backend(facts.format).state == "outside" else facts.signature
+
+
+def write_random_samples(folder: Path, method: MethodSignature, count: int, positions: str | None = None) -> None:
     """Write NAME.npy with `count` samples for each input of a method; the same each time.
 
-    Bytes are any, floats in 0..1 with 8 bits, integers 0, which is an index of every table, and booleans true.
+    Bytes are any, floats in 0..1 with 8 bits, integers 0, which is an index of every table, and booleans true. positions: the input of the
+    positions 0, 1, 2 ... that a file with a state takes.
     """
     import numpy as np
 
@@ -107,6 +128,8 @@ def write_random_samples(folder: Path, method: MethodSignature, count: int) -> N
             array = (pixels.astype(np.float32) / np.float32(255)).astype(spec.dtype)
         else:
             array = pixels if spec.dtype == "uint8" else np.full(pixels.shape, spec.dtype == "bool", spec.dtype)
+        if spec.name == positions:
+            array = np.broadcast_to(np.arange(shape[-1], dtype=spec.dtype), array.shape)
         write_array(folder / f"{spec.name}.npy", array)
 
 

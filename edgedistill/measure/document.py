@@ -6,6 +6,8 @@ from typing import Literal
 
 from edgedistill.measure.clock import clock_jumps
 from edgedistill.measure.energy import energy_of
+from edgedistill.measure.generation import NO_STATE, Asked
+from edgedistill.measure.generation_figures import doubts, figures
 from edgedistill.measure.records import Execution, Record
 from edgedistill.measure.series import Series, sensor_figures, series_of
 from edgedistill.measure.statistics import PERCENTILES, intervals_ms, latency_ms
@@ -47,18 +49,20 @@ def failed(setup: Setup, protocol: BenchProtocol, why: str, program: Program | N
     unknown = Unavailable(unavailable=why)
     return Measurement(
         **dict(setup), protocol=protocol, program=program, validity="invalid", reasons=[why], versions=unknown, load_ms=unknown,
-        first_inference_ms=unknown, latency_ms=unknown, intervals_ms=unknown, steady=unknown, peak_rss_mb=unknown, energy=unknown,
+        first_inference_ms=unknown, latency_ms=unknown, intervals_ms=unknown, steady=unknown, peak_rss_mb=unknown, generation=unknown,
+        energy=unknown,
     )  # fmt: skip
 
 
 def measurement(
     setup: Setup, protocol: BenchProtocol, emulated: str | None, execution: Execution, records: Sequence[Record],
-    meters: Mapping[str, Series], outputs: Outputs | None = None,
+    meters: Mapping[str, Series], outputs: Outputs | None = None, generation: Asked | Unavailable = NO_STATE,
 ) -> Measurement:  # fmt: skip
     """The record of a complete run.
 
     emulated: why the device is not a real one, or None. meters: power that the host measured, on the device's clock. outputs: how those of
-    the device compare with this machine's, None if they were not compared.
+    the device compare with this machine's, None if they were not compared. generation: what was asked of a file with a state, or
+    why nothing was.
     """
     # MLPerf judges a single stream by its 90th percentile.
     percentiles = (90, *PERCENTILES) if protocol.preset == "mlperf" else PERCENTILES
@@ -66,9 +70,9 @@ def measurement(
     width = None
     if isinstance(intervals.p50, tuple) and isinstance(latency.p50, float):
         width = (intervals.p50[1] - intervals.p50[0]) / 2 / latency.p50
-    wrong: list[tuple[Validity, str]] = []
+    wrong: list[tuple[Validity, str]] = doubts(records, protocol.relative_width)
     if outputs is not None and not isinstance(outputs, Unavailable) and outputs.ok is False:
-        wrong = [("invalid", f"its outputs are not this machine's: {outputs.model_dump(mode='json')}")]
+        wrong.insert(0, ("invalid", f"its outputs are not this machine's: {outputs.model_dump(mode='json')}"))
     series = series_of(records)
     validity, reasons = judge(emulated, records, series, steady=execution.steady, widths=(width, protocol.relative_width), known=wrong)
     return Measurement(
@@ -86,6 +90,7 @@ def measurement(
         steady=execution.steady,
         peak_rss_mb=execution.peak_rss_mb,
         peak_rss_source=execution.peak_rss_source,
+        generation=figures(records, generation, meters),
         energy=energy_of(records, meters),
         timeline=bench_timeline(records, series),
         outputs=outputs,

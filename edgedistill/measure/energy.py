@@ -51,17 +51,21 @@ def energy(
     return Unavailable(unavailable=why)
 
 
-def energy_of(records: Iterable[Record], meters: AllSeries | None = None, *, sensor: str | None = None) -> Energy | Unavailable:
+def energy_of(
+    records: Iterable[Record], meters: AllSeries | None = None, *, sensor: str | None = None,
+    times: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Energy | Unavailable:  # fmt: skip
     """`energy` from the records of a run: the idle window is its `idle` phase, the inferences are those that it timed.
 
-    meters: series of the host's power meters on the device's clock, see `meters.power_series`.
+    meters: series of the host's power meters on the device's clock, see `meters.power_series`. times: begin and end of what counts in the
+    place of inferences, as `inference_times` gives them.
     """
     records = list(records)
     series = series_of(records) | dict(meters or {})
     phases = [record for record in records if record["type"] == "phase"]
     idle = next(((begin, end) for begin, end in pairwise(phases) if begin["name"] == "idle"), None)
     still = between(series, idle[0]["t_ns"] / 1e9, idle[1]["t_ns"] / 1e9) if idle else None
-    return energy(series, still, *inference_times(records), sensor=sensor)
+    return energy(series, still, *(times or inference_times(records)), sensor=sensor)
 
 
 def inference_times(records: Iterable[Record]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from edgedistill import scratch
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import write_json
 from edgedistill.measure import benchfile
+from edgedistill.measure.generation import NO_STATE, Asked, Stateful, asked, counted, stateful
 from edgedistill.measure.inputs import taken
 from edgedistill.measure.job import Side, by_name
 from edgedistill.progress import log, track
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgedistill.measure.places import Place
     from edgedistill.measure.runner.job_types import BenchSettings, ConditionSettings, InaChip, SensorOptions
+    from edgedistill.records import Unavailable
     from edgedistill.records.measurements import BenchProtocol, ComparedOutput, EqualIntegers, Measured, MeasuredFile, Measurement, Outputs
     from edgedistill.run import Run
     from edgedistill.signature import MethodSignature
@@ -36,7 +38,10 @@ Kind = TypeVar("Kind", bound="Measured")
 
 @dataclass(frozen=True)
 class Protocol:
-    """The options of a measurement; see docs/devices.md."""
+    """The options of a measurement; see docs/devices.md.
+
+    prompts, new_tokens: lengths of prompts, and new tokens behind each, where a file keeps a state; None takes the usual ones.
+    """
 
     preset: str = "standard"
     seconds: float | None = None
@@ -48,6 +53,8 @@ class Protocol:
     mirror: str | None = None
     meter: str | None = None
     ina: Sequence[str] = ()
+    prompts: Sequence[int] | None = None
+    new_tokens: int | None = None
 
     def __post_init__(self) -> None:
         from edgedistill.measure.presets import PRESETS
@@ -102,6 +109,7 @@ class Subject:
 
     method: what it takes and gives; inputs: the samples of each input, [N, ...]; expected: this machine's outputs for them by name, or
     None; lsb: the scale of each quantized output of an int8 file, or None. decide: what is decided of each sample, see `Task.decide`.
+    state: how a file is called that keeps a state, or why it is not measured as one.
     """
 
     path: Path
@@ -115,6 +123,7 @@ class Subject:
     expected: dict[str, np.ndarray] | None
     lsb: dict[str, float] | None
     decide: Decide | None = None
+    state: Stateful | Unavailable = NO_STATE
 
     @property
     def artifact(self) -> MeasuredFile:
@@ -146,12 +155,13 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
             path, outputs = run.path(artifact.path), stored.outputs(run, artifact.name, "val")
             if not backend(artifact.format).measured_here or artifact.delegate or not outputs:
                 continue
-            method = of_file(load_signature(run.work(artifact.program)), artifact).forward.with_sizes(sizes)
+            signature = of_file(load_signature(run.work(artifact.program)), artifact)
+            method = signature.forward.with_sizes(sizes)
             inputs = stack.enter_context(taken(run.path(stored.SAMPLES["val"]), method, artifact.input, first=_SAMPLES))
             expected = {name: values[:_SAMPLES] for name, values in outputs.items()}
             lsb = scale if is_static(artifact.precision) else None
             file = (path, artifact.name, artifact.format, artifact.precision, tree_bytes(path), sha256_tree(path))
-            subjects.append(Subject(*file, method, inputs, expected, lsb, decide))
+            subjects.append(Subject(*file, method, inputs, expected, lsb, decide, stateful(signature)))
         if not subjects:
             raise UserError(f"{run.folder} has no artifact that was executed here; make them with `edgedistill export {run.folder}`")
         yield subjects
@@ -163,11 +173,12 @@ def of_file(path: Path, *, run: bool = True) -> Iterator[list[Subject]]:
     from edgedistill.backends.inspect.precision import precision_of
 
     facts, method = benchfile.facts_of(path)
+    state = benchfile.state_of(path, facts)
     with scratch.temporary() as folder:
-        benchfile.write_random_samples(folder, method, _SAMPLES)
+        benchfile.write_random_samples(folder, method, _SAMPLES, counted(state))
         expected = benchfile.outputs_here(path, facts.format, method, folder, log_path("local")) if run else None
         file = (path, path.name, facts.format, precision_of(facts), facts.bytes, facts.sha256)
-        yield [Subject(*file, method, by_name(method.inputs, folder), expected, None)]
+        yield [Subject(*file, method, by_name(method.inputs, folder), expected, None, state=state)]
 
 
 def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str | None = None) -> list[Measurement]:
@@ -177,21 +188,23 @@ def bench(subjects: list[Subject], spec: str, protocol: Protocol, *, save: str |
     """
     from edgedistill.measure.places import place
 
+    generation = [asked(subject.state, protocol.prompts, protocol.new_tokens) for subject in subjects]
     with place(spec, python=protocol.python, mirror=protocol.mirror) as where, track(f"bench on {spec}", len(subjects)) as progress:
         measurements = []
-        for subject in subjects:
-            measurements.append(_measure(where, subject, protocol, save))
+        for subject, what in zip(subjects, generation, strict=True):
+            measurements.append(_measure(where, subject, protocol, what, save))
             progress.advance(1, last=subject.name)
     return measurements
 
 
-def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | None) -> Measurement:
+def _measure(where: Place, subject: Subject, protocol: Protocol, generation: Asked | Unavailable, save: str | None) -> Measurement:
     import numpy as np
 
     from edgedistill.measure import document
     from edgedistill.measure.job import RunJob
     from edgedistill.measure.metering import metering
     from edgedistill.measure.records import to_execution
+    from edgedistill.records import Unavailable
 
     spec = where.facts.spec
     setup = where.setup("bench", subject.artifact, protocol.threads)
@@ -200,7 +213,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
         try:
             job = RunJob(
                 side=side(subject, where), threads=protocol.threads, outputs=outputs, bench=protocol.sampling,
-                conditions=protocol.conditions,
+                generation=None if isinstance(generation, Unavailable) else generation.settings, conditions=protocol.conditions,
             )  # fmt: skip
             kept = records_path(spec, job.nonce)
             with metering(protocol.meter, where.device) as power:
@@ -213,7 +226,7 @@ def _measure(where: Place, subject: Subject, protocol: Protocol, save: str | Non
             log(f"error: {error}")
             return document.failed(setup, protocol.asked, str(error))
         compared = compare_outputs({name: np.load(path) for name, path in outputs.items()}, subject)
-    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, execution, records, meters, compared)
+    measurement = document.measurement(setup, protocol.asked, where.facts.emulated, execution, records, meters, compared, generation)
     return stored(measurement, kept, save and saved_as(save, measurement))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgedistill.measure.runner import job_types
+from edgedistill.measure.runner.generation_types import GenerationSettings
 from edgedistill.signature import MethodSignature, TensorSpec
 
 SCHEMA = 3
@@ -65,12 +66,17 @@ class _Job:
 
 @dataclass(frozen=True, kw_only=True)
 class RunJob(_Job):
-    """Run the inputs of a file, and measure. outputs: the .npy to write for each output by name; None runs the first sample only."""
+    """Run the inputs of a file, and measure.
+
+    outputs: the .npy to write for each output by name; None runs the first sample only. generation: beside `bench`, what to measure of a
+    file with a state.
+    """
 
     side: Side
     threads: int
     outputs: Mapping[str, Path] | None
     bench: job_types.BenchSettings | None
+    generation: GenerationSettings | None = None
 
     def __str__(self) -> str:
         return str(self.side)
@@ -79,7 +85,8 @@ class RunJob(_Job):
         """The job as its file has it: files that are read go through `send`, those that are written through `fetch`."""
         outputs = None if self.outputs is None else {name: fetch(path) for name, path in self.outputs.items()}
         return {
-            **self._common, **self.side.placed(send), "task": "run", "threads": self.threads, "outputs": outputs, "bench": self.bench
+            **self._common, **self.side.placed(send), "task": "run", "threads": self.threads, "outputs": outputs, "bench": self.bench,
+            "generation": self.generation,
         }  # fmt: skip
 
 

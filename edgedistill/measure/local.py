@@ -5,17 +5,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TypeVar
 
 from edgedistill import child, scratch, storage
 from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.files import write_json
+from edgedistill.measure.generation import NO_STATE, Asked
+from edgedistill.measure.generation_figures import figures
 from edgedistill.measure.job import Job, RunJob, Side, by_name
 from edgedistill.measure.records import RECORDS_LIMIT, Execution, Record, find_error, parse, read_lines, to_execution
 from edgedistill.measure.runner import bounded
 from edgedistill.measure.runner.job_types import BenchSettings
 from edgedistill.measure.runner.signals import signal_name
+from edgedistill.records import Unavailable
 from edgedistill.signature import MethodSignature
 
 _LOOK_EVERY_S = 1.0
@@ -38,6 +42,7 @@ def execute(
     bench: BenchSettings | None,
     log: Path,
     timeout_s: float,
+    generation: Asked | Unavailable = NO_STATE,
     python: str = sys.executable,
 ) -> Execution:
     """Run `artifact` through `adapter` (a module path) in a child process, and return what was measured.
@@ -45,15 +50,22 @@ def execute(
     signature: what the artifact takes and gives. inputs: a folder with NAME.npy for each input, [N, ...] where row i is sample i, or the
     file of each name; see `runner.samples`. Of a single input it may be its .npy. outputs: the folder for the same of each output, or the
     .npy of a single one; None runs the first sample only.
-    bench: None, or how long to measure; see docs/measuring.md. log: the child's stdout and stderr are appended to it.
+    bench: None, or how long to measure; see docs/measuring.md. generation: what to measure then of a file with a state, or why nothing.
+    log: the child's stdout and stderr are appended to it.
 
     Raises DeviceFailed, naming artifact, cause, last line of the log and the log, when the child crashed, was stopped after timeout_s,
     reported an error, or left no matching `end` record; NotExecuted when the adapter has no rule for something in the file.
     """
     written = None if outputs is None else by_name(signature.outputs, outputs)
     side = Side(adapter, artifact, signature, by_name(signature.inputs, inputs))
-    job = RunJob(side=side, threads=threads, outputs=written, bench=bench)
-    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=lambda records: to_execution(records, written))
+    settings = None if bench is None or isinstance(generation, Unavailable) else generation.settings
+    job = RunJob(side=side, threads=threads, outputs=written, bench=bench, generation=settings)
+
+    def reduce(records: list[Record]) -> Execution:
+        executed = to_execution(records, written)
+        return executed if bench is None else replace(executed, generation=figures(records, generation))
+
+    return run(job, log=log, timeout_s=timeout_s, python=python, reduce=reduce)
 
 
 def run(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import cast
 
 from edgedistill.errors import DeviceFailed, NotExecuted
+from edgedistill.measure.runner.generation_types import GenerationMemory
 from edgedistill.measure.runner.record_types import Error, MachineFacts, Memory, Output, Record
 from edgedistill.measure.statistics import latency_ms, median_interval_ms
 from edgedistill.records import Latency, Load, Unavailable
+from edgedistill.records.generation import Generation
 from edgedistill.records.results import Interval
 
 RECORDS_LIMIT = 128 << 20
@@ -21,7 +23,8 @@ class Execution:
     """One artifact, executed by its runtime in its own process.
 
     latency_ms, median_interval_ms (95%) and steady (whether the warm-up ended in a steady state) are None without a benchmark.
-    peak_rss_mb is the largest growth of the process, in MiB, while it loaded the artifact and ran it once.
+    peak_rss_mb is the largest growth of the process, in MiB, while it loaded the artifact and ran it once. generation is None where it was
+    not asked for.
     """
 
     versions: dict[str, str]
@@ -35,6 +38,7 @@ class Execution:
     peak_rss_source: str
     outputs: dict[str, Path] | None
     raw_durations_ns: list[int]
+    generation: Generation | Unavailable | None = None
 
 
 def read_lines(data: bytes) -> list[Record]:
@@ -99,14 +103,15 @@ def to_execution(records: list[Record], outputs: dict[str, Path] | None) -> Exec
         latency_ms=latency_ms(durations) if durations else None,
         median_interval_ms=median_interval_ms(durations),
         steady=next((record["steady"] for record in records if record["type"] == "warmup"), None),
-        peak_rss_mb=_peak_mb(memory),
+        peak_rss_mb=peak_mb(memory),
         peak_rss_source=memory["source"],
         outputs=outputs,
         raw_durations_ns=durations,
     )
 
 
-def _peak_mb(memory: Memory) -> float | Unavailable:
+def peak_mb(memory: Memory | GenerationMemory) -> float | Unavailable:
+    """The peak of a record, above the memory with the runtime imported, in MiB."""
     if memory["peak_rss"] is None or memory["rss_runtime_loaded"] is None:
         return Unavailable(unavailable=memory["source"])
     return (memory["peak_rss"] - memory["rss_runtime_loaded"]) / 2**20

@@ -12,6 +12,8 @@ from edgedistill.records.stored import Stored
 
 _TEXT, _INTEGER, _REAL = "VARCHAR", "BIGINT", "DOUBLE"
 _FETCHING = ("autoinstall_known_extensions", "autoload_known_extensions")
+_LONGEST = ("generation", "by_prompt", -1)
+"""Where the figures of the longest prompt are."""
 COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "id": (_INTEGER, ("id",)),
     "name": (_TEXT, ("name",)),
@@ -48,6 +50,14 @@ COLUMNS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "first_inference_ms": (_REAL, ("first_inference_ms",)),
     "peak_rss_mb": (_REAL, ("peak_rss_mb",)),
     "mj_per_inference": (_REAL, ("energy", "mj_per_inference")),
+    "prompt_tokens": (_INTEGER, (*_LONGEST, "prompt_tokens")),
+    "new_tokens": (_INTEGER, ("generation", "new_tokens")),
+    "first_token_p50_ms": (_REAL, (*_LONGEST, "first_token", "latency_ms", "p50")),
+    "next_token_p50_ms": (_REAL, (*_LONGEST, "next_token", "latency_ms", "p50")),
+    "last_token_p50_ms": (_REAL, (*_LONGEST, "last_token", "latency_ms", "p50")),
+    "prefill_tokens_per_s": (_REAL, (*_LONGEST, "prefill_tokens_per_s")),
+    "decode_tokens_per_s": (_REAL, (*_LONGEST, "decode_tokens_per_s")),
+    "mj_per_token": (_REAL, (*_LONGEST, "energy", "mj_per_token")),
     "ratio": (_REAL, ("ratio", "value")),
     "ratio_low": (_REAL, ("ratio", "interval", 0)),
     "ratio_high": (_REAL, ("ratio", "interval", 1)),

@@ -35,6 +35,8 @@ class TeacherConfig(Config):
     """Whether it is a model file, which a runtime of its own executes."""
     only_writes: ClassVar[bool] = False
     """Whether it writes answers and tells nothing else, as a service does: then there is no module of it."""
+    asked: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say what it is asked for: another of them leaves the model and its signals as they are."""
     lowered: ClassVar[bool] = False
     """Whether it is lowered beside the student, to be measured."""
 

@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue
 
 from edgedistill.records.artifacts import NotLowered
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.generation import Generation
 from edgedistill.records.manifest import Manifest, Ship
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import ArtifactResult, Pair, Score
@@ -97,6 +98,8 @@ class Port(Record):
 class BenchedFile(Record):
     """What `bench FILE` prints: one model file, measured on this machine with a random input."""
 
+    left_out = ("generation",)
+
     file: str
     format: str
     bytes: int
@@ -116,6 +119,7 @@ class BenchedFile(Record):
     steady: bool | Unavailable
     peak_rss_mb: float | Unavailable
     peak_rss_source: str | Unavailable
+    generation: Generation | Unavailable | None = Field(None, description="What new tokens take, of a file that keeps a state.")
 
 
 class Bundled(Record):
@@ -195,6 +199,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.cost import CostDocument
     from edgedistill.records.devices import DeviceList
     from edgedistill.records.doctor import Diagnosis
+    from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
@@ -210,5 +215,5 @@ def documents() -> dict[str, type[Record]]:
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
         "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
-        "cost": CostDocument,
+        "cost": CostDocument, "generate": GeneratedText,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.devices import DeviceIdentity
+from edgedistill.records.generation import Generation, Intervals
 from edgedistill.records.results import Interval
 from edgedistill.records.verdicts import Comparison, Latency, Load
 
@@ -201,17 +202,6 @@ class Machine(Record):
     python: str
 
 
-class Intervals(Record):
-    """The 95% interval of each percentile of the latency, in milliseconds."""
-
-    left_out = ("p90",)
-
-    p50: Interval | Unavailable
-    p90: Interval | Unavailable | None = None
-    p95: Interval | Unavailable
-    p99: Interval | Unavailable
-
-
 class Energy(Record):
     """The energy of an inference: the power under load less that of the idle device."""
 
@@ -306,7 +296,8 @@ class Measurement(Measured):
     """One file, measured on a device. Of a measurement that failed, the figures are unavailable."""
 
     left_out = (
-        *Measured.left_out, "program", "command", "facts", "peak_rss_source", "llm", "energy", "timeline", "outputs", "regression",
+        *Measured.left_out, "program", "command", "facts", "peak_rss_source", "llm", "generation", "energy", "timeline", "outputs",
+        "regression",
     )  # fmt: skip
 
     kind: Literal["bench"] = "bench"
@@ -323,6 +314,9 @@ class Measurement(Measured):
     peak_rss_mb: float | Unavailable
     peak_rss_source: str | None = None
     llm: TokenRates | None = None
+    generation: Generation | Unavailable | None = Field(
+        None, description="Of a file that keeps a state; missing in measurements of earlier versions and of programs of the user."
+    )
     energy: Energy | Unavailable | None = None
     timeline: dict[str, Course] | None = Field(None, description="Latency and sensors over time; empty without an inference.")
     outputs: Outputs | None = None

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, computed_field
 
 from edgedistill.records.artifacts import ArtifactSpec
 from edgedistill.records.base import Record, Unavailable
+from edgedistill.records.generation import Generation
 from edgedistill.records.verdicts import Comparison, Latency, Load, Parity
 
 Interval = tuple[float, float]
@@ -157,7 +158,7 @@ class Pair(Comparison):
 class ArtifactResult(ArtifactSpec):
     """Everything known of one artifact."""
 
-    left_out = ("divergence", "quantization", "peak_rss_source", "steady", "latency_interval_ms", "threads")
+    left_out = ("divergence", "quantization", "peak_rss_source", "steady", "latency_interval_ms", "threads", "generation")
 
     bytes: int
     sha256: str
@@ -178,6 +179,7 @@ class ArtifactResult(ArtifactSpec):
     latency_interval_ms: Interval | None = None
     peak_rss_mb: float | Unavailable
     peak_rss_source: str | None = None
+    generation: Generation | Unavailable | None = Field(None, description="What new tokens take, of a file that keeps a state.")
     steady: bool | None = None
     threads: int | None = None
     quantization: Quantization | None = None

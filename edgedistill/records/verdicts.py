@@ -34,7 +34,7 @@ class Load(Record):
 class Execution(Record):
     """What came of running an artifact: who executed it and what was measured, or why nothing could, or how it failed."""
 
-    left_out = ("unavailable", "error", "executed_by")
+    left_out: ClassVar[tuple[str, ...]] = ("unavailable", "error", "executed_by")
 
     unavailable: str | None = Field(None, description="Why nothing on this machine executes the file.")
     error: str | None = Field(None, description="How the runtime failed.")

@@ -4,6 +4,7 @@ from pydantic import TypeAdapter
 
 from edgedistill.backends import backend
 from edgedistill.records import Artifact, ArtifactResult, Budget, Delegation, Execution, Latency, Load, Pair, Unavailable, UnknownDelegation
+from edgedistill.records.generation import TimedExecution
 from edgedistill.run import Run
 from edgedistill.verify import judge
 from edgedistill.verify.scoring import Scorer
@@ -15,7 +16,8 @@ _NOT_MEASURED = "not measured; run `edgedistill bench`"
 
 def artifact(run: Run, made: Artifact, scorer: Scorer) -> ArtifactResult:
     """Everything known of one artifact of a run."""
-    ran, benched = execution(run, "val", made.name), execution(run, "bench", made.name)
+    ran, record = execution(run, "val", made.name), run.result(f"bench-{made.name}")
+    benched = None if record is None else TimedExecution.model_validate(record)
     verdict, changed = scorer.judged(made), run.changed(made)
     if changed is not None:
         verdict = verdict._replace(ok=False, parity=Unavailable(unavailable=changed))
@@ -60,12 +62,12 @@ def delegation_of(run: Run, name: str) -> tuple[Delegation | UnknownDelegation |
 
 
 def execution(run: Run, kind: str, name: str) -> Execution | None:
-    """What came of running an artifact on `val` or `holdout`, or for `bench`; None where it was not."""
+    """What came of running an artifact on `val` or `holdout`; None where it was not."""
     record = run.result(f"{kind}-{name}")
     return None if record is None else Execution.model_validate(record)
 
 
-def _why_not_timed(made: Artifact, benched: Execution | None) -> str:
+def _why_not_timed(made: Artifact, benched: TimedExecution | None) -> str:
     facts = backend(made.format)
     if made.delegate:
         return facts.delegates[made.delegate].needs
@@ -76,10 +78,10 @@ def _why_not_timed(made: Artifact, benched: Execution | None) -> str:
     return _NOT_MEASURED if benched is None else str(benched.error)
 
 
-def _figures(benched: Execution | None, missing: Unavailable) -> dict[str, Latency | Load | Unavailable | float | bool | object]:
+def _figures(benched: TimedExecution | None, missing: Unavailable) -> dict[str, Latency | Load | Unavailable | float | bool | object]:
     if benched is None:
         return dict.fromkeys(("latency_ms", "load_ms", "first_inference_ms", "peak_rss_mb"), missing)
-    names = ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady", "threads")
+    names = ("load_ms", "first_inference_ms", "latency_ms", "peak_rss_mb", "peak_rss_source", "steady", "threads", "generation")
     return {name: getattr(benched, name) for name in names} | {"latency_interval_ms": benched.median_interval_ms}
 
 

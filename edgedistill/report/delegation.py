@@ -1,6 +1,6 @@
 """What runtimes leave to slow kernels, held against the budgets of the targets; and its table in the report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from edgedistill.records import ArtifactResult, Delegation
 from edgedistill.report.tables import Summary, Table, by_format
@@ -36,11 +36,23 @@ def _row(artifact: Summary) -> list[Cell]:
         name,
         show(delegation["partitions"], integer),
         Cell(", ".join(by)),
-        Cell("; ".join(_fallback_text(fallback) for fallback in delegation["fallbacks"]) or "nothing"),
+        Cell("; ".join(_by_reason(delegation["fallbacks"])) or "nothing"),
         Cell(integer(sum(delegation["transposes"].values())), "number"),
         show(get(delegation, "macs"), integer),
         _budgets(artifact),
     ]
+
+
+def _by_reason(fallbacks: Iterable[Summary]) -> list[str]:
+    """Each reason with the operators that it is of; their layers only where it is of one operator."""
+    groups: dict[str, list[Summary]] = {}
+    for fallback in fallbacks:
+        groups.setdefault(fallback["why"], []).append(fallback)
+    texts = []
+    for why, group in groups.items():
+        several = ", ".join(f"{each['count']} {each['operator']}" for each in group)
+        texts.append(_fallback_text(group[0]) if len(group) == 1 else f"{several}: {why}")
+    return texts
 
 
 def _fallback_text(fallback: Summary) -> str:

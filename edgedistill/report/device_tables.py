@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from edgedistill.records import Unavailable
 from edgedistill.records.comparisons import InterleavedComparison
 from edgedistill.records.devices import Core
-from edgedistill.records.measurements import ComparedOutput, EqualIntegers, Intervals, Measured, Measurement, Outputs
+from edgedistill.records.generation import CallTimes, Generation, Intervals, PromptGeneration
+from edgedistill.records.measurements import ComparedOutput, EqualIntegers, Measured, Measurement, Outputs
 from edgedistill.records.results import Interval
 from edgedistill.records.stress import Estimate, Hours, InstanceMemory, StressFigures, StressTest, Temperature, Throttling, UnknownMemory
 from edgedistill.report.tables import Table
@@ -63,6 +64,48 @@ def _latency(measurement: Measurement) -> list[Cell]:
     percentiles = (latency.p50, latency.p95, latency.p99)
     bounds = (intervals.p50, intervals.p95, intervals.p99) if isinstance(intervals, Intervals) else (intervals,) * 3
     return [*(_bounded(value, ends) for value, ends in zip(percentiles, bounds, strict=True)), _number(latency.n, integer)]
+
+
+def generation(measurements: Sequence[Measurement]) -> Table:
+    """Each length of prompts of each file that keeps a state: the time of tokens with its intervals, rates, memory and energy."""
+    headers = (
+        "device", "file", "validity", "prompt, tokens", "new tokens", "first token, ms", "p95, ms", "next token, ms", "its p95, ms",
+        "last token, ms", "prefill, tokens/s", "decode, tokens/s", "peak memory, MiB", "state, MB", "energy of a token, mJ",
+    )  # fmt: skip
+    rows = [
+        _generation_row(measurement, measurement.generation, part)
+        for measurement in measurements
+        if isinstance(measurement.generation, Generation)
+        for part in measurement.generation.by_prompt
+    ]
+    return Table("Generation on devices: a call with the prompt, then one for each further token", headers, rows)
+
+
+def _generation_row(measurement: Measurement, whole: Generation, part: PromptGeneration) -> list[Cell]:
+    energy, state = part.energy, whole.state_bytes
+    return [
+        Cell(measurement.device.spec, "code"),
+        _file(measurement),
+        validity(measurement),
+        _number(part.prompt_tokens, integer),
+        _number(whole.new_tokens, integer),
+        *_times(part.first_token),
+        *_times(part.next_token),
+        _times(part.last_token)[0],
+        _number(part.prefill_tokens_per_s),
+        _number(part.decode_tokens_per_s),
+        _number(part.peak_rss_mb),
+        _number(state if isinstance(state, Unavailable) else state / 1e6),
+        _number(energy) if isinstance(energy, Unavailable) else _bounded(energy.mj_per_token, energy.interval),
+    ]
+
+
+def _times(times: CallTimes | Unavailable) -> list[Cell]:
+    """The median with its interval, and the 95th percentile with its own."""
+    if isinstance(times, Unavailable):
+        return [_number(times)] * 2
+    latency, bounds = times.latency_ms, times.intervals_ms
+    return [_bounded(latency.p50, bounds.p50), _bounded(latency.p95, bounds.p95)]
 
 
 def loads(tests: Sequence[StressTest]) -> Table:

@@ -103,6 +103,7 @@ def _section(measurements: Sequence[AnyMeasurement]) -> DeviceSection:
         tables={
             "devices": device_tables.devices(measurements),
             "benches": device_tables.benches(benches),
+            "generation": device_tables.generation(benches),
             "loads": device_tables.loads(tests),
             "compared": device_tables.compared(comparisons),
         },

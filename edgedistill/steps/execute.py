@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.files import write_array
 from edgedistill.measure.adapters import executor_of, not_here, sampling
+from edgedistill.measure.generation import asked, stateful
 from edgedistill.measure.inputs import taken
 from edgedistill.progress import track
 from edgedistill.records import Execution
+from edgedistill.records.generation import TimedExecution
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
 from edgedistill.steps.parallel import parallel
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
-    from edgedistill.signature import MethodSignature
+    from edgedistill.signature import MethodSignature, Signature
 
 _TIMEOUT_S = 900.0
 
@@ -75,7 +77,8 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     try:
         if why := not_here(spec.format, spec.delegate, path):
             return Execution(unavailable=why)
-        method = method_of(run, spec)
+        signature = signature_of(run, spec)
+        method = signature.forward.with_sizes(stored.sizes(run))
         with taken(run.path(SAMPLES["holdout" if kind == "holdout" else "val"]), method, spec.input) as inputs:
             execution = local.execute(
                 executor_of(spec).module,
@@ -87,6 +90,7 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
                 bench=sampling(measured) if kind == "bench" else None,
                 log=run.path("logs", f"{kind}-{spec.name}.log"),
                 timeout_s=_TIMEOUT_S,
+                generation=asked(stateful(signature), None, None),
             )
     except NotExecuted as error:
         return Execution(unavailable=str(error))
@@ -94,13 +98,21 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
         return Execution(error=str(error))
     if kind == "bench":
         write_array(folder / "durations_ns.npy", np.array(execution.raw_durations_ns, np.int64))
-    facts = {name: value for name, value in asdict(execution).items() if name in Execution.model_fields}
-    return Execution(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
+    # Not by asdict: it would take the records apart.
+    known = {field.name: getattr(execution, field.name) for field in fields(execution)}
+    kind_of = TimedExecution if kind == "bench" else Execution
+    facts = {name: value for name, value in known.items() if name in kind_of.model_fields}
+    return kind_of(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 
 
 def method_of(run: Run, spec: ArtifactSpec) -> MethodSignature:
     """What an artifact of a run takes and gives, with the sizes that its samples have."""
+    return signature_of(run, spec).forward.with_sizes(stored.sizes(run))
+
+
+def signature_of(run: Run, spec: ArtifactSpec) -> Signature:
+    """What an artifact of a run takes and gives, and what it keeps between calls."""
     from edgedistill.export.fitting import of_file
     from edgedistill.export.programs import load_signature
 
-    return of_file(load_signature(run.work(spec.program)), spec).forward.with_sizes(stored.sizes(run))
+    return of_file(load_signature(run.work(spec.program)), spec)

@@ -85,7 +85,7 @@ def train_teachers(run: Run, recipe: Recipe, lesson: Lesson, common: Any) -> lis
         code = code_hash(member.torch) if hasattr(member, "torch") else None
         inputs = [
             about,
-            member.model_dump(mode="json"),
+            member.model_dump(mode="json", exclude=set(member.asked)),
             [sha256_file(path) for path in files_of(member)] + folder_facts(getattr(member, "hf", "")),
             code,
             lesson.signature.model_dump(mode="json"),

@@ -244,7 +244,8 @@ class Task(ABC):
 
     def seen(self, config: Config, recipe: Recipe, facts: DataFacts) -> dict[str, JsonValue]:
         """What of a recipe determines a teacher's answers, beside its weights and the samples: another of it asks the teacher anew."""
-        return {"teacher": config.model_dump(mode="json"), "data": recipe.data.model_dump(mode="json", exclude=set(self.parts().prepared))}
+        own = config.model_dump(mode="json", exclude=set(getattr(config, "asked", ())))
+        return {"teacher": own, "data": recipe.data.model_dump(mode="json", exclude=set(self.parts().prepared))}
 
     def disagreement(self, answers: Mapping[str, Arrays]) -> list[Disagreement]:
         """For each pair of teachers the share of val on which they decide differently; none where nothing is decided.

@@ -31,10 +31,10 @@ _WITH_CODE = (CONFIG, PROCESSOR, "processor_config.json", "tokenizer_config.json
 
 @dataclass(frozen=True)
 class HubModel:
-    """What a recipe says of a model of Hugging Face, beside where it is and which samples it gets."""
+    """What a recipe says of a model of Hugging Face, beside which samples it gets."""
 
     student: Mapping[str, Any]
-    """Fields of the student."""
+    """Fields of the student, beside where it is; with `hf`, the place of its files instead of its name and revision."""
     data: Mapping[str, Any]
     """Fields of the data."""
 
@@ -89,11 +89,11 @@ def check_packages() -> None:
         raise UserError(said)
 
 
-def trained(auto: str, folder: Path) -> nn.Module:
+def trained(auto: str, folder: Path, without: str = "") -> nn.Module:
     """The model in `folder` with its weights, float32, in evaluation mode.
 
-    auto: the class of transformers that loads it, as AutoModelForImageClassification. Raises UserError where the files are damaged, or
-    where a weight is missing: transformers would draw it at random.
+    auto: the class of transformers that loads it, as AutoModelForImageClassification. without: how weights begin that may be missing, since
+    nothing uses them. Raises UserError where the files are damaged, or where a weight is missing: transformers would draw it at random.
     """
     import torch
     import transformers
@@ -112,6 +112,7 @@ def trained(auto: str, folder: Path) -> nn.Module:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UserError(f"{folder}: transformers can't load the model ({_first_line(error)})") from error
     lacking = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    lacking = [key for key in lacking if not without or not key.startswith(without)]
     if lacking:
         more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         found = f"found no weights of the right shape for {', '.join(lacking[:3])}{more}"
@@ -127,6 +128,17 @@ def config_of(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / CONFIG}: transformers can't read it ({_first_line(error)})") from error
+
+
+def labels(folder: Path) -> list[str]:
+    """The names of a classifier's outputs in their order. UserError where id2label leaves one out."""
+    found: Mapping[int, Any] = config_of(folder).id2label or {}
+    numbers = sorted(found)
+    if not numbers or numbers != list(range(len(numbers))):
+        missing = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
+        said = f"{len(numbers)} labels without {', '.join(map(str, missing[:5]))}" if numbers else "none"
+        raise UserError(f"{folder / CONFIG}: id2label: found {said}, expected one for each output, numbered from 0")
+    return [str(found[number]) for number in numbers]
 
 
 def _check_files(folder: Path) -> None:
@@ -159,6 +171,9 @@ def _optimum_task(architecture: str, folder: Path) -> str:
     from optimum.exporters.tasks import TasksManager
 
     library = TasksManager.infer_library_from_model(str(folder))
+    if library == "sentence_transformers":
+        # Whatever the architecture was trained for, its tokens are pooled.
+        return "feature-extraction"
     if library != "transformers":
         raise UserError(f"{folder / CONFIG}: found a model of {library}, expected one of transformers")
     model_class = getattr(transformers, architecture, None)

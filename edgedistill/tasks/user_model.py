@@ -30,7 +30,8 @@ class UserModel:
     model: str
     """`torch:package.module:function`, or `hf:` with the folder of a model of Hugging Face or its name on the hub."""
     calibration: Path
-    """A folder of images, a folder of class folders, or an .npz of labelled images or of named arrays."""
+    """A folder of images, a folder of class folders, an .npz of labelled images or of named arrays, or a table of texts: .jsonl, .csv or
+    .parquet with the column `text`."""
     checkpoint: Path | None = None
     inputs: tuple[str, ...] = ()
     """Inputs in their order, as `features=float32[1,80,T]`; without any, the arrays of an .npz are the inputs."""
@@ -87,7 +88,7 @@ def _of_hub(user_model: UserModel) -> dict[str, object]:
     found = hub_models.place(reference)
     task = hub_models.task_of(found.folder)
     model = task.hub_model(found.folder)
-    revision = {} if found.revision is None else {"revision": found.revision}
+    revision = {} if found.revision is None or "hf" in model.student else {"revision": found.revision}
     return {
         "name": user_model.name or re.sub(r"[^A-Za-z0-9._-]", "-", Path(reference).expanduser().resolve().name),
         "task": task.name,
@@ -97,6 +98,8 @@ def _of_hub(user_model: UserModel) -> dict[str, object]:
 
 
 _HALVES = {"val": 0.5, "holdout": 0}
+_TABLES = (".npz", ".jsonl", ".csv", ".parquet")
+"""Suffixes of files that recipes name by their suffix."""
 
 
 def _arrays(user_model: UserModel) -> dict[str, object]:
@@ -112,8 +115,8 @@ def _images(user_model: UserModel) -> dict[str, object]:
 
 
 def _source(path: Path) -> dict[str, str]:
-    if path.suffix == ".npz":
-        return {"npz": str(path)}
+    if path.suffix in _TABLES:
+        return {path.suffix.removeprefix("."): str(path)}
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")] if path.is_dir() else []
     in_classes = len(entries) > 1 and all(entry.is_dir() for entry in entries)
     return {"imagefolder" if in_classes else "images": str(path)}

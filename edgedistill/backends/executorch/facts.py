@@ -126,6 +126,8 @@ EXECUTORCH = Backend(
         "slice_copy": "XNNPACK takes it only where the scale of input and output is the same",
         "unsqueeze_copy": "XNNPACK takes it at the last dimension only",
         **dict.fromkeys(("add", "sub", "mul", "div"), _TENSORS),
+        **dict.fromkeys(("update_cache", "custom_sdpa"), "ExecuTorch's own fast kernels compute attention over a cache"),
+        **dict.fromkeys(("sym_size", "floordiv", "_local_scalar_dense"), "it computes a size or a position, once a call"),
     },
     takes=_RULES,
     untaken="ExecuTorch's partitioner for XNNPACK has no rule for it",

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from edgedistill import tasks
-from edgedistill.backends import backend
+from edgedistill.backends import backend, backends
 from edgedistill.backends.base import Glue
 from edgedistill.bundle.readme import Usage
 from edgedistill.files import write_text
@@ -26,14 +26,43 @@ _HERE = Path(__file__).parent
 
 
 def write_glue(folder: Path, manifest: Manifest, languages: list[str]) -> list[Usage]:
-    """Write the glue code of a bundle in each language into `folder`. Returns how an app uses each."""
-    return [import_module(f"edgedistill.bundle.glue.in_{language}").write(folder, manifest) for language in languages]
+    """Write the glue code of a bundle in each language into `folder`, but for those of `left_out`. Returns how an app uses each."""
+    chosen = [language for language in languages if language not in left_out(manifest, languages)]
+    return [import_module(f"edgedistill.bundle.glue.in_{language}").write(folder, manifest) for language in chosen]
+
+
+def left_out(manifest: Manifest, languages: list[str]) -> dict[str, str]:
+    """Languages in which a bundle gets no glue code, each with the reason, a sentence."""
+    if not manifest.signature.state:
+        return {}
+    reasons = {}
+    for language in languages:
+        if of_task(manifest, language) is None:
+            # Code that takes and gives tensors has neither inputs whose size varies nor a state.
+            reasons[language] = f"the files keep a state between calls, and the task {manifest.task} has no code that calls them so"
+        elif not runnable(manifest, language):
+            reasons[language] = f"no runtime for it has the kernels that these files need; take a target with files of {_kept_outside()}"
+    return {language: f"There is no glue code in {language.capitalize()}: {why}." for language, why in reasons.items()}
+
+
+def _kept_outside() -> str:
+    """The formats whose files leave their state to the caller."""
+    return " or ".join(own.title for own in backends().values() if own.state == "outside")
 
 
 def formats(manifest: Manifest, language: str) -> dict[str, Glue]:
     """The glue code of each format of a bundle that has some in `language`."""
     names = dict.fromkeys(entry.format for entry in manifest.artifacts)
     return {name: glue for name in names if (glue := backend(name).glue.get(language)) is not None}
+
+
+def runnable(manifest: Manifest, language: str) -> list[str]:
+    """The formats of a bundle whose glue code in `language` runs its files."""
+    names = list(formats(manifest, language))
+    if not manifest.signature.state or language != "python":
+        return names
+    # Packages for Python that keep a state inside of files lack the kernels that read it.
+    return [name for name in names if backend(name).state == "outside"]
 
 
 def of_task(manifest: Manifest, language: str) -> TaskGlue | None:
@@ -74,6 +103,11 @@ def constants(manifest: Manifest) -> dict[str, tuple[list[str], str]]:
     """The lists of texts of a manifest that generated code holds as constants, each with the name of their type."""
     glue, further = tasks.task(manifest.task).glue, manifest.model_extra or {}
     return {key: (list(map(str, further[key])), type_) for key, type_ in (glue.constants if glue else {}).items() if key in further}
+
+
+def task_files(manifest: Manifest) -> list[str]:
+    """The files that the task adds to a bundle and an app needs, such as a tokenizer; golden ones are in a folder of their own."""
+    return [path for path in manifest.preprocessing.files if not path.startswith("golden/")]
 
 
 def package_name(name: str) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from edgedistill.backends import backend
-from edgedistill.bundle.glue import constants, copy_sources, formats, identifier, of_task, template
+from edgedistill.bundle.glue import constants, copy_sources, formats, identifier, of_task, task_files, template
 from edgedistill.bundle.readme import Usage
 from edgedistill.files import write_text
 from edgedistill.records.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
@@ -32,10 +32,12 @@ def write(folder: Path, manifest: Manifest) -> Usage:
         runtimes="\n".join(f"        {own.name}," for own in distinct),
     )  # fmt: skip
     write_text(sources / "Generated.kt", generated)
-    required = dict.fromkeys(text for own in distinct for text in own.requires)
+    further = glue.requires.get(_LANGUAGE, ()) if glue else ()
+    required = dict.fromkeys([*further, *(text for own in distinct for text in own.requires)])
+    needed = (MANIFEST_FILE, SIGNATURE_FILE, "golden/**", *task_files(manifest), *(entry.name for entry in manifest.artifacts))
     build = template(
         _LANGUAGE, "build.gradle.kts", namespace=package, min_sdk=_MIN_SDK, asset_folder=module, bundle_folder="..",
-        bundle_files=", ".join(map(_kotlin, (MANIFEST_FILE, SIGNATURE_FILE, "golden/**", *(e.name for e in manifest.artifacts)))),
+        bundle_files=", ".join(map(_kotlin, needed)),
         no_compress=", ".join(_kotlin(backend(format_).suffix.removeprefix(".")) for format_ in runtimes),
         runtime_dependencies="\n".join(f"    implementation({_kotlin(text)})" for text in required),
     )  # fmt: skip
@@ -43,7 +45,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     rules = "\n".join(dict.fromkeys(text for own in distinct for text in own.products))
     write_text(place / "consumer-rules.pro", template(_LANGUAGE, "consumer-rules.pro", runtime_rules=rules))
     reader = f'AssetBundle(context, "{module}")'
-    call = "model.predict(frame)" if glue else "model.run(mapOf())"
+    call = glue.examples[_LANGUAGE] if glue else "val outputs = model.run(mapOf())"
     return Usage(
         language=_LANGUAGE,
         title="In an Android app",
@@ -55,7 +57,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
             "Load the model, off the main thread:",
         ),
         fence="kotlin",
-        code=f"import {package}.*\n\nval model = {model}.load({reader})\nLog.i(TAG, model.selfTest().describe())\nval prediction = {call}",
+        code=f"import {package}.*\n\nval model = {model}.load({reader})\nLog.i(TAG, model.selfTest().describe())\n{call}",
     )
 
 

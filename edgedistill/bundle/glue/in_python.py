@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from edgedistill.bundle.glue import copy_sources, formats, identifier, of_task, template
+from edgedistill.bundle.glue import copy_sources, formats, identifier, of_task, runnable, template
 from edgedistill.bundle.readme import Usage
 from edgedistill.files import write_text
 from edgedistill.records.manifest import Manifest
@@ -41,14 +41,15 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     project = template(_LANGUAGE, "pyproject.toml", package=package, version=version, name=manifest.name, extras="\n".join(lines))
     write_text(place / "pyproject.toml", project)
     wheel = _wheel(place)
-    first = next((entry.format for name in manifest.ship.order for entry in manifest.artifacts if entry.name == name), "")
+    named, entries = runnable(manifest, _LANGUAGE), {entry.name: entry.format for entry in manifest.artifacts}
+    first = next((entries[name] for name in manifest.ship.order if entries[name] in named), "")
     chosen = ",".join([first, *([glue.extra] if glue and glue.extra else [])])
     return Usage(
         language=_LANGUAGE,
         title="In a Python app",
         steps=(
             f"Install the package with the runtime of the artifact: `pip install 'python/{wheel}[{chosen}]'`. "
-            f"The runtimes are {', '.join(runtimes)}.",
+            f"The runtimes are {', '.join(named)}.",
             "Copy the folder of the bundle to the device, and load it:",
         ),
         fence="python",

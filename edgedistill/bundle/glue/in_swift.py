@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgedistill.bundle.glue import constants, copy_sources, formats, of_task, package_name, template
+from edgedistill.bundle.glue import constants, copy_sources, formats, of_task, package_name, task_files, template
 from edgedistill.bundle.readme import README, Usage
 from edgedistill.files import write_text
 from edgedistill.records.manifest import MANIFEST_FILE, Manifest
@@ -37,7 +37,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
     )  # fmt: skip
     write_text(place / "Sources" / "Generated.swift", generated)
     write_text(place / "Tests" / "SelfTestTests.swift", template(_LANGUAGE, "SelfTestTests.swift", package=package, model=model))
-    shipped = [MANIFEST_FILE, "golden", *(entry.name for entry in manifest.artifacts)]
+    shipped = [MANIFEST_FILE, "golden", *task_files(manifest), *(entry.name for entry in manifest.artifacts)]
     others = {path.name for path in folder.iterdir()} | {README}
     products = [text for own in runtimes.values() for text in own.products]
     text = template(
@@ -48,7 +48,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
         test_linking=f'.unsafeFlags(["-Wl,{_LINK_ALL}"])' if products else "",
     )  # fmt: skip
     write_text(folder / "Package.swift", text)
-    call = "try await model.predict(Frame(pixelBuffer))" if glue else "try await model.run([:])"
+    call = glue.examples[_LANGUAGE] if glue else "let outputs = try await model.run([:])"
     return Usage(
         language=_LANGUAGE,
         title="In an app for iOS or macOS",
@@ -59,7 +59,7 @@ def write(folder: Path, manifest: Manifest) -> Usage:
             "Load the model:",
         ),
         fence="swift",
-        code=f"import {package}\n\nlet model = try await {model}.load()\nlet prediction = {call}",
+        code=f"import {package}\n\nlet model = try await {model}.load()\n{call}",
     )
 
 

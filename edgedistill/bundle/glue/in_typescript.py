@@ -30,15 +30,15 @@ def write(folder: Path, manifest: Manifest) -> Usage:
         *types,
     ]
     write_text(place / "src" / "generated.ts", "\n".join(generated) + "\n")
-    required = ", ".join(dict.fromkeys(text for own in runtimes.values() for text in own.requires))
-    entry, model = glue.names[_LANGUAGE] if glue else ("index", "Model")
+    further = glue.requires.get(_LANGUAGE, ()) if glue else ()
+    required = ", ".join(dict.fromkeys([*further, *(text for own in runtimes.values() for text in own.requires)]))
+    entry, model, *helpers = glue.names[_LANGUAGE] if glue else ("index", "Model")
     write_text(place / "package.json", template(_LANGUAGE, "package.json", name=name, entry=entry, dependencies=required))
     shutil.copyfile(Path(__file__).parent / _LANGUAGE / "tsconfig.json.template", place / "tsconfig.json")
     runtime = next(iter(runtimes.values()))
     web, node = (product.partition("/")[0] for product in runtime.products)
-    given = "frameFromImage(image)" if glue else "{ ... }"
-    call = f"await model.predict({given})" if glue else f"await model.run({given})"
-    imports = ", ".join(sorted([model, "urlBundle", *(["frameFromImage"] if glue else [])], key=str.lower))
+    call = glue.examples[_LANGUAGE] if glue else "await model.run({ ... })"
+    imports = ", ".join(sorted([model, "urlBundle", *helpers], key=str.lower))
     return Usage(
         language=_LANGUAGE,
         title="In a web page or a Node app",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from edgedistill.measure.runner.generation_types import GenerationSettings
+
 if TYPE_CHECKING:
     # Python 3.10, the oldest that runs the runner, lacks it.
     from typing import NotRequired
@@ -134,12 +136,13 @@ class Job(TypedDict):
 
 
 class RunJob(Job, JobSide):
-    """Run the inputs, and measure."""
+    """Run the inputs, and measure. generation: what to measure in the same way of a file with a state; see `generation.bench`."""
 
     task: Literal["run"]
     threads: int
     outputs: dict[str, str] | None
     bench: BenchSettings | None
+    generation: NotRequired[GenerationSettings | None]
 
 
 class CompareJob(Job):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from edgedistill.measure.runner.generation_types import Generated, GenerationMemory, GenerationWarmup
 from edgedistill.measure.runner.job_types import Cores
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ class End(TypedDict):
 
 Record = (
     Start | Clock | Sensors | Sweep | SamplingCost | Preflight | Cooldown | Setting | Restored | Phase | Loaded | FirstInference | Memory
-    | Output | Warmup | Iterations | Block | Compared | Program | InstanceReady | StressStart | InstanceBatch | InstanceDied | Aborted
-    | StressEnd | Error | End
+    | Output | Warmup | Iterations | GenerationMemory | GenerationWarmup | Generated | Block | Compared | Program | InstanceReady
+    | StressStart | InstanceBatch | InstanceDied | Aborted | StressEnd | Error | End
 )  # fmt: skip
 """A line of the runner's output; `type` says which one."""

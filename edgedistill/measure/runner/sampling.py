@@ -15,9 +15,10 @@ from edgedistill.measure.runner.steady import is_steady
 
 _WINDOW_ITERATIONS = 10
 _WINDOW_NS = 20_000_000
-_BATCH_NS = 100_000_000
-# Time slices and steps of the clock frequency last tens of milliseconds: a shorter series would describe one of them.
-_MIN_SAMPLING_NS = 500_000_000
+BATCH_NS = 100_000_000
+"""Shortest batch: a record is written behind each."""
+MIN_SAMPLING_NS = 500_000_000
+"""Time slices and steps of the clock frequency last tens of milliseconds: a shorter series would describe one of them."""
 
 
 def bench(forward: Forward, samples: Samples, settings: BenchSettings, recorder: Recorder) -> None:
@@ -72,10 +73,10 @@ def _window_is_full(count: int, elapsed_ns: int, bound_ns: int) -> bool:
 
 def _sample(timed: Callable[[], int], settings: BenchSettings, recorder: Recorder) -> None:
     """Take batches of at least 0.1 s, each written when complete, until the stopping rule holds."""
-    started, ordered, min_ns = perf_counter_ns(), list[int](), max(_MIN_SAMPLING_NS, int(settings.get("min_s", 0) * 1e9))
+    started, ordered, min_ns = perf_counter_ns(), list[int](), max(MIN_SAMPLING_NS, int(settings.get("min_s", 0) * 1e9))
     while True:
         batch, opened = [timed()], perf_counter_ns()
-        while perf_counter_ns() - opened < _BATCH_NS:
+        while perf_counter_ns() - opened < BATCH_NS:
             batch.append(timed())
         recorder.write("iterations", t0_ns=opened - batch[0], durations_ns=batch)
         ordered = sorted(ordered + batch)

@@ -6,7 +6,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Literal
 
-from edgedistill.measure.runner import facts
+from edgedistill.measure.runner import facts, generation
 from edgedistill.measure.runner.job_types import RunJob
 from edgedistill.measure.runner.records import Recorder
 from edgedistill.measure.runner.samples import Forward, Promised, Samples
@@ -39,6 +39,12 @@ def run(job: RunJob, recorder: Recorder, latest: object = None) -> None:
         promised.write(forward, samples, job["outputs"], recorder)
     if job["bench"] is not None:
         bench(forward, samples, job["bench"], recorder)
+        if (asked := job.get("generation")) is not None:
+            # Loaded once more: a runtime may keep the memory that its largest call took.
+            del forward, output
+            gc.collect()
+            forward = adapter.load(job["artifact"], job["threads"], job["signature"])
+            generation.bench(forward, samples, asked, job["bench"], before, recorder)
 
 
 def _load(adapter: ModuleType, job: RunJob, kind: Literal["first", "warm"], recorder: Recorder) -> Forward:

@@ -20,7 +20,7 @@ from edgedistill.records.cost import (
     StudentCosts,
 )
 from edgedistill.records.measurements import TokenRates
-from edgedistill.steps.cost import measured
+from edgedistill.steps.cost import generated, measured
 from edgedistill.steps.cost.arithmetic import NO_USERS, combined, of_requests, of_users
 from edgedistill.steps.cost.assumptions import CostAssumptions, Latency, Tokens, load_assumptions
 
@@ -31,6 +31,7 @@ _NOTES = [
     "One inference answers one request, and the student answers all requests.",
     "Users pay the electricity of their devices; it is in no total.",
 ]
+_CALLS = "A request is a call with its prompt and one for each further token, and the student answers all requests."
 
 
 def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | None = None, device: str | None = None) -> CostDocument:
@@ -45,7 +46,10 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
     found = measured.read(Path(run_or_file))
     student = measured.choose(found, artifact, device)
     usage, tokens = assumed.usage, assumed.usage.tokens_per_request
-    if student.tokens is not None:
+    if (generation := student.generation) is not None:
+        latency = generated.latency(generation, tokens, f"{student.name} on {student.device}")
+        student = student.model_copy(update={"latency_ms": latency, "energy": generated.energy(generation, tokens)})
+    elif student.tokens is not None:
         student = student.model_copy(update={"latency_ms": _estimated(student, student.tokens, tokens)})
     teacher = of_requests(_teacher_request(assumed), usage)
     costs = _student_costs(assumed, student.bytes)
@@ -61,7 +65,7 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
         student_costs=costs,
         energy=_energy(assumed, student),
         break_even=_break_even(assumed, teacher, costs),
-        notes=_NOTES,
+        notes=[_NOTES[0], _CALLS if student.generation is not None else _NOTES[1], *_NOTES[2:]],
     )
 
 

@@ -15,6 +15,7 @@ from edgedistill.recipe.base import nearest
 from edgedistill.records import ArtifactResult, Latency, Record, Unavailable
 from edgedistill.records.cost import InferenceEnergy, MeasuredStudent, RequestLatency
 from edgedistill.records.documents import BenchedFile
+from edgedistill.records.generation import Generation
 from edgedistill.records.measurements import Energy, Measurement
 from edgedistill.records.stored import AnyMeasurement, DeviceBench, FleetBench, Results
 from edgedistill.runs import check_run
@@ -31,11 +32,17 @@ class _Figures(Record):
     devices: list[AnyMeasurement] = Field([])
 
 
+class Candidate(MeasuredStudent):
+    """A student with what was measured of it beyond what the document of costs shows."""
+
+    generation: Generation | None = Field(None, description="Of a file that keeps a state.")
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a run or a document of `bench` tells."""
 
-    students: list[MeasuredStudent]
+    students: list[Candidate]
     """Each file on each device, those of devices first and the newest first."""
     teacher: RequestLatency | None
     """Of the run's own teacher, where it was measured."""
@@ -61,7 +68,7 @@ def read(run_or_file: Path) -> Measured:
     return measured
 
 
-def choose(measured: Measured, artifact: str | None, device: str | None) -> MeasuredStudent:
+def choose(measured: Measured, artifact: str | None, device: str | None) -> Candidate:
     """The student that was asked for; by default an int8 file before others, and one whose latency is known.
 
     Raises UserError, which lists what there is, where nothing fits.
@@ -93,8 +100,9 @@ def _of_document(document: dict[str, Any]) -> Measured | None:
 def _of_run(figures: _Figures) -> Measured:
     """What was measured of a run: on devices, and on this machine."""
     here = [
-        MeasuredStudent(
+        Candidate(
             name=a.name, bytes=a.bytes, precision=a.precision, device=_LOCAL, validity=None, reasons=[], tokens=None,
+            generation=a.generation if isinstance(a.generation, Generation) else None,
             latency_ms=_latency(a.latency_ms, f"{a.name} on this machine"), energy=Unavailable(unavailable=_NO_ENERGY),
         )
         for a in figures.artifacts if a.role == "student"
@@ -104,20 +112,22 @@ def _of_run(figures: _Figures) -> Measured:
     return Measured(students, teachers[0] if teachers else None)
 
 
-def _of_file(file: BenchedFile) -> MeasuredStudent:
+def _of_file(file: BenchedFile) -> Candidate:
     name = Path(file.file).name
-    return MeasuredStudent(
+    return Candidate(
         name=name, bytes=file.bytes, precision=None, device=_LOCAL, validity=None, reasons=[], tokens=None,
+        generation=file.generation if isinstance(file.generation, Generation) else None,
         latency_ms=_latency(file.latency_ms, f"{name} on this machine"), energy=Unavailable(unavailable=_NO_ENERGY),
     )  # fmt: skip
 
 
-def _of_measurements(measurements: Iterable[Measurement]) -> list[MeasuredStudent]:
+def _of_measurements(measurements: Iterable[Measurement]) -> list[Candidate]:
     """What was measured on devices, the newest first."""
     return [
-        MeasuredStudent(
+        Candidate(
             name=one.artifact.name, bytes=one.artifact.bytes, precision=one.artifact.precision, device=one.device.spec,
             validity=one.validity, reasons=one.reasons, tokens=one.llm,
+            generation=one.generation if isinstance(one.generation, Generation) else None,
             latency_ms=_latency(one.latency_ms, f"{one.artifact.name} on {one.device.spec}"), energy=_energy(one.energy),
         )
         for one in sorted(measurements, key=lambda one: one.created, reverse=True)

@@ -57,6 +57,8 @@ def written(decoder: Decoder, prompts: list[Tensor], length: int, end: int, *, s
 
     sample: draw at temperature 1, instead of taking the likeliest token each time.
     """
+    from transformers.utils import logging
+
     model: Any = decoder.model
     device = next(decoder.parameters()).device
     longest, trains = max(map(len, prompts)), decoder.training
@@ -67,12 +69,15 @@ def written(decoder: Decoder, prompts: list[Tensor], length: int, end: int, *, s
         tokens[row, longest - len(prompt) :] = prompt
         given[row, longest - len(prompt) :] = 1
     room = max(length - len(prompt) for prompt in prompts)
+    drawing: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if sample else {"do_sample": False}
+    # It warns of what is meant: few options, and rows that are filled up in front.
+    logging.set_verbosity_error()
     decoder.eval()
     try:
         with torch.no_grad(), by_transformers(model):
             answers = model.generate(
-                input_ids=tokens.to(device), attention_mask=given.to(device), max_new_tokens=room, do_sample=sample,
-                temperature=1.0, top_k=0, top_p=1.0, eos_token_id=end, pad_token_id=end, use_cache=True,
+                input_ids=tokens.to(device), attention_mask=given.to(device), max_new_tokens=room, eos_token_id=end, pad_token_id=end,
+                use_cache=True, **drawing,
             )  # fmt: skip
     finally:
         decoder.train(trains)

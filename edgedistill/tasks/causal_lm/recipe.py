@@ -128,6 +128,7 @@ class Answers(Config):
 
 
 class _Local(TeacherConfig):
+    asked: ClassVar[frozenset[str]] = frozenset({"answers"})
     gives: ClassVar[frozenset[str]] = frozenset({"logits", OUTPUTS, "features", "sorted", SEQUENCES})
 
     answers: Answers | None = Field(None, description="Sequence-level distillation: it writes answers first; null for none.")

@@ -209,10 +209,6 @@ class CausalLM(Task):
 
         return figures(outputs["logits"], targets["logits"])
 
-    def decide(self, outputs: Arrays) -> np.ndarray:
-        """The likeliest token at each place, int64 [n, T]."""
-        return outputs["logits"].argmax(axis=2)
-
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """The mean Kullback-Leibler divergence KL(expected || outputs) of the next tokens, in nats."""
         from edgedistill.tasks.causal_lm.metrics import divergence

@@ -9,6 +9,7 @@ import torch
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import Config
 from edgedistill.recipe.schema import Recipe
+from edgedistill.tasks import hub_models
 from edgedistill.tasks.code import load_checkpoint
 from edgedistill.tasks.embedding.model import Embedder, width_of
 from edgedistill.tasks.embedding.pooling import Pooling, pooling_of
@@ -34,6 +35,9 @@ def build(config: Config, recipe: Recipe, facts: EmbeddingFacts, weights: Path |
         _without_dropout(model)
     elif isinstance(config, NewEmbedder):
         model = models.new(config.config, field, models.PLAIN, vocab_size=facts.vocabulary, pad_token_id=facts.padding)
+    elif recipe.distill is None:
+        # It comes trained: nothing of it may be drawn at random, but the pooler, which pooling leaves out.
+        model = hub_models.trained(models.PLAIN, hub_models.place(config.hf).folder, without="pooler.")
     else:
         model = models.loaded(config.hf, field, models.PLAIN)
     dimensions = dimensions_of(recipe)

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.base import Arrays, Metric, Preprocessing, RecipeParts, Starter, Taps, Task
+from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task
 from edgedistill.tasks.data import DataFacts
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.embedding.source import Texts
+    from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
 _PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length"})
@@ -60,6 +61,24 @@ class Embedding(Task):
     words = Words("text", "texts")
     scores_against_teacher = True
     facts = EmbeddingFacts
+    hub_tasks = frozenset({"feature-extraction"})
+    glue = Glue(
+        (texts.GLUE, Path(__file__).parent / "glue"),
+        {
+            "python": ("embedding_model.EmbeddingModel", "embeddings.Embedding"),
+            "typescript": ("embeddings", "EmbeddingModel"),
+            "swift": ("EmbeddingModel",),
+            "kotlin": ("EmbeddingModel",),
+        },
+        texts.REQUIRES,
+        extra="texts",
+        example='model.embed("What is the weather?").similarity(model.embed("Will it rain?"))',
+        examples={
+            "typescript": '(await model.embed("What is the weather?")).similarity(await model.embed("Will it rain?"))',
+            "kotlin": 'val similarity = model.embed("What is the weather?").similarity(model.embed("Will it rain?"))',
+            "swift": 'let similarity = try await model.embed("What is the weather?").similarity(model.embed("Will it rain?"))',
+        },
+    )
 
     def parts(self) -> RecipeParts:
         """Tables of texts, encoders of Hugging Face, and five losses."""
@@ -70,6 +89,12 @@ class Embedding(Task):
         # Nothing but a teacher says what is right, so nothing can be trained without one.
         without = {"control": False, "calibrate": False}
         return RecipeParts(Data, Student, Teacher, EmbeddingLosses, {"stages": stages, "distill": without}, _PREPARED)
+
+    def hub_model(self, folder: Path) -> HubModel:
+        """Pooling, tokenizer and length that its files say."""
+        from edgedistill.tasks.embedding.hub_model import hub_model
+
+        return hub_model(folder)
 
     def starter(self) -> Starter:
         """A recipe for a table of texts."""
@@ -161,7 +186,8 @@ class Embedding(Task):
 
         normalized = pooling(recipe.student, recipe).normalize
         output: dict[str, JsonValue] = {"kind": "embedding", "similarity": "cosine", "normalized": normalized}
-        return Preprocessing(inputs=texts.preparation(_facts(facts)), outputs={"embedding": output}, files=texts.files(folder))
+        inputs, files = texts.preparation(_facts(facts)), texts.files(folder)
+        return Preprocessing(inputs=inputs, outputs={"embedding": output}, manifest={"golden_texts": texts.golden(folder)}, files=files)
 
 
 def _facts(facts: DataFacts) -> EmbeddingFacts:

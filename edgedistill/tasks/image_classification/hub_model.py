@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgedistill.errors import UserError
-from edgedistill.tasks.hub_models import PROCESSOR, HubModel, config_of
+from edgedistill.tasks.hub_models import PROCESSOR, HubModel, labels
 from edgedistill.tasks.image_classification.recipe.data import Resize
 
 if TYPE_CHECKING:
@@ -33,17 +33,6 @@ def hub_model(folder: Path) -> HubModel:
     data = _data(processor, folder / PROCESSOR)
     _check_pixels(processor, data, folder / PROCESSOR)
     return HubModel({"classes": labels(folder)}, data)
-
-
-def labels(folder: Path) -> list[str]:
-    """The names of the outputs in their order. UserError where id2label leaves one out."""
-    found: Mapping[int, Any] = config_of(folder).id2label or {}
-    numbers = sorted(found)
-    if not numbers or numbers != list(range(len(numbers))):
-        missing = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
-        said = f"{len(numbers)} labels without {', '.join(map(str, missing[:5]))}" if numbers else "none"
-        raise UserError(f"{folder / 'config.json'}: id2label: found {said}, expected one for each output, numbered from 0")
-    return [str(found[number]) for number in numbers]
 
 
 def check_order(outputs: list[str], classes: list[str]) -> None:

@@ -65,7 +65,7 @@ class ImageClassification(Classification):
                 "frames.Plane",
                 "files.frame_of",
             ),
-            "typescript": ("images", "ImageModel"),
+            "typescript": ("images", "ImageModel", "frameFromImage"),
             "swift": ("ImageModel",),
             "kotlin": ("ImageModel",),
         },
@@ -73,6 +73,11 @@ class ImageClassification(Classification):
         {"labels": "Label"},
         extra="images",
         example='model.predict("photo.jpg").best',
+        examples={
+            "typescript": "await model.predict(frameFromImage(image))",
+            "kotlin": "val prediction = model.predict(frame)",
+            "swift": "let prediction = try await model.predict(Frame(pixelBuffer))",
+        },
     )
 
     def parts(self) -> RecipeParts:

@@ -34,6 +34,10 @@ class Table(Protocol):
     def __len__(self) -> int:
         """Number of rows."""
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+
     def parts(self, columns: list[str]) -> Iterator[list[Row]]:
         """All rows in their order, with the values of `columns`. Raises UserError where there is no such column."""
 
@@ -85,8 +89,8 @@ class FileTable:
         return int(next(self._select("count(*)", {}))[0][0])
 
     @cached_property
-    def _columns(self) -> list[str]:
-        # JSON has no heading: the columns are those of its first rows.
+    def columns(self) -> list[str]:
+        """Those of its heading; JSON has none, so that the columns are those of its first rows."""
         return [str(row[0]) for rows in self._select("*", {}, describe=True) for row in rows]
 
     def names(self, column: str) -> list[str] | None:
@@ -100,8 +104,8 @@ class FileTable:
 
     def parts(self, columns: list[str]) -> Iterator[list[Row]]:
         """See `Table.parts`."""
-        if missing := [column for column in columns if column not in self._columns]:
-            raise UserError(f"{self.path}: found no column '{missing[0]}', expected one of {', '.join(self._columns)}")
+        if missing := [column for column in columns if column not in self.columns]:
+            raise UserError(f"{self.path}: found no column '{missing[0]}', expected one of {', '.join(self.columns)}")
         wanted = ", ".join(f"CAST({_quoted(column)} AS VARCHAR)" for column in columns)
         yield from self._select(wanted, dict.fromkeys(columns, "VARCHAR"))
 
@@ -159,6 +163,11 @@ class SavedTable:
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._loaded.values())
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the features."""
+        return list(next(iter(self._loaded.values())).features)
 
     def names(self, column: str) -> list[str] | None:
         """The names of a ClassLabel."""

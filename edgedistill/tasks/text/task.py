@@ -17,9 +17,16 @@ GOLDEN = (
     "", "Hello, World!", "it's 3.14 o'clock", "na\u00efve caf\u00e9 \u2013 \u00c5ngstr\u00f6m",
     "\u6771\u4eac \u041c\u043e\u0441\u043a\u0432\u0430 \u0645\u0631\u062d\u0628\u0627",
     "\U0001f642 \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\u03a3\u0391\u03a3 \u0130I \U00020000\U0002a700\u4e2d\u00a0e\u0301",
     "  many   blanks\tand\nlines  ", "antidisestablishmentarianism", "one two three four five six seven " * 40,
 )  # fmt: skip
 """Texts on which tokenizers differ: accents, other writings, emoji, blanks, long words, and more than a model takes."""
+
+GLUE = Path(__file__).parent / "glue"
+"""Code for apps that tasks with texts share."""
+# Kotlin and Swift read tokenizer.json themselves: no library for Android was found here, and swift-transformers gives other tokens.
+REQUIRES = {"python": ("tokenizers>=0.22",), "typescript": ('"@huggingface/tokenizers": "0.2.0"',)}
+"""Packages that this code needs, by language. The one of npm is pinned: what it does otherwise than the original is mended by version."""
 
 
 class TokenFacts(DataFacts):

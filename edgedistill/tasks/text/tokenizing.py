@@ -36,6 +36,11 @@ def found(reference: str, length: int) -> Tokenizer:
         # The library raises Exception itself for a file that it cannot read.
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"found no tokenizer in '{reference}' ({said}); name a folder or a tokenizer.json by data.tokenizer") from error
+    if set(made.get_vocab()) <= {token.content for token in made.get_added_tokens_decoder().values()}:
+        # What transformers makes of a folder without any file of a tokenizer.
+        raise UserError(
+            f"found no tokenizer in '{reference}' (no words, only special tokens); name a folder or a tokenizer.json by data.tokenizer"
+        )
     return _cutting(made, length)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from edgedistill.errors import UserError
 from edgedistill.recipe.base import Config
 from edgedistill.recipe.schema import Recipe
+from edgedistill.tasks import hub_models
 from edgedistill.tasks.code import load_checkpoint
 from edgedistill.tasks.text import models
 from edgedistill.tasks.text.encoder import Encoder, check
@@ -26,6 +28,11 @@ def build(config: Config, recipe: Recipe, facts: TextFacts, weights: Path | None
         model = models.cut(models.loaded(recipe.teacher.hf, "teacher", **_labels(facts)), config.cut)
     elif isinstance(config, NewModel):
         model = models.new(config.config, field, vocab_size=facts.vocabulary, pad_token_id=facts.padding, **_labels(facts))
+    elif recipe.distill is None:
+        assert isinstance(config, HubModel)
+        # It comes trained: nothing of it may be drawn at random.
+        model = hub_models.trained(models.CLASSIFIER, hub_models.place(config.hf).folder)
+        _check_labels(model, facts, config.label)
     else:
         assert isinstance(config, HubModel)
         model = models.loaded(config.hf, field, **_labels(facts))
@@ -35,6 +42,13 @@ def build(config: Config, recipe: Recipe, facts: TextFacts, weights: Path | None
     if weights is not None:
         load_checkpoint(model, weights, label)
     return module
+
+
+def _check_labels(model: Any, facts: TextFacts, label: str) -> None:
+    if (count := model.config.num_labels) != len(facts.classes):
+        raise UserError(
+            f"{label} has {count} outputs, and the texts have {len(facts.classes)} labels: name those of its outputs by data.classes"
+        )
 
 
 def _labels(facts: TextFacts) -> dict[str, Any]:

@@ -12,6 +12,12 @@ class Data(Text):
     """Texts with a label each."""
 
     label: str = Field("label", min_length=1, description="Column of the label; a text without one is taught by the teacher alone.")
+    classes: list[str] | None = Field(
+        None,
+        min_length=2,
+        description="Names of the labels in the order of the outputs, for a model that comes trained; the column may then be missing, or "
+        "have their numbers. null takes the names in the column, sorted.",
+    )
 
 
 class HubClassifier(HubTeacher):

@@ -24,8 +24,8 @@ class LabelledTexts(TextSource):
     def prepare(self, folder: Path, seed: int) -> TextFacts:
         """Write tokens, labels and splits into `folder`. Raises UserError that names the rows without a text."""
         labels, split, classes = self._labels()
-        fractions = (self.data.split.val, self.data.split.holdout)
-        split = assign_splits(labels, split, classes, fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
+        fractions, divided = (self.data.split.val, self.data.split.holdout), classes if (labels >= 0).any() else []
+        split = assign_splits(labels, split, divided, fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
         known = self.write(split, folder)
         write_arrays(folder, {TARGET: labels})
         facts = TextFacts(**known, sha256=sha256_tree(folder), classes=classes, unlabelled=int((labels < 0).sum()))
@@ -39,7 +39,18 @@ class LabelledTexts(TextSource):
         def see(values: list[str | None]) -> None:
             labels.append(np.array([-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values], np.int64))
 
+        given = self.data.classes
+        if given is not None and self.data.label not in self.table.columns:
+            split = self.splits()
+            return np.full(len(split), -1, np.int64), split, given
         split = self.splits(self.data.label, see)
+        if given is not None:
+            # Labels of datasets are often the numbers of the outputs.
+            known = {**{str(number): number for number in range(len(given))}, **{name: number for number, name in enumerate(given)}}
+            if unknown := [name for name in numbers if name not in known]:
+                found = f"{self.table.name}: found the label '{unknown[0]}' in {self.data.label}"
+                raise UserError(f"{found}, expected one of {', '.join(given[:20])}; or remove the column")
+            return np.array([*(known[name] for name in numbers), -1])[np.concatenate(labels)], split, given
         if len(numbers) < 2:
             raise UserError(f"{self.table.name}: found {len(numbers)} label(s) in {self.data.label}, expected at least 2 different ones")
         names = self.table.names(self.data.label) or _sorted(list(numbers))

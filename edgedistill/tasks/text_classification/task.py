@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.losses import Losses
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
-_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length"})
+_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "classes"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
@@ -48,12 +49,24 @@ class TextClassification(Classification):
     title = "Text classification"
     words = Words("text", "texts", targets="labels", distance="KL divergence, nats")
     facts = TextFacts
+    hub_tasks = frozenset({"text-classification"})
     glue = Glue(
-        (CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
-        {"python": ("text_model.TextModel", "scores.Prediction", "scores.Score")},
-        {"python": ("tokenizers>=0.22",)},
+        (texts.GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
+        {
+            "python": ("text_model.TextModel", "scores.Prediction", "scores.Score"),
+            "typescript": ("labels", "TextModel"),
+            "swift": ("TextModel",),
+            "kotlin": ("TextModel",),
+        },
+        texts.REQUIRES,
+        {"labels": "Label"},
         extra="texts",
         example='model.predict("What is the weather?").best',
+        examples={
+            "typescript": 'await model.predict("What is the weather?")',
+            "kotlin": 'val prediction = model.predict("What is the weather?")',
+            "swift": 'let prediction = try await model.predict("What is the weather?")',
+        },
     )
 
     def parts(self) -> RecipeParts:
@@ -65,6 +78,12 @@ class TextClassification(Classification):
         # Runtimes round the activations of an encoder as they come (int8-dynamic), which needs no training.
         stages = [{"name": "finetune", "epochs": 6, "lr": 3.0e-4, "losses": _USUAL}]
         return RecipeParts(Data, Student, Teacher, ClassLosses, {"stages": stages}, _PREPARED)
+
+    def hub_model(self, folder: Path) -> HubModel:
+        """Labels, tokenizer and length that its files say."""
+        from edgedistill.tasks.text_classification.hub_model import hub_model
+
+        return hub_model(folder)
 
     def starter(self) -> Starter:
         """A recipe for a table of texts."""
@@ -92,7 +111,8 @@ class TextClassification(Classification):
         """The prepared texts."""
         from edgedistill.tasks.text.dataset import TextDataset
 
-        return TextDataset(folder, TextFacts.read(folder), ["logits"])
+        facts = TextFacts.read(folder)
+        return TextDataset(folder, facts, ["logits"] if facts.unlabelled < sum(facts.splits.values()) else [])
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """The tokens of one text and their mask in, a logit for each class out."""

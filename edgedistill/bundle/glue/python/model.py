@@ -79,13 +79,13 @@ class Model:
             raise BundleError(f"found no artifact {artifact}, expected one of {', '.join(entries)}")
         refused = []
         for name in [artifact] if artifact else bundle.manifest["ship"]["order"]:
-            if (why := cls._why_not(entries[name])) is None:
+            if (why := cls._why_not(bundle, entries[name])) is None:
                 return entries[name]
             refused.append(f"{name}: {why}")
         raise RuntimeMissing("no artifact of the bundle can run here. " + "; ".join(refused or ["the bundle ships none"]))
 
     @classmethod
-    def _why_not(cls, entry: Mapping[str, Any]) -> str | None:
+    def _why_not(cls, bundle: Bundle, entry: Mapping[str, Any]) -> str | None:
         if entry["format"] not in cls.runtimes:
             return f"this package has no runtime for {entry['format']}"
         module = import_module(f".{cls.runtimes[entry['format']]}", __package__)
@@ -93,6 +93,10 @@ class Model:
             found = module.version()
         except ImportError as error:
             return f"{error}; install it with `pip install {module.PACKAGE}`"
+        # Most runtimes have all that a file may name.
+        lacks: Callable[[str], str | None] = getattr(module, "lacks", lambda path: None)
+        if (why := lacks(str(bundle.path(entry["name"])))) is not None:
+            return why
         needed = entry["minimum_runtime"].get(module.NAME)
         if needed is not None and _numbers(found) < _numbers(needed):
             # Told, and not passed over: another artifact may be slower or less accurate.

@@ -1,5 +1,6 @@
 """ExecuTorch on the CPU, by the package executorch-numpy-runtime, which needs no torch."""
 
+import mmap
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -14,6 +15,17 @@ def version() -> str:
         return version_of(PACKAGE)
     except PackageNotFoundError as error:
         raise ImportError(f"{PACKAGE} is not installed") from error
+
+
+def lacks(path: str) -> str | None:
+    """Why the runtime can't run a file that was made for ExecuTorch; None where it can."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"llama::") < 0:
+            return None
+    return (
+        f"it has attention over a cache, of which {PACKAGE} has no kernels; take an .onnx file, or run it by ExecuTorch's own libraries, "
+        "which have the kernels of language models"
+    )
 
 
 def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[Callable[[Any], Any], str]:

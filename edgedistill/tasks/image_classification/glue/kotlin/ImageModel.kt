@@ -3,10 +3,6 @@ package edgedistill.glue
 import org.json.JSONObject
 import kotlin.math.abs
 
-/** The manifest has another number of labels than the model gives scores. */
-public class WrongLabels internal constructor(found: Int, expected: Int) :
-    ModelError("found $found labels in $MANIFEST_FILE, the model gives $expected scores: write the bundle again")
-
 /**
  * A model that says what a picture shows.
  *
@@ -104,27 +100,8 @@ public class ImageModel private constructor(
             if (kind != Preprocessing.FLOAT32_NCHW && kind != Preprocessing.UINT8_NHWC) {
                 throw ModelError.NoRuntime("found ${model.artifact.name} with the input $kind: choose another artifact")
             }
-            val entries = model.manifest.document.getJSONArray("labels")
-            val labels = entries.map { all, i -> all.getString(i) }
-            val output = scores(model.manifest)
-            val port = model.artifact.outputs.find { it.name == output }
-                ?: throw ModelError.DamagedManifest("has no output $output of ${model.artifact.name}")
-            val expected = port.shape.lastOrNull() ?: 0
-            if (labels.size != expected) throw WrongLabels(labels.size, expected)
-            ImageModel(bundle, model, preprocessing, output, labels)
-        }
-
-        /** The name of the output with the scores. */
-        private fun scores(manifest: Manifest): String {
-            val outputs = manifest.document.getJSONObject("preprocessing").getJSONObject("outputs")
-            val name = outputs.keys().asSequence().find { outputs.getJSONObject(it).optString("kind") == "scores" }
-                ?: throw ModelError.DamagedManifest("has no output of the kind scores")
-            val entry = outputs.getJSONObject(name)
-            Preprocessing.expect(entry, "postprocessing", "softmax")
-            if (!entry.isNull("temperature")) {
-                Preprocessing.expect(entry.getJSONObject("temperature"), "where", "inside the program")
-            }
-            return name
+            val scores = Scores.of(model)
+            ImageModel(bundle, model, preprocessing, scores.output, scores.labels)
         }
     }
 }
@@ -148,5 +125,3 @@ private inline fun <reified T : Enum<T>> named(entry: JSONObject, key: String): 
     return enumValues<T>().find { it.name.equals(text, ignoreCase = true) }
         ?: throw ModelError.DamagedManifest("found the $key $text, expected ${enumValues<T>().toList()}")
 }
-
-private fun largest(values: DoubleArray): Int = values.indices.maxByOrNull { values[it] } ?: 0

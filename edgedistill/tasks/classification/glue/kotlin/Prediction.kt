@@ -3,6 +3,10 @@ package edgedistill.glue
 import java.util.Locale
 import kotlin.math.exp
 
+/** The manifest has another number of labels than the model gives scores. */
+public class WrongLabels internal constructor(found: Int, expected: Int) :
+    ModelError("found $found labels in $MANIFEST_FILE, the model gives $expected scores: write the bundle again")
+
 /**
  * One label with its probability.
  *
@@ -18,7 +22,7 @@ public class Score internal constructor(
 }
 
 /**
- * What the model says about a frame.
+ * What the model says about a frame or a text.
  *
  * @property labels all labels, in the manifest's order
  * @property probabilities one for each label, in the same order; their sum is 1
@@ -53,3 +57,6 @@ internal fun softmax(logits: DoubleArray): DoubleArray {
     val sum = powers.sum()
     return DoubleArray(powers.size) { powers[it] / sum }
 }
+
+/** The index of the largest of [values], the first of equal ones. */
+internal fun largest(values: DoubleArray): Int = values.indices.maxByOrNull { values[it] } ?: 0

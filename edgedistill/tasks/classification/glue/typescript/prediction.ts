@@ -1,4 +1,4 @@
-/** What a model says about an image. */
+/** What a model says about an image or a text. */
 
 import type { Label } from "./generated.ts";
 

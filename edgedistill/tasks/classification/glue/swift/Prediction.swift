@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a picture may show. `Generated.swift` has those of this model.
+/// What a picture or a text may be. `Generated.swift` has those of this model.
 public struct Label: Hashable, Sendable {
     /// Its place in the model's output.
     public let index: Int
@@ -12,7 +12,7 @@ public struct Label: Hashable, Sendable {
     }
 }
 
-/// What the model says of a picture.
+/// What the model says of a picture or a text.
 public struct Prediction: Sendable {
     /// A label with its probability in 0...1.
     public struct Candidate: Sendable {

@@ -1,0 +1,115 @@
+"""Answers a prompt by a model file: `python -m edgedistill.steps.generate_file JOB.json`.
+
+It prints a JSON object a line: {"piece"} as the text comes, and at last the answer, or {"mistake"} for what a user did wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.errors import UserError
+from edgedistill.files import read_json
+from edgedistill.tasks.causal_lm.generation import Choose, generate, greedy, sampling
+from edgedistill.tasks.causal_lm.glue.python.prompts import Pieces, Prompts
+
+
+def answer(told: Mapping[str, Any], give: Callable[[str], None]) -> dict[str, Any]:
+    """The answer to a prompt, as `records.generated` has it. told: see `steps.generate`. give: is given each piece of the text.
+
+    Raises UserError for a prompt that does not fit, and for a schema that cannot be followed.
+    """
+    template = told["template"] and Path(told["template"]).read_text(encoding="utf-8")
+    prompts = Prompts(Path(told["tokenizer"]), template, told["special_tokens"])
+    try:
+        prompt = prompts.chat(told["messages"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    room = _room(len(prompt), told)
+    choose = _choice(told, room)
+    adapter = import_module(told["adapter"])
+    adapter.prepare(told["threads"])
+    forward = adapter.load(told["path"], told["threads"], told["signature"])
+    pieces, end = Pieces(prompts), told["end"]
+
+    def streamed(logprobs: np.ndarray) -> int:
+        token = choose(logprobs)
+        if token != end and (piece := pieces.add(token)):
+            give(piece)
+        return token
+
+    made = generate(forward, np.array(prompt, np.int32), limit=room, stop={end}, choose=streamed, length=told["length"])
+    if not np.isfinite(made.logprobs).all():
+        raise ValueError(f"found scores of tokens that are no numbers behind {int(np.isfinite(made.logprobs).argmin())} tokens")
+    give(pieces.rest(made.tokens))
+    rate = len(made.times_s) / sum(made.times_s) if made.times_s else {"value": None, "unavailable": "the answer has one token"}
+    return {
+        "runtime": adapter.versions(),
+        "prompt_tokens": len(prompt),
+        "text": prompts.text(made.tokens),
+        "tokens": made.tokens,
+        "logprobs": made.logprobs,
+        "finish": "stop" if made.tokens[-1] == end else "length",
+        "time_to_first_token_ms": 1e3 * made.ttft_s,
+        "tokens_per_s": rate,
+    }
+
+
+def _room(count: int, told: Mapping[str, Any]) -> int:
+    """Most tokens of the answer to a prompt of `count` tokens."""
+    if not 0 < count <= told["length"]:
+        raise UserError(
+            f"found a prompt of {count} tokens, with its chat template, expected 1 to {told['length']}: shorten it, or train with a "
+            "larger data.length"
+        )
+    # The last token is not given back, so that it needs no place.
+    return min(told["max_tokens"] or told["length"], told["length"] - count + 1)
+
+
+def _choice(told: Mapping[str, Any], room: int) -> Choose:
+    choose = sampling(told["seed"], told["temperature"], told["top_p"]) if told["temperature"] else greedy
+    if told["schema"] is None:
+        return choose
+    from edgedistill.tasks.causal_lm.structured import Grammar
+
+    tokenizer = Path(told["tokenizer"]).read_text(encoding="utf-8")
+    closing = Grammar(told["schema"], tokenizer, vocabulary=told["vocabulary"], stop={told["end"]}).closing(choose, room)
+    if (least := closing.shortest()) is not None and least > room:
+        raise UserError(
+            f"found room for {room} tokens, and JSON that fits the schema has {least} or more: raise --max-tokens, or shorten the prompt"
+        )
+    return closing
+
+
+def _main(job: Path) -> int:
+    # What libraries print goes to stderr.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(document: Mapping[str, Any]) -> None:
+        print(json.dumps(document), file=out, flush=True)
+
+    try:
+        say(answer(read_json(job), lambda piece: say({"piece": piece})))
+    except UserError as error:
+        say({"mistake": str(error)})
+        return 2
+    except ImportError as error:
+        from edgedistill.packages import missing_extra
+
+        if error.name is None or (missing := missing_extra(error.name)) is None:
+            raise
+        say({"mistake": str(missing)})
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))

@@ -1,0 +1,105 @@
+package edgedistill.glue
+
+import org.json.JSONObject
+
+/**
+ * What a self-test of a model of texts found.
+ *
+ * @property outputs how far the outputs are from the golden ones
+ * @property texts golden texts of the bundle that have other tokens here than in training
+ */
+public class TextSelfTest internal constructor(public val outputs: SelfTest, public val texts: List<String>) {
+    /** Whether all outputs and tokens are as expected. */
+    public val ok: Boolean get() = outputs.ok && texts.isEmpty()
+
+    /** The result as a few lines of text, for a log or a support message. */
+    public fun describe(): String {
+        val wrong = texts.map { "text '${it.take(40)}': FAILED, it has other tokens than in training" }
+        return (listOf(outputs.describe()) + wrong).joinToString("\n")
+    }
+}
+
+/** Runs a [model] whose inputs are the tokens of a text and their mask. */
+internal class TextReader(
+    val model: Model,
+    private val tokenizer: TextTokenizer,
+    private val tokens: String,
+    private val mask: String,
+    private val length: Int,
+    private val padding: Int,
+) {
+    /** The outputs for [text], by name. */
+    fun run(text: String, cancelled: () -> Boolean): Map<String, Tensor> {
+        if (cancelled()) throw ModelError.Cancelled()
+        return model.run(tensors(text), cancelled)
+    }
+
+    fun tokens(text: String): IntArray {
+        val found = tokenizer.tokens(text)
+        if (found.size > length) {
+            throw ModelError.WrongInput("found ${found.size} tokens, expected at most $length: let the tokenizer cut")
+        }
+        return found
+    }
+
+    fun selfTest(decide: ((Map<String, Tensor>) -> Int)?): TextSelfTest =
+        TextSelfTest(model.selfTest(decide, frames = emptyList()), reading { others() })
+
+    private fun tensors(text: String): Map<String, Tensor> {
+        val found = tokens(text)
+        return mapOf(
+            tokens to ints { found.getOrElse(it) { padding } },
+            mask to ints { if (it < found.size) 1 else 0 },
+        )
+    }
+
+    private inline fun ints(value: (Int) -> Int): Tensor {
+        val memory = allocate(4L * length)
+        for (i in 0 until length) memory.putInt(4 * i, value(i))
+        return Tensor(DType.INT32, listOf(1, length), memory)
+    }
+
+    private fun others(): List<String> {
+        val golden = model.manifest.document.optJSONArray("golden_texts") ?: return emptyList()
+        return golden.map { all, i -> all.getJSONObject(i) }
+            .filter { entry ->
+                val expected = entry.getJSONArray("tokens").map { all, i -> all.getInt(i) }
+                tokens(entry.getString("text")).toList() != expected
+            }
+            .map { it.getString("text") }
+    }
+
+    companion object {
+        /** Reads how the artifact of [model] takes texts. */
+        fun of(bundle: BundleReader, model: Model, tokenizers: TokenizerReader): TextReader = reading {
+            val inputs = model.manifest.document.getJSONObject("preprocessing").getJSONObject("inputs")
+            val tokens = ofKind(inputs, "text")
+            val mask = ofKind(inputs, "mask")
+            val facts = inputs.getJSONObject(tokens)
+            val length = facts.getInt("length")
+            for (name in listOf(tokens, mask)) {
+                val port = model.artifact.inputs.find { it.name == name }
+                if (port?.dtype != DType.INT32 || port.shape != listOf(1, length)) {
+                    throw ModelError.DamagedManifest("found the input $name as $port, expected int32[1, $length]")
+                }
+            }
+            val path = facts.getString("tokenizer")
+            val sha256 = model.manifest.files[path] ?: throw ModelError.DamagedManifest("has no SHA-256 of $path")
+            val tokenizer = tokenizers.read(bundle.checked(path, sha256), length)
+            TextReader(model, tokenizer, tokens, mask, length, facts.getInt("padding"))
+        }
+
+        private fun ofKind(inputs: JSONObject, kind: String): String =
+            inputs.keys().asSequence().find { inputs.getJSONObject(it).optString("kind") == kind }
+                ?: throw ModelError.DamagedManifest("has no input of the kind $kind")
+    }
+}
+
+/** [make] of the model that is loaded; the model is closed where that fails. */
+internal fun <T> loaded(model: Model, make: (Model) -> T): T =
+    try {
+        make(model)
+    } catch (error: ModelError) {
+        model.close()
+        throw error
+    }

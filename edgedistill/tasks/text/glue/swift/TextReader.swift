@@ -1,0 +1,104 @@
+import Foundation
+
+/// What the manifest says of texts only.
+struct TextFacts: Decodable, Sendable {
+    let preprocessing: Processing
+    let goldenTexts: [GoldenText]?
+
+    enum CodingKeys: String, CodingKey {
+        case preprocessing
+        case goldenTexts = "golden_texts"
+    }
+
+    struct Processing: Decodable, Sendable {
+        let inputs: [String: Input]
+    }
+
+    struct Input: Decodable, Sendable {
+        let kind: String
+        let tokenizer: String?
+        let length: Int?
+        let padding: Int32
+    }
+
+    /// A text of the bundle with the tokens that training makes of it.
+    struct GoldenText: Decodable, Sendable {
+        let text: String
+        let tokens: [Int32]
+    }
+}
+
+/// What a self-test of a model of texts found.
+public struct TextSelfTest: Sendable {
+    /// How far the outputs are from the golden ones.
+    public let outputs: SelfTest
+    /// Golden texts of the bundle that have other tokens here than in training.
+    public let texts: [String]
+
+    /// Whether all outputs and tokens are as expected.
+    public var ok: Bool { outputs.ok && texts.isEmpty }
+
+    /// The result in words, a line for each part.
+    public func describe() -> String {
+        let wrong = texts.map { "  text '\($0.prefix(40))': FAILED, it has other tokens than in training" }
+        return ([outputs.describe()] + wrong).joined(separator: "\n")
+    }
+}
+
+/// Makes the inputs of an artifact from a text: its tokens and their mask.
+struct TextReader: Sendable {
+    let facts: TextFacts
+    private let tokenizer: any TextTokenizer
+    private let tokensName: String
+    private let maskName: String
+    private let length: Int
+    private let padding: Int32
+
+    /// Reads how artifacts of a bundle take texts. Throws `ModelError.bundle` for a way that this code does not know.
+    init(_ bundle: BundleFolder, _ artifact: Manifest.Artifact, _ tokenizers: TokenizerReader) throws {
+        facts = try Manifest.decode(TextFacts.self, from: bundle.manifestData)
+        let inputs = facts.preprocessing.inputs
+        let (text, mask) = (inputs.first { $0.value.kind == "text" }, inputs.first { $0.value.kind == "mask" })
+        guard let text, let mask, inputs.count == 2, let path = text.value.tokenizer, let length = text.value.length
+        else {
+            let kinds = inputs.values.map(\.kind).sorted().joined(separator: ", ")
+            throw ModelError.bundle(
+                "manifest.json: found inputs of the kinds \(kinds), expected text and mask: update the app's glue code")
+        }
+        for name in [text.key, mask.key] {
+            let spec = artifact.signature.inputs.first { $0.name == name }
+            guard let spec, spec.dtype == .int32, spec.shape.map(\.fixed) == [1, length] else {
+                throw ModelError.bundle(
+                    "manifest.json: found the input \(name) as \(spec?.description ?? "none"), "
+                        + "expected int32[1, \(length)]; get the bundle again")
+            }
+        }
+        guard let sha256 = bundle.manifest.files[path] else {
+            throw ModelError.bundle("found no SHA-256 of \(path) in manifest.json; get the bundle again")
+        }
+        tokenizer = try tokenizers(try bundle.data(path, sha256: sha256), length)
+        (tokensName, maskName, self.length, padding) = (text.key, mask.key, length, text.value.padding)
+    }
+
+    /// The numbers of the tokens of `text`, at most as many as the model takes.
+    func tokens(of text: String) throws -> [Int32] {
+        let tokens = try tokenizer.tokens(of: text)
+        guard tokens.count <= length else {
+            throw ModelError.input("found \(tokens.count) tokens, expected at most \(length): let the tokenizer cut")
+        }
+        return tokens
+    }
+
+    /// The tokens of `text` and their mask, int32 [1, length] each.
+    func tensors(of text: String) throws -> [String: Tensor] {
+        let tokens = try tokens(of: text)
+        let row = tokens + [Int32](repeating: padding, count: length - tokens.count)
+        let mask = (0..<length).map { Int32($0 < tokens.count ? 1 : 0) }
+        return [tokensName: try Tensor(row, shape: [1, length]), maskName: try Tensor(mask, shape: [1, length])]
+    }
+
+    /// The golden texts of the bundle that have other tokens here.
+    func others() throws -> [String] {
+        try (facts.goldenTexts ?? []).filter { try tokens(of: $0.text) != $0.tokens }.map(\.text)
+    }
+}

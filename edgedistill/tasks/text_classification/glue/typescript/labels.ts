@@ -1,0 +1,5 @@
+/** What an app imports of a bundle with a model that gives texts their labels. */
+
+export * from "./index.ts";
+export { Prediction, type Scored } from "./prediction.ts";
+export { type LabelSelfTest, TextModel, describeLabels } from "./textModel.ts";
