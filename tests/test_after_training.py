@@ -313,7 +313,7 @@ def test_channels_that_are_mixed_or_moved_are_not_scaled(name: str) -> None:
 
 def test_every_way_is_a_precision_and_a_choice_of_a_recipe() -> None:
     assert tuple(f"int8-{way}" for way in WAYS) == STATIC
-    assert get_args(Quantize.model_fields["after_training"].annotation) == WAYS
+    assert get_args(Quantize.model_fields["after_training"].annotation) == ("none", *WAYS)
     with pytest.raises(ValueError, match="expected one of static, equalized"):
         quantized(classifier(conv(8, 16)), SIGNATURE, SHOWN, "best")
 

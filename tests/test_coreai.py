@@ -206,7 +206,7 @@ def test_what_is_not_installed_or_has_no_packages_here_is_told(monkeypatch: pyte
 def test_a_file_whose_converter_is_not_here_is_not_lowered_and_the_others_are(norms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = packages.installed
     monkeypatch.setattr(packages, "installed", lambda names: {k: v for k, v in there(names).items() if k != "coreai-torch"})
-    run: Any = SimpleNamespace(work=lambda program: norms.with_suffix(".pt2"))
+    run: Any = SimpleNamespace(work=lambda *parts: norms.with_suffix(".pt2"))
     (file,) = lowering._refused(run, [ArtifactSpec("coreai", "int8"), ArtifactSpec("onnx", "fp32")])
     assert (file.name, file.format) == ("student-int8.aimodel", "coreai")
     assert file.reason.startswith("coreai-torch is not installed, and this needs it")

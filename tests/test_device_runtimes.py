@@ -92,7 +92,9 @@ def test_executorch_numpy_sizes_the_thread_pool_before_it_loads(tmp_path):
     (package / "__init__.py").write_text(PACKAGE)
     (tmp_path / "core.cpp").write_text(CORE)
     subprocess.run(["c++", "-shared", "-fPIC", "-o", package / "core.so", tmp_path / "core.cpp"], check=True)
+    (tmp_path / "net.pte").write_bytes(b"a file")
     script = (
+        f"import os\nos.chdir({str(tmp_path)!r})\n"
         "import numpy as np\nfrom edgedistill.backends.executorch import adapter_numpy as adapter\n"
         "try:\n    adapter.load('net.pte', 2)\nexcept ValueError as error:\n    print(error)\n"
         "adapter.prepare(2)\nprint(adapter.load('net.pte', 2)({'x': np.ones((1, 3, 4, 4), np.float32)})['output_0'])\n"
