@@ -51,6 +51,9 @@ print(json.dumps([firsts, others]))
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of a small llama in both formats that keep a state."""

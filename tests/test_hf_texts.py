@@ -155,6 +155,7 @@ def test_labels_of_texts_are_those_of_the_outputs(tmp_path: Path, label, expecte
             task("text-classification").source(loaded.recipe).prepare(tmp_path / "again", 0)
 
 
+@pytest.mark.slow
 def test_a_classifier_and_an_encoder_are_exported_verified_and_bundled(tmp_path: Path, table: Path) -> None:
     (tmp_path / "two.yaml").write_text(TARGET)
     rows = [json.loads(line)["text"] for line in table.read_text().splitlines()]

@@ -27,6 +27,8 @@ from edgedistill.records.manifest import Manifest
 from edgedistill.tasks.causal_lm import chat
 from edgedistill.tasks.causal_lm.generation import generate, greedy, sampling
 
+pytestmark = pytest.mark.slow
+
 ASKED = [{"role": "user", "content": "What is the weather in Ulm today?"}]
 LENGTH, END = 88, 1
 

@@ -20,7 +20,7 @@ from edgedistill.tasks.causal_lm import chat, schema, source
 from edgedistill.tasks.causal_lm.answers.asking import Asker, Prompt
 from edgedistill.tasks.causal_lm.answers.collect import Counts, collect, kept
 from edgedistill.tasks.causal_lm.answers.ledger import opened
-from edgedistill.tasks.causal_lm.answers.recipe import Checks
+from edgedistill.tasks.causal_lm.answers.recipe import Checks, Sampling
 from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Answers, Data, EndpointTeacher
@@ -48,7 +48,7 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
     with opened(cache / LEDGER) as ledger:
         asker = _asker(config, data, teacher, name)
-        counts = collect((_prompt(e) for e in exchanges.values()), asker, plan.sampling, _checks(plan.checks, data), ledger)
+        counts = collect((_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger)
         answered = list(kept(ledger, exchanges.keys()))
     if not answered:
         why = ", ".join(f"{count} by {check}" for check, count in counts.dropped.items()) or "none was given"
@@ -72,6 +72,12 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     facts: LanguageFacts = data.facts.model_copy(update={"splits": splits, "sha256": sha256_tree(folder)})
     facts.write(folder)
     return counts
+
+
+def _sampling(sampling: Sampling, data: Completions) -> Sampling:
+    """The sampling of the recipe, with no more tokens than rows have room for behind the longest prompt: what is longer would be cut."""
+    room = data.facts.length - int(data.prompts[data.indices["train"]].max())
+    return sampling.model_copy(update={"max_tokens": min(sampling.max_tokens, room)})
 
 
 def _checks(checks: Checks, data: Completions) -> Checks:
