@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_llm import TINY, recipe
+from made_llm import TINY, fields, recipe
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
@@ -14,6 +14,7 @@ from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.schema import Recipe
 from edgedistill.tasks import task
 from edgedistill.tasks.causal_lm import chat
+from edgedistill.tasks.causal_lm.answering import write
 from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.decoder import Decoder
 from edgedistill.tasks.causal_lm.own import own_answers, written
@@ -176,3 +177,23 @@ def test_the_rows_of_a_batch_do_not_change_by_what_fills_them_up(tmp_path: Path,
     with torch.no_grad():
         whole = module(**{name: torch.from_numpy(values) for name, values in inputs.items()})[:, :count]
         assert torch.allclose(module(**short), whole, atol=1e-5)
+
+
+def test_a_teacher_writes_what_greedy_decoding_gives(tmp_path: Path, data: Completions) -> None:
+    answers = {"sampling": {"temperature": 0.0}, "checks": {"cut_off": True, "duplicates": 1}}
+    teacher = {"config": {**TINY, "initializer_range": 0.5}, "train": {}, "answers": answers}
+    made = recipe(tmp_path, teacher=teacher, data={**fields()["data"], "format": "text"})
+    rows = LM.dataset(made, data.folder)
+    assert isinstance(rows, Completions)
+    module = LM.build(made.teacher, made, rows.facts)
+    counts = write(made, LM.source(made), rows, module, "a teacher", tmp_path / "answers", tmp_path / "cache")
+    taught = LM.dataset(made, tmp_path / "answers")
+    assert isinstance(taught, Completions)
+    assert counts.kept > 0
+    longest = int(rows.prompts[rows.indices["train"]].max())
+    decoder = LM.build(made.teacher, made, rows.facts)
+    for row in range(len(rows), len(taught), 20):
+        prompt = torch.from_numpy(taught.prompt(row))
+        (expected,) = written(decoder, [prompt], len(prompt) + 88 - longest, rows.facts.end, sample=False)
+        # Bytes that are no text do not survive being read again, so the beginning is compared.
+        assert taught.text(taught.answer(row))[:6] == rows.text(expected.numpy())[:6]

@@ -48,7 +48,9 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
     with opened(cache / LEDGER) as ledger:
         asker = _asker(config, data, teacher, name)
-        counts = collect((_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger)
+        counts = collect(
+            (_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger
+        )
         answered = list(kept(ledger, exchanges.keys()))
     if not answered:
         why = ", ".join(f"{count} by {check}" for check, count in counts.dropped.items()) or "none was given"
@@ -105,10 +107,11 @@ def _asker(config: Any, data: Completions, teacher: nn.Module | None, name: str)
         return EndpointAsker(config.endpoint)
     from edgedistill.tasks.causal_lm.answers.local import LocalAsker
     from edgedistill.tasks.causal_lm.decoder import Decoder
-    from edgedistill.tasks.causal_lm.own import by_transformers
+    from edgedistill.tasks.causal_lm.own import OF_TRANSFORMERS
 
     assert isinstance(teacher, Decoder)
     tokenizer = chat.found(str(data.folder / chat.FOLDER)).tokenizer
     teacher.to(processes.device())
-    by_transformers(teacher.model).__enter__()
+    # For good: this decoder does nothing else.
+    teacher.model.set_attn_implementation(OF_TRANSFORMERS)  # type: ignore[operator]
     return LocalAsker(teacher.model, tokenizer, name, batch_size=_AT_ONCE)  # type: ignore[arg-type]

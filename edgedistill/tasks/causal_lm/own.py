@@ -84,10 +84,14 @@ def written(decoder: Decoder, prompts: list[Tensor], length: int, end: int, *, s
     return [_answer(row[longest:].cpu(), length - len(prompt), end) for row, prompt in zip(answers, prompts, strict=True)]
 
 
+OF_TRANSFORMERS = "sdpa"
+"""Attention as transformers does it."""
+
+
 @contextmanager
 def by_transformers(model: Any) -> Iterator[None]:
     """Let a decoder's model attend as transformers does, whose own cache and masks `generate` needs."""
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(OF_TRANSFORMERS)
     try:
         yield
     finally:
