@@ -130,8 +130,8 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
 
     data, plan, task = lesson.data, recipe.learning, lesson.task
     effective = recipe.model_dump(mode="json")
-    seen = [{"data": data_sha256, **task.seen(member, recipe, data.facts)} for member in recipe.members]
-    key = canonical_hash([hashes, effective["teacher"], seen, effective["distill"]["cache"]])
+    facts = [signal_facts(*both, data_sha256, recipe, data) for both in zip(recipe.members, hashes, strict=True)]
+    key = canonical_hash([facts, effective["teacher"], effective["distill"]["cache"]])
     faculty = faculty_of(run, recipe, data)
     val = data.indices["val"]
 
@@ -157,19 +157,23 @@ def teach(run: Run, recipe: Recipe, lesson: Lesson, hashes: list[str], data_sha2
     if offline:
         asked = _signals(offline, outputs)
         for number in range(len(recipe.members)):
-            facts = {"teacher": hashes[number], **seen[number]}
             options: dict[str, Any] = {"signals": asked, "scores": lesson.signature.scores, "seed": recipe.seed}
             options["count"] = recipe.data.views
-            options |= {"folder": cache_folder(root, facts), "options": plan.cache, "batch_size": recipe.data.batch_size}
+            options |= {"folder": cache_folder(root, facts[number]), "options": plan.cache, "batch_size": recipe.data.batch_size}
             options["threads"] = recipe.threads
             with processes.main_first():
-                caches.append(compute(functools.partial(faculty.teacher, number), facts, data, **options))
+                caches.append(compute(functools.partial(faculty.teacher, number), facts[number], data, **options))
     online = [faculty.teacher(n, sorted(signal_names)) for n in range(len(recipe.members))] if _any_online(recipe) else []
     signals = TeacherSignals(caches, online, faculty.merger)
     if caches and outputs <= caches[0].encodings.keys():
         step = Step("teaching-set", [key, recipe.data.views])
         run.step(step, lambda folder: _teaching_set(lesson, signals, recipe.data.views, folder))
     return signals, key
+
+
+def signal_facts(member: Any, teacher: str, data_sha256: str, recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """All that the signals of a teacher of the hash `teacher` depend on: another of it asks the teacher anew."""
+    return {"teacher": teacher, "data": data_sha256, "seen": tasks.task(recipe.task).seen(member, recipe, data.facts)}
 
 
 def _signals(stages: Iterable[Any], outputs: frozenset[str]) -> frozenset[str]:

@@ -12,12 +12,14 @@ from safetensors.torch import save_file
 from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.schema import Recipe
+from edgedistill.steps.teach import signal_facts
 from edgedistill.tasks import task
 from edgedistill.tasks.causal_lm import chat
 from edgedistill.tasks.causal_lm.answering import write
 from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.decoder import Decoder
 from edgedistill.tasks.causal_lm.own import own_answers, written
+from edgedistill.teach.cache import cache_folder
 
 LM = task("causal-lm")
 
@@ -197,3 +199,11 @@ def test_a_teacher_writes_what_greedy_decoding_gives(tmp_path: Path, data: Compl
         (expected,) = written(decoder, [prompt], len(prompt) + 88 - longest, rows.facts.end, sample=False)
         # Bytes that are no text do not survive being read again, so the beginning is compared.
         assert taught.text(taught.answer(row))[:6] == rows.text(expected.numpy())[:6]
+
+
+def test_signals_of_other_weights_and_other_rows_are_others(tmp_path: Path, data: Completions) -> None:
+    made = recipe(tmp_path)
+    facts = [signal_facts(made.teacher, *both, made, data) for both in (("a", "x"), ("b", "x"), ("a", "y"), ("a", "x"))]
+    folders = [cache_folder(tmp_path, each) for each in facts]
+    assert len(set(folders[:3])) == 3
+    assert folders[3] == folders[0]
