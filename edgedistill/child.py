@@ -30,15 +30,15 @@ _lock = threading.RLock()
 _ending = threading.Event()
 
 
-def ask(module: str, *arguments: str, failed: str) -> Any:
+def ask(module: str, *arguments: str, failed: str, timeout_s: float = _TIMEOUT_S) -> Any:
     """What `python -m module arguments` prints in its last line, read as JSON.
 
-    Raises DeviceFailed, with `failed` before the reason, when the process fails or gives no answer within 300 s.
+    Raises DeviceFailed, with `failed` before the reason, when the process fails or gives no answer within `timeout_s`.
     """
     try:
-        process = run(command(module, *arguments), timeout_s=_TIMEOUT_S)
+        process = run(command(module, *arguments), timeout_s=timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise DeviceFailed(f"{failed}: no answer within {_TIMEOUT_S} s") from error
+        raise DeviceFailed(f"{failed}: no answer within {timeout_s:g} s") from error
     except bounded.TooMuchOutput as error:
         raise DeviceFailed(f"{failed}: {error}") from error
     if process.returncode != 0:

@@ -49,7 +49,8 @@ def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
     if not run.finished(step):
         return None
     run.check(step)
-    return read_arrays(folder) if folder.is_dir() else None
+    # A teacher that only writes, or reads other tokens, gives no outputs.
+    return (read_arrays(folder) or None) if folder.is_dir() else None
 
 
 def calibrated(run: Run) -> bool:

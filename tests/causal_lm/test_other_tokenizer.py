@@ -1,10 +1,13 @@
 """Teachers whose tokenizer is not that of the data: sorted probabilities of the same answers, and a refusal of all else."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from conftest import edgedistill
 from made_llm import TINY, fields, recipe
 
 from edgedistill.distill.criterion import Criterion
@@ -109,3 +112,12 @@ def test_such_a_teacher_is_not_scored(tmp_path: Path, teacher: Path) -> None:
 def test_uld_stands_with_a_teacher_that_is_taken_as_it_is(tmp_path: Path, teacher: Path, parts: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"expected teacher\.hf with train: null, and no other loss"):
         recipe(tmp_path, **{"teacher": {"hf": str(teacher)}, "distill": ULD, **parts})
+
+
+def test_a_run_without_outputs_of_its_teacher_ends_with_a_summary(tmp_path: Path, teacher: Path) -> None:
+    data = {**fields()["data"], "source": {"example": "tool-calls", "rows": 120}}
+    (tmp_path / "uld.yaml").write_text(yaml.safe_dump(fields(name="uld", teacher={"hf": str(teacher)}, distill=ULD, data=data)))
+    done = edgedistill("distill", "uld.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "runs/uld/summary.json").read_text())
+    assert [rung["rung"] for rung in summary["ladder"]] == ["student"]

@@ -83,6 +83,8 @@ class CausalLM(Task):
             expected = "teacher.hf with train: null, and no other loss that needs the teacher, beside uld: it reads texts in its own tokens"
             raise mistake(expected, "found another recipe")
         data = data_of(recipe)
+        if self.asks(recipe) and (any(uses) or not (data.prompt or data.messages)):
+            raise mistake("teacher.answers: null beside uld, and beside prompt: null, since there is nothing to ask", "found answers")
         for stage in recipe.learning.floating if recipe.distill is not None else []:
             if stage.on_policy and "uld" in stage.losses.used():
                 raise mistake("on_policy: 0 beside uld, since drawn answers are in the student's tokens only", f"found {stage.on_policy}")
@@ -236,7 +238,7 @@ class CausalLM(Task):
         data = _completions(dataset)
         rows = trial.chosen(data, data_of(recipe).tried)
         told = trial.job(data, rows, folder, **execution)
-        ask(trial.__name__, str(told), failed=f"{execution['path']} wrote no answers")
+        ask(trial.__name__, str(told), failed=f"{execution['path']} wrote no answers", timeout_s=trial.TIMEOUT_S)
         return trial.figures(data, rows, folder)
 
     def sections(self, results: Results) -> list[Section]:

@@ -28,6 +28,8 @@ ANSWERS = "answers"
 each further token, `each_s` [m] with its position `places` [m], and how long `prompts` [n] are."""
 VERDICTS = "verdicts"
 """The folder of what is right about each answer, bool [n] by the fields of `answered.Verdict`."""
+TIMEOUT_S = 4 * 3600.0
+"""How long a file may take for all answers: a large model writes some tokens a second."""
 _AT_ONCE = 32
 
 
