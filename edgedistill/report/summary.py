@@ -84,7 +84,7 @@ def _teacher(run: Run, recipe: Recipe, ladder: Sequence[Rung], artifacts: Iterab
         "model": recipe.teacher.label,
         "parameters": Unavailable(unavailable="a file does not say") if None in parameters else sum(parameters),
         "bytes": sum(size)
-        if None not in (size := [record["bytes"] for record in trained])
+        if None not in (size := [record.get("bytes") for record in trained])
         else Unavailable(unavailable="a service does not say"),
         "score": next((row.score for row in ladder if row.rung == "teacher"), None),
         "members": _members(run, recipe),
