@@ -139,10 +139,11 @@ def test_a_kit_without_the_kernels_of_a_file_says_so_and_measures_the_other(
     with ExitStack() as stack:
         subjects = [stack.enter_context(harness.of_file(folder / spec.name))[0] for spec in FILES]
         refused, measured = harness.bench(subjects, "local", Protocol("quick", prompts=[8], new_tokens=4))
-    assert (refused.validity, len(refused.reasons), refused.adapter) == ("invalid", 1, adapter_numpy.__name__)
-    assert "has attention over a cache, of which executorch-numpy-runtime has no kernels" in refused.reasons[0]
-    assert "an .onnx" in refused.reasons[0]
-    assert "Traceback" not in refused.reasons[0]
+    assert (refused.validity, refused.adapter) == ("invalid", adapter_numpy.__name__)
+    # The reason alone: no type of an error, no path, no traceback.
+    assert refused.reasons == [
+        "it has attention over a cache, of which executorch-numpy-runtime has no kernels: take the .onnx, or install executorch"
+    ]
     assert isinstance(refused.generation, Unavailable)
     assert isinstance(measured.generation, Generation)
     assert [part.prompt_tokens for part in measured.generation.by_prompt] == [8]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgedistill import progress, scratch
-from edgedistill.errors import DeviceFailed
+from edgedistill.errors import DeviceFailed, NotExecuted
 from edgedistill.files import canonical_hash, sha256_file, write_json
 from edgedistill.measure.job import Job, StressJob
 from edgedistill.measure.local import Reduced, Seen, explained
@@ -60,7 +60,7 @@ def run(
 ) -> Reduced:
     """Do what `local.run` does on the device of `session`. The runner continues while a dropped link is restored.
 
-    Raises DeviceFailed as `local.run` does, and LinkLost if the device does not come back.
+    Raises DeviceFailed and NotExecuted as `local.run` does, and LinkLost if the device does not come back.
     """
     device, kept, fetched = session.device, bytearray(), dict[Path, str]()
     folder, nonce, text = f"{device.root}/jobs/{job.nonce[:16]}", job.nonce, ""
@@ -96,6 +96,8 @@ def run(
         for path, source in fetched.items():
             session.patiently(lambda path=path, source=source: device.pull(source, path))  # type: ignore[misc]
         return reduce(complete)
+    except NotExecuted:
+        raise
     except DeviceFailed as failure:
         described_failure = type(failure)(f"{failure}{_full(session, folder)}")
         raise type(failure)(str(explained(job, described_failure, read_lines(bytes(kept)), text, log))) from failure

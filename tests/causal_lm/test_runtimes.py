@@ -21,6 +21,7 @@ from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature, save_program
 from edgedistill.measure import local
 from edgedistill.measure.adapters import executor_of
+from edgedistill.measure.runner.refusal import NotExecutable
 from edgedistill.quantize.grid import ROWS, put_on_grid
 from edgedistill.recipe.precisions import is_dynamic, needs_program
 from edgedistill.records import ArtifactSpec, Delegation, Parity
@@ -171,7 +172,7 @@ def test_a_pte_has_the_kernels_of_language_models_and_can_be_read(folder: Path) 
     can_be_read(folder / PTE.name)
     assert adapter.needs_language_kernels(str(folder / PTE.name))
     assert not adapter.needs_language_kernels(str(folder / ONNX.name))
-    with pytest.raises(ValueError, match="of which executorch-numpy-runtime has no kernels"):
+    with pytest.raises(NotExecutable, match=r"of which executorch-numpy-runtime has no kernels: take the \.onnx, or"):
         adapter_numpy.load(str(folder / PTE.name), 1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgedistill.backends.executorch import adapter as executorch
 from edgedistill.measure.runner.naming import Signature
+from edgedistill.measure.runner.refusal import NotExecutable
 from edgedistill.measure.runner.samples import Arrays, Forward
 
 # The package has no Python interface to the thread pool, but its library exports ExecuTorch's own functions; these are their mangled names.
@@ -25,10 +26,13 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
-    """Open `path` (.pte) and return its forward function; see `adapter.load`."""
+    """Open `path` (.pte) and return its forward function; see `adapter.load`.
+
+    Raises NotExecutable for the file of a language model, of whose kernels the package has none.
+    """
     if executorch.needs_language_kernels(path):
-        raise ValueError(
-            f"{path} has attention over a cache, of which executorch-numpy-runtime has no kernels: take the package executorch, or an .onnx"
+        raise NotExecutable(
+            "it has attention over a cache, of which executorch-numpy-runtime has no kernels: take the .onnx, or install executorch"
         )
     from executorch_numpy_runtime import Runtime
 
