@@ -141,7 +141,7 @@ def test_activations_are_rounded_by_row_or_by_tensor() -> None:
 CASES = [
     ("onnx", "int4-weights"), ("onnx", "int8-dynamic"), ("coreml", "int8-weights"), ("coreml", "int4-weights"), ("coreml", "palette4"),
     ("coreai", "int8-weights"), ("coreai", "int4-weights"), ("coreai", "palette4"),
-    ("litert", "int8-weights"), ("litert", "int4-dynamic"), ("executorch", "int4-dynamic"),
+    ("litert", "int8-weights"), ("litert", "int4-dynamic"), ("executorch", "int4-dynamic"), ("ort", "int8-weights"),
 ]  # fmt: skip
 
 
