@@ -287,7 +287,9 @@ def test_a_program_is_driven_and_judged_like_a_runtime(tool, bench):
     assert found["command"][0] == str(binary)
     assert (binary.parent / "arguments").read_text().splitlines() == found["command"][1:]
     model = str(binary.parent.parent / "my net.onnx")
-    assert found["command"][1:] == ["-e", "cpu", "-x", "2", "-y", "1", "-m", "duration", "-t", "1", "-I", "-s", model, "-Z"]
+    settings = "session.qdq_matmulnbits_accuracy_level|1 session.x64quantprecision|1"
+    own = ["-e", "cpu", "-x", "2", "-y", "1", "-m", "duration", "-t", "1", "-I", "-s", "-C", settings]
+    assert found["command"][1:] == [*own, model, "-Z"]
 
 
 def test_executor_runner_is_probed_for_its_number_of_runs_and_its_memory_is_watched(tool, bench):

@@ -16,6 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from string import Template
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -297,6 +298,28 @@ def test_a_model_without_words_of_images_tests_itself(built, bundle):
     test = node(built, "plain", bundle)
     assert test["ok"]
     assert test["outputs"][0]["largestDifference"] <= 1e-4
+
+
+@pytest.mark.parametrize("kind", [ml_dtypes.int4, np.int8])
+def test_products_with_weights_of_few_bits_round_no_input(built, tmp_path, kind):
+    """In a page the runtime never rounds them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (1, 64)).astype(np.float32)
+    steps, scales = rng.integers(-7, 8, (64, 8)), rng.uniform(0.5, 1, (2, 8)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["steps", "scales"], ["weights"], axis=0, block_size=32),
+            helper.make_node("MatMul", ["x", "weights"], ["y"]),
+        ],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+        [numpy_helper.from_array(steps.astype(kind), "steps"), numpy_helper.from_array(scales, "scales")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "product.onnx")
+    np.save(tmp_path / "x.npy", x)
+    expected = x.astype(np.float64) @ (steps * np.repeat(scales, 32, 0))
+    np.testing.assert_allclose(node(built, "product", tmp_path), expected[0], atol=1e-4)
 
 
 def test_versions_are_compared_by_numbers(built):

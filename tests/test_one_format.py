@@ -1,5 +1,6 @@
 """What one format alone computes otherwise: each file gives the values of its program."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -9,9 +10,21 @@ from made_graphs import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.backends import backend
+from edgedistill.backends import backend, onnx
+from edgedistill.backends.onnx import adapter
+from edgedistill.measure import binaries
 from edgedistill.records import ArtifactSpec
 from edgedistill.signature import Signature, TensorSpec
+
+ONNX = Path(onnx.__file__).parent
+
+
+@pytest.mark.parametrize("path", [*sorted(ONNX.glob("glue/*/*")), Path(binaries.__file__)], ids=lambda path: path.name)
+def test_what_opens_an_onnx_has_the_settings_of_the_adapter(path: Path) -> None:
+    """Not each of their runtimes is here."""
+    settings = re.findall(r'add_session_config_entry\("session\.(\w+)"', Path(adapter.__file__).read_text())
+    assert len(settings) == 2
+    assert [name for name in settings if name not in path.read_text()] == []
 
 
 def computed(net: nn.Module, x: Tensor, spec: ArtifactSpec, folder: Path) -> tuple[Tensor, ...]:

@@ -32,16 +32,7 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     """
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # By default products with 4-bit weights round their other side to 8 bits: 1 asks for float32.
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        # Without VNNI, the u8s8 kernels add pairs of products in int16 and saturate; this option takes exact kernels.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     kept = {port.name: port for port in session.get_inputs() if f"{port.name}{_NEXT}" in {port.name for port in session.get_outputs()}}
     after = {f"{name}{_NEXT}" for name in kept}
     inputs = matched([port.name for port in session.get_inputs() if port.name not in kept], signature, "inputs")
@@ -54,6 +45,22 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
         return dict(zip(outputs, session.run(output_names, {own: arrays[name] for name, own in inputs.items()}), strict=True))
 
     return forward
+
+
+def session_options(threads: int) -> Any:
+    """The options of each session on this machine, an `onnxruntime.SessionOptions`; the glue code of each language has the same ones."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # By default products with weights of 4 or 8 bits round their other side to 8 bits: 1 asks for float32.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # Without VNNI, the u8s8 kernels add pairs of products in int16 and saturate; this option takes exact kernels.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
 
 
 def _keeping(session: Any, shapes: Mapping[str, tuple[int, ...]], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Forward:

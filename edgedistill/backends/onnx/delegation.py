@@ -5,14 +5,14 @@ from pathlib import Path
 
 from edgedistill.backends.delegation.nodes import Reading
 from edgedistill.backends.onnx import ort_delegation as ort
+from edgedistill.backends.onnx.adapter import session_options
 
 
 def read(path: Path) -> Reading:
     """Open the file with ONNX Runtime. Raises what the runtime raises."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options(threads=1)
     # An .onnx would have no types and shapes of the runtime's own operators.
     options.add_session_config_entry("session.save_model_format", "ORT")
     with tempfile.TemporaryDirectory() as folder:

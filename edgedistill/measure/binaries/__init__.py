@@ -104,10 +104,11 @@ TOOLS = {
     "onnxruntime_perf_test": Tool(
         r"perf_test|perftest",
         (".onnx", ".ort"),
-        # Whole seconds; -I makes inputs, -s prints percentiles.
-        lambda model, threads, seconds, runs: (
-            ["-e", "cpu", "-x", str(threads), "-y", "1", "-m", "duration", "-t", str(max(1, math.ceil(seconds))), "-I", "-s", model]
-        ),
+        # Whole seconds; -I makes inputs, -s prints percentiles, -C has the settings of the adapter's sessions.
+        lambda model, threads, seconds, runs: [
+            *("-e", "cpu", "-x", str(threads), "-y", "1", "-m", "duration", "-t", str(max(1, math.ceil(seconds))), "-I", "-s"),
+            *("-C", "session.qdq_matmulnbits_accuracy_level|1 session.x64quantprecision|1", model),
+        ],
         output.perf_test,
     ),
     "executor_runner": Tool(

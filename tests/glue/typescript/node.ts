@@ -5,6 +5,7 @@ import { folderBundle } from "made/folder";
 import { onnx } from "made/onnx";
 import { softmax } from "made/prediction";
 import { isOlder } from "made/runtime";
+import { parseNpy } from "made/tensors";
 import * as ort from "onnxruntime-node";
 
 import { caught, checkCorpus, checkMisuse, checkModel, checkPlainModel } from "./checks.js";
@@ -30,6 +31,14 @@ async function checkBundles(folder: string) {
   return found;
 }
 
+/** The output y of product.onnx for the input x. */
+async function runProduct(folder: string) {
+  const bundle = folderBundle(folder);
+  const program = await runtime.open(await bundle.read("product.onnx"), 1, undefined);
+  const { y } = await program.run({ x: parseNpy(await bundle.read("x.npy"), "x") }, ["y"]);
+  return Array.from(y?.data as Float32Array);
+}
+
 const versions = ["1.2 1.10", "1.10 1.2", "1.18 1.18.0", "1.18.1 1.18", "2.0.0-rc1 1.9", "1.9 2"];
 const checks: Record<string, (folder: string) => unknown> = {
   corpus: (folder) => checkCorpus(folderBundle(folder)),
@@ -38,6 +47,7 @@ const checks: Record<string, (folder: string) => unknown> = {
   plain: (folder) => checkPlainModel(folderBundle(folder), runtime),
   misuse: (folder) => checkMisuse(folderBundle(folder), runtime),
   bundles: checkBundles,
+  product: runProduct,
   softmax: () => Array.from(softmax([1000, 1001, -1000])),
   versions: () => versions.map((pair) => isOlder(pair.split(" ")[0] ?? "", pair.split(" ")[1] ?? "")),
 };

@@ -33,7 +33,7 @@ public class OnnxRuntime : ModelRuntime {
     private fun configure(settings: OrtSession.SessionOptions, options: ModelOptions) {
         settings.setInterOpNumThreads(1)
         settings.setIntraOpNumThreads(options.threads)
-        // By default, products with 4-bit weights round their other side to 8 bits: 1 asks for float32.
+        // By default, products with weights of 4 or 8 bits round their other side to 8 bits: 1 asks for float32.
         settings.addConfigEntry("session.qdq_matmulnbits_accuracy_level", "1")
         // On the emulator, int8 kernels without this saturate.
         settings.addConfigEntry("session.x64quantprecision", "1")

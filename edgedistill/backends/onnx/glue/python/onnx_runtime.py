@@ -27,7 +27,7 @@ def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str])
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # By default products with 4-bit weights round their other side to 8 bits; files are verified with 1, which is float32.
+    # By default products with weights of 4 or 8 bits round their other side to 8 bits; files are verified with 1, which is float32.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     # On processors without VNNI, faster int8 kernels saturate; this takes exact ones. Others ignore it.
     options.add_session_config_entry("session.x64quantprecision", "1")

@@ -44,7 +44,7 @@ function options(threads: number, delegate: string): Ort.InferenceSession.Sessio
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
-    // Exact kernels, as in the kit: with 8-bit products that do not saturate, and 4-bit weights with float32 inputs.
+    // Exact kernels, as in the kit: 8-bit products that do not saturate, and float32 inputs for weights of 4 or 8 bits.
     extra: { session: { x64quantprecision: "1", qdq_matmulnbits_accuracy_level: "1" } },
   };
 }
