@@ -230,12 +230,17 @@ def test_a_template_may_refuse_a_conversation_and_runs_no_code(package: ModuleTy
         model.chat(ASKED)
 
 
-def test_other_languages_get_no_code_and_the_readme_says_why(tmp_path: Path) -> None:
+def test_other_languages_get_no_code_and_command_and_readme_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = Manifest.model_validate_json((bundle() / "manifest.json").read_text())
     without = left_out(manifest, ["kotlin", "python", "typescript"])
     assert list(without) == ["kotlin", "typescript"]
     assert write_glue(tmp_path, manifest, ["kotlin", "swift", "typescript"]) == []
     assert not any(tmp_path.iterdir())
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": the files keep")[0] for line in said] == [
+        f"made: There is no glue code in {language}" for language in ("Kotlin", "Swift", "TypeScript")
+    ]
+    assert "causal-lm has code for that in Python only. The README of the bundle says how to call them." in said[0]
     text = readme(manifest, [], list(without.values()))
     assert "There is no glue code in Kotlin: the files keep a state between calls" in text
     assert "The files keep 2 tensors from one call to the next" in text

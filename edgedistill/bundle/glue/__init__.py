@@ -19,6 +19,7 @@ from edgedistill.backends import backend, backends
 from edgedistill.backends.base import Glue
 from edgedistill.bundle.readme import Usage
 from edgedistill.files import write_text
+from edgedistill.progress import log
 from edgedistill.records.manifest import Manifest
 from edgedistill.tasks.base import Glue as TaskGlue
 
@@ -26,8 +27,14 @@ _HERE = Path(__file__).parent
 
 
 def write_glue(folder: Path, manifest: Manifest, languages: list[str]) -> list[Usage]:
-    """Write the glue code of a bundle in each language into `folder`, but for those of `left_out`. Returns how an app uses each."""
-    chosen = [language for language in languages if language not in left_out(manifest, languages)]
+    """Write the glue code of a bundle in each language into `folder`, but for those of `left_out`, which are logged.
+
+    Returns how an app uses each.
+    """
+    without = left_out(manifest, languages)
+    for reason in without.values():
+        log(f"{manifest.target.name}: {reason}")
+    chosen = [language for language in languages if language not in without]
     return [import_module(f"edgedistill.bundle.glue.in_{language}").write(folder, manifest) for language in chosen]
 
 
@@ -39,10 +46,23 @@ def left_out(manifest: Manifest, languages: list[str]) -> dict[str, str]:
     for language in languages:
         if of_task(manifest, language) is None:
             # Code that takes and gives tensors has neither inputs whose size varies nor a state.
-            reasons[language] = f"the files keep a state between calls, and the task {manifest.task} has no code that calls them so"
+            reasons[language] = (
+                f"the files keep a state between calls, and the task {manifest.task} has code for that {_languages(manifest)}. The README "
+                "of the bundle says how to call them"
+            )
         elif not runnable(manifest, language):
             reasons[language] = f"no runtime for it has the kernels that these files need; take a target with files of {_kept_outside()}"
-    return {language: f"There is no glue code in {language.capitalize()}: {why}." for language, why in reasons.items()}
+    return {language: f"There is no glue code in {_titled(language)}: {why}." for language, why in reasons.items()}
+
+
+def _languages(manifest: Manifest) -> str:
+    """In which languages the task of a bundle has glue code."""
+    glue = tasks.task(manifest.task).glue
+    return f"in {' and '.join(map(_titled, glue.names))} only" if glue else "in no language"
+
+
+def _titled(language: str) -> str:
+    return "TypeScript" if language == "typescript" else language.capitalize()
 
 
 def _kept_outside() -> str:
