@@ -19,7 +19,7 @@ from edgedistill.recipe import (
     load_target,
     recipe_schema,
 )
-from edgedistill.recipe.starter import first_recipe
+from edgedistill.recipe.starter import first_recipe, starters
 
 
 def write(folder: Path, text: str) -> str:
@@ -358,3 +358,13 @@ print(sorted({"numpy", "scipy", "torch"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("task", starters())
+def test_the_first_recipe_of_each_task_is_valid(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    starter, path = starters()[task], Path("mine.yaml")
+    Path(starter.default).touch()
+    path.write_text(first_recipe(path, task=task, data=starter.default, targets=list(starter.targets)))
+    found = load_recipe(str(path), trust_code=starter.names_code).recipe
+    assert (found.task, found.targets) == (task, list(starter.targets))

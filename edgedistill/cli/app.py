@@ -404,8 +404,8 @@ def inspect(file: Annotated[Path, typer.Argument(help="A model file, or the fold
 @app.command()
 def init(
     path: Annotated[Path, typer.Argument(metavar="[FILE]", help="The recipe to write.")] = Path("recipe.yaml"),
-    task: Annotated[str | None, typer.Option("--task", help="What the models do: image-classification, tensors.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="What the task takes, as a folder of class folders or a .npz file.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="What the models do, as image-classification or causal-lm.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="What the task takes, as a folder of class folders or a .jsonl file.")] = None,
     target: Annotated[list[str], typer.Option("--target", help="Name of a target; repeatable.")] = NOTHING,
     as_json: Json = False,
 ) -> None:

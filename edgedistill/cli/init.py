@@ -12,8 +12,6 @@ from edgedistill.cli.output import finish
 if TYPE_CHECKING:
     from edgedistill.records.catalogue import NewRecipe
 
-_TARGET = "android"
-
 
 def init(path: Path, task: str | None, data: str | None, targets: list[str], *, as_json: bool) -> None:
     """Write a recipe to `path`. It asks for missing values, or uses their defaults with --json."""
@@ -43,7 +41,7 @@ def init(path: Path, task: str | None, data: str | None, targets: list[str], *, 
         # What is no task stands among the mistakes.
         starter = known.get(chosen, known[DEFAULT])
         source = data or answer(f"Data ({starter.data})", starter.default)
-        asked = targets or [t.strip() for t in answer("Targets (ios, android, raspberry-pi, linux)", _TARGET).split(",")]
+        asked = targets or [t.strip() for t in answer(f"Targets ({', '.join(starter.targets)})", starter.targets[0]).split(",")]
         write_text(path, first_recipe(path, task=chosen, data=source, targets=asked))
         return NewRecipe(path=str(path), command=load_recipe(str(path), trust_code=starter.names_code).command)
 

@@ -87,6 +87,8 @@ class Starter:
     """The YAML of data, teacher, student and distill, commented, for the data that a user named; UserError where there are none."""
     names_code: bool = False
     """Whether these parts name code of the user's, which a run has to be allowed to execute."""
+    targets: tuple[str, ...] = ("android", "ios", "raspberry-pi", "linux")
+    """Targets that the user may choose of; the first one is taken where none is named."""
 
 
 class Teacher(Protocol):

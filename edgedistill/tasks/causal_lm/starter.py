@@ -1,9 +1,7 @@
 """A first recipe for language models, commented."""
 
-from edgedistill.tasks.base import Starter
-from edgedistill.tasks.text.starter import source
+from edgedistill.tasks.text.starter import of_table
 
-_DATA = "a .jsonl, .csv or .parquet file with the columns prompt and completion"
 _PARTS = """data:
   source: {source}
   # prompt: prompt                # the columns; or messages: COLUMN, a list of role and content
@@ -21,12 +19,6 @@ distill:
   control: true                   # the same student without the teacher: what tells if distillation helped
   stages:
     - {{name: finetune, epochs: 3, lr: 3.0e-4, losses: {{ce: {{weight: 0.3}}, kd: {{weight: 0.7, temperature: 1.0}}}}}}
-targets: [llm-mobile, llm-linux]
 """
 
-
-def _parts(data: str) -> str:
-    return _PARTS.format(source=source(data, _DATA))
-
-
-EXCHANGES = Starter(data=_DATA, default="exchanges.jsonl", parts=_parts)
+EXCHANGES = of_table(_PARTS, "the columns prompt and completion", default="exchanges.jsonl", targets=("llm-linux", "llm-mobile"))

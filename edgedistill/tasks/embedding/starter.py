@@ -1,9 +1,7 @@
 """A first recipe for sentence embeddings, commented."""
 
-from edgedistill.tasks.base import Starter
-from edgedistill.tasks.text.starter import source
+from edgedistill.tasks.text.starter import of_table
 
-_DATA = "a .jsonl, .csv or .parquet file with the column text"
 _PARTS = """data:
   source: {source}
   # text: text                    # the column; split_column: one that says train, val or holdout
@@ -19,9 +17,4 @@ distill:
     - {{name: align, epochs: 10, lr: 5.0e-4, losses: {{cosine: {{}}}}}}
 """
 
-
-def _parts(data: str) -> str:
-    return _PARTS.format(source=source(data, _DATA))
-
-
-TEXTS = Starter(data=_DATA, default="texts.jsonl", parts=_parts)
+TEXTS = of_table(_PARTS, "the column text", default="texts.jsonl")

@@ -1,9 +1,7 @@
 """A first recipe for texts, commented."""
 
-from edgedistill.tasks.base import Starter
-from edgedistill.tasks.text.starter import source
+from edgedistill.tasks.text.starter import of_table
 
-_DATA = "a .jsonl, .csv or .parquet file with the columns text and label"
 _PARTS = """data:
   source: {source}
   # text: text                    # the columns; split_column: one that says train, val or holdout
@@ -22,9 +20,4 @@ distill:
     - {{name: finetune, epochs: 6, lr: 3.0e-4, losses: {{ce: {{weight: 0.5}}, kd: {{weight: 0.5, temperature: 2.0}}}}}}
 """
 
-
-def _parts(data: str) -> str:
-    return _PARTS.format(source=source(data, _DATA))
-
-
-TEXTS = Starter(data=_DATA, default="texts.jsonl", parts=_parts)
+TEXTS = of_table(_PARTS, "the columns text and label", default="texts.jsonl")
