@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_decoders import KINDS, LENGTH, VOCABULARY, decoder, tokens
+from made_decoders import KINDS, LENGTH, VOCABULARY, decoder, model, tokens
 from torch import Tensor, nn
 
 from edgedistill.errors import UserError
@@ -14,7 +14,9 @@ from edgedistill.quantize import grid
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.causal_lm import cached
-from edgedistill.tasks.causal_lm.decoder import check, signature
+from edgedistill.tasks.causal_lm.decoder import Decoder, check, signature
+from edgedistill.tasks.text import models
+from edgedistill.tasks.text.recipe import Cut
 from edgedistill.verify.rungs import load_converted
 
 COUNT = 20
@@ -49,6 +51,19 @@ def test_a_decoder_gives_the_logits_of_transformers_with_and_without_a_cache(kin
         deployed(*tokens(LENGTH, seed=1))
         assert (one_by_one(deployed, 5, ids, positions) - expected).abs().max() < CLOSE
     assert not any(type(layer).__name__ == "Conv1D" for layer in deployed.modules()), "no precision knows its weights"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_layers_of_a_decoder_are_a_decoder(kind: str) -> None:
+    each = {"no_rope_layers": [1, 0]} if kind == "smollm3" else {}
+    whole = model(kind, **each)
+    part = models.cut(whole, Cut(layers=[1]))
+    assert all(getattr(part.config, name) == [value[1]] for name, value in each.items())
+    ours, theirs = part.get_submodule(part.base_model_prefix), whole.get_submodule(whole.base_model_prefix)
+    name = "h" if kind == "gpt2" else "layers"
+    for key, weight in getattr(ours, name)[0].state_dict().items():
+        assert torch.equal(weight, getattr(theirs, name)[1].state_dict()[key])
+    check(Decoder(part.eval()), "the student", VOCABULARY, LENGTH)
 
 
 def test_a_row_that_is_filled_up_behind_gives_the_same() -> None:

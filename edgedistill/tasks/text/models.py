@@ -74,7 +74,12 @@ def cut(teacher: Any, part: Cut) -> nn.Module:
     name = next((name for name in _LAYERS if hasattr(teacher.config, name)), None)
     count = getattr(teacher.config, name) if name else 0
     numbers = _numbers(part, count)
-    config = type(teacher.config).from_dict({**teacher.config.to_dict(), name: len(numbers)})
+    own = teacher.config.to_dict()
+    # What configurations say of each layer, such as `layer_types`.
+    each = {
+        key: [value[n] for n in numbers] for key, value in own.items() if "layer" in key and isinstance(value, list) and len(value) == count
+    }
+    config = type(teacher.config).from_dict({**own, **each, name: len(numbers)})
     config._attn_implementation = teacher.config._attn_implementation
     student = type(teacher)(config)
     # Layers are the only lists of that many modules; in a state dict their numbers stand between dots.
