@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from edgedistill.files import read_arrays
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answered import mcnemar
-from edgedistill.tasks.causal_lm.facts import LanguageFacts
+from edgedistill.tasks.causal_lm.costs import costs
 from edgedistill.tasks.causal_lm.fidelity import Fidelity, fidelity
-from edgedistill.tasks.sections import Cell, Chart, Results, Section, Table, Trial
+from edgedistill.tasks.sections import Cell, Results, Section, Table, Trial
 
 _COLUMNS = {
     "exact": "as in the data",
@@ -25,12 +22,12 @@ _COLUMNS = {
 }
 _ENOUGH = 5000
 """Tokens from which a fidelity is more than a smoke test."""
-_BINS = 12
 
 
 def sections(results: Results) -> list[Section]:
     """The sections that there are results for."""
-    made = [_written(results), _answers(results), _fidelity(results), _costs(results)]
+    tried = _tried(results)
+    made = [_written(results), _answers(results, tried), _fidelity(results), costs(results.facts, tried)]
     return [section for section in made if section is not None]
 
 
@@ -55,9 +52,8 @@ def _tried(results: Results) -> dict[str, Trial]:
     return {name: tried for name, tried in results.trials.items() if "exact" in tried.figures}
 
 
-def _answers(results: Results) -> Section | None:
+def _answers(results: Results, tried: Mapping[str, Trial]) -> Section | None:
     """How many whole answers are right, of rungs and files."""
-    tried = _tried(results)
     if not tried:
         return None
     names = [name for name in _COLUMNS if any(name in each.figures for each in tried.values())]
@@ -124,62 +120,3 @@ def _fidelity(results: Results) -> Section | None:
     text = said + few
     columns = ("file", "KL(student || file), nats a token", "same likeliest token")
     return Section("Fidelity of the files", text, (Table(columns, rows),))
-
-
-def _costs(results: Results) -> Section | None:
-    """What the tokens of each file take."""
-    timed = {name: each for name, each in _tried(results).items() if "latency" in each.figures}
-    if not timed:
-        return None
-    rows, series = [], {}
-    for name, each in timed.items():
-        told: Any = each.figures["latency"]
-        rows.append(
-            (
-                name, _pair(told["first_ms"]), _pair(told["each_ms"]), _rate(told["prefill_per_s"]), _rate(told["decode_per_s"]),
-                _digits(size := each.figures.get("state_mb")), _digits(_per_position(size, results)),
-            )
-        )  # fmt: skip
-        series[name] = _by_position(read_arrays(each.folder / trial.ANSWERS))
-    columns = (
-        "file", "first token, ms (p50, p95)", "each further one, ms (p50, p95)", "prompt, tokens/s", "answer, tokens/s", "cache, MB",
-        "cache, KB a position",
-    )  # fmt: skip
-    text = (
-        "The answers above, one at a time, on this machine; the first token includes the whole prompt. The cache holds keys and values of "
-        "every position of every layer, in float32, whether they are used or not."
-    )
-    chart = Chart("position of the token", "ms", series, "Median time of a token by its position: what attention over the cache adds.")
-    return Section("What a token costs", text, (Table(columns, tuple(rows)), chart))
-
-
-def _pair(found: Mapping[str, float] | None) -> Cell:
-    return None if found is None else f"{found['p50']:.2f}, {found['p95']:.2f}"
-
-
-def _rate(value: float | None) -> Cell:
-    return None if value is None else f"{value:,.0f}"
-
-
-def _digits(value: Any) -> Cell:
-    return f"{value:.3g}" if isinstance(value, (int, float)) else None
-
-
-def _per_position(size: Any, results: Results) -> float | None:
-    """Kilobytes of the cache for each position that it has room for; size: MB of the whole."""
-    assert isinstance(results.facts, LanguageFacts)
-    return 1e3 * size / results.facts.length if isinstance(size, (int, float)) else None
-
-
-def _by_position(arrays: Mapping[str, np.ndarray]) -> tuple[tuple[float, float], ...]:
-    """Medians of the milliseconds of tokens, in at most twelve parts of the positions."""
-    places, times = arrays["places"], 1e3 * arrays["each_s"]
-    if not len(places):
-        return ()
-    edges = np.unique(np.linspace(places.min(), places.max() + 1, _BINS + 1).round().astype(int))
-    points = []
-    for low, high in itertools.pairwise(edges):
-        inside = (places >= low) & (places < high)
-        if inside.any():
-            points.append((float((low + high - 1) / 2), float(np.median(times[inside]))))
-    return tuple(points)
