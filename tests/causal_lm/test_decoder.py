@@ -14,7 +14,7 @@ from edgedistill.quantize import grid
 from edgedistill.quantize.graph import operators, tensor_of
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.causal_lm import cached
-from edgedistill.tasks.causal_lm.decoder import Decoder, check, signature
+from edgedistill.tasks.causal_lm.decoder import Decoder, check, divide, signature
 from edgedistill.tasks.text import models
 from edgedistill.tasks.text.recipe import Cut
 from edgedistill.verify.rungs import load_converted
@@ -64,6 +64,19 @@ def test_some_layers_of_a_decoder_are_a_decoder(kind: str) -> None:
     for key, weight in getattr(ours, name)[0].state_dict().items():
         assert torch.equal(weight, getattr(theirs, name)[1].state_dict()[key])
     check(Decoder(part.eval()), "the student", VOCABULARY, LENGTH)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_logits_are_divided_in_the_head_alone(tied: bool) -> None:
+    own = decoder(tie_word_embeddings=tied)
+    ids, positions = tokens(COUNT)
+    embedded = own.model.get_input_embeddings()(ids.long())
+    with torch.no_grad():
+        before = own(ids, positions)
+        assert divide(own, 2.5)
+        assert (own(ids, positions) - before / 2.5).abs().max() < CLOSE
+        assert (cached.deployed(own, LENGTH)(ids, positions) - before / 2.5).abs().max() < CLOSE
+    assert torch.equal(own.model.get_input_embeddings()(ids.long()), embedded)
 
 
 def test_a_row_that_is_filled_up_behind_gives_the_same() -> None:

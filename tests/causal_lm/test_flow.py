@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made["data"] |= {"source": {"example": "tool-calls", "rows": 120}, "tried": 3, "format": "text", "policy": ["(?i)secret"]}
     made["teacher"] |= {"answers": {"sampling": {"samples": 2}, "checks": {"cut_off": True}}}
     align = {"name": "align", "epochs": 1, "lr": 3.0e-3, "online": True, "on_policy": 0.5, "losses": {"jsd": {}}}
-    made["distill"] = {"control": True, "stages": [align, {"name": "finetune", "epochs": 1, "lr": 3.0e-3}]}
+    made["distill"] = {"control": True, "calibrate": True, "stages": [align, {"name": "finetune", "epochs": 1, "lr": 3.0e-3}]}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(made))
     done = edgedistill("run", "tiny.yaml", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -57,6 +57,13 @@ def test_every_file_is_as_its_program(summary: dict[str, Any]) -> None:
     # Nothing was calibrated.
     assert rungs == {"teacher", "control", "student", "int4-dynamic", *FILES}
     assert summary["state"]["output_scale"] == {}
+
+
+def test_the_student_and_its_files_are_divided_by_a_temperature(summary: dict[str, Any]) -> None:
+    assert 0.1 < summary["state"]["temperature"]["student"] != 1
+    found = {rung["rung"]: rung["further"]["ece"] for rung in summary["ladder"]}
+    assert 0 <= found["student"] < 1
+    assert found[FILES[1]] == pytest.approx(found["student"], abs=1e-4)
 
 
 def test_the_student_learns_the_teachers_answers_beside_the_data(folder: Path) -> None:

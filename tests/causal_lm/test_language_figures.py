@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from edgedistill.tasks.causal_lm.answered import Judge, mcnemar, rouge, share
 from edgedistill.tasks.causal_lm.fidelity import fidelity
-from edgedistill.tasks.causal_lm.metrics import divergence, figures, right
+from edgedistill.tasks.causal_lm.metrics import divergence, figures, right, temperature
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((5, 6, 7)).astype(np.float32)
@@ -32,6 +33,26 @@ def test_perplexity_is_that_of_torch_and_whole_answers_are_those_without_a_miss(
     mixed = np.where(np.arange(6)[None] < 3, best, -1)
     mixed[0, 0] = (mixed[0, 0] + 1) % 7
     assert figures(LOGITS, mixed)["exact match"] == pytest.approx(0.8)
+
+
+def test_calibration_is_that_of_the_tokens_that_count() -> None:
+    probabilities = torch.from_numpy(LOGITS).double().softmax(2).flatten(0, 1)
+    expected = multiclass_calibration_error(probabilities, torch.from_numpy(TARGETS).flatten(), num_classes=7, n_bins=15, ignore_index=-1)
+    assert figures(LOGITS, TARGETS)["ece"] == pytest.approx(float(expected), abs=1e-6)
+    assert "ece" not in figures(LOGITS, np.full_like(TARGETS, -1))
+
+
+def test_the_temperature_is_that_of_the_tokens_that_count() -> None:
+    rng = np.random.default_rng(2)
+    true = 1.5 * rng.standard_normal((40, 50, 5))
+    drawn = (true + rng.gumbel(size=true.shape)).argmax(axis=2)
+    counted = np.where(rng.random(drawn.shape) < 0.5, drawn, -1)
+    # Tokens that do not count say something else.
+    logits = np.where(counted[:, :, None] < 0, -9 * true, 3 * true).astype(np.float32)
+    found = temperature(logits, counted)
+    assert found == pytest.approx(3, rel=0.1)
+    assert figures(logits / found, counted)["ece"] < 0.04 < figures(logits, counted)["ece"]
+    assert temperature(logits, np.full_like(counted, -1)) == 1
 
 
 def test_divergence_is_that_of_torch() -> None:

@@ -118,6 +118,22 @@ def check(decoder: Decoder, label: str, vocabulary: int, length: int) -> None:
         )
 
 
+def divide(decoder: nn.Module, temperature: float) -> bool:
+    """Divide the logits of a decoder by `temperature`, in its head; False, without a change, where that is no linear layer.
+
+    A head that shares its weights with the embeddings gets its own first, since embeddings have to stay as they are.
+    """
+    from edgedistill.tasks.classification.temperature_scaling import divide_layer
+
+    assert isinstance(decoder, Decoder)
+    model: Any = decoder.model
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if isinstance(head, nn.Linear) and head.weight is embeddings.weight:
+        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=head.weight.requires_grad)
+        model.config.tie_word_embeddings = False
+    return divide_layer(head, temperature)
+
+
 def _own(model: Any, tokens: Tensor) -> Tensor:
     """The logits by the attention of transformers."""
     model.set_attn_implementation("eager")

@@ -1,4 +1,4 @@
-"""Scores of the next tokens of answers: how often the likeliest one is right, whole answers, and their likelihood."""
+"""Scores of the next tokens of answers: how often the likeliest one is right, whole answers, their likelihood and calibration."""
 
 from __future__ import annotations
 
@@ -21,17 +21,34 @@ def right(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """The share of answers that greedy decoding gives whole, and the perplexity of their tokens.
+    """The share of answers that greedy decoding gives whole, and perplexity and calibration error of their tokens.
 
-    Greedy decoding gives an answer where, with the answer so far before it, the likeliest token is right each time.
+    Greedy decoding gives an answer where, with the answer so far before it, the likeliest token is right each time. ece: see
+    `classification.calibration_error`; each token of an answer is a decision. It is left out where no token counts.
     """
+    from edgedistill.tasks.classification.calibration_error import confidence_error
+
     counted = targets != NONE
-    whole = ((logits.argmax(axis=2) == targets) | ~counted).all(axis=1)
-    total = 0.0
+    hits = logits.argmax(axis=2) == targets
+    told = {"exact match": float((hits | ~counted).all(axis=1).mean())}
+    total, confidence = 0.0, []
     for start in range(0, len(logits), _AT_ONCE):
         rows, at = logits[start : start + _AT_ONCE], targets[start : start + _AT_ONCE]
-        total += float(-log_probabilities(rows)[at != NONE][np.arange(int((at != NONE).sum())), at[at != NONE]].sum())
-    return {"exact match": float(whole.mean()), "perplexity": float(np.exp(total / max(1, int(counted.sum()))))}
+        logprobs = log_probabilities(rows)[at != NONE]
+        total -= float(logprobs[np.arange(len(logprobs)), at[at != NONE]].sum())
+        confidence.append(np.exp(logprobs.max(axis=1)))
+    told["perplexity"] = float(np.exp(total / max(1, int(counted.sum()))))
+    if counted.any():
+        told["ece"] = confidence_error(np.concatenate(confidence), hits[counted])["ece"]
+    return told
+
+
+def temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature of the highest likelihood of the tokens that count, see `classification.temperature_scaling`; 1 where none does."""
+    from edgedistill.tasks.classification.temperature_scaling import fit_temperature
+
+    counted = targets != NONE
+    return fit_temperature(logits[counted], targets[counted]) if counted.any() else 1.0
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:

@@ -206,7 +206,7 @@ class CausalLM(Task):
         return right(outputs["logits"], targets["logits"])
 
     def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
-        """The share of whole answers that greedy decoding gives, and the perplexity."""
+        """The share of whole answers that greedy decoding gives, the perplexity, and the calibration error of tokens."""
         from edgedistill.tasks.causal_lm.metrics import figures
 
         return figures(outputs["logits"], targets["logits"])
@@ -216,6 +216,18 @@ class CausalLM(Task):
         from edgedistill.tasks.causal_lm.metrics import divergence
 
         return divergence(outputs["logits"], expected["logits"])
+
+    def temperature(self, outputs: Arrays, targets: Arrays) -> float:
+        """The temperature of the highest likelihood of the answers' tokens."""
+        from edgedistill.tasks.causal_lm.metrics import temperature
+
+        return temperature(outputs["logits"], targets["logits"])
+
+    def divide(self, module: nn.Module, temperature: float) -> bool:
+        """Divide the head, which then has weights of its own."""
+        from edgedistill.tasks.causal_lm.decoder import divide
+
+        return divide(module, temperature)
 
     def tries(self, recipe: Recipe) -> bool:
         """Whether prompts of val are answered."""

@@ -15,7 +15,16 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: in
     al. 2019, arXiv 1904.01685). brier: mean squared difference to the one-hot label, summed over classes, 0 to 2 (Brier 1950). nll: mean
     negative log-likelihood in nats. bins: what a reliability diagram shows.
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    at_label = probabilities[np.arange(len(labels)), labels]
+    return {
+        **confidence_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins=bins),
+        "brier": float((np.square(probabilities).sum(axis=1) - 2 * at_label + 1).mean()),
+        "nll": float(-np.log(np.maximum(at_label, _SMALLEST)).mean()),
+    }
+
+
+def confidence_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
+    """`ece`, `adaptive_ece` and `bins` of `calibration_error`, of decisions made with `confidence` float [N] that are `right`, bool [N]."""
     position = np.minimum((confidence * bins).astype(int), bins - 1)
     rows, gaps = [], 0.0
     for index in range(bins):
@@ -25,14 +34,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: in
             row |= {"confidence": float(confidence[chosen].mean()), "accuracy": float(right[chosen].mean())}
             gaps += row["count"] * abs(row["confidence"] - row["accuracy"])
         rows.append(row)
-    at_label = probabilities[np.arange(len(labels)), labels]
-    return {
-        "ece": gaps / len(labels),
-        "adaptive_ece": _adaptive(confidence, right, bins),
-        "brier": float((np.square(probabilities).sum(axis=1) - 2 * at_label + 1).mean()),
-        "nll": float(-np.log(np.maximum(at_label, _SMALLEST)).mean()),
-        "bins": rows,
-    }
+    return {"ece": gaps / len(right), "adaptive_ece": _adaptive(confidence, right, bins), "bins": rows}
 
 
 def _adaptive(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 _BOUNDS = (0.1, 10.0)
+_AT_ONCE = 1 << 22
+"""Numbers whose logarithms are computed together: those of all tokens of a large vocabulary take much memory."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -14,14 +16,17 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     It is 1 where every prediction is right: the likelihood then grows without end as T goes to 0, and tells nothing.
     """
     from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
+    from scipy.special import logsumexp
 
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
-    logits = logits.astype(np.float64)
+    rows = max(1, _AT_ONCE // logits.shape[1])
+    at_label = logits[np.arange(len(labels)), labels].astype(np.float64)
 
     def loss(log_t: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())
+        t = np.exp(log_t)
+        parts = (logits[start : start + rows].astype(np.float64) / t for start in range(0, len(logits), rows))
+        return float((sum(logsumexp(part, axis=1).sum() for part in parts) - at_label.sum() / t) / len(labels))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(_BOUNDS), method="bounded").x))
 
