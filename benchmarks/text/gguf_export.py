@@ -60,8 +60,8 @@ def _export(model: LlamaForCausalLM, folder: Path) -> dict[str, Path]:
 def _experiments(model: LlamaForCausalLM, programs: Mapping[str, Path], folder: Path) -> None:
     """Write the files that the kit itself does not make. They change `model`."""
     if not (folder / BY_ROW).exists():
-        with _int4_by_row():
-            lower_here(_on_grid(programs["fp32"], "int4-dynamic", folder / "rows"), "int4-dynamic", folder / BY_ROW)
+        with int4_by_row():
+            lower_here(on_grid(programs["fp32"], "int4-dynamic", folder / "rows"), "int4-dynamic", folder / BY_ROW)
     if not all((folder / name).exists() for name in LAST_ONLY.values()):
         model.lm_head = _LastOnly(model.lm_head)
         last = _programs(model, folder / "last", tokens=1)
@@ -82,10 +82,10 @@ def _programs(model: LlamaForCausalLM, folder: Path, tokens: int | None = None) 
             signature = Signature.of(signature.inputs, outputs, state=signature.state, limits=signature.limits)
         save_program(made, signature, source, sizes={"tokens": LENGTH})
     precisions = dict.fromkeys(spec.precision for spec in SPECS if spec.precision != "fp32")
-    return {"fp32": source} | {precision: _on_grid(source, precision, folder / f"program-{precision}") for precision in precisions}
+    return {"fp32": source} | {precision: on_grid(source, precision, folder / f"program-{precision}") for precision in precisions}
 
 
-def _on_grid(source: Path, precision: str, folder: Path) -> Path:
+def on_grid(source: Path, precision: str, folder: Path) -> Path:
     from edgedistill.verify.rungs import load_converted
 
     path = folder / source.name
@@ -108,7 +108,7 @@ class _LastOnly(nn.Module):
 
 
 @contextmanager
-def _int4_by_row() -> Iterator[None]:
+def int4_by_row() -> Iterator[None]:
     """Let int4 weights have one scale for each output channel, max |w| / 7, in place of one for each block of 32 input channels."""
 
     def by_row(weight: Tensor, block: int | None = None) -> grid.Steps:
