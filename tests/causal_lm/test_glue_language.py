@@ -234,6 +234,8 @@ def test_other_languages_get_no_code_and_command_and_readme_say_why(tmp_path: Pa
     manifest = Manifest.model_validate_json((bundle() / "manifest.json").read_text())
     without = left_out(manifest, ["kotlin", "python", "typescript"])
     assert list(without) == ["kotlin", "typescript"]
+    # What making the bundle told.
+    capsys.readouterr()
     assert write_glue(tmp_path, manifest, ["kotlin", "swift", "typescript"]) == []
     assert not any(tmp_path.iterdir())
     said = capsys.readouterr().err.splitlines()
