@@ -128,7 +128,7 @@ def test_folding_norms_changes_nothing_but_where_numbers_lie(source: Path, image
 
 
 def test_activations_are_rounded_by_row_or_by_tensor() -> None:
-    from edgedistill.verify.dynamic import by_row, by_tensor
+    from edgedistill.quantize.rounding import by_row, by_tensor
 
     rows = torch.tensor([[0.0, 1.0, 2.52], [-1.0, 0.0, 24.5]])
     assert torch.allclose(by_row(rows)[0], rows[0].double(), atol=0.005), "steps near 0.01"

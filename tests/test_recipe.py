@@ -56,6 +56,20 @@ def test_a_stage_without_lr_has_that_of_its_task() -> None:
     assert images.distill.stages[0].lr == Recipe.model_validate({"name": "x"}).distill.stages[0].lr == 8e-3
 
 
+def test_the_stage_qat_trains_for_what_files_of_a_task_are(tmp_path: Path) -> None:
+    text = "name: x\ntask: {task}\n{more}distill: {{stages: [{{name: finetune}}, {{name: qat{qat}}}]}}\n"
+    models = "data: {source: {example: tool-calls}}\nteacher: &llama {config: {model_type: llama}}\nstudent: *llama\n"
+    language = {"task": "causal-lm", "more": models}
+    images = {"task": "image-classification", "more": ""}
+    precisions = [load_recipe(write(tmp_path, text.format(**one, qat=""))).recipe.learning.qat.precision for one in (language, images)]
+    assert precisions == ["int4-dynamic", "int8"]
+    load_recipe(write(tmp_path, text.format(**images, qat=", precision: int4-dynamic, losses: {hint: {}}")))
+    (error,) = mistakes(tmp_path, text.format(**language, qat=", precision: int8"))
+    assert "expected precision: int4-dynamic in the stage qat" in error
+    (error,) = mistakes(tmp_path, text.format(**images, qat=", precision: int4-dynamic, ranges: learned"))
+    assert "found ranges beside precision: int4-dynamic, expected them with precision: int8 only" in error
+
+
 def test_quickstart_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Away from the repository, where recipes/quickstart.yaml is a file.
     monkeypatch.chdir(tmp_path)

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from edgedistill.distill.lesson import Lesson, Stage, on_one_schedule
 from edgedistill.distill.trainer import Options, fit
 from edgedistill.files import canonical_hash, replacing, sha256_file
 from edgedistill.progress import log
+from edgedistill.quantize import qat_grid
 from edgedistill.quantize.qat import QATModule, prepare_qat
 from edgedistill.quantize.rewrite import plain_batchnorm
 from edgedistill.quantize.scheme import traceable
@@ -23,6 +24,7 @@ from edgedistill.signature import Signature
 
 WEIGHTS = "model.safetensors"
 _STATE = "checkpoint.safetensors"
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def trained(folder: Path) -> Path | None:
@@ -104,25 +106,32 @@ def _options(recipe: Recipe) -> Options:
 
 
 def prepared(student: nn.Module, signature: Signature, recipe: Recipe, stage: QatStage) -> QATModule:
-    """A trained `student` with fake quantization in it, for the stage qat of a recipe. Raises UserError where that can't be."""
+    """A trained `student` with fake quantization in it, for the stage qat of a recipe for int8. Raises UserError where that can't be."""
     with traceable(recipe.student.label):
         return prepare_qat(plain_batchnorm(student), signature, learned=stage.ranges == "learned")
 
 
-def train_quantized(recipe: Recipe, lesson: Lesson, module: QATModule, stage: QatStage, folder: Path, first_epoch: int) -> Trained:
-    """Train `module`, see `prepared`, taught by the teacher's signals still; see `restored` for the result."""
+def prepared_on_grid(student: nn.Module, lesson: Lesson, recipe: Recipe, stage: QatStage) -> nn.Module:
+    """The same for a dynamic precision; `student` itself is changed."""
+    with traceable(recipe.student.label):
+        return qat_grid.prepare(lesson.task.quantizable(student), lesson.signature, stage.precision)
+
+
+def train_quantized(recipe: Recipe, lesson: Lesson, module: nn.Module, stage: QatStage, folder: Path, first_epoch: int) -> Trained:
+    """Train `module`, see `prepared` and `prepared_on_grid`, taught by the teacher's signals still; see `restored` for the result."""
 
     def freeze(fraction: float) -> None:
-        module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
+        if isinstance(module, QATModule):
+            module.freeze(batchnorm=fraction >= stage.freeze_batchnorm, observers=fraction >= stage.freeze_observers)
 
-    stages = [Stage(stage.name, stage.epochs, stage.lr, stage.losses)]
+    stages = [Stage(stage.name, stage.epochs, stage.lr, stage.losses, online=stage.online)]
     options = replace(_options(recipe), exact=True)
     curve = fit(module, lesson, stages, name="qat", path=folder / _STATE, options=options, first_epoch=first_epoch, at=freeze)
     return Trained.model_validate({"curve": curve})
 
 
-def restored(module: QATModule, folder: Path) -> QATModule:
-    """`module`, see `prepared`, as `train_quantized` trained it into `folder`, in evaluation mode."""
+def restored(module: Module, folder: Path) -> Module:
+    """`module`, prepared as for `train_quantized`, as that trained it into `folder`, in evaluation mode."""
     checkpoint.restore(folder / _STATE, {"module": module})
     module.eval()
     return module

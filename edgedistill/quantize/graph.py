@@ -72,9 +72,14 @@ def _last_layer(node: Node) -> tuple[Node | None, list[Node]]:
 
 def layer_of(node: Node) -> str:
     """The path in the student of the module of a node, or else the node's name."""
+    return path_of(node).removeprefix("model.") or node.name
+
+
+def path_of(node: Node) -> str:
+    """The path of the module of a node in the module that was traced; empty where the node says none."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed(stack.values()))[0] if stack else ""
-    return str(path).removeprefix("L['self'].").removeprefix("model.") or node.name
+    return str(path).removeprefix("L['self'].")
 
 
 def float_layers(graph: GraphModule) -> list[str]:

@@ -53,8 +53,13 @@ def is_dynamic(precision: str) -> bool:
     return precision.endswith("-dynamic")
 
 
+def has_four_bits(precision: str) -> bool:
+    """Whether linear layers have weights of 4 bits in blocks: what the stage qat can train them for."""
+    return precision.startswith("int4-")
+
+
 def needs_program(precision: str) -> bool:
-    """Whether `precision` is made from the float student after training, by a program of its own."""
+    """Whether `precision` is made from float weights after training, by a program of its own."""
     return precision != "int8" and not is_float(precision)
 
 

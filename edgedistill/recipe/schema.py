@@ -164,7 +164,8 @@ def task_of(value: Any) -> str:
 def recipe_model(task: str) -> type[Recipe]:
     """The model of the recipes of a task: the parts of every recipe, with what the task says of data, teacher, student and losses."""
     parts = tasks.task(task).parts()
-    distill = distill_of(parts.losses, parts.defaults["stages"], parts.defaults.get("distill", {}))
+    values = parts.defaults.get("distill", {})
+    distill = distill_of(parts.losses, parts.defaults["stages"], values, trains_for=parts.defaults.get("qat", "int8"))
     kinds = {"data": parts.data, "teacher": parts.teacher | None, "student": parts.student, "distill": distill | None}
     made = {"data": {}, "distill": {}} | {name: value for name, value in parts.defaults.items() if name in ("data", "teacher", "student")}
     fields: dict[str, Any] = {}

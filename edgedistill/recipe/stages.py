@@ -70,10 +70,18 @@ class TrainStage(Config):
 class QatStage(Config):
     """Quantization-aware training, the last stage."""
 
-    name: Literal["qat"] = Field(description="Quantization-aware training, the last stage; without it int8 is calibrated after training.")
+    name: Literal["qat"] = Field(description="Quantization-aware training, the last stage; without it files are quantized after training.")
+    precision: Literal["int8", "int4-dynamic"] = Field(
+        "int8",
+        description="What weights and activations are rounded to in training: files of int8 come of the stage, or those of 4 bits "
+        "(int4-dynamic and int4-weights). All other files are made of the student before it.",
+    )
     epochs: _Epochs = Field(3, description=_EPOCHS)
     lr: _LearningRate = Field(1.0e-4, description=_QAT_LR)
     losses: Losses = Field(description="What the stage minimises.")
+    online: bool = Field(
+        False, description="Ask the teacher at each step instead of caching its answers: a new view of each sample in each epoch."
+    )
     ranges: Literal["observed", "learned"] = Field(
         "observed",
         description="observed: a moving mean of what was seen; learned: trained too after freeze_observers (arXiv:1902.08153).",
@@ -82,7 +90,19 @@ class QatStage(Config):
     freeze_observers: _Fraction = Field(0.67, description="Fraction of the stage's steps after which quantization ranges are frozen.")
 
     @model_validator(mode="after")
+    def _has_what_it_sets(self) -> "QatStage":
+        # By value: in a recipe that was recorded every field is set.
+        fields = type(self).model_fields
+        idle = [name for name in ("ranges", "freeze_batchnorm", "freeze_observers") if getattr(self, name) != fields[name].default]
+        if self.precision != "int8" and idle:
+            found = f"found {', '.join(idle)} beside precision: {self.precision}"
+            raise mistake("them with precision: int8 only, since no other settles ranges of activations", found)
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_program(self) -> "QatStage":
+        if self.precision != "int8":
+            return self
         if self.freeze_batchnorm > self.freeze_observers:
             found = f"found freeze_batchnorm {self.freeze_batchnorm} above freeze_observers {self.freeze_observers}"
             raise mistake("freeze_batchnorm at most freeze_observers, since ranges follow the statistics", found)
@@ -197,15 +217,18 @@ class Distill(Config):
 
     @property
     def qat(self) -> QatStage | None:
-        """The stage of quantization-aware training; None where int8 is calibrated after training."""
+        """The stage of quantization-aware training; None where files are quantized after training."""
         return next((stage for stage in self.stages if isinstance(stage, QatStage)), None)
 
 
-def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]], values: Mapping[str, object]) -> type[Distill]:
+def distill_of(
+    losses: type[Losses], stages: Sequence[Mapping[str, object]], values: Mapping[str, object], *, trains_for: str = "int8"
+) -> type[Distill]:
     """The distill part for a task: its stages name the losses of `losses`.
 
     stages: those of a recipe that names none, as YAML would say them; a stage without losses minimises those of the last of them, and a
-    floating-point stage without lr has that of the first. values: of other fields, where a recipe leaves them out.
+    floating-point stage without lr has that of the first. values: of other fields, where a recipe leaves them out. trains_for: the
+    precision of a stage qat that names none.
     """
     usual = losses.model_validate(stages[-1]["losses"])
     described = TrainStage.model_fields["losses"].description
@@ -213,9 +236,11 @@ def distill_of(losses: type[Losses], stages: Sequence[Mapping[str, object]], val
     fields: dict[str, Any] = {"losses": (losses, Field(usual, description=described))}
     rate = TrainStage.model_fields["lr"]
     lr: dict[str, Any] = {"lr": (_LearningRate, Field(stages[0].get("lr", rate.default), description=rate.description))}
+    precision = QatStage.model_fields["precision"]
+    trained: dict[str, Any] = {"precision": (precision.annotation, Field(trains_for, description=precision.description))}
     kinds: list[Any] = [
         create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields, **more)
-        for kind, more in ((TrainStage, lr), (QatStage, {}))
+        for kind, more in ((TrainStage, lr), (QatStage, trained))
     ]
     tagged: list[Any] = [Annotated[kind, Tag(f"union:{kind.__name__}")] for kind in kinds]
     stage: Any = Annotated[tagged[0] | tagged[1], Discriminator(_stage_kind)]

@@ -17,13 +17,13 @@ from edgedistill.run import Run, Step
 from edgedistill.steps import rehearsal, teach
 from edgedistill.steps.calibrate import calibrated
 from edgedistill.steps.declared import MADE_WITH
-from edgedistill.verify.stored import RUNGS
+from edgedistill.verify.stored import FOUR_BITS, RUNGS
 
 if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.distill.lesson import Lesson
-    from edgedistill.quantize.qat import QATModule
+    from edgedistill.quantize.state import QuantizedState
     from edgedistill.recipe.loading import LoadedRecipe
     from edgedistill.recipe.schema import Recipe
     from edgedistill.recipe.stages import QatStage
@@ -75,14 +75,16 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
         _programs(run, recipe, lesson, quantized)
 
 
-def _train_quantized(run: Run, recipe: Recipe, lesson: Lesson, qat: QatStage, inputs: list[Any]) -> Callable[[], QATModule]:
+def _train_quantized(run: Run, recipe: Recipe, lesson: Lesson, qat: QatStage, inputs: list[Any]) -> Callable[[], nn.Module]:
     """The step `qat`; returns what gives the student as it was trained: preparing takes seconds, and training has often done it."""
     from edgedistill.distill import stages
 
     @functools.cache
-    def prepared() -> QATModule:
+    def prepared() -> nn.Module:
         student = lesson.task.build(recipe.student, recipe, lesson.data.facts, stages.trained(run.work("student")))
-        return stages.prepared(student, lesson.signature, recipe, qat)
+        if qat.precision == "int8":
+            return stages.prepared(student, lesson.signature, recipe, qat)
+        return stages.prepared_on_grid(student, lesson, recipe, qat)
 
     before = sum(stage.epochs for stage in recipe.learning.floating)
     step = Step("qat", inputs, noted=(*MADE_WITH, "torchao"))
@@ -105,7 +107,7 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     return run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
 
 
-def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QATModule] | None) -> None:
+def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], nn.Module] | None) -> None:
     """Bring the trained student to its quantized state, save the programs, and score the rungs of PyTorch on val.
 
     trained: gives the student of the stage qat; without it the state is calibrated.
@@ -113,6 +115,7 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QA
     from edgedistill.distill import stages
     from edgedistill.distill.temperature_scaling import Tempered
     from edgedistill.export.programs import save_program
+    from edgedistill.quantize.qat import QATModule
     from edgedistill.quantize.rewrite import plain_batchnorm
     from edgedistill.quantize.scheme import traceable
     from edgedistill.quantize.state import convert
@@ -126,17 +129,19 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QA
         if fitted != 1 and not task.divide(rungs["student"], fitted):
             fitted = 1.0
         simulated: dict[str, nn.Module] = {}
-        if trained is None:
-            quantized = calibrated(rungs["student"], recipe, lesson.data, lesson.signature, recipe.quantize.after_training, batched=True)
-            temperature = {"student": fitted} if quantized is None else {"student": fitted, "int8": fitted}
-        else:
-            module = trained()
+        module = None if trained is None else trained()
+        quantized: QuantizedState | None
+        if isinstance(module, QATModule):
             quantized = convert(module.graph_module, lesson.signature, _temperature(module, lesson) if plan.calibrate else 1.0)
             temperature = {"student": fitted, "int8": quantized.temperature}
             simulated["fake_quant"] = module if quantized.temperature == 1 else Tempered(module, quantized.temperature)
+        else:
+            quantized = calibrated(rungs["student"], recipe, lesson.data, lesson.signature, recipe.quantize.after_training, batched=True)
+            temperature = {"student": fitted} if quantized is None else {"student": fitted, "int8": fitted}
+        if module is not None and plan.qat is not None and not isinstance(module, QATModule):
+            simulated["fake_quant"], temperature[plan.qat.precision] = _saved_in_float(module, recipe, plan.qat, lesson, folder)
         if any(value != 1 for value in temperature.values()):
-            shown = {"student": "fp32", "int8": "int8"}
-            divided = " and ".join(f"{value:.2f} ({shown[name]})" for name, value in temperature.items())
+            divided = " and ".join(f"{value:.2f} ({'fp32' if name == 'student' else name})" for name, value in temperature.items())
             log(f"outputs are divided by {divided}, fitted on val")
         write_arrays(folder / RUNGS / "teacher", read_arrays(run.work("teaching", "val")))
         if getattr(recipe.teacher, "lowered", False):
@@ -145,12 +150,35 @@ def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], QA
                 held, deployed = task.deployed(teacher, lesson.signature)
                 save_program(plain_batchnorm(held), deployed, folder / "teacher-float.pt2", sizes=facts.sizes)
         record = programs.save(quantized, rungs, simulated, lesson.data, lesson.signature, folder, recipe=recipe)
+        # The state is all that files are made of.
+        if (program := folder / Path(FOUR_BITS).name).exists():
+            record = record.model_copy(update={"sha256": canonical_hash([record.sha256, sha256_file(program)])})
         return record.model_copy(update={"temperature": temperature})
 
     models = [*recipe.teacher_steps, "teaching", "student", *(["qat"] if trained else []), *(["control"] if plan.control else [])]
     teachers = [run.made(step)["sha256"] for step in recipe.teacher_steps]
-    after = [] if trained else [recipe.quantize.after_training, recipe.quantize.calibration]
+    after = [] if plan.qat and plan.qat.precision == "int8" else [recipe.quantize.after_training, recipe.quantize.calibration]
     programs.step(run, [teachers, plan.calibrate, recipe.quantize.mixed, *after], models, work)
+
+
+def _saved_in_float(module: nn.Module, recipe: Recipe, stage: QatStage, lesson: Lesson, folder: Path) -> tuple[nn.Module, float]:
+    """Save the float weights that the stage qat trained for 4 bits as a program; gives the rung with fake quantization that ships.
+
+    With it comes the temperature that its outputs were divided by.
+    """
+    from edgedistill.distill import stages
+    from edgedistill.export.programs import save_program
+    from edgedistill.quantize.qat_grid import stripped
+    from edgedistill.quantize.rewrite import plain_batchnorm
+
+    task = lesson.task
+    fitted = _temperature(module, lesson) if recipe.learning.calibrate else 1.0
+    floating = stripped(module)
+    if fitted != 1 and not task.divide(floating, fitted):
+        fitted = 1.0
+    held, deployed = task.deployed(floating, lesson.signature)
+    save_program(plain_batchnorm(held), deployed, folder / Path(FOUR_BITS).name, sizes=lesson.data.facts.sizes)
+    return stages.prepared_on_grid(floating, lesson, recipe, stage), fitted
 
 
 def _temperature(model: nn.Module, lesson: Lesson) -> float:

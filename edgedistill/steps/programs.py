@@ -36,6 +36,7 @@ def step(run: Run, inputs: list[Any], trained: Sequence[str], work: Callable[[Pa
             "edgedistill.steps.programs",
             "edgedistill.export.programs",
             "edgedistill.quantize.qat",
+            "edgedistill.quantize.qat_grid",
             "edgedistill.quantize.state",
             "edgedistill.quantize.temperature",
             "edgedistill.verify.mixed_precision",

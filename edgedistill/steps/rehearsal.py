@@ -15,6 +15,7 @@ from edgedistill.progress import log
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.losses import OUTPUTS
 from edgedistill.recipe.models import files_of
+from edgedistill.recipe.precisions import has_four_bits
 from edgedistill.recipe.targets import load_target
 from edgedistill.run import Run, Step
 
@@ -52,8 +53,12 @@ def check_names(loaded: LoadedRecipe) -> None:
 
 
 def not_made(recipe: Recipe) -> list[str]:
-    """A sentence for each format of the targets whose packages are not installed."""
+    """A sentence for each format of the targets whose packages are not installed, and for a stage qat that no file of theirs takes."""
     texts: dict[str, None] = {}
+    stage = recipe.distill.qat if recipe.distill else None
+    shipped = {artifact.precision for target in recipe.targets for artifact in load_target(target).artifacts}
+    if stage is not None and stage.precision != "int8" and not any(map(has_four_bits, shipped)):
+        texts[f"the stage qat trains for {stage.precision}, and no target has a file of 4 bits"] = None
     for target in map(load_target, recipe.targets):
         for own in (backend(artifact.format) for artifact in target.artifacts):
             if missing := [name for name in own.packages if name not in installed(own.packages)]:
@@ -164,6 +169,11 @@ def _student(task: Task, recipe: Recipe, data: Dataset, signature: Signature, ba
     _one_by_one(wrong, "student", set(), watched, take)
     if len(wrong.found) == before:
         wrong.attempt("student", lambda: _trace(module, signature, recipe.student.label, any_batch=True))
+    stage = recipe.distill.qat if recipe.distill else None
+    if len(wrong.found) == before and stage is not None and stage.precision != "int8":
+        from edgedistill.quantize import qat_grid
+
+        wrong.attempt("distill.stages", lambda: qat_grid.prepare(task.quantizable(module), signature, stage.precision))
     return signals if len(wrong.found) == before else None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgedistill import tasks, threads
 from edgedistill.files import sha256_file
 from edgedistill.progress import log
-from edgedistill.recipe.precisions import is_dynamic, is_integer, is_static, is_wide, needs_program
+from edgedistill.recipe.precisions import has_four_bits, is_dynamic, is_integer, is_static, is_wide, needs_program
 from edgedistill.records.steps import Variant
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
@@ -34,11 +34,12 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
     """
 
     def variant(precision: str) -> Variant:
+        source = _source(run, precision)
         make = _wide if is_wide(precision) else _calibrated if is_static(precision) else _on_grid
         step = Step(
             f"program-{precision}",
             [precision, recipe.quantize.calibration if is_integer(precision) else None],
-            reads=(*program_files("programs/student-float.pt2"), "work/data"),
+            reads=(*program_files(source), "work/data"),
             code=(
                 "edgedistill.steps.variants",
                 "edgedistill.export.programs",
@@ -56,13 +57,18 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> dict[str, Varia
     return {precision: variant(precision) for precision in dict.fromkeys(s.precision for s in specs if needs_program(s.precision))}
 
 
+def _source(run: Run, precision: str) -> str:
+    """The program that one of `precision` is made of."""
+    return stored.FOUR_BITS if has_four_bits(precision) and run.work(stored.FOUR_BITS).exists() else stored.FLOAT
+
+
 def _on_grid(run: Run, recipe: Recipe, precision: str, folder: Path) -> Variant:
     from edgedistill.export.programs import load_signature, save_program
     from edgedistill.quantize.grid import put_on_grid
     from edgedistill.verify.rungs import load_converted
 
     log(f"putting the weights of the student on the grid of {precision}")
-    source = run.work("programs", "student-float.pt2")
+    source = run.work(_source(run, precision))
     graph = load_converted(source)
     weights = put_on_grid(graph, precision)
     signature = load_signature(source)

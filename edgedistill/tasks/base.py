@@ -50,7 +50,7 @@ class RecipeParts:
     """A `recipe.losses.Losses`, whose fields are the losses that stages can name."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Values that a recipe leaves out, as YAML would say them: of data, teacher, student and quantize as a whole, the `stages` of distill,
-    and other fields of `distill`. A part without them has to be in a recipe."""
+    other fields of `distill`, and `qat`, the precision that the stage qat trains for. A part without them has to be in a recipe."""
     prepared: frozenset[str] = frozenset({"split"})
     """Fields of data that only `Task.source` reads: what they change is in the hash of the samples."""
 
@@ -204,6 +204,10 @@ class Task(ABC):
         A program may keep a state between calls, such as the cache of a language model. For one sample it gives what the module gives.
         """
         return module, signature
+
+    def quantizable(self, module: nn.Module) -> nn.Module:
+        """A module of `build` whose linear layers are those of its program, so that training can put their weights on a grid."""
+        return module
 
     def examined(self, module: nn.Module, recipe: Recipe, facts: DataFacts) -> Signature:
         """The signature of a student that comes trained; UserError where the module does not fit the data."""

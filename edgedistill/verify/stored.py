@@ -19,6 +19,8 @@ SAMPLES = {"val": "work/programs/samples", "holdout": "work/holdout/samples"}
 """Folder of the samples of each split, as programs take them: NAME.npy [N, ...] for each input."""
 RUNGS = "rungs"
 """Folder, in that of a step, with a folder for each rung that PyTorch ran: NAME.npy [N, ...] for each output."""
+FLOAT, FOUR_BITS = "programs/student-float.pt2", "programs/student-qat.pt2"
+"""Programs in floating point, in the folder of the steps: the student, and what the stage qat made of it where it trains for 4 bits."""
 OUTPUTS = "outputs"
 """The same of an artifact, in the folder of the step that ran it."""
 

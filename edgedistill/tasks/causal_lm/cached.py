@@ -38,7 +38,7 @@ class _Deployed(nn.Module):
         self.decoder = copy.deepcopy(decoder).cpu().float()
         self.cache = _Memory(self.decoder.model.config, length)
         _tabulate_rotations(self.decoder.model, length)
-        _write_linear(self.decoder.model)
+        write_linear(self.decoder.model)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         return self.decoder(input_ids, positions, Cache(self.cache, positions[0].long()))  # type: ignore[no-any-return]
@@ -108,8 +108,8 @@ def _tabulate_rotations(model: nn.Module, length: int) -> None:
             model.set_submodule(name, _Rotations(module, length, config.hidden_size))
 
 
-def _write_linear(model: nn.Module) -> None:
-    """Linear layers in the place of transformers' Conv1D, which has its weights transposed and which no precision knows."""
+def write_linear(model: nn.Module) -> None:
+    """Put linear layers in the place of transformers' Conv1D, which has its weights transposed and which no precision knows; in place."""
     from transformers.pytorch_utils import Conv1D
 
     for name, module in list(model.named_modules()):

@@ -59,7 +59,7 @@ class CausalLM(Task):
 
         stages = [{"name": "finetune", "epochs": 3, "lr": 1.0e-3, "losses": _USUAL}]
         # Static ranges cost language models much, and their files have none.
-        defaults = {"stages": stages, "distill": {"calibrate": False}, "quantize": {"after_training": "none"}}
+        defaults = {"stages": stages, "distill": {"calibrate": False}, "quantize": {"after_training": "none"}, "qat": "int4-dynamic"}
         return RecipeParts(Data, Student, Teacher, TokenLosses, defaults, _PREPARED)
 
     def starter(self) -> Starter:
@@ -69,15 +69,17 @@ class CausalLM(Task):
         return EXCHANGES
 
     def check(self, recipe: Recipe) -> None:
-        """A student that is cut needs a teacher that has weights; one that is not trained has to come trained; no stage quantizes."""
+        """A student that is cut needs a teacher that has weights; one that is not trained has to come trained; no ranges are settled."""
         from edgedistill.tasks.causal_lm.recipe import CutStudent, HubStudent, HubTeacher
 
         if isinstance(recipe.student, CutStudent) and not isinstance(recipe.teacher, HubTeacher):
             raise mistake("teacher.hf beside student.cut, since a student is cut from a model that is given", "found no teacher.hf")
         if recipe.distill is None and not isinstance(recipe.student, HubStudent):
             raise mistake("student.hf beside distill: null, since nothing is trained", "found another student")
-        if recipe.distill is not None and recipe.distill.qat is not None:
-            raise mistake("stages in floating point, since files of language models round activations as they come", "found the stage qat")
+        if recipe.distill is not None and recipe.distill.qat is not None and recipe.distill.qat.precision == "int8":
+            raise mistake(
+                "precision: int4-dynamic in the stage qat, since files of language models round activations as they come", "found int8"
+            )
         uses = ["uld" in stage.losses.used() for stage in recipe.distill.stages] if recipe.distill is not None else []
         if any(uses) and not (tells_sorted(recipe) and isinstance(recipe.teacher, HubTeacher) and recipe.teacher.train is None):
             expected = "teacher.hf with train: null, and no other loss that needs the teacher, beside uld: it reads texts in its own tokens"
@@ -128,6 +130,14 @@ class CausalLM(Task):
         assert isinstance(vocabulary, int)
         made = cached.deployed(module, length)
         return made, decoder.signature(length, vocabulary, cached.state(made))
+
+    def quantizable(self, module: nn.Module) -> nn.Module:
+        """The decoder, with plain linear layers."""
+        from edgedistill.tasks.causal_lm import cached, decoder
+
+        assert isinstance(module, decoder.Decoder)
+        cached.write_linear(module.model)
+        return module
 
     def core(self, module: nn.Module) -> nn.Module:
         """The model as transformers knows it."""
