@@ -149,6 +149,13 @@ class Signature(BaseModel):
         methods = {"forward": MethodSignature(inputs=tuple(inputs), outputs=tuple(outputs))}
         return cls(methods=methods, state=state, limits=limits or {})
 
+    def with_sizes(self, sizes: dict[str, int]) -> Self:
+        """The same with numbers for the dimensions that `sizes` names."""
+        methods = {name: method.with_sizes(sizes) for name, method in self.methods.items()}
+        limits = {name: limit for name, limit in self.limits.items() if name not in sizes}
+        state = tuple(spec.with_sizes(sizes) for spec in self.state)
+        return self.model_copy(update={"methods": methods, "state": state, "limits": limits})
+
     @property
     def forward(self) -> MethodSignature:
         """The method `forward`. Raises UserError where the program has none."""

@@ -7,7 +7,7 @@ import numpy as np
 from made_load import made
 
 from edgedistill.bundle.ship import ship
-from edgedistill.bundle.write import Contents
+from edgedistill.bundle.write import Contents, Sampled
 from edgedistill.export.fitting import of_file
 from edgedistill.measure.presets import COMPARE_PRESETS, PRESETS
 from edgedistill.measure.stress import stress_figures
@@ -130,7 +130,7 @@ def contents(artifacts: list[ArtifactResult], signature: Signature, images: np.n
         name="n", task="image-classification", run=run, artifacts=artifacts,
         methods={a.name: of_file(signature, a).forward for a in artifacts},
         model=ModelFacts(name="n", state_sha256="", output_scale={"logits": 1.0}), signature=signature, preprocessing=Preprocessing(),
-        samples={"image": images}, outputs={}, scales={}, versions={},
+        golden={a.name: Sampled({"image": images}, None) for a in artifacts}, scales={}, versions={},
         ship=ship(artifacts, Metric("accuracy", "accuracy")),
         licenses=Licenses(code="Apache-2.0", data=Unavailable(unavailable="no"), teacher=Unavailable(unavailable="no")),
     )  # fmt: skip

@@ -273,7 +273,7 @@ def test_a_tokenizer_of_another_model_is_refused(encoder: Path, table: Path, tmp
 
 @pytest.fixture(scope="session")
 def ran(encoder: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
-    """A whole run: the encoder teaches one of its layers, which becomes two files."""
+    """A whole run: the encoder teaches one of its layers, which becomes a file of any size, and one for each bucket."""
     folder = tmp_path_factory.mktemp("run")
     target = folder / "two.yaml"
     target.write_text(
@@ -281,7 +281,9 @@ def ran(encoder: Path, table: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "  - {format: onnx, precision: int8-dynamic}\n  - {format: executorch, precision: int8-dynamic}\n"
     )
     measure = {"threads": 1, "warmup_s": 0.01, "max_s": 0.05, "min_samples": 5}
-    return edgedistill.run(recipe_of(table, encoder, targets=[str(target)], measure=measure), folder / "runs")
+    fields = recipe_of(table, encoder, targets=[str(target)], measure=measure)
+    fields["data"] = {**fields["data"], "buckets": [6, 12]}
+    return edgedistill.run(fields, folder / "runs")
 
 
 def test_a_run_teaches_and_verifies(ran: Summary) -> None:
@@ -291,10 +293,23 @@ def test_a_run_teaches_and_verifies(ran: Summary) -> None:
     assert rungs["student"] > 0.9
     assert rungs["integer"] > 0.9, "a mask of -30000 takes no step from the scores of attention"
     assert {a.name: a.ok for a in ran.artifacts if a.role == "student"} == {
-        "student-int8-dynamic.onnx": True, "student-int8-dynamic.pte": True,
+        "student-int8-dynamic.onnx": True, "student-int8-dynamic-tokens12.pte": True, "student-int8-dynamic-tokens6.pte": True,
     }  # fmt: skip
     titles = [section.title for section in ran.sections]
     assert titles == ["Mistakes", "Confidence"]
+
+
+def test_each_file_is_held_to_the_texts_of_its_bucket(ran: Summary) -> None:
+    judged = {a.name: (a.parity.n, a.score.val.n, a.outputs["logits"].n) for a in ran.artifacts}
+    of_all, *of_buckets = (judged[f"student-int8-dynamic{name}"] for name in (".onnx", "-tokens12.pte", "-tokens6.pte"))
+    assert of_all == (48, 48, 48)
+    assert min(n for n, *_ in of_buckets) > 5
+    assert [sum(counts) for counts in zip(*of_buckets, strict=True)] == [48, 48, 48]
+    assert sum(a.score.holdout.n for a in ran.artifacts if a.sizes) == 48
+    data = TASK.dataset(Recipe.model_validate(ran.recipe.effective), Path(ran.run) / "work/data")
+    for a in ran.artifacts:
+        bucket = data.fields["tokens"][a.outputs["logits"].worst]
+        assert bucket == (a.sizes or {"tokens": bucket})["tokens"], "the worst sample is one that the file took"
 
 
 def test_without_qat_the_int8_state_is_calibrated(ran: Summary) -> None:
@@ -314,6 +329,14 @@ def test_a_bundle_has_the_tokenizer_and_its_rules(ran: Summary) -> None:
     path = bundle.parent / tokens["tokenizer"]
     tokenizer = tokenizing.found(str(path), tokens["length"])
     golden = np.load(bundle.parent / manifest["artifacts"][0]["golden"]["inputs"]["input_ids"]["path"])
+    assert tokens["buckets"] == [6, 12]
+    for entry in manifest["artifacts"]:
+        size = entry.get("sizes", {"tokens": 12})["tokens"]
+        assert entry["signature"]["inputs"][0]["shape"] == [1, size if "sizes" in entry else "tokens"]
+        files = [*entry["golden"]["inputs"].values(), *entry["golden"]["outputs"].values()]
+        count = entry["golden"]["count"]
+        assert [np.load(bundle.parent / file["path"]).shape for file in files] == [(count, size), (count, size), (count, 3)]
+    assert edgedistill.check_bundle(bundle.parent).problems == []
     row = golden[0][golden[0] != tokens["padding"]]
     assert tokenizer.encode(tokenizer.decode(row.tolist())).ids == row.tolist()
 

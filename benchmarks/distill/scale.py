@@ -115,7 +115,7 @@ def train(folder: Path, count: int, steps: int) -> dict[str, object]:
     checkpoint = folder / "model" / "checkpoint.safetensors"
     checkpoint.unlink(missing_ok=True)
     curve = fit(module, lesson, [stage], name="student", path=checkpoint, options=Options())
-    save_samples(dataset, "val", folder / "samples")
+    save_samples(dataset, "val", lesson.signature, folder / "samples")
     memory = peaks()
     # The loader alone: a part that no epoch took, and the same again.
     unseen = np.random.default_rng(1).permutation(dataset.indices["train"])[: steps * BATCH]

@@ -23,12 +23,19 @@ def ship(artifacts: Sequence[ArtifactResult], metric: Metric, not_made: Mapping[
     floating-point twin unless it loses accuracy or is slower. Otherwise the order of the target counts.
     """
     usable = [a for a in artifacts if a.ok is not False]
-    order = sorted(usable, key=lambda a: (a.ok is None, not _is_worth_it(a), artifacts.index(a)))
+    first_of = {_file(a): a for a in reversed(artifacts)}
+    # The files of several sizes stand together.
+    order = sorted(usable, key=lambda a: (a.ok is None, not _is_worth_it(first_of[_file(a)]), artifacts.index(a)))
     candidates = [Candidate(name=a.name, reasons=_reasons(a, metric)) for a in order]
     missing = [f"{name} was not made: {why}. Mend that, and run `edgedistill export` again." for name, why in (not_made or {}).items()]
     missing += [f"{a.name} failed its check: the report names the first layer that differs." for a in artifacts if a.ok is False]
     first = candidates[0] if candidates else Unavailable(unavailable=_NONE)
     return Ship(order=[c.name for c in candidates], first=first, others=candidates[1:], missing=missing)
+
+
+def _file(artifact: ArtifactResult) -> tuple[str, ...]:
+    """What the files of one artifact in several sizes have in common."""
+    return artifact.format, artifact.precision, artifact.input, artifact.delegate or ""
 
 
 def _is_worth_it(artifact: ArtifactResult) -> bool:

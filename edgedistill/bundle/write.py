@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,12 +50,25 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """Samples that an artifact is tested with, and what it gave for them.
+
+    samples: [G, ...] as programs take them, by the name of the input. outputs: likewise; None where nothing could execute the artifact.
+    sizes: to which these samples are filled up, where others have other sizes.
+    """
+
+    samples: Arrays
+    outputs: Arrays | None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Contents:
     """What a bundle is made of.
 
-    run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. samples: golden
-    inputs [G, ...] as programs take them, by name. outputs: what each artifact gave for them, by name of artifact and output; one that
-    nothing could execute is missing. scales: the size of a step of each quantized output, likewise. versions: of what made the model.
+    run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. golden: samples
+    for each artifact, likewise. scales: the size of a step of each quantized output, by name of artifact and output. versions: of what made
+    the model.
     """
 
     name: str
@@ -66,8 +79,7 @@ class Contents:
     model: ModelFacts
     signature: Signature
     preprocessing: Preprocessing
-    samples: Arrays
-    outputs: Mapping[str, Arrays]
+    golden: Mapping[str, Sampled]
     scales: Mapping[str, Mapping[str, float]]
     ship: Ship
     licenses: Licenses
@@ -131,19 +143,20 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
 
 def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
     method = contents.methods[artifact.name]
-    given = contents.outputs.get(artifact.name)
+    sampled = contents.golden[artifact.name]
+    given = sampled.outputs
     missing = artifact.parity.unavailable if artifact.ok is None and isinstance(artifact.parity, Unavailable) else None
-    count, facts, scales = len(next(iter(contents.samples.values()))), backend(artifact.format), contents.scales.get(artifact.name, {})
+    count, facts, scales = len(next(iter(sampled.samples.values()))), backend(artifact.format), contents.scales.get(artifact.name, {})
     golden = Golden(
         count=count,
-        inputs=_golden_inputs(folder, artifact.input, method, contents.samples),
+        inputs=_golden_inputs(folder, artifact.input, method, sampled),
         outputs=None if given is None else _written(folder, f"golden/outputs/{artifact.name}", given),
         tolerance={} if given is None else tolerance(artifact, given, scales),
     )
     quantized = {name: Quantized(scale=scale, zero_point=0) for name, scale in scales.items()} if is_static(artifact.precision) else {}
     if takes_bytes(artifact.input):
         quantized |= {spec.name: Quantized(scale=1 / 255, zero_point=0) for spec in method.inputs if spec.dtype == "uint8"}
-    names = ("name", "format", "precision", "delegate", "bytes", "sha256", "input", "executed_by", "ok", "runtime", "packages")
+    names = ("name", "format", "precision", "delegate", "sizes", "bytes", "sha256", "input", "executed_by", "ok", "runtime", "packages")
     return Entry(
         **{name: getattr(artifact, name) for name in names},
         signature=method,
@@ -166,11 +179,13 @@ def _operators(artifact: ArtifactResult) -> dict[str, int] | Unavailable:
     return dict(total)
 
 
-def _golden_inputs(folder: Path, kind: str, method: MethodSignature, samples: Arrays) -> dict[str, File]:
+def _golden_inputs(folder: Path, kind: str, method: MethodSignature, sampled: Sampled) -> dict[str, File]:
     """The golden inputs as files with the input `kind` take them; those that take the same share them."""
+    samples = sampled.samples
     types = {spec.name: np.dtype(spec.dtype) for spec in method.inputs}
     same = all(samples[name].dtype == dtype for name, dtype in types.items()) and not takes_bytes(kind)
     path = "golden/inputs" if same else f"golden/inputs-{'-'.join(dict.fromkeys(map(str, types.values())))}"
+    path += "".join(f"-{name}{size}" for name, size in sampled.sizes.items())
     if same:
         return _written(folder, path, samples)
     with scratch.temporary() as plain:

@@ -11,9 +11,9 @@ from torch import nn
 from edgedistill.recipe.losses import Losses
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Task
-from edgedistill.tasks.data import Batch, Dataset
+from edgedistill.tasks.data import Batch, Dataset, of_one_size, sizes_of
 from edgedistill.tasks.loading import Request
-from edgedistill.tasks.modules import batches, predict
+from edgedistill.tasks.modules import predict_samples
 from edgedistill.teach.signals import TeacherSignals
 
 
@@ -88,7 +88,8 @@ class Lesson:
     def order(self, epoch: int) -> list[np.ndarray]:
         """Sample indices of each step of `epoch`, shuffled by the seed.
 
-        The last, smaller batch is left out unless it is the only one: batch norm needs more than a few samples.
+        The last, smaller batch is left out unless it is the only one: batch norm needs more than a few samples. Samples that are filled up
+        to one size make batches together, in a shuffled order; those that are left over make the last ones.
         """
         train = self.data.indices["train"]
         pool = train[self.data.has_target[train]] if self.with_targets_only else train
@@ -96,7 +97,18 @@ class Lesson:
         order = rng.permutation(pool)
         while len(order) < self._size:
             order = np.concatenate([order, rng.permutation(pool)])
+        groups = of_one_size(sizes_of(self.data, self.signature.forward, order))
+        order = self._together(order, [places for _, places in groups], rng)
         return [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
+
+    def _together(self, order: np.ndarray, groups: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        """`order` as shuffled batches of samples of one group each, given by their places; behind them come those that fill no batch."""
+        size = self.batch_size
+        whole = [places[start : start + size] for places in groups for start in range(0, len(places) - size + 1, size)]
+        if not whole:
+            return order
+        first = np.concatenate([whole[number] for number in rng.permutation(len(whole))])
+        return order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])]
 
     @property
     def steps(self) -> int:
@@ -134,7 +146,7 @@ class Lesson:
     def score(self, module: nn.Module) -> float:
         """The primary metric of `module` on val."""
         indices = self.data.indices["val"]
-        outputs = predict(module, batches(self.data, indices), self.signature.forward)
+        outputs = predict_samples(module, self.data, indices, self.signature.forward)
         return float(self.task.score(outputs, self.data.targets(indices) or self.answers).mean())
 
 

@@ -16,7 +16,7 @@ def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -
 
     layers: the first layer of each operator of the program, see `programs.load_operators`.
     """
-    facts = backend(spec.format)
+    facts, signature = backend(spec.format), signature.with_sizes(spec.sizes or {})
     refused = (facts.delegates[spec.delegate] if spec.delegate else facts).refused_operators
     if signature.state and (facts.state is None or spec.delegate):
         able = " or ".join(kind.format for kind in backends().values() if kind.state)
@@ -44,7 +44,7 @@ def of_file(signature: Signature, spec: ArtifactSpec) -> Signature:
 
     A type that the format has not becomes the one that stands for it. An image of bytes is uint8, rows of pixels.
     """
-    facts = backend(spec.format)
+    facts, signature = backend(spec.format), signature.with_sizes(spec.sizes or {})
 
     def as_stored(tensor: TensorSpec) -> TensorSpec:
         return tensor.model_copy(update={"dtype": facts.stored_types.get(tensor.dtype, tensor.dtype)})

@@ -75,6 +75,13 @@ def rewritten(program: ExportedProgram, *rules: Callable[[GraphModule], int]) ->
     return exported_again(graph, program)
 
 
+def of_sizes(program: ExportedProgram, signature: Signature, sizes: Mapping[str, int]) -> ExportedProgram:
+    """`program`, which has `signature`, for the one size that each dimension of `sizes` has."""
+    from edgedistill.quantize.trace import trace
+
+    return trace(program.module(check_guards=False), signature.with_sizes(dict(sizes)))
+
+
 def exported_again(graph: nn.Module, program: ExportedProgram, *more: Tensor) -> ExportedProgram:
     """`graph`, which was made from `program`, as a program whose inputs have the same dimensions that vary.
 

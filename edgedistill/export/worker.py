@@ -18,7 +18,7 @@ from edgedistill.backends import Backend, backend
 from edgedistill.errors import UserError
 from edgedistill.export.fitting import check, of_file
 from edgedistill.export.planes import by_planes
-from edgedistill.export.programs import load_operators, load_signature, rewritten
+from edgedistill.export.programs import load_operators, load_signature, of_sizes, rewritten
 from edgedistill.files import read_json, write_json
 from edgedistill.recipe.precisions import is_integer
 from edgedistill.records import ArtifactSpec
@@ -59,6 +59,8 @@ def _lowered(item: dict[str, Any], facts: Backend) -> dict[str, Any]:
     source, spec = Path(item["program"]), ArtifactSpec.model_validate(item["spec"])
     program, signature = torch.export.load(source), load_signature(source)
     check(load_operators(source), signature, spec)
+    if spec.sizes:
+        program, signature = of_sizes(program, signature, spec.sizes), signature.with_sizes(spec.sizes)
     left = float_layers(program.graph_module) if is_integer(spec.precision) else []
     if facts.planar:
         program = rewritten(program, by_planes)

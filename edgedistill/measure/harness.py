@@ -147,18 +147,22 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
     from edgedistill.recipe.precisions import is_static
     from edgedistill.verify import stored
 
-    sizes, scale = stored.sizes(run), run.made("programs")["output_scale"]
+    scale = run.made("programs")["output_scale"]
     decide = tasks.task(recorded(run.folder).task).decide
     with ExitStack() as stack:
         subjects = []
         for artifact in run.artifacts():
             path, outputs = run.path(artifact.path), stored.outputs(run, artifact.name, "val")
-            if not backend(artifact.format).measured_here or artifact.delegate or not outputs:
+            parts = stored.parts(run, artifact, "val")
+            if not parts or not backend(artifact.format).measured_here or artifact.delegate or not outputs:
                 continue
             signature = of_file(load_signature(run.work(artifact.program)), artifact)
+            sizes, places = parts[-1]
             method = signature.forward.with_sizes(sizes)
-            inputs = stack.enter_context(taken(run.path(stored.SAMPLES["val"]), method, artifact.input, first=_SAMPLES))
-            expected = {name: values[:_SAMPLES] for name, values in outputs.items()}
+            samples = run.path(stored.SAMPLES["val"])
+            inputs = stack.enter_context(taken(samples, method, artifact.input, first=_SAMPLES, places=places))
+            chosen = slice(_SAMPLES) if places is None or artifact.sizes else places[:_SAMPLES]
+            expected = {name: values[chosen] for name, values in outputs.items()}
             lsb = scale if is_static(artifact.precision) else None
             file = (path, artifact.name, artifact.format, artifact.precision, tree_bytes(path), sha256_tree(path))
             subjects.append(Subject(*file, method, inputs, expected, lsb, decide, stateful(signature)))

@@ -21,11 +21,12 @@ def trace(module: nn.Module, signature: Signature, *, any_batch: bool = False, s
     """Export `module`, which takes the inputs of `signature` in order, as a program.
 
     any_batch: for batches of any size; every input then has the batch as its first dimension. sizes: of varying dimensions during
-    tracing; the program accepts other sizes as well. Raises UserError where the module takes one size only of a dimension that varies.
+    tracing, by default their limits; the program accepts other sizes as well. Raises UserError where the module takes one size only of a
+    dimension that varies.
     """
     share_sources()
     inputs = signature.inputs
-    shown = example(inputs, batch=2 if any_batch else None, sizes=sizes)
+    shown = example(inputs, batch=2 if any_batch else None, sizes={**signature.limits, **(sizes or {})})
     try:
         return torch.export.export(module, shown, dynamic_shapes=_varying(signature, any_batch=any_batch))
     except CannotTrace as error:

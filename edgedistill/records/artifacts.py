@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, computed_field
 
@@ -15,15 +15,21 @@ class ArtifactSpec(Record):
 
     role: whose program, student or teacher. input: a kind of `recipe.inputs`.
     delegate: one that the format lets a file name; None is its default.
+    sizes: of dimensions that vary in the program and not in the file, by their names; None where no dimension is set so.
     """
 
     model_config = ConfigDict(frozen=True)
+    left_out: ClassVar[tuple[str, ...]] = ("sizes",)
 
     format: str
     precision: str
     role: str = "student"
     input: str = "float32-nchw"
     delegate: str | None = None
+    sizes: dict[str, int] | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.format, self.precision, self.role, self.input, self.delegate))
 
     def __init__(self, format: str, precision: str, role: str = "student", **fields: Any) -> None:
         super().__init__(format=format, precision=precision, role=role, **fields)
@@ -42,7 +48,8 @@ class ArtifactSpec(Record):
         from edgedistill.recipe.inputs import SUFFIXES
 
         delegate = f"-{self.delegate}" if self.delegate else ""
-        return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{delegate}{backend(self.format).suffix}"
+        sizes = "".join(f"-{name}{size}" for name, size in (self.sizes or {}).items())
+        return f"{self.role}-{self.precision}{SUFFIXES[self.input]}{delegate}{sizes}{backend(self.format).suffix}"
 
     @property
     def path(self) -> str:
@@ -65,7 +72,7 @@ class ArtifactSpec(Record):
 class Artifact(ArtifactSpec):
     """A file that was made: its spec, bytes, SHA-256, seconds of lowering, inputs and outputs, and versions of what made it."""
 
-    left_out = ("signature", "mixed")
+    left_out = ("sizes", "signature", "mixed")
 
     bytes: int
     sha256: str

@@ -44,12 +44,17 @@ class Quantized(Record):
 class Entry(Record):
     """An artifact of the bundle."""
 
-    left_out = ("unavailable",)
+    left_out = ("unavailable", "sizes")
 
     name: str = Field(description="Its path within the bundle.")
     format: str
     precision: str
     delegate: str | None
+    sizes: dict[str, int] | None = Field(
+        None,
+        description="Of dimensions that vary in the model and not in this file: further files of the same format, precision, input and "
+        "delegate take other sizes. None where there is one file for all.",
+    )
     bytes: int
     sha256: str
     input: str = Field(description="What it takes images as: float32-nchw, uint8-nhwc or image.")

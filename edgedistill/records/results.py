@@ -158,7 +158,7 @@ class Pair(Comparison):
 class ArtifactResult(ArtifactSpec):
     """Everything known of one artifact."""
 
-    left_out = ("divergence", "quantization", "peak_rss_source", "steady", "latency_interval_ms", "threads", "generation")
+    left_out = ("sizes", "divergence", "quantization", "peak_rss_source", "steady", "latency_interval_ms", "threads", "generation")
 
     bytes: int
     sha256: str

@@ -6,6 +6,7 @@ from edgedistill.backends import backend
 from edgedistill.records import Artifact, ArtifactResult, Budget, Delegation, Execution, Latency, Load, Pair, Unavailable, UnknownDelegation
 from edgedistill.records.generation import TimedExecution
 from edgedistill.run import Run
+from edgedistill.tasks.base import Arrays
 from edgedistill.verify import judge
 from edgedistill.verify.scoring import Scorer
 
@@ -86,12 +87,16 @@ def _figures(benched: TimedExecution | None, missing: Unavailable) -> dict[str, 
 
 
 def pairs(run: Run, artifacts: list[ArtifactResult], scorer: Scorer) -> list[Pair]:
-    """Every two int8 artifacts against each other on val."""
-    names = [a.name for a in artifacts if a.precision == "int8"]
-    outputs = {name: arrays for name in names if (arrays := scorer.outputs(name)) is not None}
-    if len(outputs) < 2:
+    """Every two int8 artifacts against each other on val, where both take all samples, or those of the same size."""
+    alike: dict[str, dict[str, Arrays]] = {}
+    for artifact in artifacts:
+        if artifact.precision == "int8" and (arrays := scorer.outputs(artifact.name)) is not None:
+            alike.setdefault(str(artifact.sizes), {})[artifact.name] = arrays
+    alike = {sizes: outputs for sizes, outputs in alike.items() if len(outputs) > 1}
+    if not alike:
         return []
-    compared = judge.pairs(outputs, run.made("programs")["output_scale"], scorer.task.decide)
+    scales = run.made("programs")["output_scale"]
+    compared = {names: each for outputs in alike.values() for names, each in judge.pairs(outputs, scales, scorer.task.decide).items()}
     records = []
     for (a, b), comparison in compared.items():
         against = scorer.difference(a, b)

@@ -10,7 +10,8 @@ from edgedistill.errors import UserError
 from edgedistill.packages import require
 from edgedistill.runs import read_run
 from edgedistill.steps.opening import opened
-from edgedistill.steps.report import check_bundles, shipped, write_bundles
+from edgedistill.steps.report import check_bundles, recipe_of, shipped, write_bundles
+from edgedistill.steps.wanted import files_of
 
 if TYPE_CHECKING:
     from edgedistill.records.documents import Bundled, CheckedBundle, ComparedBundles
@@ -47,7 +48,7 @@ def bundle(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         check_bundles(folder, names)
         known, asked = {a.name for a in summary.artifacts}, [load_target(name) for name in names]
         for target in asked:
-            if missing := [a.spec.name for a in target.artifacts if a.spec.name not in known]:
+            if missing := [spec.name for spec in files_of(target.artifacts, recipe_of(summary)) if spec.name not in known]:
                 command = f"`edgedistill export {run.shown} --target {target.name}`"
                 raise UserError(f"{run.shown} has no {', '.join(missing)}, which {target.name} needs; make it with {command}")
         summary.ship |= shipped(summary, names)

@@ -10,14 +10,16 @@ from edgedistill.errors import DeviceFailed
 from edgedistill.records.steps import StepFailed
 from edgedistill.run import Run, Step
 from edgedistill.steps.parallel import parallel
+from edgedistill.steps.wanted import files_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactResult, ArtifactSpec, Delegation, Unavailable, UnknownDelegation
 
 
-def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
+def examine(run: Run, recipe: Recipe, specs: list[ArtifactSpec], targets: list[str], *, keep: bool = False, again: bool = False) -> None:
     """Report the delegation of every artifact in a step `delegation-NAME`, and note the budgets of `targets` in the step `budgets`.
 
     With `keep` the budgets of earlier targets stay. A file that its runtime does not open is recorded as that artifact's error.
@@ -44,16 +46,16 @@ def examine(run: Run, specs: list[ArtifactSpec], targets: list[str], *, keep: bo
 
     parallel("delegation", [spec.name for spec in specs], report)
     earlier = (run.result("budgets") or {}) if keep else {}
-    limits = earlier | {target: limit for name in targets for target, limit in _limits(name).items()}
+    limits = earlier | {target: limit for name in targets for target, limit in _limits(recipe, name).items()}
     run.step(Step("budgets", limits), lambda _: limits)
 
 
-def _limits(target: str) -> dict[str, Any]:
+def _limits(recipe: Recipe, target: str) -> dict[str, Any]:
     """{name of the target: {"artifacts": names, "limits": {budget: limit}}}."""
     from edgedistill.recipe.targets import load_target
 
     definition = load_target(target)
-    names = [a.spec.name for a in definition.budgeted]
+    names = [spec.name for spec in files_of(definition.budgeted, recipe)]
     return {definition.name: {"artifacts": names, "limits": definition.budgets.model_dump(exclude_none=True)}}
 
 

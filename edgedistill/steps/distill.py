@@ -182,10 +182,10 @@ def _saved_in_float(module: nn.Module, recipe: Recipe, stage: QatStage, lesson: 
 
 
 def _temperature(model: nn.Module, lesson: Lesson) -> float:
-    from edgedistill.tasks.modules import batches, predict
+    from edgedistill.tasks.modules import predict_samples
 
     val = lesson.data.indices["val"]
-    outputs = predict(model, batches(lesson.data, val), lesson.signature.forward)
+    outputs = predict_samples(model, lesson.data, val, lesson.signature.forward)
     return lesson.task.temperature(outputs, lesson.data.targets(val))
 
 

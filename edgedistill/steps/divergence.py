@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.measure.adapters import executor_of
-from edgedistill.measure.inputs import taken
+from edgedistill.measure.inputs import cut, taken
 from edgedistill.progress import log
 from edgedistill.records import Comparison, Divergence, Unavailable
 from edgedistill.run import Run, Step
@@ -54,6 +54,9 @@ def locate(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
 
 def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
     """layer, operator, lsb, the comparison there, how many cuts there were, and a note; or why no layer was found."""
+    import numpy as np
+
+    from edgedistill.export.programs import load_signature
     from edgedistill.files import write_arrays
     from edgedistill.tasks.data import spread
     from edgedistill.verify import divergence
@@ -61,9 +64,11 @@ def _located(run: Run, spec: ArtifactSpec, folder: Path) -> Divergence:
 
     programs = run.work("programs")
     program, whole = load_converted(run.work(spec.program)), load_converted(programs / "student-reference.pt2")
-    val = stored.samples(run, "val")
-    chosen = spread(len(next(iter(val.values()))), _SAMPLES)
-    samples = {name: values[chosen] for name, values in val.items()}
+    val, (sizes, places) = stored.samples(run, "val"), stored.parts(run, spec, "val")[-1]
+    places = np.arange(len(next(iter(val.values())))) if places is None else places
+    chosen = places[spread(len(places), _SAMPLES)]
+    method = load_signature(run.work(spec.program)).forward.with_sizes(sizes)
+    samples = {name: cut(values[chosen], method.input(name)) for name, values in val.items()}
     write_arrays(folder / "samples", samples)
     cuts = divergence.cuts(whole)
     comparisons: dict[int, Comparison | Unavailable] = {}
@@ -118,7 +123,8 @@ def _of_prefix(run: Run, spec: ArtifactSpec, prefix: GraphModule) -> Signature:
     from edgedistill.signature import Signature, TensorSpec
     from edgedistill.verify.divergence import features
 
-    inputs = load_signature(run.work(spec.program)).forward.with_sizes(stored.sizes(run)).inputs
+    sizes, _ = stored.parts(run, spec, "val")[-1]
+    inputs = load_signature(run.work(spec.program)).forward.with_sizes(sizes).inputs
     return Signature.of(inputs, [TensorSpec(name="features", shape=(1, features(prefix)))])
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from edgedistill import scratch
 from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed, NotExecuted
-from edgedistill.files import write_array
+from edgedistill.files import read_arrays, remove, write_array, write_arrays
 from edgedistill.measure.adapters import executor_of, not_here, sampling
 from edgedistill.measure.generation import asked, stateful
 from edgedistill.measure.inputs import taken
@@ -23,6 +24,9 @@ from edgedistill.verify.stored import OUTPUTS, SAMPLES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
+    from edgedistill.measure import records
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactSpec
     from edgedistill.signature import MethodSignature, Signature
@@ -62,7 +66,7 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
     return Step(
         f"{kind}-{spec.name}",
         recipe.measure.model_dump() if kind == "bench" else None,
-        reads=(spec.path, program_files(spec.program)[1], SAMPLES["holdout" if kind == "holdout" else "val"]),
+        reads=(spec.path, program_files(spec.program)[1], SAMPLES[_split(kind)]),
         code=(adapter.module,) if adapter else (),
         packages=(adapter.package,) if adapter else (),
     )
@@ -71,27 +75,21 @@ def _execution(spec: ArtifactSpec, recipe: Recipe, kind: str) -> Step:
 def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folder: Path) -> Execution:
     import numpy as np
 
-    from edgedistill.measure import local
-
-    measured, path = recipe.measure, run.path(spec.path)
+    measured, split = recipe.measure, _split(kind)
+    parts = stored.parts(run, spec, split)
+    if not parts:
+        sizes = " and ".join(f"{size} {name}" for name, size in (spec.sizes or {}).items())
+        return Execution(unavailable=f"no sample of {split} is filled up to {sizes}")
     try:
-        if why := not_here(spec.format, spec.delegate, path):
+        if why := not_here(spec.format, spec.delegate, run.path(spec.path)):
             return Execution(unavailable=why)
-        signature = signature_of(run, spec)
-        method = signature.forward.with_sizes(stored.sizes(run))
-        with taken(run.path(SAMPLES["holdout" if kind == "holdout" else "val"]), method, spec.input) as inputs:
-            execution = local.execute(
-                executor_of(spec).module,
-                path,
-                inputs,
-                signature=method,
-                outputs=None if kind == "bench" else folder / OUTPUTS,
-                threads=measured.threads,
-                bench=sampling(measured) if kind == "bench" else None,
-                log=run.path("logs", f"{kind}-{spec.name}.log"),
-                timeout_s=_TIMEOUT_S,
-                generation=asked(stateful(signature), None, None),
-            )
+        if kind == "bench" or len(parts) == 1:
+            # Of several sizes the largest takes longest.
+            execution = _executed(run, recipe, spec, kind, *parts[-1], None if kind == "bench" else folder / OUTPUTS)
+        else:
+            execution = _executed_by_size(run, recipe, spec, kind, parts, folder / OUTPUTS)
+        if kind != "bench" and spec.sizes and parts[0][1] is not None:
+            stored.save_places(folder, parts[0][1])
     except NotExecuted as error:
         return Execution(unavailable=str(error))
     except DeviceFailed as error:
@@ -105,9 +103,54 @@ def _run_artifact(run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, folde
     return kind_of(**facts, executed_by=executor_of(spec).executed_by, threads=measured.threads)
 
 
+def _split(kind: str) -> str:
+    return "holdout" if kind == "holdout" else "val"
+
+
+def _executed(
+    run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, sizes: dict[str, int], places: np.ndarray | None, outputs: Path | None
+) -> records.Execution:
+    """Run a file at `sizes` on the samples with `places` in their split; what it gives is written into the folder `outputs`."""
+    from edgedistill.measure import local
+
+    signature = signature_of(run, spec)
+    method = signature.forward.with_sizes(sizes)
+    with taken(run.path(SAMPLES[_split(kind)]), method, spec.input, places=places) as inputs:
+        return local.execute(
+            executor_of(spec).module,
+            run.path(spec.path),
+            inputs,
+            signature=method,
+            outputs=outputs,
+            threads=recipe.measure.threads,
+            bench=sampling(recipe.measure) if kind == "bench" else None,
+            log=run.path("logs", f"{kind}-{spec.name}.log"),
+            timeout_s=_TIMEOUT_S,
+            generation=asked(stateful(signature), None, None),
+        )
+
+
+def _executed_by_size(
+    run: Run, recipe: Recipe, spec: ArtifactSpec, kind: str, parts: list[tuple[dict[str, int], np.ndarray | None]], outputs: Path
+) -> records.Execution:
+    """Run a file at one size after the other, and write what it gives for all samples of the split together."""
+    import numpy as np
+
+    given = []
+    with scratch.temporary() as folder:
+        for sizes, places in parts:
+            execution = _executed(run, recipe, spec, kind, sizes, places, folder / OUTPUTS)
+            given.append(read_arrays(folder / OUTPUTS))
+            remove(folder / OUTPUTS)
+    back = np.argsort(np.concatenate([places for _, places in parts if places is not None]))
+    write_arrays(outputs, {name: np.concatenate([each[name] for each in given])[back] for name in given[0]})
+    return execution
+
+
 def method_of(run: Run, spec: ArtifactSpec) -> MethodSignature:
-    """What an artifact of a run takes and gives, with the sizes that its samples have."""
-    return signature_of(run, spec).forward.with_sizes(stored.sizes(run))
+    """What an artifact of a run takes and gives, with the sizes that its samples have; one that they differ in keeps its name."""
+    one_size = all(places is None for _, places in stored.parts(run, spec, "val"))
+    return signature_of(run, spec).forward.with_sizes(stored.sizes(run) if one_size else {})
 
 
 def signature_of(run: Run, spec: ArtifactSpec) -> Signature:

@@ -23,6 +23,7 @@ from edgedistill.steps.distill import train
 from edgedistill.steps.execute import execute
 from edgedistill.steps.opening import opened
 from edgedistill.steps.report import check_bundles, clear_bundles, write_outcome
+from edgedistill.steps.wanted import wanted
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -55,11 +56,11 @@ def run(recipe: AnyRecipe, runs_dir: AnyPath = RUNS, *, fresh: bool = False) -> 
         _quantized(run, loaded, Path(runs_dir))
         if not processes.is_main():
             return None
-        specs = lowering.lower(run, loaded.recipe, lowering.wanted(loaded.recipe, loaded.recipe.targets))
+        specs = lowering.lower(run, loaded.recipe, wanted(loaded.recipe, loaded.recipe.targets))
         execute(run, loaded.recipe, specs, "val")
         trials.make(run, loaded.recipe, specs)
         divergence.locate(run, loaded.recipe, specs)
-        delegation.examine(run, specs, loaded.recipe.targets)
+        delegation.examine(run, loaded.recipe, specs, loaded.recipe.targets)
         ranges.scan(run, specs)
         execute(run, loaded.recipe, specs, "bench")
         holdout.score(run, loaded.recipe, specs)
@@ -95,13 +96,13 @@ def export(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
         targets = list(targets) or recipe.targets
         out = run.path("bundles") if out is None else Path(out)
         check_bundles(out, targets)
-        target_specs = lowering.wanted(recipe, targets)
+        target_specs = wanted(recipe, targets)
         # Together with the artifacts of earlier targets, which stay in the run and stay verified.
         specs = lowering.lower(run, recipe, list(dict.fromkeys([*lowering.lowered(run), *target_specs])), again=fresh)
         execute(run, recipe, specs, "val")
         trials.make(run, recipe, specs)
         divergence.locate(run, recipe, specs)
-        delegation.examine(run, specs, targets, keep=True)
+        delegation.examine(run, recipe, specs, targets, keep=True)
         ranges.scan(run, specs)
         summary = write_outcome(run, targets=targets, out=out)
     from edgedistill.records.documents import Exported
@@ -139,7 +140,7 @@ def verify(run_dir: AnyPath) -> Verified:
         execute(run, _recipe(run), _artifacts(run), "val", again=True)
         trials.make(run, _recipe(run), _artifacts(run), again=True)
         divergence.locate(run, _recipe(run), _artifacts(run))
-        delegation.examine(run, _artifacts(run), [], keep=True, again=True)
+        delegation.examine(run, _recipe(run), _artifacts(run), [], keep=True, again=True)
         ranges.scan(run, _artifacts(run))
         summary = write_outcome(run)
     from edgedistill.records.documents import Verified

@@ -36,7 +36,7 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         log(f"scoring the holdout of {len(holdout)} {task.words.samples}")
         models = shipped_rungs(run, recipe, data.facts)
         signature = load_signature(run.work(program))
-        rungs.save_samples(data, "holdout", folder / Path(SAMPLES["holdout"]).name)
+        rungs.save_samples(data, "holdout", signature, folder / Path(SAMPLES["holdout"]).name)
         if calibrated:
             models |= rungs.references(rungs.load_converted(run.work(program)))
         rungs.score(models, data, signature, "holdout", folder, batched=run.result("programs")["batched"])

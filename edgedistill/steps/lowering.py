@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from edgedistill.records import ArtifactSpec
 
 
-def wanted(recipe: Recipe, targets: list[str]) -> list[ArtifactSpec]:
-    """The artifacts of `targets`, each once, and a teacher that is lowered as the file that it is measured by."""
-    from edgedistill.backends import backends
-    from edgedistill.recipe.targets import load_target
-    from edgedistill.records import ArtifactSpec
-
-    specs = [a.spec for name in targets for a in load_target(name).artifacts]
-    holder = next((own.format for own in backends().values() if own.holds_teachers), None)
-    teacher = [ArtifactSpec(holder, "fp32", "teacher")] if holder and getattr(recipe.teacher, "lowered", False) else []
-    return list(dict.fromkeys([*specs, *teacher]))
-
-
 def lower(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> list[ArtifactSpec]:
     """The programs of post-training precisions, then one step a format, two at a time: a converter keeps one core busy.
 

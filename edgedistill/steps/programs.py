@@ -73,7 +73,7 @@ def save(
 
     task, val, sizes = tasks.task(recipe.task), data.indices["val"], data.facts.sizes
     samples = folder / Path(SAMPLES["val"]).name
-    save_samples(data, "val", samples)
+    save_samples(data, "val", signature, samples)
     integers = {} if quantized is None else references(quantized.converted)
     scored = score({**rungs, **simulated, **integers}, data, signature, "val", folder, batched=batched)
     student, deployed = task.deployed(rungs["student"], signature)

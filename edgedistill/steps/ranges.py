@@ -53,14 +53,15 @@ def scan(run: Run, specs: list[ArtifactSpec]) -> None:
     parallel("ranges", [*([INT8] if stored.calibrated(run) else []), *packages], scan_program)
 
 
-def _sample(run: Run, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Places in val, at most `count`, and their samples, [n, ...] by the name of the input."""
+def _sample(run: Run, count: int, among: np.ndarray | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Places in val, at most `count` of those `among` all, and their samples, [n, ...] by the name of the input."""
     import numpy as np
 
     from edgedistill.tasks.data import spread
 
     samples = stored.samples(run, "val")
-    places = spread(len(next(iter(samples.values()))), count)
+    among = np.arange(len(next(iter(samples.values())))) if among is None else among
+    places = among[spread(len(among), count)]
     return places, {name: np.array(values[places]) for name, values in samples.items()}
 
 
@@ -92,16 +93,21 @@ def _levels(run: Run, count: int) -> Int8Ranges | StepFailed:
 
 
 def _float16(run: Run, spec: ArtifactSpec, count: int) -> Float16Ranges | StepFailed:
+    import numpy as np
+
     from edgedistill.child import ask
     from edgedistill.files import write_arrays
 
-    places, samples = _sample(run, count)
+    parts = stored.parts(run, spec, "val")
+    if not parts:
+        return StepFailed(error="no sample of val has the size of the file")
+    places, samples = _sample(run, count, parts[-1][1])
     scanner, package = backend(spec.format).ranges, run.path(spec.path)
     assert scanner is not None
     try:
         with scratch.temporary() as folder:
             write_arrays(folder, samples)
-            with taken(folder, method_of(run, spec), spec.input) as inputs:
+            with taken(folder, method_of(run, spec), spec.input, places=np.arange(len(places))) as inputs:
                 answer = ask(scanner, str(package), *map(str, inputs.values()), failed=f"{package}: its ranges could not be scanned")
     except DeviceFailed as error:
         return StepFailed(error=str(error))

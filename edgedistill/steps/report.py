@@ -9,11 +9,13 @@ from edgedistill.errors import DamagedFile, UserError
 from edgedistill.files import read_json, write_json
 from edgedistill.progress import log
 from edgedistill.run import Run
+from edgedistill.steps.wanted import files_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from edgedistill.bundle.write import Contents
+    from edgedistill.bundle.write import Contents, Sampled
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactResult
     from edgedistill.records.manifest import Ship
     from edgedistill.records.summary import Summary
@@ -76,15 +78,23 @@ def _same(before: Path, now: Summary) -> bool:
         return False
 
 
+def recipe_of(summary: Summary) -> Recipe:
+    """The recipe that a run followed."""
+    from edgedistill.recipe.schema import Recipe
+
+    return Recipe.model_validate(summary.recipe.effective)
+
+
 def shipped(summary: Summary, targets: list[str]) -> dict[str, Ship]:
     """Which artifact of each target to ship, by the name of the target."""
     from edgedistill.bundle.ship import ship
     from edgedistill.recipe.targets import load_target
 
+    recipe = recipe_of(summary)
     known, failed = {a.name: a for a in summary.artifacts}, {file.name: file.reason for file in summary.not_lowered}
     chosen = {}
     for target in map(load_target, targets):
-        names = [a.spec.name for a in target.artifacts]
+        names = [spec.name for spec in files_of(target.artifacts, recipe)]
         absent = {name: failed.get(name, "nobody asked for it yet").rstrip(".") for name in names if name not in known}
         chosen[target.name] = ship([known[name] for name in names if name in known], summary.metric, absent)
     return chosen
@@ -104,9 +114,10 @@ def write_bundles(run: Run, summary: Summary, targets: list[str], out: Path, key
         ran = execution(run, "val", name)
         return ran is not None and ran.unavailable is not None
 
-    ready, written = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}, {}
+    recipe, written = recipe_of(summary), {}
+    ready = {a.name: a for a in summary.artifacts if a.ok or waits(a.name)}
     for target in map(load_target, targets):
-        names = [a.spec.name for a in target.artifacts]
+        names = [spec.name for spec in files_of(target.artifacts, recipe)]
         folder = out / target.name
         if missing := [name for name in names if name not in ready]:
             log(f"no bundle for {target.name}: not verified are {', '.join(missing)}")
@@ -120,21 +131,16 @@ def write_bundles(run: Run, summary: Summary, targets: list[str], out: Path, key
 def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactResult]) -> Contents:
     """What the bundle of the artifacts of a target is made of."""
     from edgedistill import tasks
-    from edgedistill.bundle.write import GOLDEN, Contents
+    from edgedistill.bundle.write import Contents
     from edgedistill.export.programs import load_signature
-    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import Unavailable
     from edgedistill.records.manifest import Licenses, ModelFacts
     from edgedistill.steps.execute import method_of
-    from edgedistill.tasks.data import spread
     from edgedistill.verify import stored
 
     assert summary.state is not None
-    recipe = Recipe.model_validate(summary.recipe.effective)
+    recipe = recipe_of(summary)
     task, signature = tasks.task(recipe.task), load_signature(run.work("programs", "student-float.pt2"))
-    samples = stored.samples(run, "val")
-    chosen = spread(len(next(iter(samples.values()))), GOLDEN)
-    outputs = {a.name: arrays for a in artifacts if (arrays := stored.outputs(run, a.name, "val")) is not None}
     licenses = recipe.licenses
     unsaid = {kind: Unavailable(unavailable=f"the recipe does not say it (licenses.{kind})") for kind in ("data", "teacher")}
     return Contents(
@@ -151,12 +157,37 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
         ),
         signature=signature,
         preprocessing=task.preprocessing(recipe, task.facts.model_validate(run.made("data")), signature, run.work("data")),
-        samples={name: values[chosen] for name, values in samples.items()},
-        outputs={name: {key: values[chosen] for key, values in arrays.items()} for name, arrays in outputs.items()},
+        golden={a.name: _golden(run, a) for a in artifacts},
         scales={a.name: stored.scales(run, a) for a in artifacts},
         ship=summary.ship[target],
         licenses=Licenses(code=licenses.code, data=licenses.data or unsaid["data"], teacher=licenses.teacher or unsaid["teacher"]),
         versions=_made_with(run, artifacts),
+    )
+
+
+def _golden(run: Run, artifact: ArtifactResult) -> Sampled:
+    """Samples of val, spread evenly over those of the largest size that an artifact takes, and what it gave for them."""
+    import numpy as np
+
+    from edgedistill.bundle.write import GOLDEN, Sampled
+    from edgedistill.export.programs import load_signature
+    from edgedistill.measure.inputs import cut
+    from edgedistill.tasks.data import spread
+    from edgedistill.verify import stored
+
+    samples, given = stored.samples(run, "val"), stored.outputs(run, artifact.name, "val")
+    parts = stored.parts(run, artifact.spec, "val")
+    sizes, places = parts[-1] if parts else (artifact.sizes or {}, np.arange(0))
+    if places is None:
+        sizes, places = {}, np.arange(len(next(iter(samples.values()))))
+    places = places[spread(len(places), GOLDEN)]
+    taken = stored.places(run, artifact.name, "val")
+    rows = places if taken is None else np.searchsorted(taken, places)
+    method = load_signature(run.work(artifact.program)).forward.with_sizes(sizes)
+    return Sampled(
+        samples={name: cut(values[places], method.input(name)) for name, values in samples.items()},
+        outputs=None if given is None else {name: values[rows] for name, values in given.items()},
+        sizes=sizes,
     )
 
 

@@ -190,6 +190,13 @@ class Task(ABC):
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """Inputs and outputs of the student's programs, at batch 1."""
 
+    def file_sizes(self, recipe: Recipe) -> dict[str, list[int]]:
+        """The sizes, rising, that samples have in a dimension that varies, by its name: each sample is filled up to one of them.
+
+        A format of fixed shapes gets a file for each of them. By default none: a dimension that varies has one size in all samples.
+        """
+        return {}
+
     @abstractmethod
     def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
         """The module of `config`, the student or a teacher of the recipe, in evaluation mode.

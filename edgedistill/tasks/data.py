@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from edgedistill.signature import MethodSignature
+
 SPLITS = ("train", "val", "holdout")
 _FACTS = "facts.json"
 
@@ -100,19 +102,42 @@ class Dataset(Protocol):
 
     @property
     def fields(self) -> Mapping[str, np.ndarray]:
-        """Further facts of each sample, [N], by name; teachers can be chosen by them."""
+        """Further facts of each sample, [N], by name; teachers can be chosen by them.
+
+        One with the name of a dimension that varies is the size to which the sample is filled up, int [N]; see `of_one_size`.
+        """
 
     def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
         """The samples `indices` [B] as view `view` shows them: a function of the seed, the sample and the view alone.
 
         view: None for the samples as they are, which val and holdout are scored on. keep: the view will be asked for again.
+        A dimension that varies has the largest of their sizes.
         """
 
     def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The samples `indices` as they are, as programs take them: by name of the input, with B in front or as its first dimension."""
+        """The samples `indices` as they are, as programs take them: by name of the input, with B in front or as its first dimension.
+
+        A dimension that varies has its largest size; cut to the size of a sample they hold the whole sample.
+        """
 
     def targets(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """What metrics compare outputs with, [B, ...] by name of the output; empty where the data has no targets."""
+
+
+def sizes_of(data: Dataset, method: MethodSignature, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """The sizes to which the samples `indices` [B] are filled up, int [B] by the name of a dimension; empty where all have the same."""
+    names = dict.fromkeys(name for spec in method.inputs for name in spec.dynamic)
+    return {name: data.fields[name][indices] for name in names if name in data.fields}
+
+
+def of_one_size(sizes: Mapping[str, np.ndarray]) -> list[tuple[dict[str, int], np.ndarray]]:
+    """The different sizes of samples, rising, and the places of the samples that have them, int [n]; see `sizes_of`."""
+    import numpy as np
+
+    if not sizes:
+        return []
+    rows, group = np.unique(np.stack([*sizes.values()], axis=1), axis=0, return_inverse=True)
+    return [(dict(zip(sizes, row.tolist(), strict=True)), np.flatnonzero(group == number)) for number, row in enumerate(rows)]
 
 
 def spread(count: int, most: int) -> np.ndarray:

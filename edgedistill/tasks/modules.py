@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.signature import MethodSignature, Signature, TensorSpec
-from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.data import Dataset, of_one_size, sizes_of
 from edgedistill.tasks.loading import Loader, Request
 
 BATCH = 64
@@ -58,6 +58,19 @@ def predict(module: nn.Module, batches: Iterable[Mapping[str, Tensor]], method: 
 def _joined(parts: list[Tensor], spec: TensorSpec) -> np.ndarray:
     """One array [N, ...]; what has no batch in front is one sample a part."""
     return (torch.cat(parts) if spec.batched else torch.stack(parts)).cpu().numpy()
+
+
+def predict_samples(
+    module: nn.Module, data: Dataset, indices: np.ndarray, method: MethodSignature, size: int = BATCH
+) -> dict[str, np.ndarray]:
+    """Outputs [N, ...] by name of the samples `indices` as they are, `size` at a time; those of one size together."""
+    groups = of_one_size(sizes_of(data, method, indices))
+    if not groups:
+        return predict(module, batches(data, indices, size), method)
+    order = np.concatenate([places for _, places in groups])
+    parts = [predict(module, batches(data, indices[places], size), method) for _, places in groups]
+    back = np.argsort(order)
+    return {spec.name: np.concatenate([part[spec.name] for part in parts])[back] for spec in method.outputs}
 
 
 def batches(data: Dataset, indices: np.ndarray, size: int = BATCH) -> Iterator[Mapping[str, Tensor]]:

@@ -190,8 +190,8 @@ def twin_of(artifact: ArtifactResult, others: Iterable[ArtifactResult]) -> Artif
     return next((other for other in same if other.input == artifact.input), same[0] if same else None)
 
 
-def _kind(artifact: ArtifactResult) -> tuple[str, str, str | None]:
-    return artifact.role, artifact.format, artifact.delegate
+def _kind(artifact: ArtifactResult) -> tuple[str, str, str | None, dict[str, int] | None]:
+    return artifact.role, artifact.format, artifact.delegate, artifact.sizes
 
 
 def loses(interval: tuple[float, float] | Unavailable, tolerated: float) -> bool:

@@ -12,11 +12,11 @@ from torch.fx import GraphModule
 from edgedistill.files import write_arrays
 from edgedistill.rows import writing
 from edgedistill.signature import Signature
-from edgedistill.tasks.data import Dataset
-from edgedistill.tasks.modules import BATCH, batches, predict
+from edgedistill.tasks.data import Dataset, sizes_of
+from edgedistill.tasks.modules import BATCH, predict_samples
 from edgedistill.verify.integer import IntegerReference
 from edgedistill.verify.reference import Reference
-from edgedistill.verify.stored import RUNGS
+from edgedistill.verify.stored import RUNGS, SIZES
 
 
 def score(
@@ -28,13 +28,16 @@ def score(
     """
     outputs = {}
     for name, rung in rungs.items():
-        outputs[name] = predict(rung, batches(data, data.indices[split], BATCH if batched else 1), signature.forward)
+        outputs[name] = predict_samples(rung, data, data.indices[split], signature.forward, BATCH if batched else 1)
         write_arrays(folder / RUNGS / name, outputs[name])
     return outputs
 
 
-def save_samples(data: Dataset, split: str, folder: Path) -> None:
-    """Write the samples of `split` as runtimes get them: NAME.npy [N, ...] for each input, a part at a time."""
+def save_samples(data: Dataset, split: str, signature: Signature, folder: Path) -> None:
+    """Write the samples of `split` as runtimes get them: NAME.npy [N, ...] for each input, a part at a time.
+
+    Their sizes, where they differ, are beside them; see `stored.sizes_of`.
+    """
     indices = data.indices[split]
     first = data.inputs(indices[:1])
     with ExitStack() as files:
@@ -45,6 +48,8 @@ def save_samples(data: Dataset, split: str, folder: Path) -> None:
         for start in range(0, len(indices), BATCH):
             for name, part in data.inputs(indices[start : start + BATCH]).items():
                 write[name](part)
+    if sizes := sizes_of(data, signature.forward, indices):
+        write_arrays(folder / SIZES, sizes)
 
 
 def references(converted: GraphModule) -> dict[str, nn.Module]:

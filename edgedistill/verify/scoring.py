@@ -19,6 +19,8 @@ from edgedistill.tasks.base import Arrays, Task
 from edgedistill.tasks.data import Dataset
 from edgedistill.verify import helped, judge, outputs, stored
 
+_ALL = slice(None)
+
 
 class Difference(NamedTuple):
     """How the outputs of two rungs or artifacts on val differ: flips of `n` decisions, and the score of a less that of b."""
@@ -36,6 +38,7 @@ class Scorer:
         self.run, self.recipe = run, recipe
         self.task: Task = tasks.task(recipe.task)
         self._outputs: dict[tuple[str, str], Arrays | None] = {}
+        self._places: dict[tuple[str, str], np.ndarray | None] = {}
         self._scores: dict[tuple[str, str], np.ndarray | None] = {}
 
     @cached_property
@@ -54,17 +57,32 @@ class Scorer:
         return (stored.outputs(self.run, "teacher", split) or {}) if taught else {}
 
     def outputs(self, name: str, split: str = "val") -> Arrays | None:
-        """What a rung or artifact gave, [N, ...] by the name of the output; None where it was not run."""
+        """What a rung or artifact gave for the samples with its `places`, [n, ...] by the name of the output; None where it was not run."""
         if (name, split) not in self._outputs:
             self._outputs[name, split] = stored.outputs(self.run, name, split)
+            self._places[name, split] = stored.places(self.run, name, split)
         return self._outputs[name, split]
 
+    def places(self, name: str, split: str = "val") -> np.ndarray | None:
+        """Places in the split of the samples that an artifact takes, int [n]; None for all."""
+        self.outputs(name, split)
+        return self._places[name, split]
+
     def scores(self, name: str, split: str = "val") -> np.ndarray | None:
-        """The score of each sample, [N]; None where the rung or artifact was not run, or the data has no targets."""
+        """The score of each sample, [n]; None where the rung or artifact was not run, or the data has no targets."""
         if (name, split) not in self._scores:
             given, targets = self.outputs(name, split), self.targets(split)
+            targets = _at(targets, self.places(name, split))
             self._scores[name, split] = None if given is None or not targets else self.task.score(given, targets)
         return self._scores[name, split]
+
+    def _both(self, a: str, b: str) -> tuple[slice | np.ndarray, slice | np.ndarray]:
+        """Where the outputs of `a` and of `b` on val are those of the samples that both took."""
+        ours, theirs = self.places(a), self.places(b)
+        if ours is None or theirs is None:
+            return (_ALL if theirs is None else theirs), (_ALL if ours is None else ours)
+        _, first, second = np.intersect1d(ours, theirs, return_indices=True)
+        return first, second
 
     def score(self, name: str) -> Scores:
         """The score of a rung or artifact on val and on the holdout, each with its 95% interval, or why there is none."""
@@ -86,12 +104,14 @@ class Scorer:
 
     def further(self, name: str) -> dict[str, float]:
         """Further scores of a rung or artifact on val, by name."""
-        given, targets = self.outputs(name), self.targets("val")
+        given, targets = self.outputs(name), _at(self.targets("val"), self.places(name))
         return {} if given is None or not targets else self.task.further(given, targets)
 
     def difference(self, a: str, b: str) -> Difference:
         """Flips and the difference of the scores of `a` and `b` on val, with its 95% interval."""
         ours, theirs = self.outputs(a), self.outputs(b)
+        mine, yours = self._both(a, b)
+        ours, theirs = (None if each is None else _at(each, places) for each, places in ((ours, mine), (theirs, yours)))
         if ours is None or theirs is None or _shapes(ours) != _shapes(theirs):
             none = Unavailable(unavailable="not both were run on val")
             return Difference(none, 0, none, none)
@@ -100,7 +120,7 @@ class Scorer:
         if first is None or second is None:
             none = Unavailable(unavailable=self.no_targets)
             return Difference(flips, n, none, none)
-        difference, low, high = self.task.paired(first, second)
+        difference, low, high = self.task.paired(first[mine], second[yours])
         return Difference(flips, n, difference, (low, high))
 
     def errors(self, spec: ArtifactSpec) -> dict[str, OutputError] | Unavailable:
@@ -108,11 +128,13 @@ class Scorer:
         given, expected = self.outputs(spec.name), self.outputs(spec.role)
         if given is None or expected is None:
             return Unavailable(unavailable="not both were run on val")
+        places = self.places(spec.name)
         try:
-            errors = outputs.compare(given, expected)
+            errors = outputs.compare(given, _at(expected, places))
         except UserError as error:
             return Unavailable(unavailable=str(error))
         val = self.data.indices["val"]
+        val = val if places is None else val[places]
         numbers = {name: None if error.worst is None else int(val[error.worst]) for name, error in errors.items()}
         return {name: error.model_copy(update={"worst": numbers[name]}) for name, error in errors.items()}
 
@@ -122,6 +144,8 @@ class Scorer:
         execution = None if ran is None else Execution.model_validate(ran)
         given, expected = self.outputs(spec.name), self.outputs(judge.reference(spec))
         unrounded = None if (rung := judge.unrounded(spec)) is None else self.outputs(rung)
+        if (places := self.places(spec.name)) is not None:
+            expected, unrounded = (None if each is None else _at(each, places) for each in (expected, unrounded))
         return judge.judged(spec, execution, given, expected, stored.scales(self.run, spec), self.task.decide, unrounded)
 
     def verdict(self) -> Verdict:
@@ -142,6 +166,11 @@ def score_of(task: Task, scores: np.ndarray) -> Score:
     """The mean of scores [n] with its 95% interval, and how many are right where a sample is right or wrong."""
     right = int(scores.sum()) if scores.dtype == bool else None
     return Score(value=float(scores.mean()), correct=right, n=len(scores), interval=task.interval(scores))
+
+
+def _at(arrays: Arrays, places: slice | np.ndarray | None) -> Arrays:
+    """The rows of `arrays` [N, ...] at `places`; all of them for None."""
+    return arrays if places is None else {name: values[places] for name, values in arrays.items()}
 
 
 def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

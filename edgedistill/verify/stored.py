@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from edgedistill.files import read_arrays
+from edgedistill.files import read_arrays, write_arrays
 from edgedistill.recipe.precisions import needs_program, program_of
 from edgedistill.rows import read_rows
+from edgedistill.tasks.data import of_one_size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from edgedistill.records import ArtifactSpec
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
 
 SAMPLES = {"val": "work/programs/samples", "holdout": "work/holdout/samples"}
 """Folder of the samples of each split, as programs take them: NAME.npy [N, ...] for each input."""
+SIZES = "sizes"
+"""Folder, in that of the samples, with NAME.npy [N] for each dimension that varies: the size to which each sample is filled up."""
 RUNGS = "rungs"
 """Folder, in that of a step, with a folder for each rung that PyTorch ran: NAME.npy [N, ...] for each output."""
 FLOAT, FOUR_BITS = "programs/student-float.pt2", "programs/student-qat.pt2"
 """Programs in floating point, in the folder of the steps: the student, and what the stage qat made of it where it trains for 4 bits."""
 OUTPUTS = "outputs"
 """The same of an artifact, in the folder of the step that ran it."""
+_PLACES = "places"
+"""Folder, beside the outputs of an artifact that takes some of the samples, with `split.npy` [n]: their places in the split."""
 
 
 def samples(run: Run, split: str) -> Mapping[str, np.ndarray]:
@@ -33,8 +40,29 @@ def samples(run: Run, split: str) -> Mapping[str, np.ndarray]:
     return read_rows(run.path(SAMPLES[split]))
 
 
+def parts(run: Run, spec: ArtifactSpec, split: str) -> list[tuple[dict[str, int], np.ndarray | None]]:
+    """How an artifact is run on a split: the sizes of dimensions that vary, rising, and the places of the samples that have them.
+
+    A file of one size has one part, or none where no sample has its size. None for places stands for all samples, which have one size.
+    """
+    groups = of_one_size(read_arrays(run.path(SAMPLES[split], SIZES)))
+    if not groups:
+        return [(sizes(run), None)]
+    return [group for group in groups if spec.sizes in (None, group[0])]
+
+
+def save_places(folder: Path, places: np.ndarray) -> None:
+    """Note, in the folder of the step that ran an artifact, that it was run on the samples with these places in their split only."""
+    write_arrays(folder / _PLACES, {"split": places})
+
+
+def places(run: Run, name: str, split: str) -> np.ndarray | None:
+    """Places in a split of the samples that the outputs of a rung or artifact are of, rising; None for all."""
+    return read_arrays(run.work(f"{split}-{name}", _PLACES)).get("split")
+
+
 def outputs(run: Run, name: str, split: str) -> dict[str, np.ndarray] | None:
-    """What a rung or artifact gave for a split, [N, ...] by the name of the output; None where it did not run there.
+    """What a rung or artifact gave for a split, [N, ...] by the name of the output, see `places`; None where it did not run there.
 
     Raises DamagedFile where it is not what was written.
     """

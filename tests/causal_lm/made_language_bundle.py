@@ -12,7 +12,7 @@ from made_llm import recipe
 
 from edgedistill.backends.onnx import adapter
 from edgedistill.bundle.ship import ship
-from edgedistill.bundle.write import Contents, write_bundle
+from edgedistill.bundle.write import Contents, Sampled, write_bundle
 from edgedistill.export.fitting import of_file
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import save_program
@@ -84,7 +84,8 @@ def contents(folder: Path) -> Contents:
     return Contents(
         name="talker", task=CAUSAL_LM.name, run=folder, artifacts=artifacts, methods=methods,
         model=ModelFacts(name="llama", state_sha256="0" * 64, output_scale={}), signature=signature,
-        preprocessing=CAUSAL_LM.preprocessing(asked, facts, signature, work / "data"), samples=samples, outputs=outputs, scales={},
+        preprocessing=CAUSAL_LM.preprocessing(asked, facts, signature, work / "data"),
+        golden={spec.name: Sampled(samples, outputs[spec.name]) for spec in specs}, scales={},
         ship=ship(artifacts, CAUSAL_LM.metric), licenses=Licenses(code="MIT", data=_NONE, teacher=_NONE), versions={},
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
-_PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length"})
+_PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length", "buckets"})
 
 
 class EmbeddingFacts(TokenFacts):
@@ -106,6 +106,7 @@ class Embedding(Task):
         """Texts have no targets, so that nothing learns without a teacher; a student that is not taught has to come trained."""
         from edgedistill.tasks.embedding.recipe import HubEmbedder
 
+        texts.check_buckets(recipe)
         if recipe.distill is None:
             if not isinstance(recipe.student, HubEmbedder):
                 raise mistake("student.hf beside distill: null, since nothing is trained", "found another student")
@@ -133,7 +134,11 @@ class Embedding(Task):
         from edgedistill.tasks.embedding.build import dimensions_of
 
         spec = TensorSpec(name="embedding", shape=(1, dimensions_of(recipe)), meaning="embedding")
-        return Signature.of(texts.inputs(_facts(facts)), [spec])
+        return texts.signature(_facts(facts), spec)
+
+    def file_sizes(self, recipe: Recipe) -> dict[str, list[int]]:
+        """The buckets of the data."""
+        return texts.file_sizes(recipe)
 
     def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
         """The encoder with its pooling and its projection."""

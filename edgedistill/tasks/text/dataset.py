@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgedistill.errors import UserError
-from edgedistill.files import read_arrays, replacing, write_arrays
+from edgedistill.files import read_array, read_arrays, replacing, write_arrays
 from edgedistill.progress import track
 from edgedistill.rows import Rows, writing
 from edgedistill.tasks.arrays import ArrayDataset
-from edgedistill.tasks.data import SPLITS, DataFacts
+from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 from edgedistill.tasks.text import tokenizing
 from edgedistill.tasks.text.recipe import Text, TrainedTokenizer
 from edgedistill.tasks.text.tables import AT_ONCE, Table
+from edgedistill.tasks.text.task import DIMENSION
 
 TOKENS, MASK = "input_ids", "attention_mask"
-_TOKENS, _COUNTS = "tokens.npy", "counts.npy"
+_TOKENS, _COUNTS, _BUCKET = "tokens.npy", "counts.npy", "bucket"
 _TOLD = 10
 
 
@@ -92,6 +94,8 @@ def write(table: Table, data: Text, tokenizer: tokenizing.Tokenizer, split: np.n
             done += len(part)
             progress.advance(len(part))
     write_arrays(folder, {"split": split})
+    if data.buckets:
+        write_arrays(folder, {_BUCKET: np.array(data.buckets)[np.searchsorted(data.buckets, read_array(folder / _COUNTS))]})
     median = int(np.searchsorted(used.cumsum(), count / 2))
     facts = [f"{median} tokens in half of the texts, {length} at most"]
     warnings = []
@@ -125,7 +129,10 @@ def _repeated(prints: np.ndarray, split: np.ndarray) -> list[str]:
 
 
 class TextDataset(ArrayDataset):
-    """The tokens that `write` wrote, filled up to one length, with their mask; `targets` [N, ...] by the name of the output."""
+    """The tokens that `write` wrote, filled up to one length, with their mask; `targets` [N, ...] by the name of the output.
+
+    With buckets the field `tokens` is that of each text, and a batch is filled up to the largest of its texts.
+    """
 
     def __init__(self, folder: Path, facts: DataFacts, targets: Sequence[str] = ()) -> None:
         self.facts = facts
@@ -133,7 +140,7 @@ class TextDataset(ArrayDataset):
         stored = read_arrays(folder)
         self._values = {name: stored[name] for name in targets}
         self.indices = {name: np.flatnonzero(stored["split"] == number) for number, name in enumerate(SPLITS)}
-        self.fields = {}
+        self.fields = {DIMENSION: stored[_BUCKET]} if _BUCKET in stored else {}
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -142,6 +149,14 @@ class TextDataset(ArrayDataset):
     def has_target(self) -> np.ndarray:
         """Whether each text has a target, bool [N]."""
         return np.logical_and.reduce([values >= 0 for values in self._values.values()])
+
+    def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
+        """The texts `indices` [B] as tensors, tokens and mask [B, bucket]."""
+        batch = super().batch(indices, view, keep=keep)
+        if not self.fields:
+            return batch
+        longest = int(self.fields[DIMENSION][indices].max())
+        return replace(batch, inputs={name: values[:, :longest].contiguous() for name, values in batch.inputs.items()})
 
     def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Tokens and mask, int32 [B, length] each."""

@@ -95,6 +95,17 @@ class Text(Texts):
         description="Folder, tokenizer.json or hub name of a tokenizer, or {vocabulary: N} for one trained on the texts; "
         "null takes the teacher's.",
     )
+    buckets: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = Field(
+        None,
+        description="Numbers of tokens that rise to `length`: a text is filled up to the smallest that holds it, in training and in "
+        "apps, so that short texts take less time. A format of fixed shapes gets a file for each; null fills up to `length`.",
+    )
+
+    @model_validator(mode="after")
+    def _buckets_rise_to_the_length(self) -> "Text":
+        if self.buckets is not None and [*sorted({*self.buckets, self.length})] != self.buckets:
+            raise mistake(f"numbers of tokens that rise to data.length, {self.length}", f"found data.buckets: {self.buckets}")
+        return self
 
 
 class HubModel(Config):

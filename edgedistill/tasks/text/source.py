@@ -14,6 +14,7 @@ from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.text import dataset, tables, tokenizing
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.recipe import Text
+from edgedistill.tasks.text.task import DIMENSION
 
 
 class TextSource:
@@ -66,6 +67,8 @@ class TextSource:
             "splits": {name: int((split == number).sum()) for number, name in enumerate(SPLITS)},
             "warnings": warnings,
             "length": self.data.length,
+            "buckets": self.data.buckets or [],
+            "sizes": {DIMENSION: self.data.length} if self.data.buckets else {},
             "vocabulary": tokenizing.vocabulary_of(tokenizer),
             "padding": tokenizing.padding_of(tokenizer),
             "tokens": described,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from edgedistill.signature import TensorSpec
+from edgedistill.signature import Dimension, Signature, TensorSpec
 from edgedistill.tasks.data import DataFacts
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ GOLDEN = (
 )  # fmt: skip
 """Texts on which tokenizers differ: accents, other writings, emoji, blanks, long words, and more than a model takes."""
 
+DIMENSION = "tokens"
+"""Name of the dimension of a program's inputs that varies where texts have buckets."""
 GLUE = Path(__file__).parent / "glue"
 """Code for apps that tasks with texts share."""
 # Kotlin and Swift read tokenizer.json themselves: no library for Android was found here, and swift-transformers gives other tokens.
@@ -36,18 +38,40 @@ class TokenFacts(DataFacts):
     vocabulary: int = Field(description="Tokens that the tokenizer knows.")
     padding: int = Field(description="The token that fills up a text.")
     tokens: list[str] = Field(description="How long the texts are, for readers.")
+    buckets: list[int] = Field([], description="Numbers of tokens that texts are filled up to; none where all have `length`.")
 
     def described(self) -> list[str]:
         """The vocabulary, and how long the texts are."""
         return [f"a vocabulary of {self.vocabulary:,}", *self.tokens]
 
 
-def inputs(facts: TokenFacts) -> list[TensorSpec]:
-    """The tokens of one text and their mask, int32 [1, length] each."""
-    return [
-        TensorSpec(name=name, dtype="int32", shape=(1, facts.length), meaning=meaning, range=(0.0, float(largest)))
+def signature(facts: TokenFacts, output: TensorSpec) -> Signature:
+    """The tokens of one text and their mask, int32 [1, length] each, in; `output` out. With buckets the number of tokens varies."""
+    tokens: Dimension = DIMENSION if facts.buckets else facts.length
+    inputs = [
+        TensorSpec(name=name, dtype="int32", shape=(1, tokens), meaning=meaning, range=(0.0, float(largest)))
         for name, meaning, largest in (("input_ids", "tokens", facts.vocabulary - 1), ("attention_mask", "mask", 1))
     ]
+    return Signature.of(inputs, [output], limits={DIMENSION: facts.length} if facts.buckets else None)
+
+
+def file_sizes(recipe: Recipe) -> dict[str, list[int]]:
+    """The buckets of a recipe, see `Task.file_sizes`."""
+    from edgedistill.tasks.text.recipe import Text
+
+    assert isinstance(recipe.data, Text)
+    return {DIMENSION: recipe.data.buckets} if recipe.data.buckets else {}
+
+
+def check_buckets(recipe: Recipe) -> None:
+    """Raise a mistake where signals of layers would be kept: they have a part for each token, and all rows of a cache are of one size."""
+    from edgedistill.recipe.base import mistake
+
+    for number, stage in enumerate(recipe.distill.stages if recipe.distill is not None and file_sizes(recipe) else ()):
+        kept = sorted(signal for signal in stage.losses.needs if ":" in signal)
+        if kept and not getattr(stage, "online", False):
+            expected = "online: true beside data.buckets, since what layers say of texts of several sizes is in no cache"
+            raise mistake(expected, f"found distill.stages.{number} with losses of {', '.join(kept)} and online: false")
 
 
 def preparation(facts: TokenFacts) -> dict[str, dict[str, JsonValue]]:
@@ -58,6 +82,8 @@ def preparation(facts: TokenFacts) -> dict[str, dict[str, JsonValue]]:
         "kind": "text", "tokenizer": FILE, "length": facts.length, "truncation": "at the end", "padding": facts.padding,
         "padded": "at the end",
     }  # fmt: skip
+    if facts.buckets:
+        tokens["buckets"] = [*facts.buckets]
     return {"input_ids": tokens, "attention_mask": {"kind": "mask", "of": "input_ids", "text": 1, "padding": 0}}
 
 

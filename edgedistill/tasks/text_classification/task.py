@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
-_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "classes"})
+_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "buckets", "classes"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
@@ -96,6 +96,7 @@ class TextClassification(Classification):
         from edgedistill.tasks.text.recipe import CutStudent, HubStudent
         from edgedistill.tasks.text_classification.recipe import HubClassifier
 
+        texts.check_buckets(recipe)
         if isinstance(recipe.student, CutStudent) and not isinstance(recipe.teacher, HubClassifier):
             raise mistake("teacher.hf beside student.cut, since a student is cut from a model that is given", "found no teacher.hf")
         if recipe.distill is None and not isinstance(recipe.student, HubStudent):
@@ -117,7 +118,11 @@ class TextClassification(Classification):
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """The tokens of one text and their mask in, a logit for each class out."""
         known = _facts(facts)
-        return Signature.of(texts.inputs(known), [TensorSpec(name="logits", shape=(1, len(known.classes)), meaning="logits")])
+        return texts.signature(known, TensorSpec(name="logits", shape=(1, len(known.classes)), meaning="logits"))
+
+    def file_sizes(self, recipe: Recipe) -> dict[str, list[int]]:
+        """The buckets of the data."""
+        return texts.file_sizes(recipe)
 
     def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
         """The encoder behind its tokens and their mask."""
