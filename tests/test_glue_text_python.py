@@ -161,6 +161,34 @@ with Model.load(sys.argv[1]) as model:
 """
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_a_text_is_filled_up_to_the_smallest_bucket_that_holds_it(glue: dict[str, ModuleType], tmp_path: Path, *, each: bool) -> None:
+    bundle = TextBundle(tmp_path / "bundle", "embedding", wordpiece(), buckets=(6, 12, LENGTH), each=each)
+    lengths = set()
+    with glue["embedder"].Model.load(bundle.folder) as model:
+        assert model.info.artifact == ("student-fp32-tokens24.onnx" if each else "student-fp32.onnx")
+        for text in ["", "What is the weather?", "word " * 9, "word " * 400]:
+            lengths.add(model.arrays(text)["input_ids"].shape)
+            np.testing.assert_allclose(model.embed(text).values, bundle.answer(text), atol=1e-6)
+        model.warm_up(1)
+        test = model.self_test()
+        assert test.ok, test.describe()
+        names = [output.name for output in test.outputs]
+    assert lengths == {(1, 6), (1, 12), (1, LENGTH)}
+    of_files = [f"embedding of student-fp32-tokens{size}.onnx" for size in (12, 6)]
+    assert names == ["embedding", *(of_files if each else [])]
+
+
+def test_a_file_that_is_named_brings_those_of_the_other_buckets(glue: dict[str, ModuleType], tmp_path: Path) -> None:
+    bundle = TextBundle(tmp_path / "bundle", "embedding", wordpiece(), buckets=(6, LENGTH), each=True)
+    model = glue["embedder"].Model.load(bundle.folder, artifact="student-fp32-tokens6.onnx")
+    np.testing.assert_allclose(model.embed("word " * 400).values, bundle.answer("word " * 400), atol=1e-6)
+    model.close()
+    for text in ("", "word " * 400):
+        with pytest.raises(glue["embedder"].Closed):
+            model.embed(text)
+
+
 @pytest.mark.slow
 def test_the_wheel_runs_with_a_runtime_and_the_tokenizer_alone(bundles: dict[str, TextBundle], tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=True)

@@ -64,8 +64,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def bundle_of(folder: Path, task: str) -> TextBundle:
-    bundle = TextBundle(folder, task, wordpiece())
+def bundle_of(folder: Path, task: str, buckets: tuple[int, ...] = ()) -> TextBundle:
+    bundle = TextBundle(folder, task, wordpiece(), buckets=buckets)
     (folder / "texts.json").write_text(json.dumps(TEXTS))
     bundle.write()
     return bundle
@@ -83,7 +83,8 @@ def labels(bundles: Path) -> TextBundle:
 
 @pytest.fixture(scope="session")
 def embeddings(bundles: Path) -> TextBundle:
-    return bundle_of(bundles / "embeddings", "embedding")
+    # The answer shows what a text was filled up to.
+    return bundle_of(bundles / "embeddings", "embedding", (6, 12, 24))
 
 
 def node(built: Path, check: str, folder: Path) -> Any:

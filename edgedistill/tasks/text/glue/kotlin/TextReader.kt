@@ -25,9 +25,11 @@ internal class TextReader(
     private val tokenizer: TextTokenizer,
     private val tokens: String,
     private val mask: String,
-    private val length: Int,
+    private val buckets: List<Int>,
     private val padding: Int,
 ) {
+    private val length = buckets.last()
+
     /** The outputs for [text], by name. */
     fun run(text: String, cancelled: () -> Boolean): Map<String, Tensor> {
         if (cancelled()) throw ModelError.Cancelled()
@@ -45,18 +47,20 @@ internal class TextReader(
     fun selfTest(decide: ((Map<String, Tensor>) -> Int)?): TextSelfTest =
         TextSelfTest(model.selfTest(decide, frames = emptyList()), reading { others() })
 
+    /** The tokens of [text] and their mask, filled up to the smallest bucket that holds them. */
     private fun tensors(text: String): Map<String, Tensor> {
         val found = tokens(text)
+        val size = buckets.first { it >= found.size }
         return mapOf(
-            tokens to ints { found.getOrElse(it) { padding } },
-            mask to ints { if (it < found.size) 1 else 0 },
+            tokens to ints(size) { found.getOrElse(it) { padding } },
+            mask to ints(size) { if (it < found.size) 1 else 0 },
         )
     }
 
-    private inline fun ints(value: (Int) -> Int): Tensor {
-        val memory = allocate(4L * length)
-        for (i in 0 until length) memory.putInt(4 * i, value(i))
-        return Tensor(DType.INT32, listOf(1, length), memory)
+    private inline fun ints(size: Int, value: (Int) -> Int): Tensor {
+        val memory = allocate(4L * size)
+        for (i in 0 until size) memory.putInt(4 * i, value(i))
+        return Tensor(DType.INT32, listOf(1, size), memory)
     }
 
     private fun others(): List<String> {
@@ -76,17 +80,22 @@ internal class TextReader(
             val tokens = ofKind(inputs, "text")
             val mask = ofKind(inputs, "mask")
             val facts = inputs.getJSONObject(tokens)
-            val length = facts.getInt("length")
+            val known = facts.optJSONArray("buckets")?.map { all, i -> all.getInt(i) } ?: listOf(facts.getInt("length"))
             for (name in listOf(tokens, mask)) {
                 val port = model.artifact.inputs.find { it.name == name }
-                if (port?.dtype != DType.INT32 || port.shape != listOf(1, length)) {
-                    throw ModelError.DamagedManifest("found the input $name as $port, expected int32[1, $length]")
+                val fits = port != null && (known + VARIES).any { port.shape == listOf(1, it) }
+                if (port?.dtype != DType.INT32 || !fits) {
+                    val expected = "int32[1, ${known.joinToString(" or ")}]"
+                    throw ModelError.DamagedManifest("found the input $name as $port, expected $expected")
                 }
             }
+            // A file of one size fills up each text to it.
+            val size = model.artifact.inputs.first { it.name == tokens }.shape[1]
+            val buckets = if (size == VARIES) known else listOf(size)
             val path = facts.getString("tokenizer")
             val sha256 = model.manifest.files[path] ?: throw ModelError.DamagedManifest("has no SHA-256 of $path")
-            val tokenizer = tokenizers.read(bundle.checked(path, sha256), length)
-            TextReader(model, tokenizer, tokens, mask, length, facts.getInt("padding"))
+            val tokenizer = tokenizers.read(bundle.checked(path, sha256), buckets.last())
+            TextReader(model, tokenizer, tokens, mask, buckets, facts.getInt("padding"))
         }
 
         private fun ofKind(inputs: JSONObject, kind: String): String =

@@ -8,13 +8,44 @@ from typing import Any
 
 import numpy as np
 
+from .bundle_folder import Bundle
 from .errors import BundleError, InputError, ModelError
 from .model import Model, _check_cancelled
 from .self_test import SelfTest
 
+_ALIKE = ("format", "precision", "delegate", "input")
+"""What the files of several sizes have in common."""
+
 
 class ReadsTexts(Model):
-    """A model whose inputs are the tokens of a text and their mask, and which has one output."""
+    """A model whose inputs are the tokens of a text and their mask, and which has one output.
+
+    Where the bundle has files for several numbers of tokens, all of them are loaded, and a text is run by the smallest that holds it.
+    """
+
+    _buckets: list[int]
+    """Numbers of tokens that texts are filled up to, rising."""
+
+    def __init__(self, bundle: Bundle, entry: Mapping[str, Any], threads: int) -> None:
+        super().__init__(bundle, entry, threads)
+        self._files: dict[int, Model] = {}
+        if "sizes" in entry:
+            alike = [other for other in bundle.manifest["artifacts"] if all(other.get(key) == entry[key] for key in _ALIKE)]
+            self._files = {self._tokens_of(one): self if one["name"] == entry["name"] else self._file(one, threads) for one in alike}
+            self._buckets = sorted(self._files)
+
+    def _file(self, entry: Mapping[str, Any], threads: int) -> Model:
+        """The file of another size, for tensors alone."""
+        made: type[Model] = type("File", (Model,), {"runtimes": self.runtimes})
+        return made(self.bundle, entry, threads)
+
+    def _tokens_of(self, entry: Mapping[str, Any]) -> int:
+        """How many tokens a file of one size takes."""
+        return next(int(spec["shape"][1]) for spec in entry["signature"]["inputs"] if spec["name"] == self._tokens)
+
+    @property
+    def _others(self) -> list[Model]:
+        return [file for file in self._files.values() if file is not self]
 
     def _check(self) -> None:
         (self._output,) = self.entry["signature"]["outputs"]
@@ -27,6 +58,7 @@ class ReadsTexts(Model):
         self._tokens, self._mask = kinds["text"], kinds["mask"]
         facts = inputs[self._tokens]
         self._length, self._padding = int(facts["length"]), int(facts["padding"])
+        self._buckets = facts.get("buckets", [self._length])
         self._tokenizer = _tokenizer(self.bundle.checked(facts["tokenizer"]), self._length)
 
     def tokens(self, text: str) -> list[int]:
@@ -34,24 +66,45 @@ class ReadsTexts(Model):
         return list(self._tokenizer.encode(text).ids)
 
     def arrays(self, text: str) -> Mapping[str, np.ndarray]:
-        """The tokens of a text and their mask, int32 [1, length] each, as the artifact takes them."""
+        """The tokens of a text and their mask, int32 [1, tokens] each, filled up as an artifact of the bundle takes them."""
         tokens = self.tokens(text)
-        row = np.full((1, self._length), self._padding, np.int32)
+        length = next(bucket for bucket in self._buckets if bucket >= len(tokens))
+        row = np.full((1, length), self._padding, np.int32)
         row[0, : len(tokens)] = tokens
-        mask = (np.arange(self._length) < len(tokens)).astype(np.int32)[None]
+        mask = (np.arange(length) < len(tokens)).astype(np.int32)[None]
         return {self._tokens: row, self._mask: mask}
+
+    def warm_up(self, times: int = 3) -> None:
+        """Run on zeros, so that the first real call takes no longer than others."""
+        super().warm_up(times)
+        for file in self._others:
+            file.warm_up(times)
+
+    def close(self) -> None:
+        """Free the runtime's memory. A second call does nothing."""
+        super().close()
+        for file in self._others:
+            file.close()
 
     def self_test(self) -> SelfTest:
         """Tokenize the golden texts of the bundle and run its golden inputs here; compare with what training and export gave."""
-        golden = self.bundle.manifest.get("golden_texts", [])
-        return replace(super().self_test(), texts=tuple(one["text"] for one in golden if self.tokens(one["text"]) != one["tokens"]))
+        golden, test = self.bundle.manifest.get("golden_texts", []), super().self_test()
+        outputs = [*test.outputs]
+        for file in self._others:
+            # Nothing executed the file of a size that no sample had.
+            if file.entry["golden"]["outputs"] is not None:
+                outputs += [replace(output, name=f"{output.name} of {file.info.artifact}") for output in file.self_test().outputs]
+        texts = tuple(one["text"] for one in golden if self.tokens(one["text"]) != one["tokens"])
+        return replace(test, outputs=outputs, texts=texts)
 
     def _answer(self, text: str, cancelled: Callable[[], bool] | None) -> np.ndarray:
         """The output for a text, [1, ...]."""
         if not isinstance(text, str):
             raise InputError(f"found {type(text).__name__}, expected a text")
         _check_cancelled(cancelled)
-        return self.run(self.arrays(text), cancelled=cancelled)[self._output["name"]]
+        arrays = self.arrays(text)
+        file = self._files.get(arrays[self._tokens].shape[1], self)
+        return file.run(arrays, cancelled=cancelled)[self._output["name"]]
 
 
 def _tokenizer(path: Any, length: int) -> Any:

@@ -18,6 +18,7 @@ struct TextFacts: Decodable, Sendable {
         let kind: String
         let tokenizer: String?
         let length: Int?
+        let buckets: [Int]?
         let padding: Int32
     }
 
@@ -65,19 +66,26 @@ struct TextReader: Sendable {
             throw ModelError.bundle(
                 "manifest.json: found inputs of the kinds \(kinds), expected text and mask: update the app's glue code")
         }
+        // The files of this format have one size each, and fill up each text to it.
+        let known = text.value.buckets ?? [length]
+        var size = length
         for name in [text.key, mask.key] {
             let spec = artifact.signature.inputs.first { $0.name == name }
-            guard let spec, spec.dtype == .int32, spec.shape.map(\.fixed) == [1, length] else {
+            guard let spec, spec.dtype == .int32, spec.shape.count == 2, spec.shape[0].fixed == 1,
+                let own = spec.shape[1].fixed, known.contains(own)
+            else {
+                let expected = known.map(String.init).joined(separator: " or ")
                 throw ModelError.bundle(
                     "manifest.json: found the input \(name) as \(spec?.description ?? "none"), "
-                        + "expected int32[1, \(length)]; get the bundle again")
+                        + "expected int32[1, \(expected)]; get the bundle again")
             }
+            size = own
         }
         guard let sha256 = bundle.manifest.files[path] else {
             throw ModelError.bundle("found no SHA-256 of \(path) in manifest.json; get the bundle again")
         }
-        tokenizer = try tokenizers(try bundle.data(path, sha256: sha256), length)
-        (tokensName, maskName, self.length, padding) = (text.key, mask.key, length, text.value.padding)
+        tokenizer = try tokenizers(try bundle.data(path, sha256: sha256), size)
+        (tokensName, maskName, self.length, padding) = (text.key, mask.key, size, text.value.padding)
     }
 
     /// The numbers of the tokens of `text`, at most as many as the model takes.

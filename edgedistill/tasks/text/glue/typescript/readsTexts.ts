@@ -16,7 +16,7 @@ export interface TextSelfTest extends SelfTest {
 export interface TextReader {
   /** The numbers of the tokens of a text, at most as many as the model takes. Throws ModelError of the kind input. */
   tokens(text: string): number[];
-  /** The tokens of a text and their mask, int32 [1, length] each. */
+  /** The tokens of a text and their mask, int32 [1, N] each; N is the smallest bucket that holds the text. */
   tensors(text: string): Tensors;
 }
 
@@ -80,12 +80,17 @@ export async function readerOf(opened: Opened): Promise<TextReader> {
   const [mask] = ofKind(inputs, "mask");
   const length = number(facts["length"], `${where}.${name}.length`);
   const padding = number(facts["padding"], `${where}.${name}.padding`);
-  for (const input of [name, mask]) checkInput(artifact, input, length);
-  const tokens = new Tokens(await bundle.read(string(facts["tokenizer"], `${where}.${name}.tokenizer`)), length);
+  const known = list(facts["buckets"] ?? [length], `${where}.${name}.buckets`, number);
+  const sizes = [name, mask].map((input) => sizeOf(artifact, input, known));
+  // A file of one size fills up each text to it.
+  const buckets = typeof sizes[0] === "number" ? [sizes[0]] : known;
+  const most = buckets[buckets.length - 1];
+  const tokens = new Tokens(await bundle.read(string(facts["tokenizer"], `${where}.${name}.tokenizer`)), most);
   return {
     tokens: (text) => tokens.of(text),
     tensors(text) {
       const found = tokens.of(text);
+      const length = buckets.find((bucket) => bucket >= found.length) ?? most;
       const tensor = (value: (place: number) => number) =>
         ({ dtype: "int32", shape: [1, length], data: Int32Array.from({ length }, (_, place) => value(place)) }) as const;
       return {
@@ -105,9 +110,13 @@ function ofKind(inputs: ReadonlyMap<string, Json>, kind: string): [string, Json]
   return found;
 }
 
-function checkInput(artifact: Artifact, name: string, length: number): void {
+/** How many tokens an artifact takes: one of the buckets, or the name of the number where it varies. */
+function sizeOf(artifact: Artifact, name: string, buckets: readonly number[]): number | string {
   const spec = artifact.inputs.find((input) => input.name === name);
-  if (spec?.dtype !== "int32" || spec.shape.length !== 2 || spec.shape[0] !== 1 || spec.shape[1] !== length) {
-    throw wrong(spec ?? null, `input ${name} of ${artifact.name}`, `int32[1,${length}]`);
+  const size = spec?.shape[1];
+  const fits = typeof size === "string" || (size !== undefined && buckets.includes(size));
+  if (!fits || spec?.dtype !== "int32" || spec.shape.length !== 2 || spec.shape[0] !== 1) {
+    throw wrong(spec ?? null, `input ${name} of ${artifact.name}`, `int32[1,${buckets.join(" or ")}]`);
   }
+  return size;
 }
