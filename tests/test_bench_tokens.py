@@ -39,13 +39,14 @@ VOCABULARY, CONTEXT = 7, 64
 PORTS = Signature.of(
     [
         TensorSpec(name="positions", dtype="int32", shape=(1, "tokens")),
+        TensorSpec(name="asked", dtype="int32", shape=(1, "wanted")),
         TensorSpec(name="ids", dtype="int32", shape=(1, "tokens"), meaning="tokens"),
     ],
-    [TensorSpec(name="next", shape=(1, "tokens", VOCABULARY))],
+    [TensorSpec(name="next", shape=(1, "wanted", VOCABULARY))],
     state=(TensorSpec(name="kept", shape=(1, 1, CONTEXT, 3)),),
-    limits={"tokens": CONTEXT},
+    limits={"tokens": CONTEXT, "wanted": CONTEXT},
 )
-FILE = Stateful("ids", "positions", "next", CONTEXT, CONTEXT * 3 * 4)
+FILE = Stateful("ids", "positions", "asked", "next", CONTEXT, CONTEXT * 3 * 4)
 ONE: Any = {"warmup_s": 0.01, "relative_width": 10.0, "max_s": 0.01, "min_samples": 1}
 
 
@@ -65,18 +66,23 @@ def successor(path: Path, *, broken: bool = False) -> Path:
 
     table = np.roll(np.eye(VOCABULARY, dtype=np.float32), 1, axis=1) * (np.nan if broken else 1)
     nodes = [
-        helper.make_node("Gather", ["table", "input_ids"], ["row"]),
+        helper.make_node("Gather", ["input_ids", "wanted"], ["chosen"], axis=1),
+        helper.make_node("Squeeze", ["chosen", "front"], ["last"]),
+        helper.make_node("Gather", ["table", "last"], ["row"]),
         helper.make_node("Add", ["kept", "one"], ["kept_next"]),
         helper.make_node("ReduceMin", ["positions"], ["least"], keepdims=0),
         helper.make_node("Cast", ["least"], ["from"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["row", "from"], ["logits"]),
     ]  # fmt: skip
-    kept = (1, 1, CONTEXT, 3)
+    kept, constants = (1, 1, CONTEXT, 3), {"table": table, "one": np.ones((), np.float32), "front": np.zeros(1, np.int64)}
     graph = helper.make_graph(
         nodes, "g",
-        [*(port(name, TensorProto.INT32, 1, "T") for name in ("input_ids", "positions")), port("kept", TensorProto.FLOAT, *kept)],
-        [port("logits", TensorProto.FLOAT, 1, "T", VOCABULARY), port("kept_next", TensorProto.FLOAT, *kept)],
-        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.ones((), np.float32), "one")],
+        [
+            *(port(name, TensorProto.INT32, 1, size) for name, size in (("input_ids", "T"), ("positions", "T"), ("wanted", "W"))),
+            port("kept", TensorProto.FLOAT, *kept),
+        ],
+        [port("logits", TensorProto.FLOAT, 1, "W", VOCABULARY), port("kept_next", TensorProto.FLOAT, *kept)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
     return path
@@ -99,10 +105,11 @@ class Called:
         self.calls = list[tuple[list[int], list[int]]]()
 
     def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        assert set(arrays) == {"ids", "positions"}
+        assert set(arrays) == {"ids", "positions", "asked"}
+        assert arrays["asked"].tolist() == [[arrays["ids"].shape[1] - 1]], "only the last token is wanted"
         assert {array.dtype for array in arrays.values()} == {np.dtype("int32")}
         self.calls.append((arrays["ids"][0].tolist(), arrays["positions"][0].tolist()))
-        answer = np.zeros((*arrays["ids"].shape, VOCABULARY), np.float32)
+        answer = np.zeros((1, 1, VOCABULARY), np.float32)
         answer[0, -1, (arrays["ids"][0, -1] + 1) % VOCABULARY] = 1
         return {"next": answer}
 
@@ -110,8 +117,9 @@ class Called:
 def samples(folder: Path, rows: list[list[int]]) -> Samples:
     np.save(folder / "ids.npy", np.array(rows, np.int32))
     np.save(folder / "positions.npy", np.broadcast_to(np.arange(len(rows[0]), dtype=np.int32), (len(rows), len(rows[0]))))
-    paths = {name: str(folder / f"{name}.npy") for name in ("ids", "positions")}
-    return Samples(paths, job.described_method(PORTS.forward.with_sizes({"tokens": len(rows[0])}))["inputs"])
+    np.save(folder / "asked.npy", np.zeros((len(rows), 1), np.int32))
+    paths = {name: str(folder / f"{name}.npy") for name in ("ids", "positions", "asked")}
+    return Samples(paths, job.described_method(PORTS.forward.with_sizes({"tokens": len(rows[0]), "wanted": 1}))["inputs"])
 
 
 def test_a_sequence_is_the_prompt_at_once_and_then_the_likeliest_tokens_one_by_one(tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_one_new_token_takes_no_further_call(tmp_path: Path) -> None:
 def test_as_many_sequences_are_taken_as_an_interval_needs_although_the_time_is_up(tmp_path: Path) -> None:
     def slow(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         time.sleep(0.03)
-        return {"next": np.zeros((*arrays["ids"].shape, VOCABULARY), np.float32)}
+        return {"next": np.zeros((1, 1, VOCABULARY), np.float32)}
 
     collector = Collector()
     generation.bench(slow, samples(tmp_path, [[1, 2]]), Asked(FILE, (2,), 2).settings, ONE, 0, collector)
@@ -158,8 +166,8 @@ def test_as_many_sequences_are_taken_as_an_interval_needs_although_the_time_is_u
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (np.full((1, 3, VOCABULARY), np.nan, np.float32), "output next at position 0: some values are NaN"),
-        (np.zeros((1, 1, VOCABULARY), np.float32), r"expected \[1,3,V\] for 3 tokens, found float32\[1,1,7\]"),
+        (np.full((1, 1, VOCABULARY), np.nan, np.float32), "output next at position 0: some values are NaN"),
+        (np.zeros((1, 3, VOCABULARY), np.float32), r"expected \[1,1,V\] for the last token, found float32\[1,3,7\]"),
     ],
 )
 def test_answers_that_are_none_end_the_run(tmp_path: Path, answer: np.ndarray, said: str) -> None:
@@ -177,7 +185,7 @@ def test_sampling_goes_on_until_both_medians_are_known(tmp_path: Path, of_prompt
         until = generation.perf_counter_ns() + (1 + 8 * (next(clock) % 2) if changes else 1) * 1_000_000
         while generation.perf_counter_ns() < until:
             pass
-        return {"next": np.zeros((*arrays["ids"].shape, VOCABULARY), np.float32)}
+        return {"next": np.zeros((1, 1, VOCABULARY), np.float32)}
 
     settings: Any = ONE | {"relative_width": 0.3, "max_s": 1.5}
     collector = Collector()
@@ -199,7 +207,7 @@ def test_sampling_goes_on_until_both_medians_are_known(tmp_path: Path, of_prompt
     ],
 )
 def test_usual_prompts_fit_and_others_are_taken_as_they_are(context: Any, prompts: Any, new: Any, expected: Any) -> None:
-    found = asked(Stateful("ids", "positions", "next", context, 5), prompts, new)
+    found = asked(Stateful("ids", "positions", "asked", "next", context, 5), prompts, new)
     assert isinstance(found, Asked)
     assert (found.prompts, found.new) == expected
 
@@ -207,7 +215,7 @@ def test_usual_prompts_fit_and_others_are_taken_as_they_are(context: Any, prompt
 @pytest.mark.parametrize(("prompts", "new"), [([192], 66), ([8, 300], None), (None, 257)])
 def test_what_does_not_fit_is_refused_before_anything_is_measured(prompts: Any, new: Any) -> None:
     with pytest.raises(UserError, match=r"--prompt-tokens, --new-tokens: found .*, and the file takes 256 tokens; expected prompt \+ new"):
-        asked(Stateful("ids", "positions", "next", 256, 5), prompts, new)
+        asked(Stateful("ids", "positions", "asked", "next", 256, 5), prompts, new)
 
 
 def test_how_a_file_is_called_follows_from_its_signature() -> None:
@@ -216,11 +224,11 @@ def test_how_a_file_is_called_follows_from_its_signature() -> None:
     mask = TensorSpec(name="mask", dtype="bool", shape=(1, "tokens"))
     other = stateful(Signature.of([*PORTS.inputs, mask], PORTS.outputs, state=PORTS.state))
     assert isinstance(other, Unavailable)
-    assert "takes positions=int32[1,tokens], ids=int32[1,tokens], mask=bool[1,tokens]" in other.unavailable
+    assert "takes positions=int32[1,tokens], asked=int32[1,wanted], ids=int32[1,tokens], mask=bool[1,tokens]" in other.unavailable
     # Of a file alone that keeps its state inside: it may have one, and is asked for.
-    plain = [TensorSpec(name=f"input_{place}", dtype="int32", shape=(1, 40)) for place in range(2)]
-    untold = stateful(Signature.of(plain, [TensorSpec(name="output_0", shape=(1, 40, 9))]), told=False)
-    assert untold == Stateful("input_0", "input_1", "output_0", 40, None)
+    plain = [TensorSpec(name=f"input_{place}", dtype="int32", shape=(1, size)) for place, size in enumerate((40, 40, 12))]
+    untold = stateful(Signature.of(plain, [TensorSpec(name="output_0", shape=(1, 12, 9))]), told=False)
+    assert untold == Stateful("input_0", "input_1", "input_2", "output_0", 40, None)
     found = asked(untold, None, None)
     assert isinstance(found, Unavailable)
     assert "--prompt-tokens" in found.unavailable
@@ -233,8 +241,8 @@ def test_a_state_outside_is_told_apart_by_its_names() -> None:
     after = kept.model_copy(update={"name": "kept_next"})
     whole = Signature.of([*PORTS.inputs, kept, size], [*PORTS.outputs, after, size.model_copy(update={"name": "other_next"})])
     found = read_from(whole)
-    assert (found.state, [spec.name for spec in found.inputs]) == ((kept,), ["positions", "ids", "size"])
-    assert ([spec.name for spec in found.outputs], found.limits) == (["next", "other_next"], {"tokens": CONTEXT})
+    assert (found.state, [spec.name for spec in found.inputs]) == ((kept,), ["positions", "asked", "ids", "size"])
+    assert ([spec.name for spec in found.outputs], found.limits) == (["next", "other_next"], {"tokens": CONTEXT, "wanted": CONTEXT})
     assert read_from(Signature.of(PORTS.inputs, PORTS.outputs)).state == ()
 
 

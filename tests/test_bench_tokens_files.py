@@ -43,10 +43,10 @@ while time.monotonic() < end or len(firsts) < 30:
     for number in range(new):
         positions = np.arange(place, place + given.shape[1], dtype=np.int32)[None]
         started = time.perf_counter_ns()
-        answer = forward({"input_ids": given, "positions": positions})
+        answer = forward({"input_ids": given, "positions": positions, "wanted": np.array([[given.shape[1] - 1]], np.int32)})
         (others if number else firsts).append(time.perf_counter_ns() - started)
         place += given.shape[1]
-        given = np.full((1, 1), answer["logits"][0, -1].argmax(), np.int32)
+        given = np.full((1, 1), answer["logits"][0, 0].argmax(), np.int32)
 print(json.dumps([firsts, others]))
 """
 
@@ -65,9 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("decoder")
     deployed = cached.deployed(made.decoder(), made.LENGTH)
-    save_program(
-        deployed, signature(made.LENGTH, VOCABULARY, cached.state(deployed)), folder / FILES[0].program, sizes={"tokens": made.LENGTH}
-    )
+    ports = signature(made.LENGTH, VOCABULARY, NEW, cached.state(deployed))
+    save_program(deployed, ports, folder / FILES[0].program, sizes=ports.limits)
     for spec in FILES:
         assert lower([spec], folder, folder, folder / "log", {}).error is None
     return folder
@@ -90,7 +89,7 @@ def test_the_times_of_tokens_are_those_of_a_bare_loop(folder: Path, spec: Artifa
     file = stateful(ports)
     assert isinstance(file, Stateful)
     what = Asked(file, (PROMPT,), NEW)
-    method = ports.forward.with_sizes({"tokens": PROMPT})
+    method = ports.forward.with_sizes({"tokens": PROMPT, "wanted": 1})
     write_random_samples(tmp_path / "inputs", method, 1, file.positions)
     job = [executor_of(spec).module, str(folder / spec.name), ports.forward.model_dump(mode="json"), PROMPT, NEW]
     distances: list[float] = []

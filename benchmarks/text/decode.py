@@ -41,14 +41,14 @@ def tokens_of_texts() -> np.ndarray:
     return np.concatenate([encoding.ids for encoding in tokenizer.encode_batch(texts)]).astype(np.int32)
 
 
-def student() -> Any:
+def student(vocabulary: int = VOCABULARY) -> Any:
     """A llama with random weights, scaled so that its logits differ."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=8,
+        vocab_size=vocabulary, hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=8,
         num_key_value_heads=4, max_position_embeddings=LENGTH, bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config).eval()
@@ -71,11 +71,11 @@ def train(model: Any, tokens: np.ndarray, steps: int) -> None:
     decoder, random = Decoder(model).train(), np.random.default_rng(0)
     optimizer = torch.optim.AdamW(decoder.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
-    positions = torch.arange(64, dtype=torch.int32).expand(8, -1)
+    places = torch.arange(64, dtype=torch.int32).expand(8, -1)
     for step in range(steps):
         starts = random.integers(0, len(tokens) - 65, 8)
         rows = torch.from_numpy(np.stack([tokens[start : start + 65] for start in starts]))
-        loss = torch.nn.functional.cross_entropy(decoder(rows[:, :-1], positions).flatten(0, 1), rows[:, 1:].flatten().long())
+        loss = torch.nn.functional.cross_entropy(decoder(rows[:, :-1], places, places).flatten(0, 1), rows[:, 1:].flatten().long())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -94,15 +94,15 @@ def programs(model: Any, folder: Path, precisions: list[str]) -> None:
     from edgedistill.verify.rungs import load_converted
 
     wrapped = decoder.Decoder(model)
-    decoder.check(wrapped, "the student", VOCABULARY, LENGTH)
+    decoder.check(wrapped, "the student", model.config.vocab_size, LENGTH)
     deployed = cached.deployed(wrapped, LENGTH)
-    signature, sizes = decoder.signature(LENGTH, VOCABULARY, cached.state(deployed)), {"tokens": LENGTH}
+    signature = decoder.signature(LENGTH, model.config.vocab_size, PREFILL, cached.state(deployed))
     source = folder / "programs" / "student-float.pt2"
-    save_program(deployed, signature, source, sizes=sizes)
+    save_program(deployed, signature, source, sizes=signature.limits)
     for precision in dict.fromkeys(precision for precision in precisions if needs_program(precision)):
         graph = load_converted(source)
         put_on_grid(graph, precision)
-        save_program(graph, signature, folder / f"program-{precision}" / "student-float.pt2", sizes=sizes)
+        save_program(graph, signature, folder / f"program-{precision}" / "student-float.pt2", sizes=signature.limits)
 
 
 def references(folder: Path, precision: str, samples: np.ndarray, *, tensors: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -114,11 +114,11 @@ def references(folder: Path, precision: str, samples: np.ndarray, *, tensors: bo
     from edgedistill.verify.rungs import load_converted
 
     graph = load_converted(folder / ("programs" if precision == "fp32" else f"program-{precision}") / "student-float.pt2")
-    positions = torch.arange(samples.shape[1], dtype=torch.int32)[None]
+    places = torch.arange(samples.shape[1], dtype=torch.int32)[None]
 
     def given(rung: Any) -> np.ndarray:
         with torch.no_grad():
-            return np.concatenate([rung(torch.from_numpy(row[None]), positions).numpy() for row in samples])
+            return np.concatenate([rung(torch.from_numpy(row[None]), places, places).numpy() for row in samples])
 
     plain = given(graph)
     return (given(DynamicReference(graph, tensors=tensors)) if is_dynamic(precision) else plain), plain
@@ -134,10 +134,10 @@ def verified(folder: Path, kind: str, precision: str, samples: np.ndarray) -> tu
     from edgedistill.verify import judge
 
     spec = ArtifactSpec(kind, precision)
-    positions = np.broadcast_to(np.arange(samples.shape[1], dtype=np.int32), samples.shape)
-    inputs = {"input_ids": folder / "input_ids.npy", "positions": folder / "positions.npy"}
-    np.save(inputs["input_ids"], samples)
-    np.save(inputs["positions"], positions)
+    places = np.broadcast_to(np.arange(samples.shape[1], dtype=np.int32), samples.shape)
+    inputs = {name: folder / f"{name}.npy" for name in ("input_ids", "positions", "wanted")}
+    for name, path in inputs.items():
+        np.save(path, samples if name == "input_ids" else places)
     local.execute(
         executor_of(spec).module, folder / spec.name, inputs, signature=signature_of(folder).forward, outputs=folder / "logits.npy",
         threads=1, bench=None, log=folder / "log", timeout_s=600,
@@ -166,7 +166,8 @@ def measure(folder: Path, kind: str, file: str) -> None:
     forward = adapter.load(str(folder / file), 1, signature_of(folder).forward.model_dump(mode="json"))
     prompts = np.load(folder / "prompts.npy")
     texts = [generate(forward, prompt, limit=WRITTEN, length=LENGTH) for prompt in prompts]
-    prefill = {"input_ids": np.resize(prompts, (1, PREFILL)), "positions": np.arange(PREFILL, dtype=np.int32)[None]}
+    places = np.arange(PREFILL, dtype=np.int32)[None]
+    prefill = {"input_ids": np.resize(prompts, (1, PREFILL)), "positions": places, "wanted": places[:, -1:].copy()}
     times = []
     for _ in range(30):
         started = time.perf_counter()

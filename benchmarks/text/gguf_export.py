@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import torch
-from gguf_models import BY_ROW, LAST_ONLY, LENGTH, SIZES, loaded, train
+from gguf_models import BY_ROW, LENGTH, SIZES, loaded, train
 from gguf_writer import QUANTIZATIONS, quantize, write_gguf
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature, save_program
 from edgedistill.quantize import grid
 from edgedistill.records import ArtifactSpec
-from edgedistill.signature import Signature
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -42,8 +41,9 @@ def prepare(name: str, folder: Path) -> None:
         if not (folder / f"{kind}.gguf").exists():
             quantize(folder / "f32.gguf", folder / f"{kind}.gguf", quantization)
     programs = _export(model, folder)
-    if SIZES[name].seconds:
-        _experiments(model, programs, folder)
+    if SIZES[name].seconds and not (folder / BY_ROW).exists():
+        with int4_by_row():
+            lower_here(on_grid(programs["fp32"], "int4-dynamic", folder / "rows"), "int4-dynamic", folder / BY_ROW)
 
 
 def _export(model: LlamaForCausalLM, folder: Path) -> dict[str, Path]:
@@ -57,30 +57,15 @@ def _export(model: LlamaForCausalLM, folder: Path) -> dict[str, Path]:
     return programs
 
 
-def _experiments(model: LlamaForCausalLM, programs: Mapping[str, Path], folder: Path) -> None:
-    """Write the files that the kit itself does not make. They change `model`."""
-    if not (folder / BY_ROW).exists():
-        with int4_by_row():
-            lower_here(on_grid(programs["fp32"], "int4-dynamic", folder / "rows"), "int4-dynamic", folder / BY_ROW)
-    if not all((folder / name).exists() for name in LAST_ONLY.values()):
-        model.lm_head = _LastOnly(model.lm_head)
-        last = _programs(model, folder / "last", tokens=1)
-        for precision, name in LAST_ONLY.items():
-            lower_here(last[precision], precision, folder / name)
-
-
-def _programs(model: LlamaForCausalLM, folder: Path, tokens: int | None = None) -> dict[str, Path]:
-    """The program of each precision in `folder`; tokens: how many of a call have logits, where not all do."""
+def _programs(model: LlamaForCausalLM, folder: Path) -> dict[str, Path]:
+    """The program of each precision in `folder`."""
     from edgedistill.tasks.causal_lm import cached, decoder
 
     source = folder / "programs/student-float.pt2"
     if not source.exists():
         made = cached.deployed(decoder.Decoder(model), LENGTH)
-        signature = decoder.signature(LENGTH, model.config.vocab_size, cached.state(made))
-        if tokens:
-            outputs = [spec.model_copy(update={"shape": (1, tokens, model.config.vocab_size)}) for spec in signature.outputs]
-            signature = Signature.of(signature.inputs, outputs, state=signature.state, limits=signature.limits)
-        save_program(made, signature, source, sizes={"tokens": LENGTH})
+        signature = decoder.signature(LENGTH, model.config.vocab_size, LENGTH, cached.state(made))
+        save_program(made, signature, source, sizes=signature.limits)
     precisions = dict.fromkeys(spec.precision for spec in SPECS if spec.precision != "fp32")
     return {"fp32": source} | {precision: on_grid(source, precision, folder / f"program-{precision}") for precision in precisions}
 
@@ -91,20 +76,10 @@ def on_grid(source: Path, precision: str, folder: Path) -> Path:
     path = folder / source.name
     if not path.exists():
         graph = load_converted(source)
-        grid.put_on_grid(graph, precision)
-        save_program(graph, load_signature(source), path, sizes={"tokens": LENGTH})
+        grid.puton_grid(graph, precision)
+        signature = load_signature(source)
+        save_program(graph, signature, path, sizes=signature.limits)
     return path
-
-
-class _LastOnly(nn.Module):
-    """A head that sees the last token of a call only."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.head(hidden[:, -1:])  # type: ignore[no-any-return]
 
 
 @contextmanager

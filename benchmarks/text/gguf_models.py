@@ -19,8 +19,6 @@ LENGTH = 256
 """Positions of the cache."""
 BY_ROW = "student-int4-rows.pte"
 """The .pte of int4-dynamic with one scale for each output channel, an experiment of this benchmark."""
-LAST_ONLY = {precision: f"student-{precision}-last.pte" for precision in ("fp32", "int8-dynamic", "int4-dynamic")}
-"""By precision, the .pte that gives the logits after the last token of a call only, another experiment."""
 _BATCH, _WINDOW, _WARM_UP = 8, 64, 20
 
 

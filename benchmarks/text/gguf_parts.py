@@ -9,29 +9,25 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from gguf_export import lower_here
 from gguf_models import LENGTH, SIZES, Size
-from gguf_runtime import File, Kit, Running
+from gguf_runtime import Kit
 from torch import Tensor, nn
 
 from edgedistill.export.programs import save_program
 from edgedistill.tasks.causal_lm import decoder
 
 _SECONDS = 0.5
-_PROMPT, _PIECES = 192, (32, 64, 96, 192)
-_PIECED = ("student-fp32.pte", "student-int8-dynamic.pte", "student-int4-dynamic.pte", "q8_0.gguf", "q4_0.gguf")
 _ARRAYS_MB = (2, 4, 16, 500)
 
 
 def main() -> None:
     """Print a line for each number of tokens in a call, and of those before it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--model", choices=list(SIZES), default="4x256")
     given = parser.parse_args()
     size = SIZES[given.model]
@@ -50,21 +46,6 @@ def main() -> None:
         whole = [seconds * size.layers * 1e6 for seconds in (attention, cache)]
         print(f"| {tokens} | {before} | {whole[0]:.0f} | {rate:.1f} | {whole[1]:.0f} | {call * 1e6:.0f} |")
     print("\n" + ", ".join(f"{mb} MB are read at {_read_gb_per_s(mb):.0f} GB/s" for mb in _ARRAYS_MB))
-    _print_pieces(given.folder / given.model)
-
-
-def _print_pieces(folder: Path) -> None:
-    """Print a line for each file: milliseconds of a prompt that is given in pieces."""
-    prompt = np.random.default_rng(0).integers(10, 2000, _PROMPT).astype(np.int32)
-    print("\n| file | " + " | ".join(f"{piece} at once, ms" for piece in _PIECES) + " |\n" + "| --- " * (1 + len(_PIECES)) + "|")
-    for name in _PIECED:
-        running = File(name, cache="f16").open(folder, LENGTH)
-
-        def write(piece: int, running: Running = running) -> None:
-            for start in range(0, _PROMPT, piece):
-                running.forward(prompt[start : start + piece], start)
-
-        print(f"| `{name}` | " + " | ".join(f"{_least(partial(write, piece)) * 1e3:.2f}" for piece in _PIECES) + " |")
 
 
 def _read_gb_per_s(megabytes: int) -> float:
@@ -80,13 +61,14 @@ class _Empty(nn.Module):
         super().__init__()
         self.register_buffer("row", torch.ones(vocabulary))
 
-    def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        return (input_ids + positions).float()[..., None] * self.get_buffer("row")
+    def forward(self, input_ids: Tensor, positions: Tensor, wanted: Tensor) -> Tensor:
+        return (input_ids + positions).float().index_select(1, wanted[0].long())[..., None] * self.get_buffer("row")
 
 
 def _without_layers(size: Size, folder: Path) -> Kit:
     program = folder / "programs/student-float.pt2"
-    save_program(_Empty(size.vocabulary), decoder.signature(LENGTH, size.vocabulary), program, sizes={"tokens": LENGTH})
+    signature = decoder.signature(LENGTH, size.vocabulary, LENGTH)
+    save_program(_Empty(size.vocabulary), signature, program, sizes=signature.limits)
     lower_here(program, "fp32", folder / "empty.pte")
     return Kit(folder / "empty.pte", program)
 

@@ -53,10 +53,11 @@ class Kit:
         self._run = adapter.load(str(path), 1, load_signature(program).forward.model_dump(mode="json"))
 
     def forward(self, tokens: np.ndarray, start: int, *, every: bool = False) -> np.ndarray:
-        """See `Running`. A program gives the logits after each token in any case."""
-        positions = np.arange(start, start + len(tokens), dtype=np.int32)
-        logits: np.ndarray = self._run({"input_ids": tokens[None], "positions": positions[None]})["logits"][0]
-        return logits if every else logits[-1:]
+        """See `Running`."""
+        places = np.arange(len(tokens), dtype=np.int32)[None]
+        wanted = places if every else places[:, -1:].copy()
+        logits: np.ndarray = self._run({"input_ids": tokens[None], "positions": places + np.int32(start), "wanted": wanted})["logits"][0]
+        return logits
 
 
 def greedy(forward: Callable[[np.ndarray, int], np.ndarray], prompt: Sequence[int], count: int) -> list[int]:

@@ -15,7 +15,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from gguf_models import BY_ROW, LAST_ONLY, SIZES
+from gguf_models import BY_ROW, SIZES
 from gguf_quality import PROMPTS, Quality, qualities
 from gguf_runtime import File
 from gguf_turns import CLOCKS, DECODED, MEASURES, Durations, ratio, take_turns, typical
@@ -26,7 +26,7 @@ FILES = tuple(
     File(name)
     for name in (
         "student-fp32.pte", "f32.gguf", "student-fp32.onnx", "student-int8-dynamic.pte", "q8_0.gguf", "student-int8-dynamic.onnx",
-        "student-int4-dynamic.pte", "q4_0.gguf", "q4_k.gguf", "q4_k_m.gguf", "student-int4-weights.onnx", BY_ROW, *LAST_ONLY.values(),
+        "student-int4-dynamic.pte", "q4_0.gguf", "q4_k.gguf", "q4_k_m.gguf", "student-int4-weights.onnx", BY_ROW,
     )
 )  # fmt: skip
 PAIRS = (
@@ -35,10 +35,8 @@ PAIRS = (
     ("student-int4-dynamic.pte", "q4_k_m.gguf"), ("student-int4-weights.onnx", "q4_0.gguf"),
 )  # fmt: skip
 """What has the same number of bits."""
-EXPERIMENTS = (
-    (BY_ROW, "student-int4-dynamic.pte"), *((LAST_ONLY[precision], f"student-{precision}.pte") for precision in LAST_ONLY)
-)  # fmt: skip
-"""A file of an experiment, and what it is compared with."""
+EXPERIMENT = (BY_ROW, "student-int4-dynamic.pte")
+"""The file of an experiment, and what it is compared with."""
 TOKENIZED = 500
 """Texts that llama.cpp's tokenizer is compared on."""
 
@@ -61,8 +59,7 @@ def main() -> None:
 
         prepare(given.model, folder)
     elif given.what == "quality":
-        whole = [file for file in files if file.name not in LAST_ONLY.values()]
-        found = {name: quality.model_dump() for name, quality in qualities(whole, folder).items()}
+        found = {name: quality.model_dump() for name, quality in qualities(files, folder).items()}
         write_json(folder / "quality.json", found | {"texts of other tokens": _other_tokens(folder)})
     elif given.what == "speed":
         before = os.getloadavg()[0]
@@ -97,7 +94,7 @@ def _print(folder: Path) -> None:
         print(f"\n{speed['clock']} time; load average {speed['load'][0]:.1f} before, {speed['load'][1]:.1f} after.\n")
         _print_times(folder, durations)
         print("\n" + _row("pair", *(f"{m}" for m in MEASURES)) + "\n" + _row(*["---"] * 5))
-        for kit, other in (*PAIRS, *EXPERIMENTS):
+        for kit, other in (*PAIRS, EXPERIMENT):
             if kit in durations and other in durations:
                 ratios = (
                     ratio(durations, kit, other, m) if m.startswith("ttft") else ratio(durations, other, kit, m) for m in MEASURES

@@ -22,13 +22,14 @@ _PROMPT, _NEW = 32, 32
 
 @dataclass(frozen=True)
 class Stateful:
-    """A file that takes tokens and their positions, [1, T] each, and gives an answer for each of them, [1, T, V].
+    """A file that takes tokens and their positions, [1, T] each, and wanted places, [1, W], and gives an answer for each place, [1, W, V].
 
     context: most tokens, or None. state_bytes: bytes of the state; None where the file does not say it, and may have none.
     """
 
     tokens: str
     positions: str
+    wanted: str
     output: str
     context: int | None
     state_bytes: int | None
@@ -47,7 +48,8 @@ class Asked:
         """As a job has it."""
         file = self.file
         return {
-            "tokens": file.tokens, "positions": file.positions, "output": file.output, "prompts": [*self.prompts], "new": self.new
+            "tokens": file.tokens, "positions": file.positions, "wanted": file.wanted, "output": file.output,
+            "prompts": [*self.prompts], "new": self.new,
         }  # fmt: skip
 
 
@@ -57,15 +59,18 @@ def stateful(signature: Signature, *, told: bool = True) -> Stateful | Unavailab
         return NO_STATE
     takes = [spec for spec in signature.inputs if "int" in spec.dtype and len(spec.shape) == 2 and spec.batched]
     gives = [spec for spec in signature.outputs if len(spec.shape) == 3 and spec.batched]
-    if len(signature.inputs) != 2 or len(takes) != 2 or takes[0].shape != takes[1].shape or not gives:
+    if len(signature.inputs) == 3 == len(takes) and gives:
+        tokens, *others = sorted(takes, key=lambda spec: spec.meaning != "tokens")
+        positions, wanted = sorted(others, key=lambda spec: spec.shape != tokens.shape)
+    if len(signature.inputs) != 3 or len(takes) != 3 or not gives or positions.shape != tokens.shape:
         ports = f"{', '.join(map(str, signature.inputs))} and gives {', '.join(map(str, signature.outputs))}"
-        why = f"the file takes {ports}; generation is measured of files that take tokens and positions, [1, T], and give [1, T, V]"
+        expected = "files that take tokens and positions, [1, T], and wanted places, [1, W], and give [1, W, V]"
+        why = f"the file takes {ports}; generation is measured of {expected}"
         return Unavailable(unavailable=why) if told else NO_STATE
-    tokens, positions = sorted(takes, key=lambda spec: spec.meaning != "tokens")
     size = tokens.shape[1]
     context = size if isinstance(size, int) else signature.limits.get(size)
     kept = sum(spec.nbytes for spec in signature.state) if told else None
-    return Stateful(tokens.name, positions.name, gives[0].name, context, kept)
+    return Stateful(tokens.name, positions.name, wanted.name, gives[0].name, context, kept)
 
 
 def counted(file: Stateful | Unavailable) -> str | None:

@@ -34,7 +34,7 @@ def decoder(kind: str = "llama", **facts: Any) -> Decoder:
     return Decoder(model(kind, **facts))
 
 
-def tokens(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random tokens and their positions, int32 [1, count]."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, VOCABULARY, (1, count), generator=generator, dtype=torch.int32), torch.arange(count, dtype=torch.int32)[None]
+def tokens(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random tokens, their positions, and their places, which are all wanted; int32 [1, count]."""
+    generator, places = torch.Generator().manual_seed(seed), torch.arange(count, dtype=torch.int32)[None]
+    return torch.randint(0, VOCABULARY, (1, count), generator=generator, dtype=torch.int32), places, places

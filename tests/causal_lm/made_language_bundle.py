@@ -67,7 +67,7 @@ def contents(folder: Path) -> Contents:
     tried = asked.data.tried
     trial.by_module(module, data, trial.chosen(data, tried), work / "trial-student")
     program, signature = CAUSAL_LM.deployed(module, CAUSAL_LM.signature(asked, facts))
-    sizes = {"tokens": signature.limits["tokens"]}
+    sizes = facts.sizes
     save_program(program, signature, work / FP32.program, sizes=sizes)
     for spec in (INT8, INT4):
         graph = load_converted(work / FP32.program)

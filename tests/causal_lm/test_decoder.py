@@ -25,31 +25,32 @@ CLOSE = 2e-5
 
 def saved(module: nn.Module, path: Path, vocabulary: int = VOCABULARY) -> Any:
     """The graph of a deployed module that went through a file."""
-    save_program(module, signature(LENGTH, vocabulary, cached.state(module)), path, sizes={"tokens": LENGTH})
+    ports = signature(LENGTH, vocabulary, LENGTH, cached.state(module))
+    save_program(module, ports, path, sizes=ports.limits)
     return load_converted(path)
 
 
-def one_by_one(module: Any, count: int, ids: Tensor, positions: Tensor) -> Tensor:
+def one_by_one(module: Any, count: int, ids: Tensor, positions: Tensor, wanted: Tensor) -> Tensor:
     """The logits of a call with `count` tokens, and then of one token a call."""
     parts = [slice(0, count), *(slice(place, place + 1) for place in range(count, ids.shape[1]))]
-    return torch.cat([module(ids[:, part], positions[:, part]) for part in parts], 1)
+    return torch.cat([module(ids[:, part], positions[:, part], wanted[:, : part.stop - part.start]) for part in parts], 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_decoder_gives_the_logits_of_transformers_with_and_without_a_cache(kind: str) -> None:
     own = decoder(kind)
     check(own, "the student", VOCABULARY, LENGTH)
-    ids, positions = tokens(COUNT)
+    ids, positions, wanted = tokens(COUNT)
     own.model.set_attn_implementation("eager")
     with torch.no_grad():
         expected = own.model(input_ids=ids.long()).logits
         own.model.set_attn_implementation("edgedistill")
-        assert (own(ids, positions) - expected).abs().max() < CLOSE
+        assert (own(ids, positions, wanted) - expected).abs().max() < CLOSE
         deployed = cached.deployed(own, LENGTH)
-        assert (deployed(ids, positions) - expected).abs().max() < CLOSE
+        assert (deployed(ids, positions, wanted) - expected).abs().max() < CLOSE
         # The cache is full of another text.
         deployed(*tokens(LENGTH, seed=1))
-        assert (one_by_one(deployed, 5, ids, positions) - expected).abs().max() < CLOSE
+        assert (one_by_one(deployed, 5, ids, positions, wanted) - expected).abs().max() < CLOSE
     assert not any(type(layer).__name__ == "Conv1D" for layer in deployed.modules()), "no precision knows its weights"
 
 
@@ -81,28 +82,43 @@ def test_logits_are_divided_in_the_head_alone(tied: bool) -> None:
 
 def test_a_row_that_is_filled_up_behind_gives_the_same() -> None:
     own = decoder()
-    ids, positions = tokens(COUNT)
+    ids, positions, wanted = tokens(COUNT)
     with torch.no_grad():
-        whole = own(ids, positions)
-        padded = own(torch.cat([ids[:, :8], torch.zeros(1, 4, dtype=torch.int32)], 1), positions[:, :12])
-    assert (padded[:, :8] - whole[:, :8]).abs().max() < CLOSE
+        whole = own(ids, positions, wanted)
+        padded = own(torch.cat([ids[:, :8], torch.zeros(1, 4, dtype=torch.int32)], 1), positions[:, :12], wanted[:, :8])
+    assert (padded - whole[:, :8]).abs().max() < CLOSE
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_each_row_gives_the_logits_of_its_own_wanted_places(kind: str) -> None:
+    own = decoder(kind)
+    ids, positions, places = (torch.cat(pair) for pair in zip(tokens(COUNT), tokens(COUNT, seed=1), strict=True))
+    wanted = torch.tensor([[3, 19, 3], [0, 7, 18]], dtype=torch.int32)
+    with torch.no_grad():
+        whole, found = own(ids, positions, places), own(ids, positions, wanted)
+    expected = torch.stack([row[chosen.long()] for row, chosen in zip(whole, wanted, strict=True)])
+    assert found.shape == (2, 3, VOCABULARY)
+    assert (found - expected).abs().max() < CLOSE
+    # Nothing stays behind at the head: transformers writes by it.
+    assert own.model(input_ids=ids.long()).logits.shape[1] == COUNT
 
 
 def test_a_program_takes_all_lengths_and_gives_the_logits_of_the_module(tmp_path: Path) -> None:
     own = decoder()
     deployed = cached.deployed(own, LENGTH)
     graph = saved(deployed, tmp_path / "p.pt2")
-    ids, positions = tokens(LENGTH)
+    ids, positions, wanted = tokens(LENGTH)
     with torch.no_grad():
-        expected = own(ids, positions)
+        expected = own(ids, positions, wanted)
         run = torch.fx.Interpreter(graph).run
-        assert (run(ids, positions) - expected).abs().max() < CLOSE
-        assert (one_by_one(run, 7, ids, positions) - expected).abs().max() < CLOSE
+        assert (run(ids, positions, wanted) - expected).abs().max() < CLOSE
+        assert (run(ids, positions, wanted[:, [30, 4]]) - expected[:, [30, 4]]).abs().max() < CLOSE
+        assert (one_by_one(run, 7, ids, positions, wanted) - expected).abs().max() < CLOSE
     kept = load_signature(tmp_path / "p.pt2")
-    assert kept.limits == {"tokens": LENGTH}
+    assert kept.limits == {"tokens": LENGTH, "wanted": LENGTH}
     assert kept.state == tuple(TensorSpec(name=f"state_{place}", shape=(1, 2, LENGTH, 16)) for place in range(4))
     program = torch.export.load(tmp_path / "p.pt2")
-    assert [int(limits.upper) for limits in program.range_constraints.values()] == [LENGTH]
+    assert [int(limits.upper) for limits in program.range_constraints.values()] == [LENGTH, LENGTH]
     assert all(not value.any() for name, value in program.named_buffers() if "state_" in name), "what is saved is zero"
 
 

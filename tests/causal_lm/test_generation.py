@@ -25,7 +25,7 @@ class Called:
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.sizes.append(arrays["input_ids"].shape[1])
         with torch.no_grad():
-            return {"logits": self.module(*(torch.from_numpy(arrays[name]) for name in ("input_ids", "positions"))).numpy()}
+            return {"logits": self.module(*(torch.from_numpy(arrays[name]) for name in ("input_ids", "positions", "wanted"))).numpy()}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_prompts_that_do_not_fit_are_refused(forward: Called, prompt: np.ndarray
 
 
 def constant(logits: np.ndarray) -> Forward:
-    return lambda arrays: {"logits": np.broadcast_to(logits, (1, arrays["input_ids"].shape[1], len(logits)))}
+    return lambda arrays: {"logits": np.broadcast_to(logits, (1, arrays["wanted"].shape[1], len(logits)))}
 
 
 def test_tokens_are_drawn_by_their_probabilities() -> None:
@@ -146,7 +146,7 @@ def test_texts_fit_a_schema_whatever_the_logits_are(tokenizer: Any) -> None:
         random = np.random.default_rng(seed)
 
         def forward(arrays: Any, random: Any = random) -> Any:
-            return {"logits": random.normal(0, 3, (1, arrays["input_ids"].shape[1], LOGITS)).astype(np.float32)}
+            return {"logits": random.normal(0, 3, (1, arrays["wanted"].shape[1], LOGITS)).astype(np.float32)}
 
         found = generate(forward, PROMPT, limit=200, stop={STOP}, choose=sampling(seed), mask=grammar.mask())
         assert found.tokens[-1] == STOP

@@ -111,9 +111,9 @@ def test_own_answers_begin_behind_the_prompt_and_count(tmp_path: Path, data: Com
     assert module.training
     for row, index in enumerate(data.indices["train"][:6]):
         prompt = data.prompt(index)
-        tokens, mask = drawn.inputs["input_ids"][row], drawn.mask["logits"][row]
+        tokens, mask, wanted = (part[row] for part in (drawn.inputs["input_ids"], drawn.mask["logits"], drawn.inputs["wanted"]))
         assert tokens[: len(prompt)].tolist() == prompt.tolist()
-        places = mask.nonzero()[:, 0]
+        places = wanted[mask].long()
         assert places[0] == len(prompt) - 1
         answer = tokens[places + 1]
         ends = (answer == data.facts.end).nonzero()
@@ -123,7 +123,8 @@ def test_own_answers_begin_behind_the_prompt_and_count(tmp_path: Path, data: Com
     # What is drawn from random weights is no tool call.
     avoid = drawn.targets["avoid"]
     assert torch.equal(avoid >= 0, drawn.mask["logits"])
-    assert torch.equal(avoid[:, :-1][avoid[:, :-1] >= 0], drawn.inputs["input_ids"][:, 1:][avoid[:, :-1] >= 0].long())
+    behind = drawn.inputs["input_ids"].gather(1, drawn.inputs["wanted"].long() + 1)
+    assert torch.equal(avoid[avoid >= 0], behind[avoid >= 0].long())
     assert not torch.equal(own_answers(module, batch, data).inputs["input_ids"], drawn.inputs["input_ids"])
     torch.manual_seed(0)
     assert torch.equal(own_answers(module, batch, data).inputs["input_ids"], drawn.inputs["input_ids"])
@@ -138,7 +139,8 @@ def test_the_likeliest_answer_is_what_single_prompts_get_one_token_after_the_oth
         while len(row) < 60:
             tokens = torch.tensor([row], dtype=torch.int32)
             with torch.no_grad():
-                given = module(tokens, torch.arange(len(row), dtype=torch.int32)[None])
+                places = torch.arange(len(row), dtype=torch.int32)[None]
+                given = module(tokens, places, places[:, -1:])
             row.append(int(given[0, -1].argmax()))
             if row[-1] == data.facts.end:
                 break
@@ -174,11 +176,25 @@ def test_the_rows_of_a_batch_do_not_change_by_what_fills_them_up(tmp_path: Path,
     module = built(recipe(tmp_path), data)
     row = data.indices["val"][0]
     inputs = data.inputs(np.array([row]))
-    count = int(data.counts[row])
-    short = {name: torch.from_numpy(values[:, :count]) for name, values in inputs.items()}
+    given = {name: torch.from_numpy(values) for name, values in inputs.items()}
+    short = {name: values if name == "wanted" else values[:, : int(data.counts[row])] for name, values in given.items()}
     with torch.no_grad():
-        whole = module(**{name: torch.from_numpy(values) for name, values in inputs.items()})[:, :count]
-        assert torch.allclose(module(**short), whole, atol=1e-5)
+        assert torch.allclose(module(**short), module(**given), atol=1e-5)
+
+
+def test_signals_are_those_of_the_wanted_places(tmp_path: Path, data: Completions) -> None:
+    module, layer = built(recipe(tmp_path), data), "features:model.layers.0"
+    batch = data.batch(data.indices["train"][:3], 0)
+    taps = LM.taps(module, LM.signature(recipe(tmp_path), data.facts), [layer, "logits"])
+    with torch.no_grad():
+        given = taps(batch.inputs)
+        every = {**batch.inputs, "wanted": batch.inputs["positions"]}
+        whole = taps(every)
+    wanted = batch.inputs["wanted"].long()
+    for name in (layer, "logits"):
+        assert given[name].shape[:2] == wanted.shape
+        expected = torch.stack([values[places] for values, places in zip(whole[name], wanted, strict=True)])
+        assert torch.allclose(given[name], expected, atol=1e-5)
 
 
 def test_a_teacher_writes_what_greedy_decoding_gives(tmp_path: Path, data: Completions) -> None:

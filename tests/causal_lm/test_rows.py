@@ -11,8 +11,9 @@ from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.tasks import task
 from edgedistill.tasks.causal_lm import chat
-from edgedistill.tasks.causal_lm.dataset import Completions, targets_of
+from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.example import exchange
+from edgedistill.tasks.causal_lm.wanted import longest, targets_of, wanted_of
 
 LM = task("causal-lm")
 
@@ -38,8 +39,9 @@ def test_a_row_is_a_prompt_and_an_answer_whose_tokens_are_targets(tmp_path: Path
     tokens, targets, mask = batch.inputs["input_ids"][0], batch.targets["logits"][0], batch.mask["logits"][0]
     assert tokens[: len(prompt)].tolist() == prompt.tolist()
     # The last token of the prompt gives the first of the answer, and the last but one of the answer its end.
-    counted = mask.nonzero()[:, 0].tolist()
-    assert counted == list(range(len(prompt) - 1, len(prompt) + len(answer) - 1))
+    wanted, last = batch.inputs["wanted"][0], len(prompt) + len(answer) - 2
+    assert wanted[mask].tolist() == list(range(len(prompt) - 1, last + 1))
+    assert (wanted[~mask] == last).all(), "no token behind the end is wanted"
     assert targets[mask].tolist() == answer.tolist()
     assert (targets[~mask] == -1).all()
     assert batch.inputs["positions"][0].tolist() == list(range(88))
@@ -146,9 +148,23 @@ def test_a_prompt_that_leaves_no_room_is_refused_and_a_long_answer_is_cut(tmp_pa
 
 
 def test_targets_are_the_tokens_behind() -> None:
-    tokens = np.arange(10, 18)[None]
-    assert targets_of(tokens, [3], [6]).tolist() == [[-1, -1, 13, 14, 15, -1, -1, -1]]
-    assert targets_of(tokens, [0], [3]).tolist() == [[11, 12, -1, -1, -1, -1, -1, -1]]
+    tokens, prompts, counts = np.arange(10, 18)[None].repeat(4, axis=0), np.array([3, 0, 0, 7]), np.array([6, 3, 1, 8])
+    wanted = wanted_of(prompts, counts, longest(prompts, counts))
+    assert wanted.tolist() == [[2, 3, 4], [0, 1, 1], [0, 0, 0], [6, 6, 6]]
+    assert targets_of(tokens, wanted, prompts, counts).tolist() == [[13, 14, 15], [11, 12, -1], [-1, -1, -1], [17, -1, -1]]
+    assert longest(prompts[3:], counts[3:]) == 2, "a program that was traced with one place takes one only"
+
+
+def test_what_is_judged_has_places_for_its_own_longest_answer(tmp_path: Path) -> None:
+    splits = ["train", "val", "holdout"]
+    rows = [{"prompt": "a", "completion": "b " * (20 if n == 3 else 5 if n == 5 else 2), "split": splits[n % 3]} for n in range(30)]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    data = prepared(tmp_path, source={"jsonl": str(path)}, format="text", split_column="split")
+    rooms = {name: data.inputs(indices)["wanted"].shape[1] for name, indices in data.indices.items()}
+    assert rooms["train"] == len(data.answer(3))
+    assert rooms["val"] == rooms["holdout"] == len(data.answer(5)) == data.facts.sizes["wanted"] < rooms["train"]
+    for indices in data.indices.values():
+        assert data.targets(indices)["logits"].shape == data.inputs(indices)["wanted"].shape
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path: Path) -> None:

@@ -61,13 +61,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("decoder")
     own = decoder(vocab_size=VOCABULARY)
     deployed = cached.deployed(own, LENGTH)
-    ports = signature(LENGTH, VOCABULARY, cached.state(deployed))
+    ports = signature(LENGTH, VOCABULARY, SAMPLES, cached.state(deployed))
     source = folder / PTE.program
-    save_program(deployed, ports, source, sizes={"tokens": LENGTH})
+    save_program(deployed, ports, source, sizes=ports.limits)
     for precision in dict.fromkeys(spec.precision for spec in (*FILES, *ROUNDED) if needs_program(spec.precision)):
         graph = load_converted(source)
         put_on_grid(graph, precision)
-        save_program(graph, ports, folder / f"program-{precision}" / "student-float.pt2", sizes={"tokens": LENGTH})
+        save_program(graph, ports, folder / f"program-{precision}" / "student-float.pt2", sizes=ports.limits)
     lowered(FILES, folder)
     return folder
 
@@ -85,15 +85,16 @@ def samples() -> np.ndarray:
 
 
 def answers(rung: Any, samples: np.ndarray) -> np.ndarray:
-    positions = torch.arange(samples.shape[1], dtype=torch.int32)[None]
+    places = torch.arange(samples.shape[1], dtype=torch.int32)[None]
     with torch.no_grad():
-        return np.concatenate([rung(torch.from_numpy(row[None]), positions).numpy() for row in samples])
+        return np.concatenate([rung(torch.from_numpy(row[None]), places, places).numpy() for row in samples])
 
 
 def outputs(spec: ArtifactSpec, folder: Path, samples: np.ndarray, place: Path) -> np.ndarray:
-    inputs = {"input_ids": place / "input_ids.npy", "positions": place / "positions.npy"}
+    inputs = {name: place / f"{name}.npy" for name in ("input_ids", "positions", "wanted")}
     np.save(inputs["input_ids"], samples)
-    np.save(inputs["positions"], np.broadcast_to(np.arange(samples.shape[1], dtype=np.int32), samples.shape))
+    for name in ("positions", "wanted"):
+        np.save(inputs[name], np.broadcast_to(np.arange(samples.shape[1], dtype=np.int32), samples.shape))
     local.execute(
         executor_of(spec).module, folder / spec.name, inputs, signature=load_signature(folder / spec.program).forward,
         outputs=place / "logits.npy", threads=1, bench=None, log=place / "log", timeout_s=120,
@@ -181,9 +182,9 @@ def test_an_onnx_passes_its_cache_on_and_can_be_read(folder: Path) -> None:
 
     graph = onnx.load(str(folder / ONNX.name)).graph
     kept = [f"state_{place}" for place in range(4)]
-    assert [port.name for port in graph.input] == ["input_ids", "positions", *kept]
+    assert [port.name for port in graph.input] == ["input_ids", "positions", "wanted", *kept]
     assert [port.name for port in graph.output] == ["logits", *(f"{name}_next" for name in kept)]
-    assert [size.dim_value for size in graph.input[2].type.tensor_type.shape.dim] == [1, 2, LENGTH, 16]
+    assert [size.dim_value for size in graph.input[3].type.tensor_type.shape.dim] == [1, 2, LENGTH, 16]
     assert [node.op_type for node in graph.node].count("GroupQueryAttention") == 2
     assert not {"Reciprocal", "ScatterND"} & {node.op_type for node in graph.node}, "norms are fused, and the cache is written in place"
     assert inspect(folder / ONNX.name).operators["com.microsoft.GroupQueryAttention"] == 2

@@ -11,11 +11,12 @@ from typing import Literal, TypedDict
 class GenerationSettings(TypedDict):
     """What to measure: sequences with prompts of these lengths, of `new` tokens each; the call with the prompt gives the first one.
 
-    tokens, positions: the inputs [1, T] that a call gives; output: the answer for each position, [1, T, V].
+    tokens, positions: the inputs [1, T] that a call gives; wanted: that of the places [1, W] among them; output: the answers [1, W, V].
     """
 
     tokens: str
     positions: str
+    wanted: str
     output: str
     prompts: list[int]
     new: int

@@ -18,10 +18,11 @@ _STATE = "state_"
 
 
 def deployed(decoder: Decoder, length: int) -> nn.Module:
-    """A copy of `decoder` for one text of up to `length` tokens that keeps its keys and values: int32 [1, T] twice to float32 [1, T, V].
+    """A copy of `decoder` for one text of up to `length` tokens that keeps its keys and values.
 
-    The positions of a call follow each other, and those before them were given since a text began at 0. So a program is called with the
-    positions 0 to T - 1 at once, and then with one token a call. What an earlier text left behind is not seen. Tied embeddings stay tied.
+    It takes and gives what a decoder does, for one text. The positions of a call follow each other, and those before them were given since
+    a text began at 0. So a program is called with the positions of a prompt, 0 to T - 1, at once or in pieces, and then with one token a
+    call. `wanted` are places among the tokens of the call. What an earlier text left behind is not seen. Tied embeddings stay tied.
     """
     return _Deployed(decoder, length).eval().requires_grad_(False)
 
@@ -40,8 +41,8 @@ class _Deployed(nn.Module):
         _tabulate_rotations(self.decoder.model, length)
         write_linear(self.decoder.model)
 
-    def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        return self.decoder(input_ids, positions, Cache(self.cache, positions[0].long()))  # type: ignore[no-any-return]
+    def forward(self, input_ids: Tensor, positions: Tensor, wanted: Tensor) -> Tensor:
+        return self.decoder(input_ids, positions, wanted, Cache(self.cache, positions[0].long()))  # type: ignore[no-any-return]
 
 
 class _Memory(nn.Module):

@@ -17,6 +17,7 @@ from edgedistill.tasks.causal_lm.answered import Judge
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data
 from edgedistill.tasks.causal_lm.source import OTHER, TOKENS
+from edgedistill.tasks.causal_lm.wanted import NONE, longest, targets_of, wanted_of
 from edgedistill.tasks.data import SPLITS, Batch
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
     from edgedistill.tasks.causal_lm.scorers import Scoring
 
-NONE = -1
-"""The target where no token counts: in prompts, and behind the end of an answer."""
-
 
 class Completions(ArrayDataset):
-    """The rows that `source.write` wrote; the target of each place is the next token, where that is of the answer."""
+    """The rows that `source.write` wrote.
+
+    The wanted places of a row are those whose next token is of the answer; this token is their target. Rows of one split have as many of
+    them as the longest answer has: a shorter one repeats its last place, which then does not count.
+    """
 
     facts: LanguageFacts
 
@@ -39,6 +41,8 @@ class Completions(ArrayDataset):
         stored = read_arrays(folder)
         self.prompts, self.counts, self.avoid = stored["prompts"], stored["counts"], stored["avoid"]
         self.indices = {name: np.flatnonzero(stored["split"] == number) for number, name in enumerate(SPLITS)}
+        self._judged = np.isin(stored["split"], (1, 2))
+        self._room = [longest(self.prompts[rows], self.counts[rows]) for rows in (~self._judged, self._judged)]
         self.fields = {}
 
     def __len__(self) -> int:
@@ -50,17 +54,24 @@ class Completions(ArrayDataset):
         return np.ones(len(self), bool)
 
     def inputs(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Tokens and their positions, int32 [B, length] each."""
-        return inputs_of(np.array(self._tokens[indices]))
+        """Tokens and their positions, int32 [B, length] each, and the wanted places, int32 [B, W]."""
+        tokens = np.array(self._tokens[indices])
+        positions = np.array(np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape))
+        return {"input_ids": tokens, "positions": positions, "wanted": self._wanted(indices)}
 
     def targets(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The next token of each place, int64 [B, length], -1 where none counts."""
+        """The next token of each wanted place, int64 [B, W], -1 where none counts."""
         return {"logits": self._following(indices, ~self.avoid)}
 
+    def _wanted(self, indices: np.ndarray) -> np.ndarray:
+        # Rows that are learned may be longer than those that are judged, whose outputs are kept.
+        room = self._room[int(self._judged[indices].all())]
+        return wanted_of(self.prompts[indices], self.counts[indices], room)
+
     def _following(self, indices: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """The next token of each place in rows that are `chosen`, bool [N]."""
+        """The next token of each wanted place in rows that are `chosen`, bool [N]."""
         counts = np.where(chosen[indices], self.counts[indices], 0)
-        return targets_of(self._tokens[indices], self.prompts[indices], counts)
+        return targets_of(self._tokens[indices], self._wanted(indices), self.prompts[indices], counts)
 
     def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
         """The rows `indices` as tensors; the target `avoid` has the tokens of answers to avoid.
@@ -88,7 +99,7 @@ class Completions(ArrayDataset):
         return Rows(folder / TOKENS), np.stack([stored["prompts"], stored["counts"]], axis=1)
 
     def mask(self, targets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The places whose next token is of the answer, bool [B, length]."""
+        """The wanted places that count, bool [B, W]."""
         return {name: values != NONE for name, values in targets.items()}
 
     @cached_property
@@ -121,18 +132,3 @@ class Completions(ArrayDataset):
     def answer(self, index: int) -> np.ndarray:
         """The tokens of a row's answer with its end, int32 [n]."""
         return np.array(self._tokens[index])[self.prompts[index] : self.counts[index]]
-
-
-def inputs_of(tokens: np.ndarray) -> dict[str, np.ndarray]:
-    """What a model is given for `tokens` int32 [B, T] from the first position on."""
-    positions = np.broadcast_to(np.arange(tokens.shape[1], dtype=np.int32), tokens.shape)
-    return {"input_ids": tokens, "positions": np.array(positions)}
-
-
-def targets_of(tokens: np.ndarray, prompts: np.ndarray | Sequence[int], counts: np.ndarray | Sequence[int]) -> np.ndarray:
-    """The next token of each place, int64 [B, T], -1 in prompts of `prompts` tokens and behind `counts` tokens."""
-    following = np.full(tokens.shape, NONE, np.int64)
-    following[:, :-1] = tokens[:, 1:]
-    places = np.arange(tokens.shape[1])[None] + 1
-    of_answer = (places >= np.asarray(prompts)[:, None]) & (places < np.asarray(counts)[:, None])
-    return np.where(of_answer, following, NONE)

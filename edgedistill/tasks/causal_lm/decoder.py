@@ -21,7 +21,10 @@ _CHECKED = 16
 
 
 class Decoder(nn.Module):
-    """A causal language model of transformers behind `input_ids` and `positions`, int32 [B, T]: gives its logits, float32 [B, T, V].
+    """A causal language model of transformers. It takes `input_ids` and `positions`, int32 [B, T], and `wanted`, int32 [B, W].
+
+    It gives the logits of the wanted tokens, float32 [B, W, V]: `wanted` are places in a row. The head of a large vocabulary is a large
+    part of a model, and of most tokens nobody needs logits.
 
     Each token sees itself and the tokens before it in its row, whatever their positions are. Rows that are filled up behind need no mask.
     transformers' own masks depend on the data, which cannot be exported, so that `attend` replaces its attention.
@@ -34,10 +37,25 @@ class Decoder(nn.Module):
         self.model = model
         self.train(model.training)
 
-    def forward(self, input_ids: Tensor, positions: Tensor, cache: Cache | None = None) -> Tensor:
-        """The logits of a batch. cache: keys and values of earlier tokens, see `cached`."""
-        answer = self.model(input_ids=input_ids.long(), position_ids=positions.long(), use_cache=False, static_cache=cache)
+    def forward(self, input_ids: Tensor, positions: Tensor, wanted: Tensor, cache: Cache | None = None) -> Tensor:
+        """The logits of a batch. cache: keys and values of earlier tokens, of one text; see `cached`."""
+
+        def choose(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+            # By `index_select` runtimes copy whole rows.
+            return (given[0].index_select(1, wanted[0].long()) if cache is not None else at(given[0], wanted),)
+
+        # transformers' own `logits_to_keep` takes the same places of all rows.
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(choose)  # type: ignore[operator]
+        try:
+            answer = self.model(input_ids=input_ids.long(), position_ids=positions.long(), use_cache=False, static_cache=cache)
+        finally:
+            hook.remove()
         return answer.logits.float()  # type: ignore[no-any-return]
+
+
+def at(values: Tensor, wanted: Tensor) -> Tensor:
+    """`values` [B, T, D] at the places `wanted`, int [B, W], of each row: [B, W, D]."""
+    return values.gather(1, wanted.long()[..., None].expand(-1, -1, values.shape[-1]))
 
 
 def attend(
@@ -73,14 +91,18 @@ def _register() -> None:
     AttentionInterface.register(ATTENTION, attend)
 
 
-def signature(length: int, vocabulary: int, cache: tuple[TensorSpec, ...] = ()) -> Signature:
-    """What a decoder takes and gives for one text of up to `length` tokens. vocabulary: logits of a token. cache: see `cached.state`."""
+def signature(length: int, vocabulary: int, wanted: int, cache: tuple[TensorSpec, ...] = ()) -> Signature:
+    """What a decoder takes and gives for one text of up to `length` tokens, of which up to `wanted` are wanted.
+
+    vocabulary: logits of a token. cache: see `cached.state`. Some runtimes plan memory for the most logits: `wanted` keeps it small.
+    """
     inputs = [
         TensorSpec(name="input_ids", dtype="int32", shape=(1, "tokens"), meaning="tokens", range=(0, vocabulary - 1)),
         TensorSpec(name="positions", dtype="int32", shape=(1, "tokens"), range=(0, length - 1)),
+        TensorSpec(name="wanted", dtype="int32", shape=(1, "wanted"), range=(0, length - 1)),
     ]
-    outputs = [TensorSpec(name="logits", shape=(1, "tokens", vocabulary), meaning="logits")]
-    return Signature.of(inputs, outputs, state=cache, limits={"tokens": length})
+    outputs = [TensorSpec(name="logits", shape=(1, "wanted", vocabulary), meaning="logits")]
+    return Signature.of(inputs, outputs, state=cache, limits={"tokens": length, "wanted": wanted})
 
 
 def check(decoder: Decoder, label: str, vocabulary: int, length: int) -> None:
@@ -107,7 +129,8 @@ def check(decoder: Decoder, label: str, vocabulary: int, length: int) -> None:
     decoder.eval()
     try:
         with torch.no_grad():
-            ours, theirs = decoder(tokens.to(device), places.to(device)), _own(decoder.model, tokens.to(device))
+            tokens, places = tokens.to(device), places.to(device)
+            ours, theirs = decoder(tokens, places, places), _own(decoder.model, tokens)
     finally:
         decoder.train(trains)
     error, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())

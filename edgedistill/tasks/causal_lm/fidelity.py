@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedistill.tasks.causal_lm.dataset import NONE
 from edgedistill.tasks.causal_lm.metrics import log_probabilities
+from edgedistill.tasks.causal_lm.wanted import NONE
 
 _DRAWS = 2000
 
@@ -28,7 +28,7 @@ class Fidelity:
 
 
 def fidelity(logits: np.ndarray, expected: np.ndarray, targets: np.ndarray) -> Fidelity:
-    """The fidelity of `logits` to `expected`, float32 [n, T, V] both, where `targets` int64 [n, T] count (are not -1).
+    """The fidelity of `logits` to `expected`, float32 [n, W, V] both, where `targets` int64 [n, W] count (are not -1).
 
     Tokens of a row depend on each other, so the intervals are those of a bootstrap over the rows: 2,000 draws of n rows, with their own
     numbers of tokens (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13), by a fixed seed.

@@ -69,7 +69,8 @@ def generate(
     while len(made.tokens) < most:
         started = time.perf_counter()
         positions = np.arange(place, place + len(given), dtype=np.int32)
-        logits = forward({"input_ids": given[None], "positions": positions[None]})["logits"][0, -1]
+        last = np.array([[len(given) - 1]], np.int32)
+        logits = forward({"input_ids": given[None], "positions": positions[None], "wanted": last})["logits"][0, 0]
         logprobs = _log_softmax(logits)
         token = choose(logprobs if mask is None else _allowed(logprobs, mask(made.tokens)))
         made.tokens.append(token)

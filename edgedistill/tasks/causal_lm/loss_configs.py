@@ -10,8 +10,8 @@ from pydantic import Field
 from edgedistill.recipe.losses import CrossEntropy, Distillation, Loss, Losses, Temperature, signal_of
 
 SORTED = "sorted"
-"""The signal of a teacher with another vocabulary, float32 [B, T, K]: its K largest probabilities at each of the student's positions, in
-descending order. K may be its whole vocabulary."""
+"""The signal of a teacher with another vocabulary, float32 [B, W, K]: its K largest probabilities at each of the student's wanted places,
+in descending order. K may be its whole vocabulary."""
 
 
 class TokenCrossEntropy(CrossEntropy):

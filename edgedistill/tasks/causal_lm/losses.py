@@ -154,7 +154,7 @@ def unlikelihood(loss: Loss, it: Compared) -> Tensor:
 
 
 def linear_map(loss: HiddenStates, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, nn.Module]:
-    """A linear map from the student's width to the teacher's: hidden states [B, T, D] of both. Raises UserError for other results."""
+    """A linear map from the student's width to the teacher's: hidden states [B, W, D] of both. Raises UserError for other results."""
     ours, theirs = student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)]
     if ours.ndim != 3 or ours.shape[:2] != theirs.shape[:-1]:
         raise UserError(

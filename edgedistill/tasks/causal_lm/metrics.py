@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgedistill.tasks.causal_lm.dataset import NONE
+from edgedistill.tasks.causal_lm.wanted import NONE
 
 _AT_ONCE = 16
 """Rows whose probabilities are computed together: those of a large vocabulary take much memory."""
@@ -13,7 +13,7 @@ _AT_ONCE = 16
 def right(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The share of each answer's tokens whose likeliest one is right, float64 [n]; 1 where it has none.
 
-    logits: float32 [n, T, V]. targets: int64 [n, T], -1 where none counts.
+    logits: float32 [n, W, V]. targets: int64 [n, W], -1 where none counts.
     """
     counted = targets != NONE
     hits = (logits.argmax(axis=2) == targets) & counted
@@ -52,7 +52,7 @@ def temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """log_softmax over the vocabulary, float64 [n, T, V]."""
+    """log_softmax over the vocabulary, float64 [..., V]."""
     from scipy.special import log_softmax
 
     return log_softmax(logits.astype(np.float64), axis=-1)  # type: ignore[no-any-return]

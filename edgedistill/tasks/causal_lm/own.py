@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgedistill.tasks.causal_lm.dataset import NONE, Completions
+from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.decoder import ATTENTION, Decoder
+from edgedistill.tasks.causal_lm.wanted import NONE, longest, targets_of, wanted_of
 from edgedistill.tasks.data import Batch
 
 
@@ -22,23 +23,21 @@ def own_answers(decoder: Decoder, batch: Batch, data: Completions) -> Batch:
     (arXiv 2306.13649), algorithm 1.
     """
     end, padding = data.facts.end, data.facts.padding
-    tokens, counted = batch.inputs["input_ids"], batch.mask["logits"] | (batch.targets["avoid"] != NONE)
-    # The first place that counts is the last token of the prompt.
-    asked = torch.where(counted.any(dim=1), counted.int().argmax(dim=1), 0) + 1
+    tokens = batch.inputs["input_ids"]
+    # The first wanted place is the last token of the prompt.
+    asked = batch.inputs["wanted"][:, 0] + 1
     answers = written(decoder, [row[:count] for row, count in zip(tokens, asked, strict=True)], tokens.shape[1], end, sample=True)
     rows = torch.full_like(tokens, padding)
-    mask = torch.zeros_like(counted)
     for place, (prompt, answer) in enumerate(zip(asked.tolist(), answers, strict=True)):
-        last = prompt + len(answer)
         rows[place, :prompt] = tokens[place, :prompt]
-        rows[place, prompt:last] = answer
-        mask[place, prompt - 1 : last - 1] = True
-    none = torch.full_like(batch.targets["logits"], NONE)
-    targets = {"logits": none, "avoid": none}
-    if (bad := _bad(data, tokens, asked, answers)).any():
-        following = rows.roll(-1, dims=1).long()
-        targets["avoid"] = torch.where(mask & bad[:, None], following, none)
-    return Batch({"input_ids": rows, "positions": batch.inputs["positions"]}, targets, {"logits": mask})
+        rows[place, prompt : prompt + len(answer)] = answer
+    prompts, counts = asked.numpy(), asked.numpy() + np.array([len(answer) for answer in answers])
+    wanted = wanted_of(prompts, counts, longest(prompts, counts))
+    following = torch.from_numpy(targets_of(rows.numpy(), wanted, prompts, counts))
+    none = torch.full_like(following, NONE)
+    avoid = torch.where(_bad(data, tokens, asked, answers)[:, None], following, none)
+    inputs = {"input_ids": rows, "positions": batch.inputs["positions"], "wanted": torch.from_numpy(wanted)}
+    return Batch(inputs, {"logits": none, "avoid": avoid}, {"logits": following != NONE})
 
 
 def _bad(data: Completions, tokens: Tensor, asked: Tensor, answers: list[Tensor]) -> Tensor:

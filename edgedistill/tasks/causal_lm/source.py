@@ -17,6 +17,7 @@ from edgedistill.tasks.causal_lm import chat, schema
 from edgedistill.tasks.causal_lm.example import ExampleTable
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data, Example, TrainedBytes
+from edgedistill.tasks.causal_lm.wanted import longest
 from edgedistill.tasks.data import SPLITS
 from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
@@ -81,12 +82,12 @@ class Exchanges:
         # Nothing is judged by an answer to avoid.
         split[avoid & (split > 0)] = UNUSED
         write_arrays(folder, {"split": split})
-        median = int(np.median(counts))
+        median, judged = int(np.median(counts)), np.isin(split, (1, 2))
         facts = LanguageFacts(
             source=self.table.name,
             sha256=sha256_tree(folder),
             splits={name: int((split == number).sum()) for number, name in enumerate(SPLITS)},
-            sizes={"tokens": self.data.length},
+            sizes={"tokens": self.data.length, "wanted": longest(prompts[judged], counts[judged])},
             warnings=self._warnings(prints, split, counts),
             length=self.data.length,
             vocabulary=made.vocabulary,

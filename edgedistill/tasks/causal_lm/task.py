@@ -34,7 +34,10 @@ _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
 
 class CausalLM(Task):
-    """Inputs `input_ids` and `positions`, int32 [B, T]; output `logits`, float32 [B, T, V]; target the next token, -1 where none counts."""
+    """Inputs `input_ids` and `positions`, int32 [B, T], and `wanted`, int32 [B, W]; output `logits`, float32 [B, W, V].
+
+    The target is the token behind each wanted place, -1 where none counts.
+    """
 
     name = "causal-lm"
     title = "Language model"
@@ -109,11 +112,11 @@ class CausalLM(Task):
         return Completions(folder, LanguageFacts.read(folder), data_of(recipe))
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
-        """Tokens and their positions in, a logit for each token of the vocabulary at each of them out."""
+        """Tokens, their positions and wanted places in, a logit for each token of the vocabulary at each wanted place out."""
         from edgedistill.tasks.causal_lm.decoder import signature
 
         known = facts_of(facts)
-        return signature(known.length, known.vocabulary)
+        return signature(known.length, known.vocabulary, known.sizes["wanted"])
 
     def build(self, config: Config, recipe: Recipe, facts: DataFacts, weights: Path | None = None) -> nn.Module:
         """The decoder."""
@@ -123,13 +126,12 @@ class CausalLM(Task):
 
     def deployed(self, module: nn.Module, signature: Signature) -> tuple[nn.Module, Signature]:
         """The decoder with a cache of keys and values, so that each further token is computed alone."""
-        from edgedistill.tasks.causal_lm import cached, decoder
+        from edgedistill.tasks.causal_lm import cached
+        from edgedistill.tasks.causal_lm.decoder import Decoder
 
-        assert isinstance(module, decoder.Decoder)
-        length, vocabulary = signature.limits["tokens"], signature.outputs[0].shape[-1]
-        assert isinstance(vocabulary, int)
-        made = cached.deployed(module, length)
-        return made, decoder.signature(length, vocabulary, cached.state(made))
+        assert isinstance(module, Decoder)
+        made = cached.deployed(module, signature.limits["tokens"])
+        return made, signature.model_copy(update={"state": cached.state(made)})
 
     def quantizable(self, module: nn.Module) -> nn.Module:
         """The decoder, with plain linear layers."""
@@ -156,12 +158,10 @@ class CausalLM(Task):
         return texts.unknown_configurations(recipe)
 
     def taps(self, module: nn.Module, signature: Signature, signals: Collection[str]) -> Taps:
-        """The logits, and `features:LAYER`, what a module of the model gives, [B, T, D]."""
-        from edgedistill.tasks.causal_lm.decoder import Decoder
-        from edgedistill.tasks.modules import ModuleTaps
+        """The logits, and `features:LAYER`, what a module of the model gives, both at the wanted places, [B, W, D]."""
+        from edgedistill.tasks.causal_lm.taps import WantedTaps
 
-        # A program has no modules of the model; it tells its outputs only.
-        return ModuleTaps(module, signature, signals, inside=module.model if isinstance(module, Decoder) else module)
+        return WantedTaps(module, signature, signals)
 
     def tells(self, config: Config, recipe: Recipe) -> bool:
         """Whether a teacher gives logits of the student's tokens: not one that writes texts, nor one with another tokenizer."""
@@ -220,6 +220,10 @@ class CausalLM(Task):
         from edgedistill.tasks.causal_lm.metrics import figures
 
         return figures(outputs["logits"], targets["logits"])
+
+    def decide(self, outputs: Arrays) -> np.ndarray:
+        """The likeliest token at each wanted place, int64 [n, W]: a row flips where one of them changes."""
+        return outputs["logits"].argmax(axis=2)
 
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """The mean Kullback-Leibler divergence KL(expected || outputs) of the next tokens, in nats."""
@@ -286,8 +290,10 @@ class CausalLM(Task):
             files[schema.FILE] = file.read_bytes()
             answer["schema"] = schema.FILE
         positions: dict[str, JsonValue] = {"kind": "positions", "of": "input_ids", "first": 0}
+        # Places among the tokens of a call whose logits are given: an app wants the last one.
+        wanted: dict[str, JsonValue] = {"kind": "wanted", "of": "input_ids"}
         return Preprocessing(
-            inputs={"input_ids": tokens, "positions": positions}, outputs={"logits": answer}, files=files,
+            inputs={"input_ids": tokens, "positions": positions, "wanted": wanted}, outputs={"logits": answer}, files=files,
             manifest=golden.entries(self.dataset(recipe, folder), data.tried, folder),
         )  # fmt: skip
 

@@ -46,10 +46,11 @@ class LanguageModel(Model):
         kinds = {facts["kind"]: name for name, facts in preprocessing["inputs"].items()}
         (self._output,) = preprocessing["outputs"]
         facts = preprocessing["outputs"][self._output]
-        if set(kinds) != {"text", "positions"} or facts["kind"] != "next token":
+        if set(kinds) != {"text", "positions", "wanted"} or facts["kind"] != "next token":
             found = f"inputs of the kinds {', '.join(sorted(kinds))} and the output {facts['kind']}"
-            raise BundleError(f"manifest.json: found {found}, expected text and positions, and next token; get newer code")
-        self._tokens, self._positions, self._end = kinds["text"], kinds["positions"], int(facts["end"])
+            raise BundleError(f"manifest.json: found {found}, expected text, positions and wanted, and next token; get newer code")
+        self._tokens, self._positions, self._wanted = (kinds[kind] for kind in ("text", "positions", "wanted"))
+        self._end = int(facts["end"])
         given = preprocessing["inputs"][self._tokens]
         self.context = int(given["length"])
         """Most tokens of a prompt with its answer."""
@@ -134,8 +135,9 @@ class LanguageModel(Model):
             started, first_s = time.perf_counter(), 0.0
             while len(tokens) < (room if most is None else min(room, most)):
                 positions = np.arange(place, place + given.shape[1], dtype=np.int32)[None]
-                logits = self.run({self._tokens: given, self._positions: positions}, cancelled=cancelled)[self._output][0, -1]
-                token = choose(logits)
+                # Nobody needs the logits of other tokens than the last one.
+                inputs = {self._tokens: given, self._positions: positions, self._wanted: np.array([[given.shape[1] - 1]], np.int32)}
+                token = choose(self.run(inputs, cancelled=cancelled)[self._output][0, 0])
                 first_s = first_s or time.perf_counter() - started
                 tokens.append(token)
                 if token == self._end:
