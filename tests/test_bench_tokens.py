@@ -1,5 +1,6 @@
 """Generation by files that keep a state: what is asked for, which calls the runner makes, and what becomes of its records."""
 
+import dataclasses
 import itertools
 import json
 import time
@@ -143,6 +144,15 @@ def test_a_sequence_is_the_prompt_at_once_and_then_the_likeliest_tokens_one_by_o
     assert min(sum(len(r["t0_ns"]) for r in collector.records if r["type"] == "generated" and r["prompt"] == p) for p in (2, 5)) >= 6
 
 
+def test_a_prompt_in_pieces_is_one_duration(tmp_path: Path) -> None:
+    forward, collector = Called(), Collector()
+    pieced = dataclasses.replace(FILE, piece=2)
+    generation.bench(forward, samples(tmp_path, [[0, 1, 2, 3, 4]]), Asked(pieced, (5,), 2).settings, ONE, 2**20, collector)
+    assert forward.calls[:4] == [([0, 1], [0, 1]), ([2, 3], [2, 3]), ([4], [4]), ([5], [5])]
+    sequences = [one for record in collector.records if record["type"] == "generated" for one in record["durations_ns"]]
+    assert {len(one) for one in sequences} == {2}
+
+
 def test_one_new_token_takes_no_further_call(tmp_path: Path) -> None:
     forward, collector = Called(), Collector()
     generation.bench(forward, samples(tmp_path, [[1, 2, 3]]), Asked(FILE, (3,), 1).settings, ONE, None, collector)
@@ -220,6 +230,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_measured(prompts: Any, 
 
 def test_how_a_file_is_called_follows_from_its_signature() -> None:
     assert stateful(PORTS) == FILE
+    assert stateful(PORTS, piece=32) == dataclasses.replace(FILE, piece=32)
     assert stateful(Signature.of(PORTS.inputs, PORTS.outputs)) == NO_STATE
     mask = TensorSpec(name="mask", dtype="bool", shape=(1, "tokens"))
     other = stateful(Signature.of([*PORTS.inputs, mask], PORTS.outputs, state=PORTS.state))

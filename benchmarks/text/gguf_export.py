@@ -76,7 +76,7 @@ def on_grid(source: Path, precision: str, folder: Path) -> Path:
     path = folder / source.name
     if not path.exists():
         graph = load_converted(source)
-        grid.puton_grid(graph, precision)
+        grid.put_on_grid(graph, precision)
         signature = load_signature(source)
         save_program(graph, signature, path, sizes=signature.limits)
     return path

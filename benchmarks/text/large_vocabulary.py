@@ -55,7 +55,7 @@ def prepare(folder: Path, rows: int) -> None:
     recipe = {
         "name": "large", "task": "causal-lm", "threads": 1,
         "data": {"source": {"jsonl": "rows.jsonl"}, "format": "text", "length": LENGTH, "split_column": "split", "tried": 0},
-        "student": {"hf": str(folder / "model")}, "distill": None, "targets": ["two.yaml"],
+        "teacher": None, "student": {"hf": str(folder / "model")}, "distill": None, "targets": ["two.yaml"],
     }  # fmt: skip
     (folder / "large.yaml").write_text(yaml.safe_dump(recipe))
     print(f"{made.vocabulary:,} tokens, {rows} rows of val")

@@ -27,8 +27,9 @@ from edgedistill.files import read_arrays, read_json, write_arrays
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answered import mcnemar, share
 from edgedistill.tasks.causal_lm.chat import Chat, trained
-from edgedistill.tasks.causal_lm.dataset import Completions, targets_of
+from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.recipe import TrainedBytes
+from edgedistill.tasks.causal_lm.wanted import NONE
 
 LENGTH, VOCABULARY = 600, 512
 TRIED = 100
@@ -82,8 +83,11 @@ def _batch(chat: Chat, rows: list[dict[str, str]]) -> tuple[torch.Tensor, torch.
     whole = [prompt + answer for prompt, answer in zip(prompts, chat.completions([one["completion"] for one in rows]), strict=True)]
     longest = max(map(len, whole))
     tokens = torch.tensor([one + [chat.padding] * (longest - len(one)) for one in whole])
-    following = targets_of(tokens.numpy(), [len(prompt) for prompt in prompts], [len(one) for one in whole])
-    return tokens, torch.from_numpy(following)
+    place = torch.arange(longest)
+    starts, ends = (torch.tensor([len(each) for each in texts])[:, None] for texts in (prompts, whole))
+    # The last token of a prompt gives the first one of its answer.
+    following = torch.where((place >= starts - 1) & (place < ends - 1), tokens.roll(-1, dims=1), NONE)
+    return tokens, following
 
 
 def run(folder: Path) -> None:

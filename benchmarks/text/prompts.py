@@ -20,9 +20,11 @@ import numpy as np
 from decode import FILES, PREFILL, programs, student
 from gguf_runtime import Kit
 
+from edgedistill.records import ArtifactSpec
+
 WAYS: dict[str, int | None] = {"all": None, "last": PREFILL, "96": 96, "64": 64, "32": 32}
 """How a prompt is given: in pieces of so many tokens, with the logits of the last one, or at once with all logits (None)."""
-_BLOCKS, _BLOCK_S = 4, 0.1
+_BLOCKS, _BLOCK_S = 4, 0.05
 
 
 def measure(path: Path, program: Path) -> dict[str, list[float]]:
@@ -63,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--vocabulary", type=int, default=2048)
+    parser.add_argument("--files", help="names of files, with commas between them; all by default")
     parser.add_argument("--rounds", type=int, default=7, help="times that all processes are started anew")
     parser.add_argument("--measure", metavar="FILE", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -71,7 +74,9 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(folder / given.measure, source)))
         return
-    names = _files(folder, given.vocabulary)
+    specs = [ArtifactSpec(kind, precision) for kind, precision in FILES]
+    names = given.files.split(",") if given.files else [spec.name for spec in specs]
+    _make([spec for spec in specs if spec.name in names and not (folder / spec.name).exists()], folder, given.vocabulary)
     rounds: dict[str, list[dict[str, list[float]]]] = {name: [] for name in names}
     for _ in range(given.rounds):
         for name in names:
@@ -81,23 +86,17 @@ def main() -> None:
     print("\n".join(row(name, found) for name, found in rounds.items()))
 
 
-def _files(folder: Path, vocabulary: int) -> list[str]:
-    """Names of the files in `folder`."""
-    import torch
-
+def _make(specs: list[ArtifactSpec], folder: Path, vocabulary: int) -> None:
+    """Write the files `specs` into `folder`."""
     from edgedistill.export.lower import lower
-    from edgedistill.records import ArtifactSpec
 
-    torch.set_num_threads(1)
-    specs = [ArtifactSpec(kind, precision) for kind, precision in FILES]
-    if missing := [spec for spec in specs if not (folder / spec.name).exists()]:
+    if specs:
         folder.mkdir(parents=True, exist_ok=True)
-        programs(student(vocabulary), folder, [spec.precision for spec in missing])
-        for kind in dict.fromkeys(spec.format for spec in missing):
-            made = lower([spec for spec in missing if spec.format == kind], folder, folder, folder / "log", {})
-            if made.error:
-                raise SystemExit(made.error)
-    return [spec.name for spec in specs]
+        programs(student(vocabulary), folder, [spec.precision for spec in specs])
+    for kind in dict.fromkeys(spec.format for spec in specs):
+        made = lower([spec for spec in specs if spec.format == kind], folder, folder, folder / "log", {})
+        if made.error:
+            raise SystemExit(made.error)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,8 @@ class Backend:
     state: Literal["inside", "outside"] | None = None
     """Where a file keeps what its program keeps between calls: inside, or as further inputs and outputs that an adapter passes on; None
     where it cannot. Inside, dimensions can vary up to the limits of the signature."""
+    prompt_pieces: Mapping[str, int] = field(default_factory=dict)
+    """How many tokens of a prompt a file with a state takes soonest in one call, by precision; others take the whole prompt."""
     stored_types: Mapping[str, str] = field(default_factory=dict)
     """The type that a file holds in the place of one that the format has not, by numpy's names."""
     refused_types: Mapping[str, str] = field(default_factory=dict)

@@ -160,6 +160,7 @@ def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
     return Entry(
         **{name: getattr(artifact, name) for name in names},
         signature=method,
+        prompt_piece=facts.prompt_pieces.get(artifact.precision) if contents.signature.state else None,
         quantized=quantized,
         minimum_runtime=facts.minimum_runtime(artifact.packages),
         minimum_os={**facts.minimum_os, **facts.newer_os.get(artifact.precision, {})},

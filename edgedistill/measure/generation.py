@@ -25,6 +25,7 @@ class Stateful:
     """A file that takes tokens and their positions, [1, T] each, and wanted places, [1, W], and gives an answer for each place, [1, W, V].
 
     context: most tokens, or None. state_bytes: bytes of the state; None where the file does not say it, and may have none.
+    piece: how many tokens of a prompt a call takes; None for all of them.
     """
 
     tokens: str
@@ -33,6 +34,7 @@ class Stateful:
     output: str
     context: int | None
     state_bytes: int | None
+    piece: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,15 @@ class Asked:
         file = self.file
         return {
             "tokens": file.tokens, "positions": file.positions, "wanted": file.wanted, "output": file.output,
-            "prompts": [*self.prompts], "new": self.new,
+            "prompts": [*self.prompts], "piece": file.piece, "new": self.new,
         }  # fmt: skip
 
 
-def stateful(signature: Signature, *, told: bool = True) -> Stateful | Unavailable:
-    """How a file with `signature` is called, or why generation is not measured. told: whether the signature tells the state."""
+def stateful(signature: Signature, *, told: bool = True, piece: int | None = None) -> Stateful | Unavailable:
+    """How a file with `signature` is called, or why generation is not measured.
+
+    told: whether the signature tells the state. piece: see `Stateful`.
+    """
     if told and not signature.state:
         return NO_STATE
     takes = [spec for spec in signature.inputs if "int" in spec.dtype and len(spec.shape) == 2 and spec.batched]
@@ -70,7 +75,7 @@ def stateful(signature: Signature, *, told: bool = True) -> Stateful | Unavailab
     size = tokens.shape[1]
     context = size if isinstance(size, int) else signature.limits.get(size)
     kept = sum(spec.nbytes for spec in signature.state) if told else None
-    return Stateful(tokens.name, positions.name, wanted.name, gives[0].name, context, kept)
+    return Stateful(tokens.name, positions.name, wanted.name, gives[0].name, context, kept, piece)
 
 
 def counted(file: Stateful | Unavailable) -> str | None:

@@ -165,7 +165,8 @@ def of_run(run: Run) -> Iterator[list[Subject]]:
             expected = {name: values[chosen] for name, values in outputs.items()}
             lsb = scale if is_static(artifact.precision) else None
             file = (path, artifact.name, artifact.format, artifact.precision, tree_bytes(path), sha256_tree(path))
-            subjects.append(Subject(*file, method, inputs, expected, lsb, decide, stateful(signature)))
+            piece = backend(artifact.format).prompt_pieces.get(artifact.precision)
+            subjects.append(Subject(*file, method, inputs, expected, lsb, decide, stateful(signature, piece=piece)))
         if not subjects:
             raise UserError(f"{run.folder} has no artifact that was executed here; make them with `edgedistill export {run.folder}`")
         yield subjects

@@ -44,7 +44,7 @@ class Quantized(Record):
 class Entry(Record):
     """An artifact of the bundle."""
 
-    left_out = ("unavailable", "sizes")
+    left_out = ("unavailable", "sizes", "prompt_piece")
 
     name: str = Field(description="Its path within the bundle.")
     format: str
@@ -59,6 +59,7 @@ class Entry(Record):
     sha256: str
     input: str = Field(description="What it takes images as: float32-nchw, uint8-nhwc or image.")
     signature: MethodSignature = Field(description="Its inputs and outputs.")
+    prompt_piece: int | None = Field(None, description="How many tokens of a prompt one call takes soonest; the whole prompt without it.")
     quantized: dict[str, Quantized] = Field(
         {}, description="Of inputs that take bytes, and of outputs that are multiples of an int8 step, by name."
     )

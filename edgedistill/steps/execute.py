@@ -126,7 +126,7 @@ def _executed(
             bench=sampling(recipe.measure) if kind == "bench" else None,
             log=run.path("logs", f"{kind}-{spec.name}.log"),
             timeout_s=_TIMEOUT_S,
-            generation=asked(stateful(signature), None, None),
+            generation=asked(stateful(signature, piece=backend(spec.format).prompt_pieces.get(spec.precision)), None, None),
         )
 
 

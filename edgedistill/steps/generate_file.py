@@ -45,7 +45,9 @@ def answer(told: Mapping[str, Any], give: Callable[[str], None]) -> dict[str, An
             give(piece)
         return token
 
-    made = generate(forward, np.array(prompt, np.int32), limit=room, stop={end}, choose=streamed, length=told["length"])
+    made = generate(
+        forward, np.array(prompt, np.int32), limit=room, stop={end}, choose=streamed, length=told["length"], piece=told["piece"]
+    )  # fmt: skip
     if not np.isfinite(made.logprobs).all():
         raise ValueError(f"found scores of tokens that are no numbers behind {int(np.isfinite(made.logprobs).argmin())} tokens")
     give(pieces.rest(made.tokens))

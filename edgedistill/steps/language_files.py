@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.backends import backend
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.measure.adapters import executor_of, not_here
@@ -30,8 +31,9 @@ _PARENTS = 3
 class LanguageFile:
     """A file of a language model. Paths are texts, as a child process is told them.
 
-    signature: its inputs and outputs, which its adapter is given. length: most tokens of a prompt with its answer. end: the token that
-    ends an answer. template: None for a model without one. schema: of the answers, where the run has one.
+    signature: its inputs and outputs, which its adapter is given. length: most tokens of a prompt with its answer. piece: how many tokens
+    of a prompt a call takes; None for all of them. end: the token that ends an answer. template: None for a model without one.
+    schema: of the answers, where the run has one.
     """
 
     name: str
@@ -41,6 +43,7 @@ class LanguageFile:
     signature: dict[str, Any]
     vocabulary: int
     length: int
+    piece: int | None
     end: int
     tokenizer: str
     special_tokens: dict[str, str]
@@ -145,8 +148,8 @@ def _file(
     assert isinstance(vocabulary, int)
     return LanguageFile(
         name, str(path), adapter.module, adapter.executed_by, signature.forward.model_dump(mode="json"), vocabulary,
-        signature.limits["tokens"], end, str(tokenizer), special, None if template is None else str(template),
-        None if schema is None else str(schema),
+        signature.limits["tokens"], backend(spec.format).prompt_pieces.get(spec.precision), end, str(tokenizer), special,
+        None if template is None else str(template), None if schema is None else str(schema),
     )  # fmt: skip
 
 

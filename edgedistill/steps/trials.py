@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from edgedistill import tasks
+from edgedistill.backends import backend
 from edgedistill.errors import DeviceFailed
 from edgedistill.export.programs import load_signature
 from edgedistill.measure.adapters import executor_of, not_here
@@ -92,6 +93,7 @@ def _file(run: Run, recipe: Recipe, data: Dataset, spec: ArtifactSpec, folder: P
             "path": str(path),
             "signature": method_of(run, spec).model_dump(mode="json"),
             "threads": recipe.measure.threads,
+            "piece": backend(spec.format).prompt_pieces.get(spec.precision),
         }
         state = load_signature(run.work(spec.program)).state
         figures = tasks.task(recipe.task).try_file(recipe, data, folder, execution)

@@ -70,14 +70,14 @@ def test_some_layers_of_a_decoder_are_a_decoder(kind: str) -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_logits_are_divided_in_the_head_alone(tied: bool) -> None:
     own = decoder(tie_word_embeddings=tied)
-    ids, positions = tokens(COUNT)
-    embedded = own.model.get_input_embeddings()(ids.long())
+    given = tokens(COUNT)
+    embedded = own.model.get_input_embeddings()(given[0].long())
     with torch.no_grad():
-        before = own(ids, positions)
+        before = own(*given)
         assert divide(own, 2.5)
-        assert (own(ids, positions) - before / 2.5).abs().max() < CLOSE
-        assert (cached.deployed(own, LENGTH)(ids, positions) - before / 2.5).abs().max() < CLOSE
-    assert torch.equal(own.model.get_input_embeddings()(ids.long()), embedded)
+        assert (own(*given) - before / 2.5).abs().max() < CLOSE
+        assert (cached.deployed(own, LENGTH)(*given) - before / 2.5).abs().max() < CLOSE
+    assert torch.equal(own.model.get_input_embeddings()(given[0].long()), embedded)
 
 
 def test_a_row_that_is_filled_up_behind_gives_the_same() -> None:

@@ -54,6 +54,14 @@ def test_the_greedy_text_is_that_of_transformers(own: Any, forward: Called) -> N
     assert found.ttft_s > 0 < min(found.times_s)
 
 
+@pytest.mark.parametrize(("piece", "sizes"), [(3, [3, 1]), (2, [2, 2]), (9, [4])])
+def test_a_prompt_in_pieces_gives_the_same_text(own: Any, forward: Called, piece: int, sizes: list[int]) -> None:
+    found = generate(forward, PROMPT, limit=12, length=LENGTH, piece=piece)
+    assert forward.sizes == sizes + [1] * 11
+    assert found.tokens == generate(Called(cached.deployed(own, LENGTH)), PROMPT, limit=12).tokens
+    assert len(found.times_s) == 11
+
+
 def test_a_text_ends_at_a_stop_token_the_limit_or_the_end_of_the_cache(forward: Called) -> None:
     tokens = generate(forward, PROMPT, limit=30).tokens
     stop = next(token for token in tokens if tokens.index(token) > 3)

@@ -80,6 +80,18 @@ def test_the_model_writes_what_the_project_writes(package: ModuleType) -> None:
             assert text.finish == "length"
 
 
+def test_a_prompt_is_given_in_the_pieces_of_the_manifest(package: ModuleType, copy: Path) -> None:
+    with package.Model.load(copy, artifact=FP32.name) as model:
+        expected = model.chat(ASKED).tokens
+    changed(copy, lambda manifest: [entry.update(prompt_piece=5) for entry in manifest["artifacts"]])
+    with package.Model.load(copy, artifact=FP32.name) as model:
+        sizes, run = list[int](), model.run
+        model.run = lambda inputs, **more: sizes.append(inputs["input_ids"].shape[1]) or run(inputs, **more)
+        assert model.chat(ASKED).tokens == expected
+        size = len(model.tokens(ASKED))
+        assert sizes == [5] * (size // 5) + [size % 5] * (size % 5 > 0) + [1] * (len(expected) - 1)
+
+
 def test_tokens_are_drawn_as_by_the_project(package: ModuleType) -> None:
     with package.Model.load(bundle(), artifact=FP32.name) as model:
         for options in ({"temperature": 0.7}, {"temperature": 1.0, "top_p": 0.8}):
@@ -246,7 +258,7 @@ def test_other_languages_get_no_code_and_command_and_readme_say_why(tmp_path: Pa
     text = readme(manifest, [], list(without.values()))
     assert "There is no glue code in Kotlin: the files keep a state between calls" in text
     assert "The files keep 2 tensors from one call to the next" in text
-    assert "Sizes vary: `tokens` up to 88." in text
+    assert f"Sizes vary: `tokens` up to 88, `wanted` up to {manifest.signature.limits['wanted']}." in text
     assert "The glue code does all of this" not in text
     phones = manifest.model_copy(update={"artifacts": [entry.model_copy(update={"format": "executorch"}) for entry in manifest.artifacts]})
     assert "no runtime for it has the kernels" in left_out(phones, ["python"])["python"]

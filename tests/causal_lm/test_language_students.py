@@ -152,7 +152,7 @@ def test_the_likeliest_answer_is_what_single_prompts_get_one_token_after_the_oth
     [
         ({"student": {"cut": {"layers": 1}}}, "expected teacher.hf beside student.cut"),
         ({"distill": None, "teacher": None}, "expected student.hf beside distill: null"),
-        ({"distill": {"stages": [{"name": "finetune"}, {"name": "qat"}]}}, "found the stage qat"),
+        ({"distill": {"stages": [{"name": "finetune"}, {"name": "qat", "precision": "int8"}]}}, "found int8"),
         ({"distill": {"stages": [{"name": "finetune", "on_policy": 0.5}]}}, "expected online: true beside on_policy"),
         ({"distill": {"stages": [{"name": "finetune", "online": True, "on_policy": 0.5, "losses": {"ce": {}}}]}}, "found none"),
         (

@@ -38,24 +38,24 @@ def prepared(kind: str, **facts: Any) -> nn.Module:
         for value in own.parameters():
             if value.ndim == 1:
                 value.add_(torch.linspace(-0.3, 0.3, len(value)))
-    return qat_grid.prepare(LM.quantizable(own), signature(LENGTH, LARGE), PRECISION)
+    return qat_grid.prepare(LM.quantizable(own), signature(LENGTH, LARGE, LENGTH), PRECISION)
 
 
 @pytest.mark.parametrize(("kind", "facts"), [("llama", {"tie_word_embeddings": True}), ("gpt2", {})])
 def test_trained_weights_are_those_of_the_program(kind: str, facts: dict[str, bool], tmp_path: Path) -> None:
-    module, (ids, positions) = prepared(kind, **facts), tokens(LENGTH)
+    module, given = prepared(kind, **facts), tokens(LENGTH)
     learned = [value for value in module.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=3e-3)
     for _ in range(2):
         optimizer.zero_grad()
-        module(ids, positions).logsumexp(-1).mean().backward()
+        module(*given).logsumexp(-1).mean().backward()
         optimizer.step()
     with torch.no_grad():
-        trained = module(ids, positions)
+        trained = module(*given)
     weights = [part.weight.detach() for part in module.modules() if is_parametrized(part, "weight")]
 
     held = cached.deployed(qat_grid.stripped(module), LENGTH)
-    save_program(held, signature(LENGTH, LARGE, cached.state(held)), tmp_path / "p.pt2")
+    save_program(held, signature(LENGTH, LARGE, LENGTH, cached.state(held)), tmp_path / "p.pt2")
     graph = load_converted(tmp_path / "p.pt2")
     counts = grid.put_on_grid(graph, PRECISION)
     nodes = [*((node, 0) for node in grid.lookups(graph)), *((node, 1) for node in grid.weighted(graph, PRECISION))]
@@ -65,10 +65,10 @@ def test_trained_weights_are_those_of_the_program(kind: str, facts: dict[str, bo
     for weight in weights:
         assert any(torch.equal(weight, other) for other in stored)
     with torch.no_grad():
-        shipped = DynamicReference(graph, tensors=False)(ids, positions)
+        shipped = DynamicReference(graph, tensors=False)(*given)
     assert (trained - shipped).abs().max() < 1e-4, "inputs of layers are rounded by row"
     with torch.no_grad():
-        exact = torch.fx.Interpreter(graph).run(ids, positions)
+        exact = torch.fx.Interpreter(graph).run(*given)
     assert (trained - exact).abs().max() > 1e-2
 
 

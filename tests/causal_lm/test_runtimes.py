@@ -41,12 +41,12 @@ WRITE = """
 import importlib, json, sys
 import numpy as np
 from edgedistill.tasks.causal_lm.generation import generate
-module, path, signature, prompts, limit, length = json.loads(sys.argv[1])
+module, path, signature, prompts, limit, length, pieces = json.loads(sys.argv[1])
 adapter = importlib.import_module(module)
 adapter.prepare(1)
 forward = adapter.load(path, 1, signature)
-texts = [generate(forward, prompt, limit=limit, length=length).tokens for prompt in np.array(prompts, np.int32)]
-print(json.dumps(texts))
+prompts = np.array(prompts, np.int32)
+print(json.dumps([[generate(forward, prompt, limit=limit, length=length, piece=piece).tokens for prompt in prompts] for piece in pieces]))
 """
 """A runtime that has one thread pool in a process gets one of its own."""
 
@@ -129,11 +129,11 @@ def test_a_file_writes_the_texts_of_transformers(folder: Path, spec: ArtifactSpe
     model.set_attn_implementation("eager")
     expected = model.generate(torch.from_numpy(prompts).long(), max_new_tokens=WRITTEN, do_sample=False, pad_token_id=0)
     ports = load_signature(folder / spec.program).forward.model_dump(mode="json")
-    job = [executor_of(spec).module, str(folder / spec.name), ports, prompts.tolist(), WRITTEN, LENGTH]
+    job = [executor_of(spec).module, str(folder / spec.name), ports, prompts.tolist(), WRITTEN, LENGTH, [None, 4]]
     done = subprocess.run([sys.executable, "-c", WRITE, json.dumps(job)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    texts = json.loads(done.stdout.splitlines()[-1])
-    assert texts == expected[:, PROMPT:].tolist()
+    texts, pieced = json.loads(done.stdout.splitlines()[-1])
+    assert texts == pieced == expected[:, PROMPT:].tolist()
     assert len({tuple(text) for text in texts}) == PROMPTS
     assert min(len({*text}) for text in texts) > 3, "a constant text proves nothing"
 

@@ -111,6 +111,8 @@ EXECUTORCH = Backend(
     default_delegate="xnnpack",
     budgeted=True,
     state="inside",
+    # Its attention computes what the mask hides, in the longest pieces most; weights in float32 are read anew for each piece.
+    prompt_pieces={"int8-dynamic": 32, "int4-dynamic": 32},
     planar=True,
     refused_operators={
         "sort": "ExecuTorch has no kernel of it; take onnx or coreml",

@@ -1,7 +1,7 @@
-"""The benchmark of a file with a state: sequences of a call with a prompt and of calls with one token each.
+"""The benchmark of a file with a state: sequences of calls with a prompt, at once or in pieces, and of calls with one token each.
 
 Which tokens are given does not change the time: a prompt is made of those of the samples, and each further token is the one with the
-largest value in the answer (greedy). A duration is that of the call alone, without choosing the token.
+largest value in the answer (greedy). A duration is that of the calls alone, without choosing the token.
 """
 
 import gc
@@ -15,7 +15,7 @@ from edgedistill.measure.runner.generation_types import GenerationSettings
 from edgedistill.measure.runner.interval import min_samples, relative_half_width
 from edgedistill.measure.runner.job_types import BenchSettings
 from edgedistill.measure.runner.records import Recorder
-from edgedistill.measure.runner.samples import Forward, Samples, text_of
+from edgedistill.measure.runner.samples import Arrays, Forward, Samples, text_of
 from edgedistill.measure.runner.sampling import BATCH_NS, MIN_SAMPLING_NS, warm_up
 
 # The interval of the median needs as many.
@@ -38,7 +38,7 @@ def bench(
     try:
         # In this order the peak of a longer prompt is not hidden behind that of a shorter one.
         for prompt in sorted(asked["prompts"]):
-            sequences = _Sequences(forward, np.resize(tokens, (1, prompt)), first[asked["positions"]].dtype, asked)
+            sequences = _Sequences(forward, np.resize(tokens, (1, prompt)), first, asked)
             watch = facts.watch_peak()
             sequences.whole()
             peak = facts.peak_since(watch)._asdict()
@@ -53,18 +53,23 @@ def bench(
 
 
 class _Sequences:
-    """Sequences with one prompt, int [1, P]; counted: the type of positions."""
+    """Sequences with one prompt, int [1, P]; sample: inputs of a sample, for their types."""
 
-    def __init__(self, forward: Forward, prompt: np.ndarray, counted: np.dtype, asked: GenerationSettings) -> None:
+    def __init__(self, forward: Forward, prompt: np.ndarray, sample: Arrays, asked: GenerationSettings) -> None:
         self._forward, self._asked, self._new = forward, asked, asked["new"]
-        self._checked, size = False, prompt.shape[1]
-        places = np.arange(size + self._new - 1, dtype=counted)[None]
+        self._checked, size, self._token = False, prompt.shape[1], prompt[:, -1:].copy()
+        piece = asked["piece"] or size
         # Copied here, so that a call gets aligned memory of its own.
-        self._places = [places[:, :size].copy(), *(places[:, place : place + 1].copy() for place in range(size, places.shape[1]))]
-        self._prompt = prompt
-        self._last = [np.array([[place]], dtype=counted) for place in (size - 1, 0)]
+        pieces = [self._inputs(prompt[:, start : start + piece].copy(), start, sample) for start in range(0, size, piece)]
+        self._calls = [pieces, *([self._inputs(self._token, place, sample)] for place in range(size, size + self._new - 1))]
         self._order = itertools.cycle(range(1, self._new) if self._new > 1 else range(1))
-        self._token = self._prompt[:, -1:].copy()
+
+    def _inputs(self, tokens: np.ndarray, start: int, sample: Arrays) -> Arrays:
+        """What a call with `tokens` [1, T] from the position `start` on is given: its last token is wanted."""
+        asked, count = self._asked, tokens.shape[1]
+        positions = np.arange(start, start + count, dtype=sample[asked["positions"]].dtype)[None]
+        wanted = np.full((1, 1), count - 1, sample[asked["wanted"]].dtype)
+        return {asked["tokens"]: tokens, asked["positions"]: positions, asked["wanted"]: wanted}
 
     def whole(self) -> list[int]:
         """Durations in ns of the calls of a sequence. Raises ValueError where an answer of the first one is not what it must be."""
@@ -83,17 +88,16 @@ class _Sequences:
         return self._timed(next(self._order))[0]
 
     def _check(self, index: int, answer: np.ndarray) -> None:
-        what = f"output {self._asked['output']} at position {int(self._places[index][0, 0])}"
+        what = f"output {self._asked['output']} at position {int(self._calls[index][-1][self._asked['positions']][0, 0])}"
         if not isinstance(answer, np.ndarray) or answer.ndim != 3 or answer.shape[:2] != (1, 1):
             raise ValueError(f"{what}: expected [1,1,V] for the last token, found {text_of(answer)}")
         if not np.isfinite(answer).all():
             raise ValueError(f"{what}: some values are NaN or infinite")
 
     def _timed(self, index: int) -> tuple[int, np.ndarray]:
-        asked, tokens, places = self._asked, self._token if index else self._prompt, self._places[index]
-        given = {asked["tokens"]: tokens, asked["positions"]: places, asked["wanted"]: self._last[min(index, 1)]}
         started = perf_counter_ns()
-        outputs = self._forward(given)
+        for given in self._calls[index]:
+            outputs = self._forward(given)
         return perf_counter_ns() - started, outputs[self._asked["output"]]
 
 

@@ -1,6 +1,6 @@
 """What a job says of generation by a file with a state, and the records of it, as types; docs/measuring.md describes them.
 
-A sequence is one call with a prompt, from position 0 on, and then a call with one token for each further token.
+A sequence is a prompt from position 0 on, in one call or in pieces, and then a call with one token for each further token.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal, TypedDict
 class GenerationSettings(TypedDict):
     """What to measure: sequences with prompts of these lengths, of `new` tokens each; the call with the prompt gives the first one.
 
+    piece: how many tokens of a prompt a call takes; None for all of them.
     tokens, positions: the inputs [1, T] that a call gives; wanted: that of the places [1, W] among them; output: the answers [1, W, V].
     """
 
@@ -19,6 +20,7 @@ class GenerationSettings(TypedDict):
     wanted: str
     output: str
     prompts: list[int]
+    piece: int | None
     new: int
 
 

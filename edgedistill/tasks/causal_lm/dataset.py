@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Completions(ArrayDataset):
     """The rows that `source.write` wrote.
 
-    The wanted places of a row are those whose next token is of the answer; this token is their target. Rows of one split have as many of
-    them as the longest answer has: a shorter one repeats its last place, which then does not count.
+    The wanted places of a row are those whose next token is of the answer; this token is their target. Rows that are learned have as many
+    of them as their longest answer has, and so do those that are judged. A shorter answer repeats its last place, which does not count.
     """
 
     facts: LanguageFacts

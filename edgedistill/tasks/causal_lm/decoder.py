@@ -41,8 +41,9 @@ class Decoder(nn.Module):
         """The logits of a batch. cache: keys and values of earlier tokens, of one text; see `cached`."""
 
         def choose(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
-            # By `index_select` runtimes copy whole rows.
-            return (given[0].index_select(1, wanted[0].long()) if cache is not None else at(given[0], wanted),)
+            (hidden,) = given
+            # Of one text runtimes copy whole rows, and of several single numbers.
+            return (at(hidden, wanted) if cache is None else hidden.index_select(1, wanted[0].long()),)
 
         # transformers' own `logits_to_keep` takes the same places of all rows.
         hook = self.model.get_output_embeddings().register_forward_pre_hook(choose)  # type: ignore[operator]

@@ -1,4 +1,4 @@
-"""Writes texts by a decoder that keeps its cache: one call for the prompt, then one for each token. It needs numpy only."""
+"""Writes texts by a decoder that keeps its cache: the prompt at once or in pieces, then one call a token. It needs numpy only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Generated:
     """What was written behind a prompt. A stop token is its last token.
 
     logprobs: natural logarithm of the probability that the model gave to each token, without mask and temperature.
-    ttft_s: seconds from the start to the first token, which the prompt's call takes. times_s: seconds of each token behind the first.
+    ttft_s: seconds from the start to the first token, which the prompt takes. times_s: seconds of each token behind the first.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -53,11 +53,12 @@ def sampling(seed: int, temperature: float = 1.0, top_p: float = 1.0) -> Choose:
 
 def generate(
     forward: Forward, prompt: np.ndarray, *, limit: int, stop: Collection[int] = (), choose: Choose = greedy, mask: Mask | None = None,
-    length: int | None = None,
+    length: int | None = None, piece: int | None = None,
 ) -> Generated:  # fmt: skip
     """Write up to `limit` tokens behind `prompt`, int32 [T], T > 0, by `forward`, a deployed decoder.
 
-    stop: tokens that end the text. length: positions of the cache; writing ends where it is full.
+    stop: tokens that end the text. length: positions of the cache; writing ends where it is full. piece: how many tokens of the prompt a
+    call takes; None for all of them.
     Raises ValueError for a prompt that is empty or does not fit, and where `mask` allows no token.
     """
     if prompt.ndim != 1 or not len(prompt) or (length is not None and len(prompt) > length):
@@ -68,10 +69,7 @@ def generate(
     most = limit if length is None else min(limit, length - len(prompt) + 1)
     while len(made.tokens) < most:
         started = time.perf_counter()
-        positions = np.arange(place, place + len(given), dtype=np.int32)
-        last = np.array([[len(given) - 1]], np.int32)
-        logits = forward({"input_ids": given[None], "positions": positions[None], "wanted": last})["logits"][0, 0]
-        logprobs = _log_softmax(logits)
+        logprobs = _log_softmax(_behind(forward, given, place, piece or len(given)))
         token = choose(logprobs if mask is None else _allowed(logprobs, mask(made.tokens)))
         made.tokens.append(token)
         made.logprobs.append(float(logprobs[token]))
@@ -84,6 +82,16 @@ def generate(
             break
         place, given = place + len(given), np.array([token], np.int32)
     return made
+
+
+def _behind(forward: Forward, tokens: np.ndarray, start: int, piece: int) -> np.ndarray:
+    """The logits behind `tokens`, int32 [T], which stand from the position `start` on and are given `piece` at a time: float32 [V]."""
+    for place in range(0, len(tokens), piece):
+        part = tokens[place : place + piece]
+        positions = np.arange(start + place, start + place + len(part), dtype=np.int32)
+        last = np.array([[len(part) - 1]], np.int32)
+        outputs = forward({"input_ids": part[None], "positions": positions[None], "wanted": last})
+    return outputs["logits"][0, 0]
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def by_module(module: nn.Module, data: Completions, rows: np.ndarray, folder: Pa
 
 
 def job(data: Completions, rows: np.ndarray, folder: Path, **execution: Any) -> Path:
-    """Write what the child process is told, see `by_file`. execution: its adapter, path, signature and threads."""
+    """Write what the child process is told, see `by_file`. execution: its adapter, path, signature, threads and piece."""
     prompts = [data.prompt(row) for row in rows]
     write_arrays(folder / "prompts", {"tokens": _filled(prompts, data.facts.length)})
     told = {**execution, "length": data.facts.length, "end": data.facts.end, "folder": str(folder)}
@@ -78,7 +78,7 @@ def by_file(told: Mapping[str, Any]) -> None:
     # The first call of a runtime makes ready what later ones use.
     generate(forward, prompts[0], limit=2)
     length, stop = told["length"], {told["end"]}
-    answers = [generate(forward, prompt, limit=length - len(prompt), stop=stop, length=length) for prompt in prompts]
+    answers = [generate(forward, prompt, limit=length - len(prompt), stop=stop, length=length, piece=told["piece"]) for prompt in prompts]
     each = [seconds for answer in answers for seconds in answer.times_s]
     write_arrays(
         folder / ANSWERS,

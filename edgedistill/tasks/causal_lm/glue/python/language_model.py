@@ -54,6 +54,7 @@ class LanguageModel(Model):
         given = preprocessing["inputs"][self._tokens]
         self.context = int(given["length"])
         """Most tokens of a prompt with its answer."""
+        self._piece = int(self.entry.get("prompt_piece") or self.context)
         template = given["template"] and self.bundle.checked(given["template"]).read_text(encoding="utf-8")
         try:
             self._prompts = Prompts(self.bundle.checked(given["tokenizer"]), template, given["special_tokens"])
@@ -122,7 +123,7 @@ class LanguageModel(Model):
         self, prompt: Sequence[int], most: int | None, choose: Callable[[np.ndarray], int], on_text: OnText | None,
         cancelled: Callable[[], bool] | None,
     ) -> Reply:  # fmt: skip
-        """An answer to the tokens `prompt`: a call of the file for all of them, and then one for each token."""
+        """An answer to the tokens `prompt`: calls of the file for all of them, and then one for each token."""
         if not 0 < len(prompt) <= self.context:
             raise InputError(f"found a prompt of {len(prompt)} tokens, expected 1 to {self.context}: shorten it")
         if most is not None and most < 1:
@@ -134,10 +135,7 @@ class LanguageModel(Model):
         with self._writing:
             started, first_s = time.perf_counter(), 0.0
             while len(tokens) < (room if most is None else min(room, most)):
-                positions = np.arange(place, place + given.shape[1], dtype=np.int32)[None]
-                # Nobody needs the logits of other tokens than the last one.
-                inputs = {self._tokens: given, self._positions: positions, self._wanted: np.array([[given.shape[1] - 1]], np.int32)}
-                token = choose(self.run(inputs, cancelled=cancelled)[self._output][0, 0])
+                token = choose(self._behind(given, place, cancelled))
                 first_s = first_s or time.perf_counter() - started
                 tokens.append(token)
                 if token == self._end:
@@ -152,6 +150,17 @@ class LanguageModel(Model):
             on_text(rest)
         _check_cancelled(cancelled)
         return Reply(text, tokens, finish, first_s)
+
+    def _behind(self, tokens: np.ndarray, start: int, cancelled: Callable[[], bool] | None) -> np.ndarray:
+        """The logits behind `tokens`, int32 [1, T], which stand from the position `start` on: float32 [V]."""
+        for place in range(0, tokens.shape[1], self._piece):
+            part = tokens[:, place : place + self._piece]
+            positions = np.arange(start + place, start + place + part.shape[1], dtype=np.int32)[None]
+            # Nobody needs the logits of other tokens than the last one.
+            inputs = {self._tokens: part, self._positions: positions, self._wanted: np.array([[part.shape[1] - 1]], np.int32)}
+            outputs = self.run(inputs, cancelled=cancelled)
+        logits: np.ndarray = outputs[self._output][0, 0]
+        return logits
 
 
 def _greedy(logits: np.ndarray) -> int:
