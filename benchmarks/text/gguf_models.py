@@ -54,11 +54,11 @@ def loaded(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 def held_out(tokenizer: PreTrainedTokenizerFast, count: int) -> np.ndarray:
     """Texts that no model was trained on, one behind the other, int32 [count, LENGTH]."""
-    stream = _stream(tokenizer, texts()[-3000:])
+    stream = stream_of(tokenizer, texts()[-3000:])
     return stream[: count * LENGTH].astype(np.int32).reshape(count, LENGTH)
 
 
-def _stream(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> np.ndarray:
+def stream_of(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> np.ndarray:
     encoded = tokenizer.backend_tokenizer.encode_batch(lines, add_special_tokens=False)
     return np.array([token for one in encoded for token in (*one.ids, tokenizer.eos_token_id)])
 
@@ -73,7 +73,7 @@ def train(size: Size, folder: Path) -> None:
 
     lines = texts()[:-3000]
     tokenizer = trained(TrainedBytes(vocabulary=size.vocabulary), lines).tokenizer
-    stream = torch.from_numpy(_stream(tokenizer, lines))
+    stream = torch.from_numpy(stream_of(tokenizer, lines))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size.vocabulary, hidden_size=size.width, intermediate_size=size.inner, num_hidden_layers=size.layers,

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import edgedistill
 from made_llm import fields
+from torch.fx import GraphModule, Node
 
 from edgedistill.files import read_arrays
+from edgedistill.quantize import grid
+from edgedistill.quantize.graph import tensor_of
 from edgedistill.records.manifest import Manifest
 from edgedistill.tasks.causal_lm import trial
+from edgedistill.verify.rungs import load_converted
 
 TARGET = """name: two
 description: Both ways to hold a cache.
@@ -75,6 +80,22 @@ def test_the_student_and_its_files_are_divided_by_a_temperature(summary: dict[st
     found = {rung["rung"]: rung["further"]["ece"] for rung in summary["ladder"]}
     assert 0 <= found["student"] < 1
     assert found[FILES[1]] == pytest.approx(found["student"], abs=1e-4)
+
+
+def test_the_file_of_4_bits_holds_the_integers_of_the_stage(folder: Path) -> None:
+    graph = load_converted(folder / "work/programs/student-qat.pt2")
+    grid.put_on_grid(graph, "int4-dynamic")
+    file = (folder / "artifacts" / FILES[0]).read_bytes()
+    found = [grid.int4_blocks(tensor_of(graph, node.args[1])) for node in grid.weighted(graph, "int4-dynamic") if in_blocks(graph, node)]
+    assert len(found) == 7, "all but the layer of 48 inputs"
+    for each in found:
+        halves = (each.steps.flatten() + 8).to(torch.uint8)
+        assert (halves[::2] + 16 * halves[1::2]).numpy().tobytes() in file
+        assert each.scale.flatten().bfloat16().view(torch.int16).numpy().tobytes() in file
+
+
+def in_blocks(graph: GraphModule, node: Node) -> bool:
+    return grid.in_blocks(tuple(tensor_of(graph, node.args[1]).shape))
 
 
 def test_the_student_learns_the_teachers_answers_beside_the_data(folder: Path) -> None:

@@ -65,11 +65,11 @@ def test_trained_weights_are_those_of_the_program(kind: str, facts: dict[str, bo
     for weight in weights:
         assert any(torch.equal(weight, other) for other in stored)
     with torch.no_grad():
-        shipped = DynamicReference(graph, tensors=False)(*given)
-    assert (trained - shipped).abs().max() < 1e-4, "inputs of layers are rounded by row"
-    with torch.no_grad():
         exact = torch.fx.Interpreter(graph).run(*given)
-    assert (trained - exact).abs().max() > 1e-2
+    shipped, by_tensor = (DynamicReference(graph, tensors=tensors)(*given) for tensors in (False, True))
+    # Medians, since a sum that is a last bit away can be rounded to another step.
+    far = [float((trained - other).abs().median()) for other in (shipped, exact, by_tensor)]
+    assert far[0] < 0.02 * min(far[1:]), "inputs of layers are rounded by row"
 
 
 def test_gradients_pass_the_rounding() -> None:
