@@ -9,6 +9,8 @@ from typing import Literal
 
 STATIC = ("int8-static", "int8-equalized", "int8-corrected", "int8-rounded", "int8-tuned")
 """Int8 after training, without and with what may make it better; see `quantize.after_training.WAYS`."""
+NEXT = "_next"
+"""What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Backend:
     """Whether a file can have dimensions that vary; otherwise it takes one size."""
     state: Literal["inside", "outside"] | None = None
     """Where a file keeps what its program keeps between calls: inside, or as further inputs and outputs that an adapter passes on; None
-    where it cannot. Inside, dimensions can vary up to the limits of the signature."""
+    where it cannot. Inside, dimensions can vary up to the limits of the signature; outside, those of a program with a state can."""
     prompt_pieces: Mapping[str, int] = field(default_factory=dict)
     """How many tokens of a prompt a file with a state takes soonest in one call, by precision; others take the whole prompt."""
     stored_types: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgedistill.backends.base import NEXT
 from edgedistill.errors import UserError
 from edgedistill.measure.runner.generation_types import GenerationSettings
 from edgedistill.records import Unavailable
@@ -15,7 +16,6 @@ NO_STATE = Unavailable(unavailable="the file keeps no state from one call to the
 _UNTOLD = Unavailable(
     unavailable="the file does not say whether it keeps a state: measure its run, or give the lengths of prompts (--prompt-tokens)"
 )
-_NEXT = "_next"
 _PROMPT, _NEW = 32, 32
 """Tokens of the shorter prompt, and new ones, where nothing else is asked for; the longer prompt fills half of the context."""
 
@@ -113,9 +113,9 @@ def read_from(signature: Signature) -> Signature:
     A tensor of the state is an input NAME [1, heads, context, size] and the output NAME_next, which it is in the next call.
     """
     after = {spec.name: (spec.dtype, spec.shape) for spec in signature.outputs}
-    state = tuple(spec for spec in signature.inputs if after.get(f"{spec.name}{_NEXT}") == (spec.dtype, spec.shape))
+    state = tuple(spec for spec in signature.inputs if after.get(f"{spec.name}{NEXT}") == (spec.dtype, spec.shape))
     inputs = [spec for spec in signature.inputs if spec not in state]
-    names = {f"{spec.name}{_NEXT}" for spec in state}
+    names = {f"{spec.name}{NEXT}" for spec in state}
     sizes = [spec.shape[2] for spec in state if len(spec.shape) == 4]
     context = min((size for size in sizes if isinstance(size, int)), default=None)
     limits = {name: context for spec in inputs for name in spec.dynamic} if context is not None else {}

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from edgedistill.backends.base import STATIC, Adapter, Backend, Glue
 
-NEXT = "_next"
-"""What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 _TABLES = "only Core ML unpacks weights from a table of values"
 _NO_PRODUCT = "ONNX has no product of 8-bit activations and 4-bit weights"
 _NO_IMAGE = "only Core ML takes an image of the operating system; take uint8-nhwc"

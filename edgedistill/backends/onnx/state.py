@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
-from torch.fx.graph import CodeGen
 
-from edgedistill.backends.onnx.facts import NEXT
+from edgedistill.backends.base import NEXT
 from edgedistill.export.programs import exported_again
+from edgedistill.export.state import as_inputs, module_of
 from edgedistill.quantize.build import replace
 from edgedistill.quantize.graph import operators, outputs_of
 from edgedistill.signature import Signature
@@ -38,33 +37,18 @@ def passed(program: ExportedProgram, signature: Signature) -> tuple[ExportedProg
     found = [node for node in operators(graph, (_ATEN.scaled_dot_product_attention.default,)) if _reads_state(node)]
     if 2 * len(found) != len(signature.state):
         raise ValueError(f"found {len(found)} attentions that read the state, expected {len(signature.state) // 2}")
-    inputs = _as_inputs(graph, [spec.name for spec in signature.state])
+    inputs = as_inputs(graph, [spec.name for spec in signature.state])
     after: dict[Node, Node] = {}
     for node in found:
         after |= _attention(graph, node)
-    _give(graph, [after[kept] for kept in inputs])
+    whole = module_of(graph, [*outputs_of(graph), *(after[kept] for kept in inputs)])
     zeros = (torch.zeros(spec.fixed) for spec in signature.state)
-    # A new module, since an exported one refuses other inputs than those of its program.
-    whole = exported_again(GraphModule(graph, graph.graph), program, *zeros)
     outputs = [*signature.outputs, *(spec.model_copy(update={"name": f"{spec.name}{NEXT}"}) for spec in signature.state)]
-    return whole, Signature.of([*signature.inputs, *signature.state], outputs)
+    return exported_again(whole, program, *zeros), Signature.of([*signature.inputs, *signature.state], outputs)
 
 
 def _reads_state(node: Node) -> bool:
     return all(isinstance(source, Node) and source.target == _COPY and len(source.users) == 1 for source in node.args[1:3])
-
-
-def _as_inputs(graph: GraphModule, names: Sequence[str]) -> list[Node]:
-    """Inputs in the place of the buffers `names`, in that order."""
-    reads = {str(node.target).rpartition(".")[2]: node for node in graph.graph.nodes if node.op == "get_attr"}
-    last = next(node for node in reversed(graph.graph.nodes) if node.op == "placeholder")
-    made = []
-    for name in names:
-        with graph.graph.inserting_after(last):
-            last = graph.graph.placeholder(name)
-        replace(graph, reads[name], last)
-        made.append(last)
-    return made
 
 
 def _attention(graph: GraphModule, node: Node) -> dict[Node, Node]:
@@ -80,14 +64,6 @@ def _attention(graph: GraphModule, node: Node) -> dict[Node, Node]:
     for copy in copies:
         graph.graph.erase_node(copy)
     return dict(zip((keys, values), made, strict=True))
-
-
-def _give(graph: GraphModule, more: Sequence[Node]) -> None:
-    """Let `graph` give `more` behind its outputs, and take its inputs as plain arguments."""
-    output = next(node for node in graph.graph.nodes if node.op == "output")
-    output.args = ((*outputs_of(graph), *more),)
-    graph.graph.set_codegen(CodeGen())
-    graph.graph.eliminate_dead_code()
 
 
 def _attend(
