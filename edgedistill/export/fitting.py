@@ -24,7 +24,7 @@ def check(layers: Mapping[str, str], signature: Signature, spec: ArtifactSpec) -
             f"the program keeps {len(signature.state)} tensors from one call to the next, and {facts.title}"
             f"{f' for {spec.delegate}' if spec.delegate else ''} keeps none here; take {able}"
         )
-    limited = signature.limits if facts.state == "inside" else {}
+    limited = signature.limits if facts.state == "inside" or signature.state else {}
     for tensor in (*signature.inputs, *signature.outputs):
         if not set(tensor.dynamic) <= set(limited) and not facts.varying_shapes:
             fixed = tensor.with_sizes(dict.fromkeys(tensor.dynamic, 100))

@@ -1,5 +1,8 @@
 """LiteRT (formerly TensorFlow Lite) on the CPU, with the XNNPACK delegate that it applies by default."""
 
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -7,6 +10,9 @@ import numpy as np
 
 from edgedistill.measure.runner.naming import Signature, in_order, matched
 from edgedistill.measure.runner.samples import Arrays, Forward
+
+_NEXT = "_next"
+"""What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 
 
 def versions() -> dict[str, str]:
@@ -23,10 +29,19 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     """Open `path` (.tflite) and return its forward function, named arrays to named arrays.
 
     signature: names of inputs and outputs, in their order; without it they have those of the file. Tensors are resized where a size varies.
+    A file that keeps a state takes inputs of any length up to its room, in pieces of the sizes that its methods take.
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    if kept(Interpreter(model_path=path, num_threads=threads)):
+        return _keeping(path, threads, signature)
     return open_with(Interpreter, path, threads, signature)
+
+
+def kept(interpreter: Any) -> list[str]:
+    """Names of the inputs of a file that are kept between calls."""
+    first = next(iter(interpreter.get_signature_list().values()), None)
+    return [name for name in first["inputs"] if f"{name}{_NEXT}" in first["outputs"]] if first else []
 
 
 def open_with(interpreter_class: Any, path: str, threads: int, signature: Signature | None = None) -> Forward:
@@ -75,3 +90,85 @@ def _ports(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     details = (interpreter.get_input_details(), interpreter.get_output_details())
     inputs, outputs = ({port["name"]: port for port in ports} for ports in details)
     return inputs, outputs
+
+
+def _keeping(path: str, threads: int, signature: Signature | None) -> Forward:
+    """The forward function of a file with float32 inputs that are kept between calls, zero at first.
+
+    Its methods differ in one size of their other inputs, and share weights and state. The memory of each kept input is also that of the
+    output that it becomes, in which the operator that writes it works; an Interpreter would copy it twice for each call.
+    """
+    from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+
+    # In such a cache are the weights that are packed for this processor, once for all methods. Other systems have none.
+    cache = ":memory" if sys.platform in ("linux", "android") else ""
+    options = Options(HardwareAccelerator.CPU, CpuOptions(num_threads=threads, xnnpack_weight_cache_path=cache))
+    model = CompiledModel.from_file(path, options=options)
+    keys = list(model.get_signature_list())
+    taken, given = model.get_input_tensor_details(keys[0]), model.get_output_tensor_details(keys[0])
+    ports = {key: model.get_input_tensor_details(key) | model.get_output_tensor_details(key) for key in keys}
+    state = {name: model.create_input_buffer_by_name(keys[0], name) for name in taken if f"{name}{_NEXT}" in given}
+    for name, buffer in state.items():
+        buffer.write(np.zeros(taken[name]["shape"], np.float32))
+    after = {f"{name}{_NEXT}": buffer for name, buffer in state.items()}
+    inputs = matched([name for name in taken if name not in state], signature, "inputs")
+    outputs = matched([name for name in given if name not in after], signature, "outputs")
+    axes = {own: _axis([ports[key][own]["shape"] for key in keys]) for own in (*inputs.values(), *outputs.values())}
+    methods = {}
+    for key in keys:
+        takes = {own: model.create_input_buffer_by_name(key, own) for own in inputs.values()}
+        gives = {own: model.create_output_buffer_by_name(key, own) for own in outputs.values()}
+        methods[_size(axes, {own: ports[key][own]["shape"] for own in takes})] = (key, takes, gives)
+
+    def forward(arrays: Arrays) -> Arrays:
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+        done = 0
+        for start, size in pieces(_size(axes, {own: arrays[name].shape for name, own in inputs.items()}), list(methods)):
+            key, takes, gives = methods[size]
+            for name, own in inputs.items():
+                takes[own].write(_part(arrays[name], axes[own], start, start + size))
+            model.run_by_name(key, takes | state, gives | after)
+            for name, own in outputs.items():
+                shape = ports[key][own]["shape"]
+                value = gives[own].read(math.prod(shape), ports[key][own]["dtype"]).reshape(shape)
+                parts[name].append(_part(value, axes[own], done - start, size))
+            done = start + size
+        return {name: _joined(found, axes[outputs[name]]) for name, found in parts.items()}
+
+    return forward
+
+
+def pieces(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Start and size of pieces of the given `sizes` that cover `total`, in their order.
+
+    The last one may begin inside the one before it: what a program with a state computes again, it keeps again at the same place. Raises
+    ValueError where no piece is small enough.
+    """
+    fitting = [size for size in sizes if size <= total]
+    if not fitting:
+        raise ValueError(f"found an input of size {total}, expected {min(sizes)} or more")
+    largest = max(fitting)
+    whole = total // largest * largest
+    for start in range(0, whole, largest):
+        yield start, largest
+    if whole < total:
+        last = min(size for size in sizes if size >= total - whole)
+        yield total - last, last
+
+
+def _axis(shapes: Sequence[Sequence[int]]) -> int | None:
+    """The axis along which the shapes of one tensor differ between methods; None where they are equal."""
+    return next((axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1), None)
+
+
+def _size(axes: dict[str, int | None], shapes: dict[str, Sequence[int]]) -> int:
+    """The size that varies, of inputs with the given shapes; 1 where none does."""
+    return next((shape[axis] for name, shape in shapes.items() if (axis := axes[name]) is not None), 1)
+
+
+def _part(array: np.ndarray, axis: int | None, start: int, stop: int) -> np.ndarray:
+    return array if axis is None else array[(*[slice(None)] * axis, slice(start, stop))]
+
+
+def _joined(parts: list[np.ndarray], axis: int | None) -> np.ndarray:
+    return parts[-1] if axis is None or len(parts) == 1 else np.concatenate(parts, axis)

@@ -18,7 +18,9 @@ def prepare(threads: int) -> None:
 
 
 def load(path: str, threads: int, signature: Signature | None = None) -> Forward:
-    """Open `path` (.tflite) and return its forward function; see `adapter.load`."""
+    """Open `path` (.tflite) and return its forward function; see `adapter.load`. Raises ValueError for a file that keeps a state."""
     from tflite_runtime.interpreter import Interpreter
 
+    if litert.kept(Interpreter(model_path=path, num_threads=threads)):
+        raise ValueError(f"{path} keeps a state between calls, which tflite-runtime does not pass on; install ai-edge-litert")
     return litert.open_with(Interpreter, path, threads, signature)

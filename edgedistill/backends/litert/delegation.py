@@ -56,8 +56,8 @@ def read(path: Path) -> Reading:
 def module_name(tensor: str) -> str:
     """The module's name in `tensor`, as litert_torch writes it: `a.b.ResNet_model/torch.nn.Conv2d_conv1;2` is model.conv1.
 
-    Of tensors that a fusion joined with `;;` the last one is where it began.
+    The packages may be missing: `.Conv2d_conv1`. Of tensors that a fusion joined with `;;` the last one is where it began.
     """
     part = tensor.rpartition(";;")[2].partition(";")[0]
-    names = [match[1] for piece in part.split("/") if (match := re.fullmatch(r"(?:\w+\.)+[A-Za-z0-9]+_(\w+)", piece))]
+    names = [match[1] for piece in part.split("/") if (match := re.fullmatch(r"(?:\w*\.)+[A-Za-z0-9]+_(\w+)", piece))]
     return ".".join(names) or tensor

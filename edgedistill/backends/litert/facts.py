@@ -40,6 +40,7 @@ LITERT = Backend(
         "kotlin": Glue('LiteRt(version = "1.4.0")', ("com.google.ai.edge.litert:litert:1.4.0",)),
     },
     unfolded_weights=True,
+    state="outside",
     default_delegate="xnnpack",
     budgeted=True,
     planar=True,
@@ -54,5 +55,7 @@ LITERT = Backend(
         "PADV2": "LiteRT's XNNPACK pads with zero only; padding before a maximum is the smallest number",
         "HARD_SWISH": "LiteRT's XNNPACK takes it in float only; ReLU and ReLU6 are taken in int8",
         "GELU": "LiteRT's XNNPACK takes it in float only",
+        "DYNAMIC_UPDATE_SLICE": "LiteRT's XNNPACK does not take it; LiteRT's own kernel writes a cache in place",
+        "EMBEDDING_LOOKUP": "LiteRT's XNNPACK does not read tables",
     },
 )

@@ -1,6 +1,7 @@
 """Reads a .tflite file; schema: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ _SHOWN_METADATA = 200
 def read(path: Path) -> Content:
     """The content of the file."""
     model, graph, names = load(path)
-    main = model.subgraphs[0]
     metadata: dict[str, JsonValue] = {text(m.name): _value(model.buffers[m.buffer].data) for m in _list(model.metadata)}
     minimum = metadata.pop("min_runtime_version", None)
     return describe(
@@ -29,15 +29,18 @@ def read(path: Path) -> Content:
         macs,
         version={"schema": model.version, "min_runtime": known(str(minimum or ""), "the file does not give it")},
         producer=known(text(model.description), "the file does not give it"),
-        inputs=[_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "inputs")],
-        outputs=[_port(name, main.tensors[index], graph.tensors[names[index]]) for name, index in _named(model, "outputs")],
+        inputs=_ports(model, graph, names, "inputs"),
+        outputs=_ports(model, graph, names, "outputs"),
         metadata=metadata,
-        entries=len(_list(model.signatureDefs)) or 1,
+        entries=1 if len(_methods(model)) > 1 else len(_list(model.signatureDefs)) or 1,
     )
 
 
 def load(path: Path) -> tuple[Any, Graph, list[str]]:
-    """The model, its tensors and operators, those of the first subgraph first, and the names in there of its tensors."""
+    """The model, its tensors and operators, those of the first subgraph first, and the names in there of its tensors.
+
+    Of a program with a method for each of several sizes it is the first method, which has all weights.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     data = Strict(path.read_bytes())
@@ -50,7 +53,10 @@ def load(path: Path) -> tuple[Any, Graph, list[str]]:
     types = _names_of(schema.TensorType)
     builtin = _names_of(schema.BuiltinOperator)
     codes = [_operator(code, builtin) for code in model.operatorCodes]
+    others = {method.subgraphIndex for method in _methods(model)[1:]}
     for number, subgraph in enumerate(model.subgraphs):
+        if number in others:
+            continue
         names.append([f"{number}/{index}" for index in range(len(subgraph.tensors))])
         for name, tensor in zip(names[-1], subgraph.tensors, strict=True):
             graph.tensors[name] = Tensor(types[tensor.type].lower(), _shape(tensor), stored[tensor.buffer] or None, tensor.buffer)
@@ -112,11 +118,44 @@ def _node(operator: Any, kind: str, subgraph: Any, names: list[str]) -> Node:
     return Node(kind, name, inputs, [names[i] for i in outputs], attributes, custom=operator.customOptions is not None)
 
 
+def _methods(model: Any) -> list[Any]:
+    """The signatures of a file, that of the first subgraph first, if all have the same names; none otherwise.
+
+    They are methods of one program for inputs of several sizes.
+    """
+    signatures = sorted(_list(model.signatureDefs), key=lambda signature: signature.subgraphIndex)
+    names = [[set(_places(signature, kind)) for kind in ("inputs", "outputs")] for signature in signatures]
+    return signatures if all(own == names[0] for own in names) else []
+
+
+def _places(signature: Any, kind: str) -> dict[str, int]:
+    """The tensors of the `kind` inputs or outputs of a signature, by name."""
+    return {text(own.name): int(own.tensorIndex) for own in _list(getattr(signature, kind))}
+
+
+def _ports(model: Any, graph: Graph, names: list[str], kind: str) -> list[InspectedPort]:
+    """The `kind` inputs or outputs; see `_sizes`."""
+    tensors, methods = model.subgraphs[0].tensors, _methods(model)
+    found = []
+    for name, index in _named(model, kind):
+        described = graph.tensors[names[index]]
+        if len(methods) > 1:
+            described = replace(described, shape=_sizes(model, methods, kind, name))
+        found.append(_port(name, tensors[index], described))
+    return found
+
+
+def _sizes(model: Any, methods: list[Any], kind: str, name: str) -> list[Any]:
+    """The sizes of a tensor. One that differs between methods is called after them: of `tokens_1` and `tokens_32` it is `tokens`."""
+    shapes = [_shape(model.subgraphs[method.subgraphIndex].tensors[_places(method, kind)[name]]) for method in methods]
+    called = text(methods[0].signatureKey).rpartition("_")[0] or "size"
+    return [sizes[0] if len(set(sizes)) == 1 else called for sizes in zip(*shapes, strict=True)]
+
+
 def _named(model: Any, kind: str) -> list[tuple[str, int]]:
-    """Names and tensors of the `kind` inputs or outputs: those of the only signature, as adapters take them, else of the first subgraph."""
-    signatures = _list(model.signatureDefs)
-    if len(signatures) == 1:
-        indices = {text(port.name): int(port.tensorIndex) for port in _list(getattr(signatures[0], kind))}
+    """Names and tensors of the `kind` inputs or outputs, as adapters take them: those of the first method, else of the first subgraph."""
+    if signatures := _methods(model):
+        indices = _places(signatures[0], kind)
         return [(name, indices[name]) for name in in_order(indices)]
     main = model.subgraphs[0]
     return [(text(main.tensors[index].name), int(index)) for index in _list(getattr(main, kind))]

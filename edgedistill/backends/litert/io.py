@@ -1,5 +1,6 @@
 """LiteRT: what a file takes and gives. Schema: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 
 _STEP = np.float32(1 / 255)
 _TO_NHWC = [0, 2, 3, 1]
+_ALIGNMENT = 16
+_PACKAGES = re.compile(rb"(?:\w+\.)+(?=\w+_)")
 
 
 def float_io(data: bytes) -> bytes:
@@ -38,6 +41,25 @@ def _edited(data: bytes, inputs: Callable[[Any, Any, Any], None]) -> bytes:
             graph.operators.append(_operator(schema, model, schema.BuiltinOperator.DEQUANTIZE, [inner], outer))
             graph.outputs[position] = outer
             _rename([t for s in model.signatureDefs or [] for t in s.outputs], inner, outer)
+    return packed(model, len(data))
+
+
+def compact(data: bytes) -> bytes:
+    """The same model with what its methods have alike stored once, and without the packages of classes in the names of tensors.
+
+    In a small language model these names took more bytes than all else that a method has beside its weights.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data)
+    for buffer in model.buffers:
+        # The quantizer puts weights behind the flatbuffer.
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.name = _PACKAGES.sub(b".", tensor.name)
     return packed(model, len(data))
 
 
@@ -158,7 +180,10 @@ def _operator(schema: Any, model: Any, code: int, sources: list[int], target: in
 
 
 def _sharing_builder(size: int):  # type: ignore[no-untyped-def]
-    """A builder that stores equal arrays once: each channel has a zero point of 8 bytes, always 0, in its weights and its bias."""
+    """A builder that stores equal arrays and names once: each channel has a zero point of 8 bytes, always 0, in its weights and its bias.
+
+    Methods that share weights name their tensors alike, and each has the scales. Arrays of bytes are weights, which the schema aligns.
+    """
     import flatbuffers
 
     class Sharing(flatbuffers.Builder):
@@ -169,7 +194,15 @@ def _sharing_builder(size: int):  # type: ignore[no-untyped-def]
         def CreateNumpyVector(self, x):  # type: ignore[no-untyped-def]
             key = (x.dtype.str, x.tobytes())
             if key not in self.stored:
+                if x.dtype == np.uint8:
+                    self.Prep(_ALIGNMENT, x.nbytes)
                 self.stored[key] = super().CreateNumpyVector(x)
+            return self.stored[key]
+
+        def CreateString(self, s, *options):  # type: ignore[no-untyped-def]
+            key = ("", s if isinstance(s, bytes) else s.encode())
+            if key not in self.stored:
+                self.stored[key] = super().CreateString(s, *options)
             return self.stored[key]
 
     return Sharing(size)

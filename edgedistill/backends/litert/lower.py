@@ -9,8 +9,9 @@ from torch.export import ExportedProgram
 from edgedistill.backends.litert import int16 as litert_int16
 from edgedistill.backends.litert.constants import put_constants_behind
 from edgedistill.backends.litert.fences import fence, fence_weights
-from edgedistill.backends.litert.io import bytes_in, float_io
+from edgedistill.backends.litert.io import bytes_in, compact, float_io
 from edgedistill.backends.litert.linear import flatten_vectors
+from edgedistill.backends.litert.state import methods
 from edgedistill.backends.litert.transposed import crop_outputs
 from edgedistill.backends.litert.weights import pack
 from edgedistill.export.programs import rewritten
@@ -47,7 +48,10 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
     elif spec.precision != "fp32":
         program = rewritten(program, gather_steps, fence_weights)
     with _strict() if quantized and float_layers(program.graph_module) else nullcontext():
-        model = litert_torch.convert(program.module(), example, quant_config=config)
+        if signature.state:
+            model = methods(program, signature).convert()
+        else:
+            model = litert_torch.convert(program.module(), example, quant_config=config)
     with replacing(path) as temporary:
         model.export(str(temporary))
     data = path.read_bytes()
@@ -55,6 +59,8 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         data = litert_int16.widen_biases(data)
     elif not quantized and spec.precision != "fp32":
         data = pack(data, spec.precision)
+    if signature.state:
+        data = compact(data)
     write_bytes(path, bytes_in(data) if takes_bytes(spec.input) else float_io(data) if quantized else data)
 
 

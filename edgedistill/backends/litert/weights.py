@@ -32,7 +32,9 @@ def _in_blocks(data: bytes) -> list[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(data)
-    graph = model.subgraphs[0]
-    linear = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED]
-    chosen = [op for op in linear if in_blocks(tuple(graph.tensors[op.inputs[1]].shape))]
-    return [graph.tensors[op.outputs[0]].name.decode() for op in chosen]
+    chosen: list[str] = []
+    for graph in model.subgraphs:
+        linear = [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED]
+        whole = [op for op in linear if in_blocks(tuple(graph.tensors[op.inputs[1]].shape))]
+        chosen += [graph.tensors[op.outputs[0]].name.decode() for op in whole]
+    return list(dict.fromkeys(chosen))

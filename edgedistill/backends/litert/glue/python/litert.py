@@ -1,6 +1,8 @@
 """LiteRT on the CPU. On boards without it, tflite-runtime, its older name, is taken."""
 
-from collections.abc import Callable, Sequence
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -8,6 +10,9 @@ from typing import Any
 
 NAME, PACKAGE = "litert", "ai-edge-litert"
 _PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+
+_NEXT = "_next"
+"""What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 
 
 def _installed() -> tuple[str, str]:
@@ -27,6 +32,9 @@ def version() -> str:
 def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[Callable[[Any], Any], str]:
     """Open a file. Returns the function from named arrays to named arrays, and what computes it."""
     interpreter = import_module(_installed()[0]).Interpreter(model_path=path, num_threads=threads)
+    first = next(iter(interpreter.get_signature_list().values()))
+    if any(f"{name}{_NEXT}" in first["outputs"] for name in first["inputs"]):
+        return _keeping(path, threads, inputs, outputs), "XNNPACK"
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
     taken = dict(zip(inputs, _places(runner.get_input_details()), strict=True))
@@ -45,3 +53,78 @@ def load(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str])
 def _places(ports: Any) -> list[int]:
     """Places of tensors that are named args_0, args_1 ... or output_0, output_1 ..., in this order, which is that of the manifest."""
     return [ports[name]["index"] for name in sorted(ports, key=lambda name: int(name.rpartition("_")[2]))]
+
+
+def _keeping(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[[Any], Any]:
+    """The function of a file with further float32 inputs that are kept between calls, zero at first.
+
+    Its methods differ in one size of the other inputs, and share weights and state. The memory of each kept input is also that of the
+    output that it becomes, in which the operator that writes it works.
+    """
+    import numpy as np
+
+    try:
+        from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+    except ImportError as error:
+        raise ImportError("a file that keeps a state needs ai-edge-litert>=2.3") from error
+    # In such a cache are the weights that are packed for this processor, once for all methods. Other systems have none.
+    cache = ":memory" if sys.platform in ("linux", "android") else ""
+    options = Options(HardwareAccelerator.CPU, CpuOptions(num_threads=threads, xnnpack_weight_cache_path=cache))
+    model = CompiledModel.from_file(path, options=options)
+    keys = list(model.get_signature_list())
+    ports = {key: model.get_input_tensor_details(key) | model.get_output_tensor_details(key) for key in keys}
+    kept = [name for name in ports[keys[0]] if f"{name}{_NEXT}" in ports[keys[0]]]
+    state = {name: model.create_input_buffer_by_name(keys[0], name) for name in kept}
+    for name, buffer in state.items():
+        buffer.write(np.zeros(ports[keys[0]][name]["shape"], np.float32))
+    after = {f"{name}{_NEXT}": buffer for name, buffer in state.items()}
+    axes = {name: _axis([ports[key][name]["shape"] for key in keys]) for name in (*inputs, *outputs)}
+    methods = {}
+    for key in keys:
+        takes = {name: model.create_input_buffer_by_name(key, name) for name in inputs}
+        gives = {name: model.create_output_buffer_by_name(key, name) for name in outputs}
+        methods[_size(axes, {name: ports[key][name]["shape"] for name in inputs})] = (key, takes, gives)
+
+    def run(arrays: Any) -> Any:
+        parts: dict[str, list[Any]] = {name: [] for name in outputs}
+        done = 0
+        for start, size in _pieces(_size(axes, {name: arrays[name].shape for name in inputs}), list(methods)):
+            key, takes, gives = methods[size]
+            for name, buffer in takes.items():
+                buffer.write(_part(arrays[name], axes[name], start, start + size))
+            model.run_by_name(key, takes | state, gives | after)
+            for name, buffer in gives.items():
+                shape = ports[key][name]["shape"]
+                value = buffer.read(math.prod(shape), ports[key][name]["dtype"]).reshape(shape)
+                parts[name].append(_part(value, axes[name], done - start, size))
+            done = start + size
+        return {name: found[-1] if axes[name] is None else np.concatenate(found, axes[name]) for name, found in parts.items()}
+
+    return run
+
+
+def _axis(shapes: Sequence[Sequence[int]]) -> int | None:
+    """The axis along which the shapes of one tensor differ between methods; None where they are equal."""
+    return next((axis for axis, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1), None)
+
+
+def _size(axes: dict[str, int | None], shapes: dict[str, Any]) -> int:
+    """The size that varies, of inputs with the given shapes; 1 where none does."""
+    return next((shape[axis] for name, shape in shapes.items() if (axis := axes[name]) is not None), 1)
+
+
+def _part(array: Any, axis: int | None, start: int, stop: int) -> Any:
+    return array if axis is None else array[(*[slice(None)] * axis, slice(start, stop))]
+
+
+def _pieces(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Start and size of pieces of the given `sizes` that cover `total`, in their order.
+
+    The last one may begin inside the one before it: what is computed again is kept again at the same place.
+    """
+    largest = max(size for size in sizes if size <= total)
+    whole = total // largest * largest
+    yield from ((start, largest) for start in range(0, whole, largest))
+    if whole < total:
+        last = min(size for size in sizes if size >= total - whole)
+        yield total - last, last
