@@ -1,4 +1,4 @@
-"""The files of the comparison with llama.cpp: .pte, .onnx and GGUF of the same weights, and those of experiments."""
+"""The files of the comparison with llama.cpp: .pte, .onnx, .tflite and GGUF of the same weights, and those of experiments."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ SPECS = tuple(
     for kind, precision in (
         ("executorch", "fp32"), ("executorch", "int8-dynamic"), ("executorch", "int4-dynamic"),
         ("onnx", "fp32"), ("onnx", "int8-dynamic"), ("onnx", "int4-weights"),
+        ("litert", "fp32"), ("litert", "int8-dynamic"), ("litert", "int4-dynamic"),
     )
 )  # fmt: skip
 

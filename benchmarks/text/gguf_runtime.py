@@ -1,4 +1,4 @@
-"""Runs model files token by token: GGUF by llama.cpp's C interface, .pte and .onnx by the kit's adapters."""
+"""Runs model files token by token: GGUF by llama.cpp's C interface, all others by the kit's adapters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare .pte and .onnx files of a language model with GGUF files of the same weights in llama.cpp, on one thread.
+"""Compare .pte, .onnx and .tflite files of a language model with GGUF files of the same weights in llama.cpp, on one thread.
 
     OMP_NUM_THREADS=1 PYTHONPATH=LIBRARIES python benchmarks/text/llamacpp.py prepare FOLDER --model 4x256
     ... quality FOLDER --model 4x256      # distance from float32
@@ -27,6 +27,7 @@ FILES = tuple(
     for name in (
         "student-fp32.pte", "f32.gguf", "student-fp32.onnx", "student-int8-dynamic.pte", "q8_0.gguf", "student-int8-dynamic.onnx",
         "student-int4-dynamic.pte", "q4_0.gguf", "q4_k.gguf", "q4_k_m.gguf", "student-int4-weights.onnx", BY_ROW,
+        "student-fp32.tflite", "student-int8-dynamic.tflite", "student-int4-dynamic.tflite",
     )
 )  # fmt: skip
 PAIRS = (
@@ -35,8 +36,12 @@ PAIRS = (
     ("student-int4-dynamic.pte", "q4_k_m.gguf"), ("student-int4-weights.onnx", "q4_0.gguf"),
 )  # fmt: skip
 """What has the same number of bits."""
-EXPERIMENT = (BY_ROW, "student-int4-dynamic.pte")
-"""The file of an experiment, and what it is compared with."""
+EXPERIMENTS = (
+    (BY_ROW, "student-int4-dynamic.pte"),
+    *((f"student-{held}.tflite", f"student-{held}.pte") for held in ("fp32", "int8-dynamic", "int4-dynamic")),
+    *((f"student-{held}.tflite", f"student-{held}.onnx") for held in ("fp32", "int8-dynamic")),
+)
+"""A file of an experiment or of another format, and what it is compared with."""
 TOKENIZED = 500
 """Texts that llama.cpp's tokenizer is compared on."""
 
@@ -94,7 +99,7 @@ def _print(folder: Path) -> None:
         print(f"\n{speed['clock']} time; load average {speed['load'][0]:.1f} before, {speed['load'][1]:.1f} after.\n")
         _print_times(folder, durations)
         print("\n" + _row("pair", *(f"{m}" for m in MEASURES)) + "\n" + _row(*["---"] * 5))
-        for kit, other in (*PAIRS, EXPERIMENT):
+        for kit, other in (*PAIRS, *EXPERIMENTS):
             if kit in durations and other in durations:
                 ratios = (
                     ratio(durations, kit, other, m) if m.startswith("ttft") else ratio(durations, other, kit, m) for m in MEASURES

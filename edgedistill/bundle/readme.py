@@ -104,6 +104,8 @@ def _state(manifest: Manifest) -> Iterator[str]:
     where = {entry.format: backend(entry.format).state for entry in manifest.artifacts}
     for format_ in (name for name, kept in where.items() if kept == "outside"):
         yield f"In {backend(format_).title} they are further inputs: give each the output of the last call that has its name with `_next`."
+        if not backend(format_).varying_shapes:
+            yield "Its shapes are fixed: a file has a method for each of some sizes, such as `tokens_1`, and takes longer inputs in pieces."
     yield ""
 
 

@@ -14,6 +14,7 @@ from made_decoders import LENGTH, decoder
 from edgedistill.backends.delegation import delegation
 from edgedistill.backends.inspect import inspect
 from edgedistill.backends.litert import adapter, adapter_tflite_runtime
+from edgedistill.backends.litert.glue.python import litert as glue
 from edgedistill.export.lower import lower
 from edgedistill.export.programs import load_signature, save_program
 from edgedistill.measure.generation import Stateful, read_from, stateful
@@ -30,8 +31,8 @@ from edgedistill.verify.rungs import load_converted
 VOCABULARY, LAYERS = ROWS + 76, 1
 FP32 = ArtifactSpec("litert", "fp32")
 PACKED = [ArtifactSpec("litert", precision) for precision in ("int8-dynamic", "int4-dynamic", "int8-weights")]
-TEXTS = (1, 7, 40, LENGTH, 9)
-"""Lengths of prompts: in pieces of one size and of several, to the end of the cache, and a shorter text behind a longer one."""
+TEXTS = (1, 7, 40, LENGTH - 1, 10)
+"""Lengths of prompts: in pieces of one size, of several, and of some that overlap; short ones behind long ones."""
 
 
 def model() -> Any:
@@ -43,8 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of a small llama, and its file in fp32."""
     folder = tmp_path_factory.mktemp("litert")
     deployed = cached.deployed(model(), LENGTH)
-    ports = signature(LENGTH, VOCABULARY, cached.state(deployed))
-    save_program(deployed, ports, folder / FP32.program, sizes={"tokens": LENGTH})
+    ports = signature(LENGTH, VOCABULARY, LENGTH, cached.state(deployed))
+    save_program(deployed, ports, folder / FP32.program, sizes=ports.limits)
     lowered([FP32], folder)
     return folder
 
@@ -65,10 +66,13 @@ def opened(folder: Path, spec: ArtifactSpec) -> Any:
 
 
 def answers(forward: Any) -> list[np.ndarray]:
-    """Logits of all texts, one after the other, by an adapter or a program."""
+    """Logits of some places of all texts, one text after the other, by an adapter or a program."""
     found = []
     for text in texts():
-        arrays = {"input_ids": text[None], "positions": np.arange(len(text), dtype=np.int32)[None]}
+        places = np.arange(len(text), dtype=np.int32)
+        # Not in order, and some of them twice.
+        wanted = np.minimum([[0, 1, 2, len(text), 0]], len(text) - 1).astype(np.int32)
+        arrays = {"input_ids": text[None], "positions": places[None], "wanted": wanted}
         if isinstance(forward, torch.nn.Module):
             with torch.no_grad():
                 found.append(forward(*map(torch.from_numpy, arrays.values())).numpy())
@@ -91,11 +95,18 @@ def test_a_file_writes_the_texts_of_transformers(folder: Path) -> None:
         assert generate(forward, prompt, limit=limit, length=LENGTH).tokens == expected[0, len(prompt) :].tolist()
 
 
+def test_glue_code_gives_what_the_adapter_gives(folder: Path) -> None:
+    forward, kind = glue.load(str(folder / FP32.name), 1, ("input_ids", "positions", "wanted"), ("logits",))
+    assert kind == "XNNPACK"
+    for ours, theirs in zip(answers(forward), answers(opened(folder, FP32)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_methods_share_their_weights_and_write_the_cache_in_place(folder: Path) -> None:
     path = folder / FP32.name
     content = inspect(path)
-    sizes = [port.shape for port in content.inputs[:2]]
-    assert sizes == [[1, "tokens"], [1, "tokens"]]
+    sizes = {port.name: port.shape for port in content.inputs}
+    assert (sizes["input_ids"], sizes["positions"], sizes["wanted"]) == ([1, "tokens"], [1, "tokens"], [1, 1])
     assert content.operators["DYNAMIC_UPDATE_SLICE"] == 2 * LAYERS
     assert not {"GATHER_ND", "SCATTER_ND"} & set(content.operators)
     stored = sum(kind.bytes for kind in content.weights.values())
@@ -118,8 +129,11 @@ def test_a_file_says_how_it_is_called(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("total", "found"),
-    [(1, [1]), (7, [1] * 7), (8, [8]), (9, [8, 1]), (15, [8, 8]), (40, [32, 8]), (48, [32, 32]), (127, [32] * 4), (300, [128, 128, 128])],
-)
+    [
+        (1, [1]), (7, [1] * 7), (8, [8]), (9, [8, 1]), (10, [8, 8]), (40, [32, 8]), (48, [32, 8, 8]), (60, [32, 32]), (127, [32] * 4),
+        (192, [128, 32, 32]), (250, [128, 128]),
+    ],
+)  # fmt: skip
 def test_pieces_cover_the_whole_and_end_with_it(total: int, found: list[int]) -> None:
     made = list(adapter.pieces(total, (1, 8, 32, 128)))
     assert [size for _, size in made] == found
@@ -141,10 +155,11 @@ def test_tflite_runtime_refuses_a_file_with_a_state(folder: Path, monkeypatch: p
 
 @pytest.mark.slow
 def test_files_of_fewer_bits_round_as_their_references_do(folder: Path) -> None:
+    ports = load_signature(folder / FP32.program)
     for spec in PACKED:
         graph = load_converted(folder / FP32.program)
         put_on_grid(graph, spec.precision)
-        save_program(graph, load_signature(folder / FP32.program), folder / spec.program, sizes={"tokens": LENGTH})
+        save_program(graph, ports, folder / spec.program, sizes=ports.limits)
     lowered(PACKED, folder)
     bytes_ = [(folder / spec.name).stat().st_size for spec in (FP32, PACKED[0], PACKED[1])]
     assert bytes_[0] > 2.5 * bytes_[1] > 2.5 * bytes_[2]

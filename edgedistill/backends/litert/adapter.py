@@ -14,6 +14,9 @@ from edgedistill.measure.runner.samples import Arrays, Forward
 _NEXT = "_next"
 """What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 
+_CALL = 8
+"""What a call costs beside its tokens, in tokens: measured of small models, where it is 6 to 8."""
+
 
 def versions() -> dict[str, str]:
     """Version of the runtime's package."""
@@ -95,8 +98,10 @@ def _ports(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def _keeping(path: str, threads: int, signature: Signature | None) -> Forward:
     """The forward function of a file with float32 inputs that are kept between calls, zero at first.
 
-    Its methods differ in one size of their other inputs, and share weights and state. The memory of each kept input is also that of the
-    output that it becomes, in which the operator that writes it works; an Interpreter would copy it twice for each call.
+    Its methods differ in one size of their other inputs, and share weights and state. One input does not vary: it takes a place among
+    the others, and outputs are of that place; `forward` takes places [1, W] and gives outputs [1, W, ...]. The memory of each kept
+    input is also that of the output that it becomes, in which the operator that writes it works; an Interpreter would copy it twice for
+    each call.
     """
     from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
 
@@ -113,33 +118,40 @@ def _keeping(path: str, threads: int, signature: Signature | None) -> Forward:
     after = {f"{name}{_NEXT}": buffer for name, buffer in state.items()}
     inputs = matched([name for name in taken if name not in state], signature, "inputs")
     outputs = matched([name for name in given if name not in after], signature, "outputs")
-    axes = {own: _axis([ports[key][own]["shape"] for key in keys]) for own in (*inputs.values(), *outputs.values())}
+    axes = {own: _axis([ports[key][own]["shape"] for key in keys]) for own in inputs.values()}
+    (place,) = (name for name, own in inputs.items() if axes[own] is None)
+    parts = {name: own for name, own in inputs.items() if name != place}
     methods = {}
     for key in keys:
         takes = {own: model.create_input_buffer_by_name(key, own) for own in inputs.values()}
         gives = {own: model.create_output_buffer_by_name(key, own) for own in outputs.values()}
-        methods[_size(axes, {own: ports[key][own]["shape"] for own in takes})] = (key, takes, gives)
+        methods[_size(axes, {own: ports[key][own]["shape"] for own in parts.values()})] = (key, takes, gives)
+
+    def call(arrays: Arrays, start: int, size: int) -> Arrays:
+        """What the last place of a piece of the inputs gives."""
+        key, takes, gives = methods[size]
+        for name, own in parts.items():
+            takes[own].write(_part(arrays[name], axes[own], start, start + size))
+        takes[inputs[place]].write(np.full((1, 1), size - 1, arrays[place].dtype))
+        model.run_by_name(key, takes | state, gives | after)
+        details = {name: ports[key][own] for name, own in outputs.items()}
+        return {name: gives[outputs[name]].read(math.prod(d["shape"]), d["dtype"]).reshape(d["shape"]) for name, d in details.items()}
 
     def forward(arrays: Arrays) -> Arrays:
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
-        done = 0
-        for start, size in pieces(_size(axes, {own: arrays[name].shape for name, own in inputs.items()}), list(methods)):
-            key, takes, gives = methods[size]
-            for name, own in inputs.items():
-                takes[own].write(_part(arrays[name], axes[own], start, start + size))
-            model.run_by_name(key, takes | state, gives | after)
-            for name, own in outputs.items():
-                shape = ports[key][own]["shape"]
-                value = gives[own].read(math.prod(shape), ports[key][own]["dtype"]).reshape(shape)
-                parts[name].append(_part(value, axes[own], done - start, size))
-            done = start + size
-        return {name: _joined(found, axes[outputs[name]]) for name, found in parts.items()}
+        total, asked = _size(axes, {own: arrays[name].shape for name, own in parts.items()}), arrays[place].ravel().tolist()
+        found, begin = dict[int, Arrays](), 0
+        # A call tells of its last place, so that a piece ends at each that is asked for.
+        for end in sorted({*(int(one) + 1 for one in asked), total}):
+            for start, size in pieces(end - begin, sorted(methods)):
+                found[end - 1] = call(arrays, begin + start, size)
+            begin = end
+        return {name: np.concatenate([found[one][name] for one in asked], axis=1) for name in outputs}
 
     return forward
 
 
 def pieces(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Start and size of pieces of the given `sizes` that cover `total`, in their order.
+    """Start and size of pieces of the given `sizes`, in ascending order, that cover `total`, the largest first.
 
     The last one may begin inside the one before it: what a program with a state computes again, it keeps again at the same place. Raises
     ValueError where no piece is small enough.
@@ -147,13 +159,19 @@ def pieces(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     fitting = [size for size in sizes if size <= total]
     if not fitting:
         raise ValueError(f"found an input of size {total}, expected {min(sizes)} or more")
-    largest = max(fitting)
-    whole = total // largest * largest
-    for start in range(0, whole, largest):
-        yield start, largest
-    if whole < total:
-        last = min(size for size in sizes if size >= total - whole)
-        yield total - last, last
+    start = 0
+    for size in _cover(total, fitting):
+        start = min(start, total - size)
+        yield start, size
+        start += size
+
+
+def _cover(rest: int, sizes: list[int]) -> list[int]:
+    """The pieces that cover `rest` in the least time; the last may be larger than what it is for."""
+    *smaller, largest = sizes
+    count, rest = divmod(rest, largest)
+    ways = [[largest], *([_cover(rest, smaller)] if smaller else [])] if rest else [[]]
+    return [largest] * count + min(ways, key=lambda way: sum(way) + _CALL * len(way))
 
 
 def _axis(shapes: Sequence[Sequence[int]]) -> int | None:
@@ -168,7 +186,3 @@ def _size(axes: dict[str, int | None], shapes: dict[str, Sequence[int]]) -> int:
 
 def _part(array: np.ndarray, axis: int | None, start: int, stop: int) -> np.ndarray:
     return array if axis is None else array[(*[slice(None)] * axis, slice(start, stop))]
-
-
-def _joined(parts: list[np.ndarray], axis: int | None) -> np.ndarray:
-    return parts[-1] if axis is None or len(parts) == 1 else np.concatenate(parts, axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
@@ -27,24 +27,27 @@ _AXIS = 2
 def methods(program: ExportedProgram, signature: Signature) -> Converter:
     """A converter of `program` with a method for each of `SIZES` up to the limit, `tokens_1` first; they share their weights.
 
+    The size is that of the dimension that only inputs have. One that outputs have too, of places that are asked for, is 1.
+
     A method takes and gives named tensors. Each tensor of the state is an input, and what becomes of it an output, NAME_next. The program
     keeps keys and values by `index_copy_` at positions that follow each other: one operator writes them from the first position on, in
     place where a caller binds an input and its output to the same memory.
 
-    Raises ValueError where something else writes the state, or where more than one dimension varies.
+    Raises ValueError where something else writes the state, or where not one dimension of inputs alone varies.
     """
     import litert_torch
 
     module = _passing(program, signature)
-    names = {name for spec in signature.inputs for name in spec.dynamic}
+    asked = {name for spec in signature.outputs for name in spec.dynamic}
+    names = {name for spec in signature.inputs for name in spec.dynamic} - asked
     if len(names) != 1:
-        raise ValueError(f"found the dimensions {', '.join(sorted(names))}, expected one that varies")
+        raise ValueError(f"found the dimensions {', '.join(sorted(names)) or 'none'} of inputs alone, expected one that varies")
     (name,) = names
     given = [*signature.inputs, *signature.state]
     converter = None
     for size in SIZES:
         if size <= signature.limits[name]:
-            specs = [spec.with_sizes({name: size}) for spec in given]
+            specs = [spec.with_sizes({name: size, **dict.fromkeys(asked, 1)}) for spec in given]
             shown = {spec.name: torch.zeros(spec.fixed, dtype=getattr(torch, spec.dtype)) for spec in specs}
             add = litert_torch.signature if converter is None else converter.signature
             converter = add(f"{name}_{size}", module, sample_kwargs=shown)
@@ -65,10 +68,16 @@ def _passing(program: ExportedProgram, signature: Signature) -> GraphModule:
         node.target, node.args = _write, (memory, positions, values)
     for node in operators(graph, (_ATEN.index_select.default,)):
         # The converter would check the range of each index; a lookup is one operator.
-        node.target, node.args = _ATEN.embedding.default, (node.args[0], node.args[2])
+        values, axis, places = node.args
+        node.target, node.args = _looked_up, (values, axis, places)
     outputs = dict(zip((spec.name for spec in signature.outputs), outputs_of(graph), strict=True))
     after = {f"{spec.name}{NEXT}": written[node] for spec, node in zip(signature.state, kept, strict=True)}
     return module_of(graph, outputs | after)
+
+
+def _looked_up(values: Tensor, axis: int, places: Tensor) -> Tensor:
+    """`values.index_select(axis, places)` of [N, D], or of [1, N, D] with axis 1."""
+    return nn.functional.embedding(places, values) if axis == 0 else nn.functional.embedding(places, values[0])[None]
 
 
 def _write(memory: Tensor, positions: Tensor, values: Tensor) -> Tensor:

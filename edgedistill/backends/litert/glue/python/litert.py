@@ -14,6 +14,9 @@ _PACKAGES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "
 _NEXT = "_next"
 """What stands behind the name of an input that is kept between calls, in the name of the output that it becomes."""
 
+_CALL = 8
+"""What a call costs beside its tokens, in tokens."""
+
 
 def _installed() -> tuple[str, str]:
     for package, module in _PACKAGES.items():
@@ -58,8 +61,9 @@ def _places(ports: Any) -> list[int]:
 def _keeping(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[[Any], Any]:
     """The function of a file with further float32 inputs that are kept between calls, zero at first.
 
-    Its methods differ in one size of the other inputs, and share weights and state. The memory of each kept input is also that of the
-    output that it becomes, in which the operator that writes it works.
+    Its methods differ in one size of the other inputs, and share weights and state. One input does not vary: it takes a place among the
+    others, and outputs are of that place. The memory of each kept input is also that of the output that it becomes, in which the
+    operator that writes it works.
     """
     import numpy as np
 
@@ -78,27 +82,33 @@ def _keeping(path: str, threads: int, inputs: Sequence[str], outputs: Sequence[s
     for name, buffer in state.items():
         buffer.write(np.zeros(ports[keys[0]][name]["shape"], np.float32))
     after = {f"{name}{_NEXT}": buffer for name, buffer in state.items()}
-    axes = {name: _axis([ports[key][name]["shape"] for key in keys]) for name in (*inputs, *outputs)}
+    axes = {name: _axis([ports[key][name]["shape"] for key in keys]) for name in inputs}
+    (place,) = (name for name in inputs if axes[name] is None)
+    parts = [name for name in inputs if name != place]
     methods = {}
     for key in keys:
         takes = {name: model.create_input_buffer_by_name(key, name) for name in inputs}
         gives = {name: model.create_output_buffer_by_name(key, name) for name in outputs}
-        methods[_size(axes, {name: ports[key][name]["shape"] for name in inputs})] = (key, takes, gives)
+        methods[_size(axes, {name: ports[key][name]["shape"] for name in parts})] = (key, takes, gives)
+
+    def call(arrays: Any, start: int, size: int) -> dict[str, Any]:
+        key, takes, gives = methods[size]
+        for name in parts:
+            takes[name].write(_part(arrays[name], axes[name], start, start + size))
+        takes[place].write(np.full((1, 1), size - 1, arrays[place].dtype))
+        model.run_by_name(key, takes | state, gives | after)
+        details = {name: ports[key][name] for name in outputs}
+        return {name: gives[name].read(math.prod(d["shape"]), d["dtype"]).reshape(d["shape"]) for name, d in details.items()}
 
     def run(arrays: Any) -> Any:
-        parts: dict[str, list[Any]] = {name: [] for name in outputs}
-        done = 0
-        for start, size in _pieces(_size(axes, {name: arrays[name].shape for name in inputs}), list(methods)):
-            key, takes, gives = methods[size]
-            for name, buffer in takes.items():
-                buffer.write(_part(arrays[name], axes[name], start, start + size))
-            model.run_by_name(key, takes | state, gives | after)
-            for name, buffer in gives.items():
-                shape = ports[key][name]["shape"]
-                value = buffer.read(math.prod(shape), ports[key][name]["dtype"]).reshape(shape)
-                parts[name].append(_part(value, axes[name], done - start, size))
-            done = start + size
-        return {name: found[-1] if axes[name] is None else np.concatenate(found, axes[name]) for name, found in parts.items()}
+        total, asked = _size(axes, {name: arrays[name].shape for name in parts}), arrays[place].ravel().tolist()
+        found, begin = dict[int, Any](), 0
+        # A call tells of its last place, so that a piece ends at each that is asked for.
+        for end in sorted({*(int(one) + 1 for one in asked), total}):
+            for start, size in _pieces(end - begin, sorted(methods)):
+                found[end - 1] = call(arrays, begin + start, size)
+            begin = end
+        return {name: np.concatenate([found[one][name] for one in asked], axis=1) for name in outputs}
 
     return run
 
@@ -118,13 +128,20 @@ def _part(array: Any, axis: int | None, start: int, stop: int) -> Any:
 
 
 def _pieces(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Start and size of pieces of the given `sizes` that cover `total`, in their order.
+    """Start and size of pieces of the given `sizes`, in ascending order, that cover `total`, the largest first.
 
     The last one may begin inside the one before it: what is computed again is kept again at the same place.
     """
-    largest = max(size for size in sizes if size <= total)
-    whole = total // largest * largest
-    yield from ((start, largest) for start in range(0, whole, largest))
-    if whole < total:
-        last = min(size for size in sizes if size >= total - whole)
-        yield total - last, last
+    start = 0
+    for size in _cover(total, [size for size in sizes if size <= total]):
+        start = min(start, total - size)
+        yield start, size
+        start += size
+
+
+def _cover(rest: int, sizes: list[int]) -> list[int]:
+    """The pieces that cover `rest` in the least time; the last may be larger than what it is for."""
+    *smaller, largest = sizes
+    count, rest = divmod(rest, largest)
+    ways = [[largest], *([_cover(rest, smaller)] if smaller else [])] if rest else [[]]
+    return [largest] * count + min(ways, key=lambda way: sum(way) + _CALL * len(way))
