@@ -360,6 +360,7 @@ def test_recipes_that_fit_no_task_without_targets_are_refused(
     assert error in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_fit_the_texts_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = _recipe(folder, monkeypatch)
     with pytest.raises(UserError, match=r"takes 16 tokens, and data.length is 64"):

@@ -88,6 +88,7 @@ if is_main():
 """
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     # Of a batch of 9 one has 5 images and the other 4, in parts of 3, 2, 2 and 2.
     curve = fit(Plain(), lesson(9), LABELS, name="student", path=tmp_path / "one.safetensors", options=Options())

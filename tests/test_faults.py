@@ -156,9 +156,10 @@ def programs(trained: QATModule, digits: tuple[torch.Tensor, torch.Tensor], tmp_
     return folder
 
 
-# These faults take a minute each, and are those of the converted program and of .onnx.
+# These faults take up to a minute each, and are those of the converted program, of .onnx and of .tflite.
 @pytest.mark.parametrize(
-    "kind", [pytest.param(name, marks=pytest.mark.slow) if name in ("coreml", "coreai", "ort") else name for name in formats()]
+    "kind",
+    [pytest.param(name, marks=pytest.mark.slow) if name in ("coreml", "coreai", "executorch", "ort") else name for name in formats()],
 )
 def test_parity_sees_every_fault_and_none_in_the_sound_file(programs: Path, kind: str, tmp_path: Path) -> None:
     specs = [ArtifactSpec(kind, "int8", name) for name in (SOUND, *FAULTS)]

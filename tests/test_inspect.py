@@ -375,6 +375,7 @@ def test_weights_belong_to_who_uses_them_and_count_once() -> None:
     assert describe(Graph(tensors, nodes), lambda *_: 1, entries=2, **rest).macs.value is None
 
 
+@pytest.mark.slow
 def test_reading_leaves_packages_that_others_import_whole() -> None:
     code = """
 import sys

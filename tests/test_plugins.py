@@ -88,6 +88,7 @@ def run(environment: dict[str, str], cwd: Path, *arguments: object) -> dict[str,
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_format_of_another_package_is_exported_verified_inspected_and_measured(installed: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODEL)
     (tmp_path / "toys.yaml").write_text(TARGET)

@@ -39,6 +39,7 @@ def test_a_file_that_does_not_open_is_reported(tmp_path: Path) -> None:
         delegation("litert", tmp_path / "x.tflite")
 
 
+@pytest.mark.slow
 def test_students_are_compared_before_any_is_trained(tmp_path: Path) -> None:
     command = ["students", "test_resnet", "--target", "android", "--image-size", 32, "--classes", 10, "--json"]
     done = edgedistill(*command, "--max-ms", 1000, cwd=tmp_path)

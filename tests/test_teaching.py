@@ -67,6 +67,7 @@ def save_vit(folder: Path) -> None:
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
+@pytest.mark.slow
 def test_two_teachers_with_learned_weights_teach_images_without_labels(folder: Path) -> None:
     done = edgedistill("distill", "two.yaml", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -112,6 +112,7 @@ def test_a_file_that_cannot_hold_the_module_is_refused_before_anything_is_lowere
     assert not list((folder / "runs" / "net").glob("artifacts/*"))
 
 
+@pytest.mark.slow
 def test_what_one_format_cannot_hold_costs_the_others_nothing(folder: Path) -> None:
     for name, form in (("phone", "litert"), ("server", "onnx")):
         (folder / f"{name}.yaml").write_text(

@@ -69,6 +69,7 @@ def test_an_upgrade_makes_anew_what_the_package_made(small: Path, tmp_path: Path
     assert exported(small, tmp_path)[0] == set()
 
 
+@pytest.mark.slow
 def test_changed_code_of_a_backend_lowers_to_its_format_again(small: Path, tmp_path: Path) -> None:
     exported(small, tmp_path)
     shutil.copytree(Path(package.__file__).parent, tmp_path / "edgedistill", ignore=shutil.ignore_patterns("__pycache__"))

@@ -137,6 +137,7 @@ def test_what_the_runtime_refuses_is_a_failed_runtime(run: Path, tmp_path: Path)
     assert found["score"]["file"]["value"] is None
 
 
+@pytest.mark.slow
 def test_what_only_core_ml_executes_is_no_failure(run: Path, tmp_path: Path) -> None:
     (image,), (logits,) = (ports := load_signature(run / "work/programs/student-float.pt2").forward).inputs, ports.outputs
     mil_program.prepare(1)

@@ -111,6 +111,7 @@ def test_uld_stands_with_a_teacher_that_is_taken_as_it_is(tmp_path: Path, teache
         recipe(tmp_path, **{"teacher": {"hf": str(teacher)}, "distill": ULD, **parts})
 
 
+@pytest.mark.slow
 def test_a_run_without_outputs_of_its_teacher_ends_with_a_summary(tmp_path: Path, teacher: Path) -> None:
     data = {**fields()["data"], "source": {"example": "tool-calls", "rows": 120}}
     (tmp_path / "uld.yaml").write_text(yaml.safe_dump(fields(name="uld", teacher={"hf": str(teacher)}, distill=ULD, data=data)))
