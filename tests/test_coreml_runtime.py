@@ -16,13 +16,13 @@ from edgedistill.measure.adapters import executor_of
 from edgedistill.records import ArtifactSpec
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]:
-    """Puts a model of one input of `kind` in Core ML's place; returns what it is asked to predict."""
+def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str, *, states: int = 0) -> list[tuple[dict[str, Any], object]]:
+    """Puts a model of one input of `kind` in Core ML's place; returns what it is asked to predict, each time with its state."""
     import coremltools
 
     port = SimpleNamespace(name="x", type=SimpleNamespace(WhichOneof=lambda _: kind))
-    description = SimpleNamespace(input=[port], output=[SimpleNamespace(name="logits")])
-    asked: list[dict[str, Any]] = []
+    description = SimpleNamespace(input=[port], output=[SimpleNamespace(name="logits")], state=states * ["kept"])
+    asked: list[tuple[dict[str, Any], object]] = []
 
     class Model:
         def __init__(self, path: str, compute_units: Any) -> None:
@@ -31,8 +31,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, kind: str) -> list[dict[str, Any]]
         def get_spec(self) -> Any:
             return SimpleNamespace(description=description)
 
-        def predict(self, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-            asked.append(inputs)
+        def make_state(self) -> object:
+            assert states, "Core ML refuses it where there is no state"
+            return object()
+
+        def predict(self, inputs: dict[str, Any], state: object = None) -> dict[str, np.ndarray]:
+            asked.append((inputs, state))
             return {"logits": np.array([[1, 2]], np.float16)}
 
     monkeypatch.setattr(coremltools.models, "MLModel", Model)
@@ -47,8 +51,19 @@ def test_an_image_is_given_as_the_file_takes_it(monkeypatch: pytest.MonkeyPatch,
     logits = forward(pixels if kind == "imageType" else pixels.astype(np.float32))
     assert logits.dtype == np.float32
     assert logits.tolist() == [[1, 2]]
-    given = asked[0]["x"]
-    assert (np.asarray(given) == (pixels[0] if kind == "imageType" else pixels)).all()
+    inputs, state = asked[0]
+    assert (np.asarray(inputs["x"]) == (pixels[0] if kind == "imageType" else pixels)).all()
+    assert state is None
+
+
+def test_a_state_is_made_once_and_given_to_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = stand_in(monkeypatch, "multiArrayType", states=2)
+    first, second = (plain(coreml.load("a.mlpackage", 1, NAMES)) for _ in range(2))
+    for forward in (first, first, second):
+        forward(np.zeros((1, 2), np.float32))
+    states = [state for _, state in asked]
+    assert states[0] is states[1] is not None
+    assert states[2] not in (None, states[0])
 
 
 def test_core_ml_executes_its_packages_on_a_mac_only(monkeypatch: pytest.MonkeyPatch) -> None:

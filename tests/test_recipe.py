@@ -292,7 +292,10 @@ def test_targets_of_the_package() -> None:
             *(f"executorch {held}" for held in ("int4-dynamic", "int8-dynamic", "fp32")),
             *(f"onnx {held}" for held in ("int8-dynamic", "fp32")),
         },
-        "llm-mobile": {f"{kind} {held}" for kind in ("executorch", "litert") for held in ("int4-dynamic", "int8-dynamic", "fp32")},
+        "llm-mobile": {
+            *(f"{kind} {held}" for kind in ("executorch", "litert") for held in ("int4-dynamic", "int8-dynamic", "fp32")),
+            *(f"coreml {held}" for held in ("int4-weights", "int8-weights", "fp16")),
+        },
         "text-linux": {f"{kind} {held}" for kind in ("onnx", "litert", "executorch") for held in ("int8-dynamic", "fp32")},
         "text-mobile": {
             *(f"{kind} {held}" for kind in ("litert", "executorch") for held in ("int8-dynamic", "fp32")),

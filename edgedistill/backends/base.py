@@ -142,6 +142,8 @@ class Backend:
     """Oldest operating systems that run a file, by system."""
     newer_os: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The same where a precision needs a newer one, by precision."""
+    stateful_os: Mapping[str, str] = field(default_factory=dict)
+    """The same where a program keeps a state, if that needs newer ones."""
     glue: Mapping[str, Glue] = field(default_factory=dict)
     """By language."""
     minimum_runtime: Callable[[Mapping[str, str]], dict[str, str]] = lambda made: {}
@@ -174,6 +176,10 @@ class Backend:
         """What executes a file of it here; None where nothing does. float16: whether the file computes in float16."""
         adapters = self.delegates[delegate].adapters if delegate else self.adapters
         return next((adapter for adapter in adapters if adapter.float16 in (None, float16)), None)
+
+    def oldest_os(self, precision: str, *, state: bool) -> dict[str, str]:
+        """The oldest operating systems that run a file of `precision`. state: whether its program keeps one."""
+        return {**self.minimum_os, **self.newer_os.get(precision, {}), **(self.stateful_os if state else {})}
 
     @property
     def measured_here(self) -> bool:

@@ -163,7 +163,7 @@ def _entry(folder: Path, artifact: ArtifactResult, contents: Contents) -> Entry:
         prompt_piece=facts.prompt_pieces.get(artifact.precision) if contents.signature.state else None,
         quantized=quantized,
         minimum_runtime=facts.minimum_runtime(artifact.packages),
-        minimum_os={**facts.minimum_os, **facts.newer_os.get(artifact.precision, {})},
+        minimum_os=facts.oldest_os(artifact.precision, state=bool(contents.signature.state)),
         operators=_operators(artifact),
         unavailable=missing,
         golden=golden,

@@ -24,7 +24,7 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     """Open `path` (.mlpackage) on all compute units, as an app does by default; its forward function takes and gives named arrays.
 
     signature: names and types of inputs and outputs, in their order; without it names are those of the file, and outputs are float32.
-    An image is given as its pixels, uint8 [1, H, W, 3].
+    An image is given as its pixels, uint8 [1, H, W, 3]. A state is zero at first and keeps what one call wrote for the next.
     """
     import coremltools as ct
 
@@ -34,9 +34,10 @@ def load(path: str, threads: int, signature: Signature | None = None) -> Forward
     inputs = matched(list(ports), signature, "inputs")
     outputs = matched([port.name for port in description.output], signature, "outputs")
     dtypes = types_of(signature, outputs)
+    state = model.make_state() if description.state else None
 
     def forward(arrays: Arrays) -> Arrays:
-        predictions = model.predict({own: _given(arrays[name], ports[own]) for name, own in inputs.items()})
+        predictions = model.predict({own: _given(arrays[name], ports[own]) for name, own in inputs.items()}, state)
         return {name: np.array(predictions[own], dtypes[name]) for name, own in outputs.items()}
 
     return forward

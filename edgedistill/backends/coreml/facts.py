@@ -27,6 +27,7 @@ _FLOAT64 = Adapter(
 _FLOAT16 = replace(_FLOAT64, module="edgedistill.backends.coreml.mil.float16", executed_by="mil_float16", float16=True)
 
 _MARKER = "Manifest.json"
+_NEWER = {"ios": "18", "macos": "15"}
 
 
 def _matches(path: Path, head: bytes) -> bool:
@@ -55,7 +56,9 @@ COREML = Backend(
     packages=("coremltools", "torch"),
     glue={"swift": Glue("coreML")},
     minimum_os={"ios": "17", "macos": "14"},
-    newer_os={"int4-weights": {"ios": "18", "macos": "15"}},
+    newer_os={"int4-weights": _NEWER},
+    stateful_os=_NEWER,
+    state="inside",
     integer_kernels=False,
     stored_types={"int64": "int32", "int16": "int32", "int8": "int32", "uint8": "int32"},
     refused_types={

@@ -22,7 +22,7 @@ from edgedistill.backends.inspect.graph import (
     stored_bytes,
     without_parents,
 )
-from edgedistill.records.inspection import Content, InspectedPort
+from edgedistill.records.inspection import Content, Dimension, InspectedPort
 
 _UNKNOWN = {"einsum", "gru", "lstm", "rnn", "while_loop", "cond"}
 _SENTINEL = 0xDEADBEEF
@@ -48,8 +48,8 @@ def read(path: Path) -> Content:
         macs,
         version={"specification": model.specificationVersion, "opset": next(iter(functions.values())).opset},
         producer=known(f"coremltools {made}{f' from {source}' if source else ''}" if made else None, "the file does not give it"),
-        inputs=[_port(feature) for feature in interface.input],
-        outputs=[_port(feature) for feature in interface.output],
+        inputs=[_port(feature, graph) for feature in interface.input],
+        outputs=[_port(feature, graph) for feature in interface.output],
         metadata={key: value for key, value in notes.items() if value} | own,
         entries=len(functions),
     )
@@ -194,7 +194,7 @@ def _add(block: Any, prefix: str, graph: Graph, weights: _Weights) -> None:
             _add(inner, prefix, graph, weights)
 
 
-def _port(feature: Any) -> InspectedPort:
+def _port(feature: Any, graph: Graph) -> InspectedPort:
     """An input or output as apps see it."""
     kind = feature.type.WhichOneof("Type")
     if kind == "imageType":
@@ -204,4 +204,8 @@ def _port(feature: Any) -> InspectedPort:
         return port(feature.name, Tensor(str(kind).removesuffix("Type").lower(), []))
     array = feature.type.multiArrayType
     name = array.ArrayDataType.Name(array.dataType)
-    return port(feature.name, Tensor(_MULTIARRAY_TYPES.get(name, name.lower()), [int(size) for size in array.shape]))
+    shape: list[Dimension] | None = [int(size) for size in array.shape]
+    if feature.name in graph.tensors and (array.WhichOneof("ShapeFlexibility") or not shape):
+        # Of sizes that vary an input has an example, and an output nothing.
+        shape = graph.tensors[feature.name].shape
+    return port(feature.name, Tensor(_MULTIARRAY_TYPES.get(name, name.lower()), shape))

@@ -1,4 +1,4 @@
-"""Core ML: an .mlpackage with an ML program, for iOS 17 and later; weights in blocks of 4 bits need iOS 18."""
+"""Core ML: an .mlpackage with an ML program, for iOS 17 and later; weights in blocks of 4 bits and a state need iOS 18."""
 
 import importlib
 import shutil
@@ -10,9 +10,11 @@ from types import ModuleType
 import numpy as np
 from torch.export import ExportedProgram
 
+from edgedistill.backends.coreml.facts import COREML
 from edgedistill.backends.coreml.half import computes_in_half
 from edgedistill.backends.coreml.reproducible import fix
 from edgedistill.backends.coreml.rewrites import FOR_CORE_ML
+from edgedistill.backends.coreml.state import write_as_slices
 from edgedistill.backends.coreml.weights import pack
 from edgedistill.export.fitting import of_file
 from edgedistill.export.programs import rewritten
@@ -30,9 +32,11 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
 
     A float program computes in float16, whatever its weights are packed in; `half.computes_in_half` says what does not. An int8 program
     computes in float32 around its int8 tensors: in float16 its scales and biases would be rounded as well, and the file would no longer
-    carry the trained state (1.7 LSB mean difference on the quickstart's student, against 0).
+    carry the trained state (1.7 LSB mean difference on the quickstart's student, against 0). What a program keeps between calls is always
+    float16.
     """
     ct = import_coremltools()
+    write_as_slices(ct)
     program = rewritten(program, *FOR_CORE_ML)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({UNSOUND_PASS})
@@ -42,7 +46,7 @@ def lower(program: ExportedProgram, signature: Signature, path: Path, spec: Arti
         inputs=[_image(ct, program)] if spec.input == "image" else None,
         # Without the type a float16 program would answer in float16.
         outputs=[ct.TensorType(name=tensor.name, dtype=_numpy(tensor.dtype)) for tensor in of_file(signature, spec).outputs],
-        minimum_deployment_target=ct.target.iOS18 if spec.precision == "int4-weights" else ct.target.iOS17,
+        minimum_deployment_target=ct.target[f"iOS{COREML.oldest_os(spec.precision, state=bool(signature.state))['ios']}"],
         pass_pipeline=passes,
         compute_precision=ct.precision.FLOAT32 if is_static(spec.precision) else ct.transform.FP16ComputePrecision(computes_in_half),
     )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn.functional import elu, softplus
 
+from edgedistill.backends.coreml.norms import bound_squares, normed
 from edgedistill.backends.coreml.rank import leave_out_batch
 from edgedistill.export.fences import keep_copies
 from edgedistill.export.resizing import choose_nearest, interpolate_by_products, resize_by_products
@@ -127,13 +128,30 @@ def _lstm_cell(
 def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     import torch
 
-    axes = list(range(-len(shape), 0))
-    normed = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + (torch.finfo(x.dtype).eps if eps is None else eps))
-    return normed if weight is None else normed * weight
+    found = normed(x, list(range(-len(shape), 0)), torch.finfo(x.dtype).eps if eps is None else eps)
+    return found if weight is None else found * weight
 
 
 def _celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return alpha * elu(x / alpha)
+
+
+def write_sizes(graph: GraphModule) -> int:
+    """Write the shape of each view that has one size that varies with -1 for it, in place; returns how many changed.
+
+    coremltools would compute the shape when the program runs, and the file would no longer tell the other sizes.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    count = 0
+    for node in operators(graph, (aten.view.default, aten.reshape.default)):
+        shape = [-1 if isinstance(size, torch.SymInt) else size for size in node.meta["val"].shape]
+        if shape.count(-1) == 1 and node.args[1] != shape:
+            node.args = (node.args[0], shape)
+            count += 1
+    graph.graph.eliminate_dead_code()
+    return count
 
 
 def fold_scalars(graph: GraphModule) -> int:
@@ -159,6 +177,6 @@ def fold_scalars(graph: GraphModule) -> int:
 
 FOR_CORE_ML = (
     keep_copies, fold_scalars, write_out, write_strides, write_dilated_maxima, join_circular_pads, resize_by_products,
-    interpolate_by_products, choose_nearest, leave_out_batch, pool_for_core_ml,
+    interpolate_by_products, choose_nearest, leave_out_batch, pool_for_core_ml, bound_squares, write_sizes,
 )  # fmt: skip
 """What a program is rewritten by before coremltools converts it."""
