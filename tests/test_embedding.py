@@ -36,7 +36,7 @@ task: embedding
 threads: 1
 data: {source: {jsonl: texts.jsonl}, length: 10, split: {val: 0.2, holdout: 0.1}, batch_size: 16}
 teacher: {hf: teacher}
-student: {cut: {layers: 1, token_width: 8, vocabulary: train}}
+student: {cut: {layers: 1, token_width: 8, vocabulary: train, unseen_width: 3}}
 distill:
   stages:
     - {name: align, epochs: 6, lr: 3.0e-3, losses: {cosine: {}, contrastive: {weight: 0.1}, minilm: {heads: 4, weight: 0.1}}}
@@ -201,6 +201,47 @@ def test_a_table_of_the_tokens_of_train_has_one_more_row_for_all_others(folder: 
     split[7] = 0
     seen = seen_in_train(folder / "prepared", split, facts.vocabulary)
     assert np.flatnonzero(seen).tolist() == np.unique(data.inputs(np.array([7]))["input_ids"]).tolist()
+
+
+def test_tokens_that_train_lacks_keep_the_largest_components(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = {"layers": 1, "token_width": 8, "vocabulary": "train", "unseen_width": 3}
+    recipe = _recipe(folder, monkeypatch, student={"cut": cut})
+    old = build(recipe.teacher, recipe, _facts(), None).model.get_input_embeddings().weight.detach().double()
+    seen = np.arange(len(old)) % 2 == 0
+    table = build(recipe.student, recipe, _facts(seen, vocabulary=len(old)), None).model.get_input_embeddings()
+    with torch.no_grad():
+        given = table(torch.arange(len(old))).double()
+    rows = torch.cat([old.mean(dim=0, keepdim=True), old[seen]])
+    mean = rows.mean(dim=0)
+    directions = torch.linalg.svd(rows - mean, full_matrices=False)[2]
+    for kept, count in ((seen, 8), (~seen, 3)):
+        basis = directions[:count]
+        expected = mean + (old[kept] - mean) @ basis.T @ basis
+        if count == 3:
+            # The shared row is the mean of the whole table, in the components that only tokens of train have.
+            expected = expected + (rows[0] - mean) @ directions[3:8].T @ directions[3:8]
+        assert torch.allclose(given[kept], expected, atol=1e-5)
+    for wrong, said in (
+        ({"vocabulary": "all"}, "vocabulary: train beside unseen_width"),
+        ({"unseen_width": 8}, "token_width above unseen_width"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            _recipe(folder, monkeypatch, student={"cut": {**cut, **wrong}})
+
+
+@pytest.mark.parametrize(("kind", "first"), [("bert", 0), ("roberta", 2)])
+def test_a_cut_student_has_no_positions_that_texts_do_not_reach(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, first: int
+) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 60, "max_position_embeddings": 40}
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    AutoModel.from_config(CONFIG_MAPPING[kind](intermediate_size=24, pad_token_id=first and 1, **sizes)).save_pretrained(tmp_path)
+    recipe = _recipe(folder, monkeypatch, teacher={"hf": str(tmp_path)}, student={"cut": {"layers": 2}})
+    teacher, student = (build(config, recipe, _facts(), None) for config in (recipe.teacher, recipe.student))
+    assert student.model.embeddings.position_embeddings.weight.shape == (first + LENGTH, 16)
+    with torch.no_grad():
+        assert torch.equal(student(*_batch()), teacher(*_batch()))
 
 
 def test_pooling_is_read_from_the_files_of_the_model(tmp_path: Path) -> None:

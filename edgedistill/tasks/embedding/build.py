@@ -15,9 +15,9 @@ from edgedistill.tasks.embedding.model import Embedder, width_of
 from edgedistill.tasks.embedding.pooling import Pooling, pooling_of
 from edgedistill.tasks.embedding.recipe import CutEmbedder, HubEmbedder, NewEmbedder, Pooled, Teacher
 from edgedistill.tasks.embedding.task import EmbeddingFacts
-from edgedistill.tasks.embedding.tokens import shrink
+from edgedistill.tasks.embedding.tokens import drop_positions, shrink
 from edgedistill.tasks.text import models
-from edgedistill.tasks.text.encoder import check
+from edgedistill.tasks.text.encoder import check, first_position
 from edgedistill.tasks.text.recipe import HubModel
 
 
@@ -31,7 +31,8 @@ def build(config: Config, recipe: Recipe, facts: EmbeddingFacts, weights: Path |
         model = models.cut(models.loaded(recipe.teacher.hf, "teacher", models.PLAIN), config.cut)
         seen = torch.from_numpy(facts.seen()) if config.cut.vocabulary == "train" else None
         if seen is not None or config.cut.token_width is not None:
-            shrink(model, seen=seen, rank=config.cut.token_width)
+            shrink(model, seen=seen, rank=config.cut.token_width, narrow=config.cut.unseen_width)
+        drop_positions(model, (first_position(model) or 0) + facts.length)
         _without_dropout(model)
     elif isinstance(config, NewEmbedder):
         model = models.new(config.config, field, models.PLAIN, vocab_size=facts.vocabulary, pad_token_id=facts.padding)

@@ -2,9 +2,9 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edgedistill.recipe.base import Config
+from edgedistill.recipe.base import Config, mistake
 from edgedistill.recipe.losses import OUTPUTS, Loss, Losses, Regression, RelationalDistillation
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
 from edgedistill.tasks.text.recipe import Cut, CutModel, HubModel, NewModel, Text, tagged
@@ -63,6 +63,23 @@ class NarrowCut(Cut):
         "all",
         description="Tokens that have a row in the table of tokens: all, or those that occur in the training texts; all others share one.",
     )
+    unseen_width: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="Numbers of a token that does not occur in the training texts, the largest components of the teacher's table, so that "
+        "it keeps a part of its meaning (arXiv:1809.10853 has tables of several widths). null: all such tokens share a row.",
+    )
+
+    @model_validator(mode="after")
+    def _unseen_are_narrower(self) -> "NarrowCut":
+        if self.unseen_width is None:
+            return self
+        if self.vocabulary != "train":
+            raise mistake("vocabulary: train beside unseen_width, since all tokens have a row otherwise", f"found {self.vocabulary}")
+        if self.token_width is None or self.token_width <= self.unseen_width:
+            raise mistake("a token_width above unseen_width", f"found {self.token_width} beside unseen_width: {self.unseen_width}")
+        return self
 
 
 class CutEmbedder(CutModel, _Student):

@@ -27,7 +27,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.model = model
         taken = inspect.signature(model.forward).parameters
-        self.first = _first_position(model) if "position_ids" in taken else None
+        self.first = first_position(model) if "position_ids" in taken else None
         self._segments = "token_type_ids" in taken
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         return self.model(input_ids=tokens, attention_mask=hidden[:, None, None, :], **more)
 
 
-def _first_position(model: nn.Module) -> int:
+def first_position(model: nn.Module) -> int:
     """The number of the first position: RoBERTa's embeddings begin behind the one for padding."""
     positions = next((m for name, m in model.named_modules() if name.endswith("position_embeddings") and isinstance(m, nn.Embedding)), None)
     return 0 if positions is None or positions.padding_idx is None else positions.padding_idx + 1
