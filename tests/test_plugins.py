@@ -135,6 +135,7 @@ def test_a_name_that_is_taken_and_what_is_no_plug_in_are_refused_with_their_owne
     assert list(plugins.registered("a.group", str, ["mine"], str)) == ["mine", "theirs"]
 
 
+@pytest.mark.slow
 def test_a_task_of_another_package_is_run_verified_measured_and_bundled(installed: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "toys.yaml").write_text(TARGET)
     (tmp_path / "frames.yaml").write_text(RECIPE)

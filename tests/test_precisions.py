@@ -215,6 +215,7 @@ def test_files_hold_the_integers_of_the_grid(source: Path, tmp_path: Path) -> No
     assert found == sorted((np.sort(e.steps.numpy().astype(np.int64), None).tolist() for e in expected), key=str)
 
 
+@pytest.mark.slow
 def test_an_export_verifies_them_and_puts_them_into_one_table(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny / "runs" / "tiny", tmp_path / "tiny")
     wanted = [("onnx", "int8-static"), ("onnx", "int8-weights"), ("onnx", "int8-dynamic"), ("onnx", "fp32")]

@@ -150,6 +150,7 @@ distill:
 """
 
 
+@pytest.mark.slow
 def test_a_module_learns_the_outputs_and_features_of_another(folder: Path) -> None:
     (folder / "taught.yaml").write_text(DISTILL)
     done = edgedistill("distill", "taught.yaml", "--trust-code", "--json", cwd=folder)

@@ -54,6 +54,7 @@ def exported(folder: Path, first_on_path: Path) -> tuple[set[str], dict[str, Any
 ONNX = {"student-int8.onnx", "student-fp32.onnx", "teacher-fp32.onnx"}
 
 
+@pytest.mark.slow
 def test_an_upgrade_makes_anew_what_the_package_made(small: Path, tmp_path: Path) -> None:
     exported(small, tmp_path)
     kept = {path.name: path.stat().st_mtime_ns for path in (small / "tiny" / "artifacts").iterdir()}

@@ -32,6 +32,7 @@ from edgedistill.verify import judge
 from edgedistill.verify.dynamic import DynamicReference
 from edgedistill.verify.rungs import load_converted
 
+pytestmark = pytest.mark.slow
 VOCABULARY, PROMPTS, PROMPT, WRITTEN, SAMPLES = ROWS + 76, 6, 10, 20, 24
 PTE, ONNX = ArtifactSpec("executorch", "fp32"), ArtifactSpec("onnx", "fp32")
 FILES = [PTE, ONNX, ArtifactSpec("onnx", "int8-dynamic"), ArtifactSpec("onnx", "int4-weights"), ArtifactSpec("ort", "fp32")]
@@ -138,7 +139,6 @@ def test_a_file_writes_the_texts_of_transformers(folder: Path, spec: ArtifactSpe
     assert min(len({*text}) for text in texts) > 3, "a constant text proves nothing"
 
 
-@pytest.mark.slow
 def test_a_pte_that_rounds_activations_rounds_as_its_reference_does(folder: Path, samples: np.ndarray, tmp_path: Path) -> None:
     lowered(ROUNDED, folder)
     for spec in ROUNDED:
