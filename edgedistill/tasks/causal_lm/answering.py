@@ -16,7 +16,8 @@ from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_arrays, replacing, sha256_tree, write_arrays
 from edgedistill.recipe.schema import Recipe
-from edgedistill.tasks.causal_lm import chat, schema, source
+from edgedistill.rows import Rows
+from edgedistill.tasks.causal_lm import chat, schema, source, told
 from edgedistill.tasks.causal_lm.answers.asking import Asker, Prompt
 from edgedistill.tasks.causal_lm.answers.collect import Counts, collect, kept
 from edgedistill.tasks.causal_lm.answers.ledger import opened
@@ -25,6 +26,7 @@ from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Answers, Data, EndpointTeacher
 from edgedistill.tasks.causal_lm.source import Exchange, Exchanges
+from edgedistill.tasks.causal_lm.wanted import longest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,15 +67,31 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     count = len(stay) + len(answered)
     split = np.zeros(count, np.int8)
     split[: len(stay)] = read_arrays(data.folder)["split"][stay]
-    source.write(_parts(itertools.chain(said, written)), count, made, own, folder, rows.table.name)
+    prompts, ends, _ = source.write(_parts(itertools.chain(said, written)), count, made, own, folder, rows.table.name)
     write_arrays(folder, {"split": split})
     with replacing(folder / PROVENANCE) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row, (key, _, provenance) in enumerate(answered, start=len(stay)):
             file.write(json.dumps({"row": row, "prompt": key, **asdict(provenance)}) + "\n")
+    of_told: dict[str, Any] = {}
+    if asker.top_logprobs is not None:
+        entries = [provenance.top_logprobs for _, _, provenance in answered]
+        of_told = _told(entries, asker.top_logprobs, data, prompts[len(stay) :], ends[len(stay) :], folder)
     splits = {**data.facts.splits, "train": int((split == 0).sum())}
-    facts: LanguageFacts = data.facts.model_copy(update={"splits": splits, "sha256": sha256_tree(folder)})
+    facts: LanguageFacts = data.facts.model_copy(update={"splits": splits, "sha256": sha256_tree(folder), **of_told})
     facts.write(folder)
     return counts
+
+
+def _told(entries: list[Any], alternatives: int, data: Completions, prompts: np.ndarray, ends: np.ndarray, folder: Path) -> dict[str, Any]:
+    """Write what a service told of the last rows in `folder`, see `told.FILE`; returns facts of it.
+
+    prompts, ends: tokens of the prompt and of the whole row, int [n].
+    """
+    rows = Rows(folder / source.TOKENS)
+    answers = (np.array(rows[len(rows) - len(ends) + at])[start:end] for at, (start, end) in enumerate(zip(prompts, ends, strict=True)))
+    tokens = told.Tokens((folder / chat.FOLDER / chat.FILES[0]).read_text(encoding="utf-8"), data.facts.vocabulary, data.facts.end)
+    found = told.write(entries, answers, longest(prompts, ends), alternatives, tokens, folder)
+    return {"told": found.share, "told_other": found.other}
 
 
 def _sampling(sampling: Sampling, data: Completions) -> Sampling:

@@ -12,7 +12,7 @@ import numpy as np
 from edgedistill.files import read_arrays, read_json
 from edgedistill.rows import Rows
 from edgedistill.tasks.arrays import ArrayDataset
-from edgedistill.tasks.causal_lm import chat, schema
+from edgedistill.tasks.causal_lm import chat, schema, told
 from edgedistill.tasks.causal_lm.answered import Judge
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data
@@ -31,12 +31,14 @@ class Completions(ArrayDataset):
 
     The wanted places of a row are those whose next token is of the answer; this token is their target. Rows that are learned have as many
     of them as their longest answer has, and so do those that are judged. A shorter answer repeats its last place, which does not count.
+
+    tells: batches have what a service told of its answers, too.
     """
 
     facts: LanguageFacts
 
-    def __init__(self, folder: Path, facts: LanguageFacts, config: Data) -> None:
-        self.facts, self.folder, self.config = facts, folder, config
+    def __init__(self, folder: Path, facts: LanguageFacts, config: Data, *, tells: bool = False) -> None:
+        self.facts, self.folder, self.config, self._tells = facts, folder, config, tells
         self._tokens = Rows(folder / TOKENS)
         stored = read_arrays(folder)
         self.prompts, self.counts, self.avoid = stored["prompts"], stored["counts"], stored["avoid"]
@@ -74,7 +76,7 @@ class Completions(ArrayDataset):
         return targets_of(self._tokens[indices], self._wanted(indices), self.prompts[indices], counts)
 
     def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
-        """The rows `indices` as tensors; the target `avoid` has the tokens of answers to avoid.
+        """The rows `indices` as tensors; the target `avoid` has the tokens of answers to avoid, and `told.TARGET` what a service told.
 
         For a teacher with another tokenizer there are the inputs `other_ids` [B, L] in its tokens, and where answers begin and end in both
         kinds of tokens: `spans` and `other_spans`, int32 [B, 2].
@@ -83,12 +85,31 @@ class Completions(ArrayDataset):
 
         batch = super().batch(indices, view, keep=keep)
         batch.targets["avoid"] = torch.from_numpy(self._following(indices, self.avoid))
+        if self._tells:
+            values = self._told_of(indices, batch.inputs["wanted"].shape[1])
+            batch.targets[told.TARGET] = torch.from_numpy(values)
+            batch.mask[told.TARGET] = torch.from_numpy(np.isfinite(values[:, :, 0, 0]))
         if self._other is not None:
             tokens, spans = self._other
             batch.inputs["other_ids"] = torch.from_numpy(np.array(tokens[indices]))
             batch.inputs["other_spans"] = torch.from_numpy(spans[indices])
             batch.inputs["spans"] = torch.from_numpy(np.stack([self.prompts, self.counts], axis=1)[indices])
         return batch
+
+    @cached_property
+    def _told(self) -> Rows | None:
+        """What a service told of the last rows; None before they are answered."""
+        return Rows(path) if (path := self.folder / told.FILE).exists() else None
+
+    def _told_of(self, indices: np.ndarray, places: int) -> np.ndarray:
+        """The same of the rows `indices`, float32 [B, places, 2, K], see `told.FILE`."""
+        if self._told is None:
+            return np.full((len(indices), places, 2, 1), np.nan, np.float32)
+        first, shape = len(self) - len(self._told), self._told.shape
+        values = np.full((len(indices), places, *shape[2:]), np.nan, np.float32)
+        answered = indices >= first
+        values[answered, : shape[1]] = self._told[indices[answered] - first]
+        return values
 
     @cached_property
     def _other(self) -> tuple[Rows, np.ndarray] | None:

@@ -88,6 +88,24 @@ class Unlikelihood(Loss):
         return frozenset()
 
 
+class TopLogProbs(Loss):
+    """Kullback-Leibler divergence from the top log-probabilities that a service told of its answers, KL(teacher || student).
+
+    All tokens that it did not tell of count as one.
+    """
+
+    formula: ClassVar[str] = "edgedistill.tasks.causal_lm.losses:told_divergence"
+    needs_targets: ClassVar[bool] = True
+    target: ClassVar[str | None] = "top_logprobs"
+    # Services do not tell of the end of an answer.
+    alone: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Nothing: what was told lies beside the answers."""
+        return frozenset()
+
+
 class HiddenStates(Loss):
     """Half the mean square of what a learned linear map of the student's hidden states misses of the teacher's (arXiv:1412.6550)."""
 
@@ -125,5 +143,8 @@ class TokenLosses(Losses):
     avoid: Unlikelihood | None = Field(
         None,
         description="Unlikelihood of answers to avoid: those of data.good, and drawn ones that break format, schema, policy or a scorer.",
+    )
+    top_logprobs: TopLogProbs | None = Field(
+        None, description="KL(teacher || student) of the log-probabilities that an endpoint told: endpoint.top_logprobs."
     )
     hidden: HiddenStates | None = Field(None, description="What a named module of the teacher computes at each position.")

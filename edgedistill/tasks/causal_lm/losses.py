@@ -153,6 +153,29 @@ def unlikelihood(loss: Loss, it: Compared) -> Tensor:
     return mean_over_rows(rows, it.student[loss.signal], it.known())
 
 
+def told_divergence(loss: Loss, it: Compared) -> Tensor:
+    """KL(p || q) where all tokens that a service did not tell of count as one: p the teacher's, q the student's.
+
+    It is at most the divergence of the whole distributions (data processing inequality; Cover and Thomas 2006, section 2.8), and equal to
+    it where the teacher's other tokens have the student's proportions. The target holds tokens and log-probabilities, [n, 2, K].
+    """
+
+    def rows(ours: Tensor, told: Tensor) -> Tensor:
+        logits = _wide(ours)
+        named = told[:, 0].long()
+        # A missing one repeats the first, with a probability of 0.
+        named = torch.where(named < 0, named[:, :1], named)
+        log_p = told[:, 1].to(logits.dtype)
+        whole = logits.logsumexp(dim=1)
+        others = logits.scatter(1, named, -torch.inf).logsumexp(dim=1) - whole
+        log_q = logits.gather(1, named) - whole[:, None]
+        p = log_p.exp()
+        rest = (1 - p.sum(dim=1)).clamp_min(0)
+        return (p * (log_p - log_q)).sum(dim=1) + torch.special.xlogy(rest, rest) - rest * others
+
+    return mean_over_rows(rows, it.student[loss.signal], it.known())
+
+
 def linear_map(loss: HiddenStates, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """A linear map from the student's width to the teacher's: hidden states [B, W, D] of both. Raises UserError for other results."""
     ours, theirs = student[signal_of(loss.layer)], teacher[signal_of(loss.teacher_layer)]

@@ -73,7 +73,7 @@ class CausalLM(Task):
 
     def check(self, recipe: Recipe) -> None:
         """A student that is cut needs a teacher that has weights; one that is not trained has to come trained; no ranges are settled."""
-        from edgedistill.tasks.causal_lm.recipe import CutStudent, HubStudent, HubTeacher
+        from edgedistill.tasks.causal_lm.recipe import CutStudent, EndpointTeacher, HubStudent, HubTeacher
 
         if isinstance(recipe.student, CutStudent) and not isinstance(recipe.teacher, HubTeacher):
             raise mistake("teacher.hf beside student.cut, since a student is cut from a model that is given", "found no teacher.hf")
@@ -83,13 +83,15 @@ class CausalLM(Task):
             raise mistake(
                 "precision: int4-dynamic in the stage qat, since files of language models round activations as they come", "found int8"
             )
-        uses = ["uld" in stage.losses.used() for stage in recipe.distill.stages] if recipe.distill is not None else []
-        if any(uses) and not (tells_sorted(recipe) and isinstance(recipe.teacher, HubTeacher) and recipe.teacher.train is None):
+        uld = _uses(recipe, "uld")
+        if uld and not (tells_sorted(recipe) and isinstance(recipe.teacher, HubTeacher) and recipe.teacher.train is None):
             expected = "teacher.hf with train: null, and no other loss that needs the teacher, beside uld: it reads texts in its own tokens"
             raise mistake(expected, "found another recipe")
         data = data_of(recipe)
-        if self.asks(recipe) and (any(uses) or not (data.prompt or data.messages)):
+        if self.asks(recipe) and (uld or not (data.prompt or data.messages)):
             raise mistake("teacher.answers: null beside uld, and beside prompt: null, since there is nothing to ask", "found answers")
+        if _uses(recipe, "top_logprobs") and not (isinstance(recipe.teacher, EndpointTeacher) and recipe.teacher.endpoint.top_logprobs):
+            raise mistake("teacher.endpoint.top_logprobs beside the loss top_logprobs, which learns from them", "found none")
         for stage in recipe.learning.floating if recipe.distill is not None else []:
             if stage.on_policy and "uld" in stage.losses.used():
                 raise mistake("on_policy: 0 beside uld, since drawn answers are in the student's tokens only", f"found {stage.on_policy}")
@@ -109,7 +111,10 @@ class CausalLM(Task):
         """The prepared rows."""
         from edgedistill.tasks.causal_lm.dataset import Completions
 
-        return Completions(folder, LanguageFacts.read(folder), data_of(recipe))
+        facts, tells = LanguageFacts.read(folder), _uses(recipe, "top_logprobs")
+        if tells:
+            facts.check_told()
+        return Completions(folder, facts, data_of(recipe), tells=tells)
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """Tokens, their positions and wanted places in, a logit for each token of the vocabulary at each wanted place out."""
@@ -304,6 +309,11 @@ def tells_sorted(recipe: Recipe) -> bool:
 
     needs = set() if recipe.distill is None else {need for stage in recipe.distill.stages for need in stage.losses.needs}
     return needs == {SORTED}
+
+
+def _uses(recipe: Recipe, loss: str) -> bool:
+    """Whether a stage has a loss of this name."""
+    return recipe.distill is not None and any(loss in stage.losses.used() for stage in recipe.distill.stages)
 
 
 def _completions(dataset: Dataset) -> Completions:
