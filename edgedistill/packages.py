@@ -12,7 +12,7 @@ from importlib import metadata
 from edgedistill.errors import UserError
 from edgedistill.records.doctor import State
 
-_EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": (), "llm": ("train", "hf"), "publish": (), "ios": ()}
+_EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": (), "llm": ("train", "hf"), "publish": (), "ios": (), "gate": ()}
 NOT_HERE = "a machine of another kind, since the extra {} has no packages for this one"
 _PACKAGE = "edgedistill"
 _IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "PIL": "torchvision"}

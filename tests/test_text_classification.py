@@ -12,10 +12,12 @@ from made_texts import save_encoder, texts, write_jsonl
 import edgedistill
 from edgedistill import tasks
 from edgedistill.errors import UserError
+from edgedistill.gate.review.pairs import Answers
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import load_recipe
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records.summary import Summary
+from edgedistill.runs import open_run
 from edgedistill.tasks.data import DataFacts
 from edgedistill.tasks.text import models, tokenizing
 from edgedistill.tasks.text.encoder import Encoder, check_mask
@@ -310,6 +312,18 @@ def test_each_file_is_held_to_the_texts_of_its_bucket(ran: Summary) -> None:
     for a in ran.artifacts:
         bucket = data.fields["tokens"][a.outputs["logits"].worst]
         assert bucket == (a.sizes or {"tokens": bucket})["tokens"], "the worst sample is one that the file took"
+
+
+def test_people_compare_the_decisions_on_the_texts_of_each_file(ran: Summary) -> None:
+    rows = texts(240)
+    with open_run(Path(ran.run)) as run:
+        answers = Answers(run, Recipe.model_validate(ran.recipe.effective))
+        contests = {a.name: answers.contest("teacher", a.name) for a in ran.artifacts if a.role == "student"}
+        for name, contest in contests.items():
+            assert len(contest.answers) == next(a.parity.n for a in ran.artifacts if a.name == name)
+            right = [ours == rows[sample]["label"] for sample, (ours, _) in contest.answers.items()]
+            assert sum(right) > 0.9 * len(right)
+            assert all(answers.pair(contest, sample).prompt == rows[sample]["text"] for sample in [*contest.answers][:5])
 
 
 def test_without_qat_the_int8_state_is_calibrated(ran: Summary) -> None:

@@ -369,6 +369,38 @@ def generate(
 
 
 @app.command()
+def review(
+    run_or_file: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|FILE]", help="Folder of a run (default: the newest), or the file of a review.")
+    ] = None,
+    reference: Annotated[str | None, typer.Option("--reference", metavar="NAME", help="Default: teacher, or else control.")] = None,
+    candidate: Annotated[
+        str | None, typer.Option("--candidate", metavar="NAME", help="student (default), or one of its files, which is compared.")
+    ] = None,
+    pairs: Annotated[int | None, typer.Option("--pairs", min=1, metavar="N", help="Pairs that each reviewer judges; default: 50.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draws pairs, their order and sides; default: drawn by chance.")] = None,
+    reviewer: Annotated[
+        list[str], typer.Option("--reviewer", metavar="NAME", help="Gets a link; repeatable. Default: this user.")
+    ] = NOTHING,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="IP address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8321,
+    results: Annotated[bool, typer.Option("--results", help="Only show what was judged by now.")] = False,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write all judgements to a .csv or .jsonl file.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the first link in a browser.")] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Let people compare answers of two models of a run, without knowing whose they are, on a page that this machine serves."""
+    from edgedistill.cli import review as command
+
+    asked = {"reference": reference, "candidate": candidate, "pairs": pairs, "seed": seed}
+    options = {**asked, "reviewers": reviewer, "host": host, "port": port, "export_to": export_to}
+    command.review(run_or_file, options, runs_dir, results=results, open_it=open_it, as_json=as_json)
+
+
+@app.command()
 def kit(
     arch: Annotated[str, typer.Option("--arch", metavar="aarch64|x86_64", help="Processor of the device.")] = "aarch64",
     mirror: Mirror = None,

@@ -202,6 +202,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
+    from edgedistill.records.review import ReviewDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
@@ -215,5 +216,5 @@ def documents() -> dict[str, type[Record]]:
         "init": NewRecipe, "kit": KitFacts, "recipe": RecipeText, "recipes": RecipeList, "schema": DocumentList,
         "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
-        "cost": CostDocument, "generate": GeneratedText,
+        "cost": CostDocument, "generate": GeneratedText, "review": ReviewDocument,
     }  # fmt: skip

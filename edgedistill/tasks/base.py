@@ -91,6 +91,15 @@ class Starter:
     """Targets that the user may choose of; the first one is taken where none is named."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A sample as people see it who judge answers to it."""
+
+    text: str
+    image: bytes | None = None
+    """PNG."""
+
+
 class Teacher(Protocol):
     """Whatever answers a batch: a module, a model file or a service."""
 
@@ -371,6 +380,20 @@ class Task(ABC):
         Raises DeviceFailed where the file does not run.
         """
         raise NotImplementedError(f"the task {self.name} has no trials")
+
+    # What people judge.
+
+    def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
+        """A sample by its number. folder: what `Source.prepare` wrote."""
+        raise NotImplementedError(f"people cannot judge {self.words.samples} of the task {self.name}")
+
+    def written(self, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[int, str]:
+        """The answers that a trial wrote into `folder`, by the number of the sample; of tasks that write."""
+        return {}
+
+    def decided(self, facts: DataFacts, outputs: Arrays) -> list[str]:
+        """The decision of each sample in words, [n], of its outputs; empty where people cannot judge it."""
+        return []
 
     # What is shipped and shown.
 

@@ -8,8 +8,8 @@ import numpy as np
 _Z95 = 1.959963984540054
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """95% score interval of `correct` out of `n`. Wilson 1927, "Probable inference", JASA 22, 209-212."""
+def wilson(correct: float, n: float) -> tuple[float, float]:
+    """95% score interval of `correct` out of `n`, which need not be whole. Wilson 1927, "Probable inference", JASA 22, 209-212."""
     if n == 0:
         raise ValueError("an interval needs at least one sample")
     share, z2 = correct / n, _Z95**2

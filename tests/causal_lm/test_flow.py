@@ -13,9 +13,12 @@ from made_llm import fields
 from torch.fx import GraphModule, Node
 
 from edgedistill.files import read_arrays
+from edgedistill.gate.review.pairs import Answers
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
+from edgedistill.recipe.loading import recorded
 from edgedistill.records.manifest import Manifest
+from edgedistill.runs import open_run
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.verify.rungs import load_converted
 
@@ -137,6 +140,21 @@ def test_the_report_tells_answers_fidelity_and_cost(summary: dict[str, Any]) -> 
     ]
     (told,) = [section["text"] for section in summary["sections"] if section["title"] == "Answers of the teacher"]
     assert "0 were there from earlier runs" in told
+
+
+def test_people_compare_its_answers(folder: Path) -> None:
+    with open_run(folder) as run:
+        answers = Answers(run, recorded(folder))
+        contest = answers.contest(None, FILES[1])
+        data = answers.data
+        assert (contest.reference, contest.candidate, contest.rubric) == ("teacher", FILES[1], "answers/1")
+        written, _ = trial.read(folder / f"work/trial-{FILES[1]}")
+        assert [theirs for _, theirs in contest.answers.values()] == [data.text(tokens) for tokens in written]
+        for sample in contest.answers:
+            prompt = answers.pair(contest, sample).prompt
+            assert prompt.startswith("<|user|>")
+            assert prompt.endswith("<|assistant|>")
+            assert data.text(data.prompt(sample)) in prompt.replace("<|end|>", "")
 
 
 def test_the_bundle_has_tokenizer_and_template(folder: Path) -> None:

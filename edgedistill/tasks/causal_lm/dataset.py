@@ -142,9 +142,9 @@ class Completions(ArrayDataset):
 
         return [Scoring(config) for config in self.config.scorers]
 
-    def text(self, tokens: Sequence[int] | np.ndarray) -> str:
-        """What the tokens of an answer say, without special ones."""
-        return self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=True)
+    def text(self, tokens: Sequence[int] | np.ndarray, *, marks: bool = False) -> str:
+        """What tokens say. marks: with special ones."""
+        return self._tokenizer.decode([int(token) for token in tokens], skip_special_tokens=not marks)
 
     def prompt(self, index: int) -> np.ndarray:
         """The tokens of a row's prompt, int32 [n]."""

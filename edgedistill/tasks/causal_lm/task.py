@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from edgedistill.files import read_json
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task, Teacher, Words
+from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Shown, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.data import Batch, DataFacts, Dataset
 from edgedistill.tasks.sections import Results, Section
@@ -271,6 +271,19 @@ class CausalLM(Task):
         told = trial.job(data, rows, folder, **execution)
         ask(trial.__name__, str(told), failed=f"{execution['path']} wrote no answers", timeout_s=trial.TIMEOUT_S)
         return trial.figures(data, rows, folder)
+
+    def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
+        """The prompt with the marks of its chat template, which say who speaks."""
+        data = _completions(dataset)
+        return Shown(data.text(data.prompt(sample), marks=True))
+
+    def written(self, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[int, str]:
+        """The answers to prompts of val."""
+        from edgedistill.tasks.causal_lm import trial
+
+        data = _completions(dataset)
+        rows, (answers, _) = trial.chosen(data, data_of(recipe).tried), trial.read(folder)
+        return {int(row): data.text(answer) for row, answer in zip(rows, answers, strict=True)}
 
     def sections(self, results: Results) -> list[Section]:
         """Whole answers, the fidelity of files, and what a token costs."""

@@ -58,6 +58,11 @@ class Classification(Task):
         """The class of the largest logit, int64 [n]."""
         return outputs["logits"].argmax(axis=1)
 
+    def decided(self, facts: DataFacts, outputs: Arrays) -> list[str]:
+        """The name of the class of the largest logit, or its number where classes have no names."""
+        names = classes_of(facts)
+        return [names[number] if names else str(number) for number in self.decide(outputs).tolist()]
+
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """The mean Kullback-Leibler divergence KL(expected || outputs) of the probabilities, in nats."""
         import numpy as np

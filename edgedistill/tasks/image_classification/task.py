@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Starter, Taps, Teacher, Words
+from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Shown, Starter, Taps, Teacher, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset
@@ -239,6 +239,17 @@ class ImageClassification(Classification):
     def classifier(self, module: nn.Module) -> nn.Module | None:
         """The layer that timm calls the classifier."""
         return self.core(module).get_classifier()  # type: ignore[no-any-return, operator]
+
+    def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
+        """The image as the model sees it."""
+        import io
+
+        import numpy as np
+        from PIL import Image
+
+        pixels, file = dataset.inputs(np.array([sample]))["image"][0], io.BytesIO()
+        Image.fromarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0)).save(file, "png")
+        return Shown("", file.getvalue())
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""

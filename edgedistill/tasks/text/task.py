@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import Field, JsonValue
 
 from edgedistill.signature import Dimension, Signature, TensorSpec
-from edgedistill.tasks.data import DataFacts
+from edgedistill.tasks.base import Shown
+from edgedistill.tasks.data import DataFacts, Dataset
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -102,6 +103,18 @@ def golden(folder: Path) -> list[JsonValue]:
 
     tokenizer = Tokenizer.from_file(str(folder / FILE))
     return [{"text": text, "tokens": list(tokenizer.encode(text).ids)} for text in GOLDEN]
+
+
+def shown(dataset: Dataset, folder: Path, sample: int) -> Shown:
+    """A text in the words of the tokenizer of the prepared data."""
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from edgedistill.tasks.text.tokenizing import FILE
+
+    read = dataset.inputs(np.array([sample]))
+    tokens = read["input_ids"][0][read["attention_mask"][0] > 0]
+    return Shown(Tokenizer.from_file(str(folder / FILE)).decode(tokens.tolist()))
 
 
 def tokenizer_of(recipe: Recipe) -> str | None:

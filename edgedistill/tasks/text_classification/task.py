@@ -10,10 +10,10 @@ from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Starter, Taps, Words
+from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
-from edgedistill.tasks.data import DataFacts
+from edgedistill.tasks.data import DataFacts, Dataset
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
 
@@ -163,6 +163,10 @@ class TextClassification(Classification):
         from edgedistill.tasks.classification.recipe import ClassLosses
 
         return ClassLosses(ce=CrossEntropy())
+
+    def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
+        """The text as the model reads it: in the words of the tokenizer, and cut where it is longer."""
+        return texts.shown(dataset, folder, sample)
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """The tokenizer before, softmax after."""
