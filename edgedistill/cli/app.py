@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgedistill.cli import bundle
+from edgedistill.cli import bundle, ledger
 from edgedistill.cli.options import (
     NOTHING,
     RUNS,
@@ -55,6 +55,7 @@ def _version(wanted: bool) -> None:
 
 
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(ledger.app, name="ledger")
 
 
 @app.callback()

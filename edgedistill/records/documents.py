@@ -202,6 +202,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
+    from edgedistill.records.ledger import LedgerCheck, LedgerExample, LedgerSummary, Removal
     from edgedistill.records.review import ReviewDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
@@ -217,4 +218,6 @@ def documents() -> dict[str, type[Record]]:
         "students": StudentComparison, "targets": TargetList, "bundle": Bundled, "bundle-check": CheckedBundle,
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
         "cost": CostDocument, "generate": GeneratedText, "review": ReviewDocument,
+        "ledger": LedgerSummary, "ledger-example": LedgerExample,
+        "ledger-check": LedgerCheck, "ledger-removal": Removal,
     }  # fmt: skip

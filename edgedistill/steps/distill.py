@@ -14,7 +14,7 @@ from edgedistill.progress import log
 from edgedistill.recipe.models import files_of
 from edgedistill.records.steps import Programs
 from edgedistill.run import Run, Step
-from edgedistill.steps import rehearsal, teach
+from edgedistill.steps import rehearsal, teach, teaching_set
 from edgedistill.steps.calibrate import calibrated
 from edgedistill.steps.declared import MADE_WITH
 from edgedistill.verify.stored import FOUR_BITS, RUNGS
@@ -49,6 +49,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     common = {"data": facts["sha256"], "seed": recipe.seed, **later}
     hashes = teach.train_teachers(run, recipe, alone, common)
     learned = teach.answered(run, recipe, data, hashes, runs_dir / ".cache" / "answers")
+    teaching_set.note(run, recipe, effective, data, learned, hashes)
     lesson = replace(lesson, data=learned)
     # The control learns the data as they are, in as many steps.
     alone = replace(alone, size=len(learned.indices["train"]))
@@ -104,7 +105,9 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     how = {key: effective["data"][key] for key in sorted(task.parts().prepared - {"source"})}
     inputs = [how, source.fingerprint, recipe.seed]
     step = Step("data", inputs, version=task.data_version, noted=("pillow", "numpy"))
-    return run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
+    facts = run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
+    teaching_set.check(run, recipe, task.dataset(recipe, run.work("data")))
+    return facts
 
 
 def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], nn.Module] | None) -> None:

@@ -7,7 +7,7 @@ module that defines it is free of torch; the methods import torch when they are 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +19,7 @@ from edgedistill.records import Disagreement, Metric
 from edgedistill.records.manifest import Manifest, Preprocessing
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
-from edgedistill.tasks.data import Batch, DataFacts, Dataset, Source
+from edgedistill.tasks.data import Batch, DataFacts, Dataset, Source, Taught
 from edgedistill.tasks.sections import Results, Section
 
 if TYPE_CHECKING:
@@ -192,6 +192,21 @@ class Task(ABC):
     @abstractmethod
     def dataset(self, recipe: Recipe, folder: Path) -> Dataset:
         """The samples that `Source.prepare` wrote into `folder`."""
+
+    def taught(self, recipe: Recipe, dataset: Dataset) -> Iterator[Taught]:
+        """The samples of `dataset`, which `Source.prepare` or `write_answers` wrote, for the ledger of teaching sets.
+
+        By default they are known by the inputs of programs; a task whose samples may be prepared in several ways says what they come from.
+        """
+        import numpy as np
+
+        for place in range(len(dataset)):
+            inputs = dataset.inputs(np.array([place]))
+            yield Taught(place, b"".join(np.ascontiguousarray(inputs[name]).tobytes() for name in sorted(inputs)))
+
+    def forget(self, cache: Path, gone: Callable[[bytes], bool]) -> int:
+        """Remove answers to samples whose `Taught.content` is `gone` from the folder `cache` of `write_answers`; how many there were."""
+        return 0
 
     # Models.
 

@@ -68,6 +68,20 @@ class Batch:
         return len(next(iter(self.inputs.values())))
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A sample as the ledger of teaching sets is told of it; the ledger keeps a keyed hash of the content alone."""
+
+    place: int
+    """Its number in the dataset."""
+    content: bytes
+    """Its input. Samples with equal ones are one example: they are found and removed together, whatever their targets are."""
+    facts: str = "{}"
+    """JSON object of what is said of it beside the facts of all samples, such as `licence`, `teacher` and `filters`."""
+    time_ms: int | None = None
+    """When a teacher wrote it, milliseconds since 1970; None for the time when it is taught."""
+
+
 class Source(Protocol):
     """What the recipe's data part names, without reading a sample: mistakes show before any work."""
 

@@ -1,6 +1,8 @@
 """A language model from end to end: a teacher writes answers, a student learns on and off policy, and files with a cache are proven."""
 
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from edgedistill.recipe.loading import recorded
 from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
 from edgedistill.tasks.causal_lm import trial
+from edgedistill.tasks.causal_lm.answers.asking import Prompt
+from edgedistill.tasks.causal_lm.example import exchange
 from edgedistill.verify.rungs import load_converted
 
 TARGET = """name: two
@@ -174,3 +178,38 @@ def test_another_run_of_the_same_teacher_pays_nothing_again(folder: Path) -> Non
     first, second = (json.loads((folder.parent / name / "work/records/answers.json").read_text())["result"] for name in ("tiny", "again"))
     assert second["answered"] == 0
     assert second["recorded"] == first["answered"]
+
+
+@pytest.mark.parametrize("split", [0, 1])
+def test_a_removed_example_leaves_no_byte_of_it(folder: Path, tmp_path: Path, split: int) -> None:
+    shutil.copytree(folder.parent, tmp_path / "runs")
+    run, cache = tmp_path / "runs/tiny", tmp_path / "runs/.cache/answers/answers.sqlite"
+    data = read_arrays(run / "work/data")
+    sample = int(np.flatnonzero(data["split"] == split)[1])
+    prompt, completion = exchange(sample)
+    row = data["tokens"][sample][: data["counts"][sample]]
+    needles = [prompt.encode(), json.dumps(completion).encode(), row.tobytes(), row.astype(np.int64).tobytes()]
+    if split == 0:
+        key = Prompt([{"role": "user", "content": prompt}]).key
+        needles += [key.encode()]
+        with sqlite3.connect(cache) as answers:
+            needles += [text.encode() for (text,) in answers.execute("SELECT text FROM answers WHERE key = ?", (key,)) if len(text) > 20]
+        assert len(needles) > 5
+    assert traces(tmp_path, needles)
+    dry = edgedistill("ledger", "remove", "--run", "tiny", "--sample", sample, "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(dry.stdout)["row"] is None
+    done = edgedistill("ledger", "remove", "--run", "tiny", "--sample", sample, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    removal = json.loads(done.stdout)
+    assert (removal["runs"], removal["answers"]) == (["tiny"], 2 if split == 0 else 0)
+    assert traces(tmp_path, needles) == []
+    assert edgedistill("ledger", "verify", cwd=tmp_path).returncode == 0
+    # Weights and files stay, for those who use them until the run is made again.
+    assert (run / "artifacts" / FILES[0]).exists()
+    assert edgedistill("export", "runs/tiny", cwd=tmp_path).returncode == 2
+
+
+def traces(folder: Path, needles: list[bytes]) -> list[str]:
+    """The files in which one of the needles is."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [str(path) for path in files if any(needle in path.read_bytes() for needle in needles)]

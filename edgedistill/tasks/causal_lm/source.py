@@ -14,13 +14,15 @@ from edgedistill.progress import track
 from edgedistill.rows import writing
 from edgedistill.tasks.arrays import drawn
 from edgedistill.tasks.causal_lm import chat, schema
+from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import ExampleTable
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data, Example, TrainedBytes
 from edgedistill.tasks.causal_lm.wanted import longest
-from edgedistill.tasks.data import SPLITS
+from edgedistill.tasks.data import SPLITS, Taught
 from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
+from edgedistill.tasks.text.source import licensed
 from edgedistill.tasks.text.tables import AT_ONCE
 
 TOKENS = "tokens.npy"
@@ -104,6 +106,16 @@ class Exchanges:
         """All rows in their order; of rows that `prepare` refused nothing is said."""
         for part in self._rows():
             yield from part
+
+    def taught(self) -> Iterator[Taught]:
+        """Each row by its prompt, as answers of teachers are; by its whole text where it has none."""
+        column, place = self.data.license_column, 0
+        for part in self.table.parts([*self._columns, *([column] if column else [])]):
+            for values in part:
+                exchange = self._exchange(values)
+                known = Prompt([dict(message) for message in exchange.messages]).key if exchange.messages else exchange.answer
+                yield Taught(place, known.encode("utf-8", "surrogatepass"), licensed([values[-1]] if column else []))
+                place += 1
 
     def _first_look(self) -> tuple[np.ndarray, np.ndarray]:
         """A number for each row's prompt, int64 [N], and the split that the data say, int8 [N], -1 for none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Shown, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
-from edgedistill.tasks.data import Batch, DataFacts, Dataset
+from edgedistill.tasks.data import Batch, DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section
 from edgedistill.tasks.text import task as texts
 
@@ -28,7 +28,21 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.source import Exchanges
 
 _PREPARED = frozenset(
-    {"source", "prompt", "completion", "messages", "format", "json_schema", "split_column", "split", "good", "tokenizer", "length", "tried"}
+    {
+        "source",
+        "prompt",
+        "completion",
+        "messages",
+        "format",
+        "json_schema",
+        "split_column",
+        "license_column",
+        "split",
+        "good",
+        "tokenizer",
+        "length",
+        "tried",
+    }
 )
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
@@ -115,6 +129,19 @@ class CausalLM(Task):
         if tells:
             facts.check_told()
         return Completions(folder, facts, data_of(recipe), tells=tells)
+
+    def taught(self, recipe: Recipe, dataset: Dataset) -> Iterator[Taught]:
+        """The prompts of the table; of the rows that a teacher answered, which stand beside them, those alone."""
+        from edgedistill.tasks.causal_lm import provenance
+
+        file = provenance.file(_completions(dataset).folder)
+        return provenance.taught(file, recipe.teacher.answers.checks) if file.exists() else self.source(recipe).taught()
+
+    def forget(self, cache: Path, gone: Callable[[bytes], bool]) -> int:
+        """Remove the answers to prompts that are gone."""
+        from edgedistill.tasks.causal_lm import provenance
+
+        return provenance.forget(cache, gone)
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """Tokens, their positions and wanted places in, a logit for each token of the vocabulary at each wanted place out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from edgedistill.recipe.base import Config, mistake
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task
-from edgedistill.tasks.data import DataFacts
+from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
-_PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length", "buckets"})
+_PREPARED = frozenset({"source", "text", "split_column", "license_column", "split", "tokenizer", "length", "buckets"})
 
 
 class EmbeddingFacts(TokenFacts):
@@ -122,6 +122,10 @@ class Embedding(Task):
 
         assert isinstance(recipe.data, Data)
         return Texts(recipe.data, texts.tokenizer_of(recipe))
+
+    def taught(self, recipe: Recipe, dataset: Dataset) -> Iterator[Taught]:
+        """The texts, whatever their tokens."""
+        return self.source(recipe).taught()
 
     def dataset(self, recipe: Recipe, folder: Path) -> TextDataset:
         """The prepared texts."""

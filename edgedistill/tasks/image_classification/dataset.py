@@ -1,13 +1,13 @@
 """The images of a run as its steps take them: a source that is prepared once, and a dataset that is read from its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from edgedistill.tasks.data import Batch
+from edgedistill.tasks.data import Batch, Taught
 from edgedistill.tasks.image_classification import listing
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.imageset import ImageSet
@@ -39,6 +39,12 @@ class ImageSource:
     def prepare(self, folder: Path, seed: int) -> ImageFacts:
         """Decode the images into `folder`."""
         return ImageFacts.model_validate(listing.prepare(self.listing, self.data, seed, folder))
+
+    def taught(self) -> Iterator[Taught]:
+        """Each image by the bytes of its file; by its pixels where it is no file."""
+        for place, name in enumerate(self.listing.names):
+            path = Path(name)
+            yield Taught(place, path.read_bytes() if path.is_file() else np.asarray(self.listing.read(place)).tobytes())
 
 
 class ImageDataset:

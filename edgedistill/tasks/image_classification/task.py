@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Shown, Starter, Taps, Teacher, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
-from edgedistill.tasks.data import DataFacts, Dataset
+from edgedistill.tasks.data import DataFacts, Dataset, Taught
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,6 +128,10 @@ class ImageClassification(Classification):
         from edgedistill.tasks.image_classification.dataset import ImageSource
 
         return ImageSource(_data(recipe))
+
+    def taught(self, recipe: Recipe, dataset: Dataset) -> Iterator[Taught]:
+        """The files of the images, whatever their size and preparation."""
+        return self.source(recipe).taught()
 
     def dataset(self, recipe: Recipe, folder: Path) -> ImageDataset:
         """The prepared images."""

@@ -81,6 +81,9 @@ class Texts(DataConfig):
         None,
         description="Column that says train, val or holdout for each text; null draws splits by the seed, and takes those of datasets.",
     )
+    license_column: str | None = Field(
+        None, min_length=1, description="Column with the licence of each row, for the ledger; null takes `licenses.data` for all."
+    )
     length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
     views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
     batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")

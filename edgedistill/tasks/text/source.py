@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
-from edgedistill.tasks.data import SPLITS
+from edgedistill.tasks.data import SPLITS, Taught
 from edgedistill.tasks.text import dataset, tables, tokenizing
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.recipe import Text
@@ -74,9 +76,32 @@ class TextSource:
             "tokens": described,
         }
 
+    def taught(self) -> Iterator[Taught]:
+        """Each text, with its licence where the data have a column of it."""
+        columns = [self.data.text, *([self.data.license_column] if self.data.license_column else [])]
+        place = 0
+        for part in self.table.parts(columns):
+            for text, *licence in part:
+                yield Taught(place, _bytes(text), licensed(licence))
+                place += 1
+
     def _training(self, split: np.ndarray) -> Iterator[str]:
         """The texts of train: a tokenizer learns nothing of val and holdout."""
         start = 0
         for part in dataset.texts(self.table, self.data.text):
             yield from (text for row, text in enumerate(part) if split[start + row] == 0)
             start += len(part)
+
+
+def licensed(licence: list[str | None]) -> str:
+    """What the ledger is told of a row with the value of `license_column`, or with none where there is no such column."""
+    return _licensed(licence[0]) if licence and licence[0] else "{}"
+
+
+@functools.lru_cache(1024)
+def _licensed(licence: str) -> str:
+    return json.dumps({"licence": licence})
+
+
+def _bytes(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "surrogatepass")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
-from edgedistill.tasks.data import DataFacts, Dataset
+from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
-_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "buckets", "classes"})
+_PREPARED = frozenset({"source", "text", "label", "split_column", "license_column", "split", "tokenizer", "length", "buckets", "classes"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
@@ -107,6 +107,10 @@ class TextClassification(Classification):
         from edgedistill.tasks.text_classification.source import LabelledTexts
 
         return LabelledTexts(_data(recipe), texts.tokenizer_of(recipe))
+
+    def taught(self, recipe: Recipe, dataset: Dataset) -> Iterator[Taught]:
+        """The texts, whatever their tokens."""
+        return self.source(recipe).taught()
 
     def dataset(self, recipe: Recipe, folder: Path) -> TextDataset:
         """The prepared texts."""

@@ -82,10 +82,11 @@ class Ledger:
     def key(self) -> bytes:
         """The key of the hashes; it is made where there is no ledger yet. Raises DamagedFile where it is another than it was."""
         path = self.folder / _KEY
-        if not self.exists() and not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, os.urandom(32))
-            path.chmod(0o600)
+        if not self.exists():
+            with self._locked():
+                if not path.exists():
+                    write_bytes(path, os.urandom(32))
+                    path.chmod(0o600)
         with reading(path):
             key = path.read_bytes()
         if self.exists() and read_json(self.head).get("key") != self.key_hash(key):
@@ -104,13 +105,20 @@ class Ledger:
     @contextmanager
     def appending(self) -> Iterator[Writer]:
         """Append what the block gives to the writer: all of it, or nothing where the block raises."""
+        _ = self.key
+        with self._locked():
+            writer = Writer(self)
+            yield writer
+            writer.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Wait until no other process writes to the ledger, and let none do so in the block."""
         try:
-            _ = self.key
+            self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.folder / "lock", "a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                writer = Writer(self)
-                yield writer
-                writer.close()
+                yield
         except OSError as error:
             if failure := storage.failure_of(error, self.folder):
                 raise failure from error
@@ -138,7 +146,7 @@ class Writer:
 
     def note(self, kind: str, value: Mapping[str, Any], *, about: int = NONE, example: bytes = bytes(16)) -> int:
         """Append a row that has a text, the JSON of `value`; its number."""
-        self._texts[self._waiting] = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        self._texts[self._waiting] = as_text(value)
         number = self._next + self._waiting
         none = np.full(1, NONE)
         self._add(kind, about, np.frombuffer(example, ">u8").reshape(1, 2), none, none, now_ms())
@@ -186,6 +194,11 @@ def _listed(value: dict[str, Any]) -> Segment:
     if not (isinstance(segment.first, int) and isinstance(segment.rows, int)):
         raise ValueError(f"found {segment.first} and {segment.rows}, expected numbers of rows")
     return segment
+
+
+def as_text(value: Mapping[str, Any]) -> str:
+    """The text of a row: equal values give equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def halves(examples: Sequence[bytes]) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from edgedistill.errors import UserError
 from edgedistill.records.ledger import Entry, LedgerExample, LedgerSummary, TaughtSet
 from edgedistill.tasks.data import SPLITS
 from edgedistill.teach.ledger.chain import START
-from edgedistill.teach.ledger.ledger import Ledger, halves
+from edgedistill.teach.ledger.ledger import Ledger, as_text, halves
 
 _OF_EXAMPLE = "example_high = ? AND example_low = ?"
 _SETS = "SELECT row, text, time_ms FROM ledger WHERE kind = 'set' ORDER BY row"
@@ -19,7 +20,10 @@ _SETS = "SELECT row, text, time_ms FROM ledger WHERE kind = 'set' ORDER BY row"
 
 def example(ledger: Ledger, name: bytes) -> LedgerExample:
     """All rows of the example that is known by the hash `name`. Raises UserError where there is none."""
-    rows = ledger.select(f"SELECT row, kind, about, place, split, time_ms FROM ledger WHERE {_OF_EXAMPLE} ORDER BY row", _values(name))
+    query = (
+        f"SELECT row, kind, about, place, split, time_ms FROM ledger WHERE {_OF_EXAMPLE} AND kind IN ('example', 'removed') ORDER BY row"
+    )
+    rows = ledger.select(query, _values(name))
     if not rows:
         raise UserError(f"found no example {name.hex()} in {ledger.folder}")
     removed = next((utc(row[5]) for row in rows if row[1] == "removed"), None)
@@ -44,7 +48,7 @@ def example_of(ledger: Ledger, row: int) -> bytes:
 
 def at(ledger: Ledger, run: str, place: int) -> bytes:
     """The hash of the sample with the number `place` of the latest set that a run learned. Raises UserError where there is none."""
-    learned = [about for about, text in _texts(ledger, "used") if json.loads(text)["run"] == run]
+    learned = [use.set for use in uses(ledger) if use.run == run]
     query = f"SELECT row FROM ledger WHERE kind = 'example' AND place = ? AND about IN ({_marks(learned)}) ORDER BY about DESC LIMIT 1"
     found = ledger.select(query, [place, *learned]) if learned else []
     if not found:
@@ -52,16 +56,38 @@ def at(ledger: Ledger, run: str, place: int) -> bytes:
     return example_of(ledger, found[0][0])
 
 
+@dataclass(frozen=True)
+class Use:
+    """A run that learned a set, and the SHA-256 of the data that it was prepared as."""
+
+    set: int
+    run: str
+    data: str
+
+
+def uses(ledger: Ledger) -> list[Use]:
+    """What runs learned, in the order in which they did."""
+    return [
+        Use(about, **json.loads(text)) for about, text in ledger.select("SELECT about, text FROM ledger WHERE kind = 'used' ORDER BY row")
+    ]
+
+
 def sets(ledger: Ledger, rows: Collection[int] | None = None) -> list[TaughtSet]:
     """The sets with the numbers `rows`, or all, in their order."""
-    runs: dict[int, list[str]] = {}
-    for about, text in _texts(ledger, "used"):
-        runs.setdefault(about, []).append(json.loads(text)["run"])
+    runs: dict[int, set[str]] = {}
+    for use in uses(ledger):
+        runs.setdefault(use.set, set()).add(use.run)
     described = [(row, json.loads(text), time_ms) for row, text, time_ms in ledger.select(_SETS) if rows is None or row in rows]
     return [
-        TaughtSet(row=row, splits=facts.pop("splits", {}), facts=facts, time=utc(time_ms), runs=sorted(set(runs.get(row, []))))
+        TaughtSet(row=row, splits=facts.pop("splits", {}), facts=facts, time=utc(time_ms), runs=sorted(runs.get(row, [])))
         for row, facts, time_ms in described
     ]
+
+
+def set_of(ledger: Ledger, facts: Mapping[str, Any]) -> int | None:
+    """The row of the set with these facts; None where there is none."""
+    found = ledger.select("SELECT row FROM ledger WHERE kind = 'set' AND text = ?", [as_text(facts)])
+    return found[0][0] if found else None
 
 
 def summary(ledger: Ledger) -> LedgerSummary:
@@ -83,10 +109,6 @@ def removed(ledger: Ledger) -> dict[bytes, str]:
 def utc(time_ms: int) -> str:
     """A time as records have it, ISO 8601."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def _texts(ledger: Ledger, kind: str) -> list[tuple[int, str]]:
-    return ledger.select("SELECT about, text FROM ledger WHERE kind = ? ORDER BY row", [kind])  # type: ignore[return-value]
 
 
 def _values(name: bytes) -> list[Any]:

@@ -1,9 +1,9 @@
-"""The record of all answers that were paid, in one SQLite file. Rows are only added: none is changed or removed."""
+"""The record of all answers that were paid, in one SQLite file. Rows are only added: none is changed, or removed but by `erase`."""
 
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,6 +172,27 @@ class Ledger:
                 coalesce(sum(written), 0), count(*) FILTER (WHERE read IS NULL OR written IS NULL) FROM paid"""
         with _told(self.path):
             return Spent(*self._connection.execute(query, (model,)).fetchone())
+
+    def prompts(self) -> list[str]:
+        """The key of each prompt."""
+        with _told(self.path):
+            return [key for (key,) in self._connection.execute("SELECT DISTINCT key FROM answers")]
+
+    def erase(self, keys: Sequence[str]) -> int:
+        """Remove all answers to the prompts `keys`, so that no byte of them stays in the file; how many there were."""
+        if not keys:
+            return 0
+        with _told(self.path):
+            self._connection.execute("PRAGMA secure_delete = ON")
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                of_key = [(key,) for key in keys]
+                self._connection.executemany("DELETE FROM verdicts WHERE answer IN (SELECT id FROM answers WHERE key = ?)", of_key)
+                count = self._connection.executemany("DELETE FROM answers WHERE key = ?", of_key).rowcount
+            # What was deleted is still in the log and may be in free pages.
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
