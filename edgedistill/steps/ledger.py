@@ -71,11 +71,11 @@ def existing(runs_dir: Path) -> Ledger:
 
 def verify_ledger(runs_dir: Path, heads: list[str]) -> LedgerCheck:
     """Verify the ledger of the runs in `runs_dir`, also against the heads that its runs noted, and those that the user kept."""
-    anchors = {f"--head {head[:16]}": head for head in heads}
+    ledger, anchors = existing(runs_dir), {f"--head {head[:16]}": head for head in heads}
     for folder in sorted(path for path in runs_dir.iterdir() if path.is_dir() and not path.name.startswith(".")):
         if (noted := Run(folder).result("ledger")) is not None:
             anchors[f"the run {folder.name}"] = noted["head"]
-    return verify(existing(runs_dir), anchors)
+    return verify(ledger, anchors)
 
 
 def show(runs_dir: Path, named: Named) -> LedgerSummary | LedgerExample:
@@ -93,8 +93,9 @@ def remove_example(runs_dir: Path, named: Named, reason: str | None, *, dry_run:
     if not named.given():
         raise UserError("found no example, expected one of HASH, --row, --run with --sample, and --file")
     name = named.of(ledger)
-    known = lookup.example(ledger, name)
     holding = [folder for folder in _runs(runs_dir) if _holds(Run(folder), name)]
+    # A run notes its samples after it read them.
+    known = lookup.example(ledger, name, known=not holding)
     runs = sorted({*known.runs, *(folder.name for folder in holding)})
     removal = Removal(ledger=str(ledger.folder), example=name.hex(), row=None, runs=runs, erased=[], answers=0)
     caches = _caches(runs_dir, {use.data for use in lookup.uses(ledger) if use.run in runs})
@@ -107,9 +108,8 @@ def remove_example(runs_dir: Path, named: Named, reason: str | None, *, dry_run:
         erased = [path for run in opened for path in erase(run)]
     for cache in caches:
         remove(cache)
-    cache, gone = runs_dir / _CACHE / "answers", [name]
-    kinds = {one.facts["task"] for one in known.sets}
-    answers = sum(tasks.task(kind).forget(cache, lambda content: ledger.identify(content) in gone) for kind in sorted(kinds))
+    cache = runs_dir / _CACHE / "answers"
+    answers = sum(tasks.task(kind).forget(cache, lambda content: ledger.identify(content) == name) for kind in tasks.tasks())
     return removal.model_copy(update={"row": row, "erased": [*erased, *map(str, caches)], "answers": answers})
 
 

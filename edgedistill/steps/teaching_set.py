@@ -109,21 +109,26 @@ def note(run: Run, recipe: Recipe, effective: dict[str, Any], data: Dataset, lea
         "licence": recipe.licenses.data,
         "transformations": {name: value for name, value in effective["data"].items() if name not in ("source", *_FILTERS)},
         "filters": {name: effective["data"][name] for name in _FILTERS if name in effective["data"]},
-        "teacher": [_teacher(member, version, effective) for member, version in zip(recipe.members, teachers, strict=False)],
+        "teacher": [
+            _teacher(member, version, effective)
+            for member, version in zip(recipe.members, teachers, strict=True)
+            if not getattr(member, "only_writes", False)
+        ],
     }
     parts = [data] if learned is data else [data, learned]
     inputs = [about, [part.facts.sha256 for part in parts], ledger.key_hash(ledger.key)]
 
     def work(folder: Path) -> dict[str, Any]:
         samples = [Samples.read(run.work(EXAMPLES)), *(Samples.of(task.taught(recipe, part), ledger) for part in parts[1:])]
-        rows: dict[int, str] = {}
+        sets: list[int] = []
         with ledger.appending() as writer:
             for part, found in zip(parts, samples, strict=True):
-                rows |= dict.fromkeys(_append(ledger, writer, about, part, found), part.facts.sha256)
-            for row, sha256 in rows.items():
-                writer.note("used", {"run": recipe.name, "data": sha256}, about=row)
+                rows = _append(ledger, writer, about, part, found)
+                for row in rows:
+                    writer.note("used", {"run": recipe.name, "data": part.facts.sha256, "written": part is not data}, about=row)
+                sets += rows
         last = ledger.segments()[-1]
-        return {"sets": list(rows), "rows": last.first + last.rows, "head": last.link}
+        return {"sets": sets, "rows": last.first + last.rows, "head": last.link}
 
     run.step(Step("ledger", inputs, reads=(f"work/{EXAMPLES}",)), work)
 

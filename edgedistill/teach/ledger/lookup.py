@@ -18,13 +18,13 @@ _OF_EXAMPLE = "example_high = ? AND example_low = ?"
 _SETS = "SELECT row, text, time_ms FROM ledger WHERE kind = 'set' ORDER BY row"
 
 
-def example(ledger: Ledger, name: bytes) -> LedgerExample:
-    """All rows of the example that is known by the hash `name`. Raises UserError where there is none."""
+def example(ledger: Ledger, name: bytes, *, known: bool = True) -> LedgerExample:
+    """All rows of the example that is known by the hash `name`. Raises UserError where there is none, and it has to be `known`."""
     query = (
         f"SELECT row, kind, about, place, split, time_ms FROM ledger WHERE {_OF_EXAMPLE} AND kind IN ('example', 'removed') ORDER BY row"
     )
     rows = ledger.select(query, _values(name))
-    if not rows:
+    if known and not rows:
         raise UserError(f"found no example {name.hex()} in {ledger.folder}")
     removed = next((utc(row[5]) for row in rows if row[1] == "removed"), None)
     entries = [
@@ -47,9 +47,10 @@ def example_of(ledger: Ledger, row: int) -> bytes:
 
 
 def at(ledger: Ledger, run: str, place: int) -> bytes:
-    """The hash of the sample with the number `place` of the latest set that a run learned. Raises UserError where there is none."""
-    learned = [use.set for use in uses(ledger) if use.run == run]
-    query = f"SELECT row FROM ledger WHERE kind = 'example' AND place = ? AND about IN ({_marks(learned)}) ORDER BY about DESC LIMIT 1"
+    """The hash of the sample with the number `place` of the data that a run learned last. Raises UserError where there is none."""
+    own = [use for use in uses(ledger) if use.run == run and not use.written]
+    learned = [use.set for use in own if use.data == own[-1].data]
+    query = f"SELECT row FROM ledger WHERE kind = 'example' AND place = ? AND about IN ({_marks(learned)}) LIMIT 1"
     found = ledger.select(query, [place, *learned]) if learned else []
     if not found:
         raise UserError(f"found no sample {place} of a run {run} in {ledger.folder}; `edgedistill ledger show` lists sets and runs")
@@ -58,11 +59,14 @@ def at(ledger: Ledger, run: str, place: int) -> bytes:
 
 @dataclass(frozen=True)
 class Use:
-    """A run that learned a set, and the SHA-256 of the data that it was prepared as."""
+    """A run that learned a set."""
 
     set: int
     run: str
     data: str
+    """SHA-256 of the samples that the set is part of, as they were prepared."""
+    written: bool
+    """Whether a teacher wrote the set."""
 
 
 def uses(ledger: Ledger) -> list[Use]:
