@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import RecipeError
     from edgedistill.recipe.loading import LoadedRecipe, list_recipes, load_recipe
     from edgedistill.recipe.targets import Target, list_targets, load_target
+    from edgedistill.steps.baseline import baseline_teacher
     from edgedistill.steps.bundle import bundle, check_bundle, diff_bundles
     from edgedistill.steps.cost.document import cost
     from edgedistill.steps.flow import (
@@ -52,6 +53,7 @@ __all__ = [
     "UserError",
     "UserModel",
     "Writing",
+    "baseline_teacher",
     "bench",
     "bench_file",
     "bench_on",
@@ -89,6 +91,7 @@ _HOMES = {
     "recipe.loading": "LoadedRecipe list_recipes load_recipe",
     "tasks.user_model": "UserModel recipe_of",
     "recipe.targets": "Target list_targets load_target",
+    "steps.baseline": "baseline_teacher",
     "steps.bundle": "bundle check_bundle diff_bundles",
     "steps.cost.document": "cost",
     "steps.generate": "Writing generate",

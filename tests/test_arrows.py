@@ -32,7 +32,10 @@ ROOT = {
     "workers",
 }
 """The package itself and its root modules, which know no part."""
-INTERFACE = {"arrays", "base", "code", "data", "flatten", "intervals", "loading", "modules", "npz", "pixels", "sections", "user_model"}
+INTERFACE = {
+    "arrays", "base", "code", "data", "flatten", "intervals", "loading", "modules", "npz",
+    "pixels", "requests", "sections", "user_model",
+}  # fmt: skip
 """The modules of `tasks` that belong to no task."""
 BOUNDED = "measure.runner.bounded"
 """How the output of other programs is read: it imports nothing, and stands with the runner, which is alone on a device."""

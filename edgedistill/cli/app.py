@@ -342,6 +342,25 @@ def cost(
     command.cost(run_or_file, assumptions, artifact, device, runs_dir, as_json=as_json)
 
 
+@app.command("baseline-teacher")
+def baseline_teacher(
+    recipe: Recipe,
+    sets: Set = NOTHING,
+    callers: Annotated[str, typer.Option("--callers", metavar="N,N", help="How many ask at the same time, a load each.")] = "1,4,16",
+    requests: Annotated[int, typer.Option("--requests", min=1, metavar="N", help="Samples of val that each load asks.")] = 64,
+    assumptions: Annotated[
+        Path | None, typer.Option("--assumptions", metavar="FILE", help="YAML of prices, for the cost of a session; see docs/cost.md.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    trust: TrustCode = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the teacher here: quality, latency under load, format errors, the cost of a session. It is the bar for the gate."""
+    from edgedistill.cli import baseline as command
+
+    command.baseline_teacher(recipe, sets, callers, requests, assumptions, runs_dir, trust_code=trust, as_json=as_json)
+
+
 @app.command()
 def generate(
     source: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
     from edgedistill.tasks.data import DataFacts
 
 
-def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
-    """Steps data, teacher, signals, control, student, qat where the recipe has it, and programs."""
+@dataclass(frozen=True)
+class Ready:
+    """What is there once the teachers of a run are: the samples, and the hash of each teacher. `common` is what all training depends on."""
+
+    lesson: Lesson
+    common: dict[str, Any]
+    hashes: list[str]
+
+
+def teachers_ready(run: Run, loaded: LoadedRecipe) -> Ready:
+    """Steps data, rehearsal, and one for each teacher."""
     recipe, effective = loaded.recipe, loaded.effective()
     rehearsal.check_names(loaded)
     facts = prepared_data(run, loaded)
 
-    from edgedistill.distill import stages
     from edgedistill.distill.lesson import Lesson
 
     task = tasks.task(recipe.task)
@@ -47,7 +55,18 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     alone = replace(lesson, with_targets_only=True)
     later = {key: value for key, value in effective["data"].items() if key not in task.parts().prepared}
     common = {"data": facts["sha256"], "seed": recipe.seed, **later}
-    hashes = teach.train_teachers(run, recipe, alone, common)
+    return Ready(lesson, common, teach.train_teachers(run, recipe, alone, common))
+
+
+def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
+    """Steps data, teacher, signals, control, student, qat where the recipe has it, and programs."""
+    ready = teachers_ready(run, loaded)
+
+    from edgedistill.distill import stages
+
+    recipe, effective = loaded.recipe, loaded.effective()
+    lesson, common, hashes, task, data = ready.lesson, ready.common, ready.hashes, ready.lesson.task, ready.lesson.data
+    alone = replace(lesson, with_targets_only=True)
     learned = teach.answered(run, recipe, data, hashes, runs_dir / ".cache" / "answers")
     teaching_set.note(run, recipe, effective, data, learned, hashes)
     lesson = replace(lesson, data=learned)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import Config
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.hub_models import HubModel
+    from edgedistill.tasks.requests import Demands, Requests
 
 Arrays = Mapping[str, "np.ndarray"]
 """Outputs or targets of n samples, [n, ...] by the name of the output."""
@@ -332,11 +333,22 @@ class Task(ABC):
         """`batch` of `dataset` with answers that `module`, the student in training, draws itself in the place of its targets."""
         raise NotImplementedError(f"models of the task {self.name} write no answers")
 
+    def requests(self, config: Any, recipe: Recipe, dataset: Dataset, weights: Path | None) -> Requests:
+        """A teacher of the recipe as an app asks it: by default for the outputs of one sample. UserError where it can't be asked."""
+        from edgedistill.tasks.requests import ModuleRequests
+
+        names = [spec.name for spec in self.signature(recipe, dataset.facts).outputs]
+        return ModuleRequests(self.teacher(config, recipe, dataset, weights, names), dataset)
+
     def supervised(self, train: Config | None) -> Any:
         """The losses of a model that learns from targets alone: a teacher by its `train` part, or the control for None."""
         raise NotImplementedError(f"the task {self.name} trains no model on targets alone")
 
     # Judging.
+
+    def demands(self, recipe: Recipe, dataset: Dataset) -> Demands | None:
+        """What val asks of a model beyond what training samples show; None for a task that can't tell."""
+        return None
 
     @abstractmethod
     def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:

@@ -51,7 +51,7 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
         student = student.model_copy(update={"latency_ms": latency, "energy": generated.energy(generation, tokens)})
     elif student.tokens is not None:
         student = student.model_copy(update={"latency_ms": _estimated(student, student.tokens, tokens)})
-    teacher = of_requests(_teacher_request(assumed), usage)
+    teacher = of_requests(teacher_request(assumed, tokens), usage)
     costs = _student_costs(assumed, student.bytes)
     return CostDocument(
         measurement=str(run_or_file),
@@ -69,8 +69,9 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
     )
 
 
-def _teacher_request(assumed: CostAssumptions) -> float:
-    price, tokens = assumed.teacher.price, assumed.usage.tokens_per_request
+def teacher_request(assumed: CostAssumptions, tokens: Tokens | None) -> float:
+    """What the teacher takes for a request with `tokens`."""
+    price = assumed.teacher.price
     request = price.per_request or 0.0
     if not price.counts_tokens or tokens is None:
         return request

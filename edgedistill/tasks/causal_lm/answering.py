@@ -31,6 +31,8 @@ from edgedistill.tasks.causal_lm.wanted import longest
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgedistill.tasks.causal_lm.decoder import Decoder
+
 LEDGER = "answers.sqlite"
 _AT_ONCE = 32
 PROVENANCE = "provenance.jsonl"
@@ -47,11 +49,11 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     plan: Answers = config.answers
     own: Data = rows.data
     train = set(data.indices["train"].tolist())
-    exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
+    exchanges = {prompt_of(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
     with opened(cache / LEDGER) as ledger:
         asker = _asker(config, data, teacher, name)
         counts = collect(
-            (_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger
+            (prompt_of(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger
         )
         answered = list(kept(ledger, exchanges.keys()))
     if not answered:
@@ -108,7 +110,8 @@ def _checks(checks: Checks, data: Completions) -> Checks:
     return checks.model_copy(update={"format": "json", "schema_file": checks.schema_file or (file if file.exists() else None)})
 
 
-def _prompt(exchange: Exchange) -> Prompt:
+def prompt_of(exchange: Exchange) -> Prompt:
+    """What a teacher is asked for a row."""
     return Prompt(messages=[dict(message) for message in exchange.messages])
 
 
@@ -125,11 +128,16 @@ def _asker(config: Any, data: Completions, teacher: nn.Module | None, name: str)
         return EndpointAsker(config.endpoint)
     from edgedistill.tasks.causal_lm.answers.local import LocalAsker
     from edgedistill.tasks.causal_lm.decoder import Decoder
-    from edgedistill.tasks.causal_lm.own import OF_TRANSFORMERS
 
     assert isinstance(teacher, Decoder)
     tokenizer = chat.found(str(data.folder / chat.FOLDER)).tokenizer
-    teacher.to(processes.device())
-    # For good: this decoder does nothing else.
-    teacher.model.set_attn_implementation(OF_TRANSFORMERS)  # type: ignore[operator]
-    return LocalAsker(teacher.model, tokenizer, name, batch_size=_AT_ONCE)  # type: ignore[arg-type]
+    return LocalAsker(ready(teacher), tokenizer, name, batch_size=_AT_ONCE)  # type: ignore[arg-type]
+
+
+def ready(decoder: Decoder) -> nn.Module:
+    """The model of a decoder that does nothing else from here on but write, on the device of this process."""
+    from edgedistill.tasks.causal_lm.own import OF_TRANSFORMERS
+
+    decoder.to(processes.device())
+    decoder.model.set_attn_implementation(OF_TRANSFORMERS)  # type: ignore[operator]
+    return decoder.model

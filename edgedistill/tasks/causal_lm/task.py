@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.dataset import Completions
     from edgedistill.tasks.causal_lm.recipe import Data
     from edgedistill.tasks.causal_lm.source import Exchanges
+    from edgedistill.tasks.requests import Demands, Requests
 
 _PREPARED = frozenset(
     {
@@ -210,6 +211,22 @@ class CausalLM(Task):
         decoder = self.build(config, recipe, dataset.facts, weights)
         assert isinstance(decoder, Decoder)
         return SortedTeacher(decoder)
+
+    def requests(self, config: Any, recipe: Recipe, dataset: Dataset, weights: Path | None) -> Requests:
+        """Whole answers of the teacher; of whole texts without prompts the outputs of a call."""
+        from edgedistill.tasks.causal_lm import asked
+
+        if not (data_of(recipe).prompt or data_of(recipe).messages):
+            return super().requests(config, recipe, dataset, weights)
+        decoder = None if config.only_writes else self.build(config, recipe, dataset.facts, weights)
+        other = config.hf if tells_sorted(recipe) else None
+        return asked.requests(config, self.source(recipe), _completions(dataset), decoder, other)  # type: ignore[arg-type]
+
+    def demands(self, recipe: Recipe, dataset: Dataset) -> Demands:
+        """Rows that ask for words that training does not show, the tokens of answers, and how many answers a request takes."""
+        from edgedistill.tasks.causal_lm.demands import demands
+
+        return demands(self.source(recipe), _completions(dataset))
 
     def supervised(self, train: Config | None) -> Losses:
         """Cross-entropy with the tokens of the answers."""

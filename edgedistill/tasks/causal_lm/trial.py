@@ -99,19 +99,10 @@ def figures(data: Completions, rows: np.ndarray, folder: Path) -> dict[str, Any]
     """
     answers, arrays = read(folder)
     texts, expected = [data.text(answer) for answer in answers], [data.text(data.answer(row)) for row in rows]
-    verdicts = [data.judge(*both) for both in zip(texts, expected, strict=True)]
-    told: dict[str, Any] = {"ended": share([bool(answer) and answer[-1] == data.facts.end for answer in answers])}
-    written = {}
-    for name in ("exact", "valid", "tool", "arguments", "policy"):
-        values = [getattr(verdict, name) for verdict in verdicts]
-        if None not in values:
-            told[name] = share(values)
-            written[name] = np.array(values)
-    write_arrays(folder / VERDICTS, written)
     prompts = [data.text(data.prompt(row)) for row in rows]
-    told["scores"] = {scorer.config.name: share((scorer(prompts, texts) >= scorer.config.least).tolist()) for scorer in data.scorers}
-    if data.config.format == "text":
-        told["rouge"] = rouge(texts, expected)
+    right, written = judged(data, prompts, texts, expected)
+    told = {"ended": share([bool(answer) and answer[-1] == data.facts.end for answer in answers]), **right}
+    write_arrays(folder / VERDICTS, written)
     if "first_s" in arrays:
         told["latency"] = {
             "first_ms": _quantiles(1e3 * arrays["first_s"]),
@@ -120,6 +111,24 @@ def figures(data: Completions, rows: np.ndarray, folder: Path) -> dict[str, Any]
             "decode_per_s": float(len(arrays["each_s"]) / arrays["each_s"].sum()) if len(arrays["each_s"]) else None,
         }
     return told
+
+
+def judged(
+    data: Completions, prompts: Sequence[str], texts: Sequence[str], expected: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The shares of the answers `texts` that are right, where those of the data are `expected`; and each verdict, bool [n] by its name."""
+    verdicts = [data.judge(*both) for both in zip(texts, expected, strict=True)]
+    told: dict[str, Any] = {}
+    each = {}
+    for name in ("exact", "valid", "tool", "arguments", "policy"):
+        values = [getattr(verdict, name) for verdict in verdicts]
+        if None not in values:
+            told[name] = share(values)
+            each[name] = np.array(values)
+    told["scores"] = {scorer.config.name: share((scorer(prompts, texts) >= scorer.config.least).tolist()) for scorer in data.scorers}
+    if data.config.format == "text":
+        told["rouge"] = rouge(texts, expected)
+    return told, each
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float] | None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.requests import Demands
+
 GLUE = Path(__file__).parent / "glue"
 """Code for apps that tasks with classes share."""
 
@@ -41,6 +44,18 @@ class Classification(Task):
     def score(self, outputs: Arrays, targets: Arrays) -> np.ndarray:
         """Whether the largest logit is that of the label, bool [n]."""
         return outputs["logits"].argmax(axis=1) == targets["logits"]
+
+    def demands(self, recipe: Recipe, dataset: Dataset) -> Demands | None:
+        """The samples of val whose class has no training sample; None for samples without labels."""
+        import numpy as np
+
+        from edgedistill.tasks.requests import Demands
+
+        train, val = (dataset.targets(dataset.indices[split]).get("logits") for split in ("train", "val"))
+        if train is None or val is None:
+            return None
+        what = f"are of a class without training {self.words.samples}"
+        return Demands(int((~np.isin(val, train)).sum()), len(val), what)
 
     def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
         """The mean F1 of the classes, calibration errors, the Brier score and the negative log-likelihood."""

@@ -42,10 +42,13 @@ _Question = tuple[Prompt, int]
 
 
 class EndpointAsker:
-    """The teacher behind an endpoint. `ask` raises UserError for a request that the server refuses, and DeviceFailed where it is down."""
+    """The teacher behind an endpoint. `ask` raises UserError for a request that the server refuses, and DeviceFailed where it is down.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    failures: where the reasons of prompts without an answer go; with it they do not end `ask`, however many there are.
+    """
+
+    def __init__(self, endpoint: Endpoint, failures: dict[str, str] | None = None) -> None:
+        self.endpoint, self.failures = endpoint, failures
         self.model = endpoint.model
         self.top_logprobs = endpoint.top_logprobs
         self.host = urlsplit(endpoint.base_url).netloc
@@ -121,6 +124,9 @@ class _Round:
             failure = await self._answer(client, prompt, sample)
             if failure is None:
                 self._answers, self._failed_in_a_row = self._answers + 1, 0
+                continue
+            if self._asker.failures is not None:
+                self._asker.failures[prompt.key] = failure
                 continue
             self._failed_in_a_row += 1
             tries = f"{self._endpoint.retries + 1} tries" if self._endpoint.retries else "1 try"
