@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import RecipeError
     from edgedistill.recipe.loading import LoadedRecipe, list_recipes, load_recipe
     from edgedistill.recipe.targets import Target, list_targets, load_target
+    from edgedistill.steps.advise.document import advise
     from edgedistill.steps.baseline import baseline_teacher
     from edgedistill.steps.bundle import bundle, check_bundle, diff_bundles
     from edgedistill.steps.cost.document import cost
@@ -53,6 +54,7 @@ __all__ = [
     "UserError",
     "UserModel",
     "Writing",
+    "advise",
     "baseline_teacher",
     "bench",
     "bench_file",
@@ -91,6 +93,7 @@ _HOMES = {
     "recipe.loading": "LoadedRecipe list_recipes load_recipe",
     "tasks.user_model": "UserModel recipe_of",
     "recipe.targets": "Target list_targets load_target",
+    "steps.advise.document": "advise",
     "steps.baseline": "baseline_teacher",
     "steps.bundle": "bundle check_bundle diff_bundles",
     "steps.cost.document": "cost",

@@ -342,6 +342,14 @@ def cost(
     command.cost(run_or_file, assumptions, artifact, device, runs_dir, as_json=as_json)
 
 
+@app.command()
+def advise(recipe: Recipe, sets: Set = NOTHING, runs_dir: RunsDir = RUNS, trust: TrustCode = False, as_json: Json = False) -> None:
+    """Say in words whether distillation is the right tool for a recipe, and what to do instead. It trains nothing."""
+    from edgedistill.cli import advise as command
+
+    command.advise(recipe, sets, runs_dir, trust_code=trust, as_json=as_json)
+
+
 @app.command("baseline-teacher")
 def baseline_teacher(
     recipe: Recipe,

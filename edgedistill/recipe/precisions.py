@@ -58,6 +58,13 @@ def has_four_bits(precision: str) -> bool:
     return precision.startswith("int4-")
 
 
+def bits(precision: str) -> int:
+    """Bits of a weight, without its scale."""
+    if is_float(precision):
+        return int(precision.removeprefix("fp"))
+    return 4 if has_four_bits(precision) or precision == "palette4" else 8
+
+
 def needs_program(precision: str) -> bool:
     """Whether `precision` is made from float weights after training, by a program of its own."""
     return precision != "int8" and not is_float(precision)

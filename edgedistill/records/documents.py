@@ -194,6 +194,7 @@ class Failed(Record):
 
 def documents() -> dict[str, type[Record]]:
     """The record of each document with a schema, by the command that prints it."""
+    from edgedistill.records.advice import Advice
     from edgedistill.records.baseline import Baseline
     from edgedistill.records.catalogue import DocumentList, NewRecipe, RecipeList, RecipeText, TargetList
     from edgedistill.records.comparisons import CompareDocument
@@ -222,4 +223,5 @@ def documents() -> dict[str, type[Record]]:
         "ledger": LedgerSummary, "ledger-example": LedgerExample,
         "ledger-check": LedgerCheck, "ledger-removal": Removal,
         "baseline-teacher": Baseline,
+        "baseline-teacher": Baseline, "advise": Advice,
     }  # fmt: skip

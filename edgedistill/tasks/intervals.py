@@ -34,6 +34,15 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float
     return (only_a - only_b) / n, p - q - half, p - q + half
 
 
+def difference_of_shares(right_a: int, n_a: int, right_b: int, n_b: int) -> tuple[float, float, float]:
+    """a - b of two shares of different samples, with its 95% interval (difference, low, high).
+
+    Newcombe 1998, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17, 873-890, method 10.
+    """
+    a, b, (low_a, high_a), (low_b, high_b) = right_a / n_a, right_b / n_b, wilson(right_a, n_a), wilson(right_b, n_b)
+    return a - b, a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
+
+
 def of_mean(scores: np.ndarray) -> tuple[float, float]:
     """The interval of the mean of `scores` [n]: `wilson` for bool, and that of Student's t for numbers."""
     if scores.dtype == bool:
