@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from edgedistill import UserError, advise, load_recipe, tasks
+from edgedistill.recipe.precisions import bits
 from edgedistill.records import Latency, Score, Unavailable
 from edgedistill.records.advice import Finding
 from edgedistill.records.baseline import Baseline, Load, TeacherBaseline
@@ -166,6 +167,11 @@ def test_a_student_whose_weights_alone_are_too_large_does_not_fit(tmp_path: Path
     assert found.command == "edgedistill students mobilenetv4_conv_small --target small --max-ms 5"
 
 
+def test_each_precision_has_its_bits() -> None:
+    expected = {"int8": 8, "int16x8": 8, "int8-dynamic": 8, "int4-dynamic": 4, "int4-weights": 4, "palette4": 4, "fp16": 16, "fp32": 32}
+    assert {precision: bits(precision) for precision in expected} == expected
+
+
 def test_files_of_a_run_are_held_to_the_limits_as_they_were_measured(tmp_path: Path, tiny: Path) -> None:
     summary = Summary.read(tiny / "runs/tiny/summary.json")
     found = limited(tmp_path, "p95_ms: 0.000001", summary=summary)
@@ -177,23 +183,17 @@ def test_files_of_a_run_are_held_to_the_limits_as_they_were_measured(tmp_path: P
 
 
 def test_the_words_that_training_does_not_show_are_counted(tmp_path: Path) -> None:
-    rows = [{"prompt": f"where is {n}", "completion": f"{n} is in the garden"} for n in range(20)]
-    asked = [{"role": "user", "content": "capital of Mali?"}, {"role": "assistant", "content": "in the garden"}]
-    lines = [
-        {"messages": json.dumps([{"role": "user", "content": r["prompt"]}, {"role": "assistant", "content": r["completion"]}])}
-        for r in rows
-    ]
-    lines += [{"messages": json.dumps([*asked, asked[0], {"role": "assistant", "content": "Bamako is in the garden"}])}] * 2
-    rows = [{**line, "split": "train" if number < 15 else "val"} for number, line in enumerate(lines)]
+    def row(split: str, *said: str, good: bool = True) -> dict[str, str]:
+        messages = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
+        return {"messages": json.dumps(messages), "split": split, "good": str(good)}
+
+    known = [row("train" if n < 15 else "val", f"where is {n}", f"{n} is in the garden") for n in range(20)]
+    city = ("capital of Mali?", "in the garden", "which city?", "Bamako is in the garden")
+    # Neither the holdout nor an answer to avoid shows the city.
+    rows = [*known, row("val", *city), row("val", *city), row("holdout", *city), row("train", *city, good=False)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = Data.model_validate(
-        {
-            "source": {"jsonl": str(tmp_path / "rows.jsonl")},
-            "messages": "messages",
-            "split_column": "split",
-            "tokenizer": {"vocabulary": 300},
-        }
-    )
+    columns = {"messages": "messages", "split_column": "split", "good": "good"}
+    config = Data.model_validate({"source": {"jsonl": str(tmp_path / "rows.jsonl")}, "tokenizer": {"vocabulary": 300}, **columns})
     source = Exchanges(config, None)
     source.prepare(tmp_path / "data", 0)
     from edgedistill.tasks.causal_lm.dataset import Completions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 
+from edgedistill.errors import UserError
 from edgedistill.records import Score
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class ModuleRequests:
 
 
 def by_callers(answer: Callable[[int], tuple[Any, tuple[int, int] | None]], rows: np.ndarray, callers: int) -> list[Reply]:
-    """The replies to the samples `rows` [n] by threads of this process. `answer` gives a value, and tokens where they are counted."""
+    """The replies to the samples `rows` [n] by threads of this process. `answer` gives a value, and tokens where they are counted.
+
+    Raises UserError where `answer` does: a mistake in a recipe is no error of one request.
+    """
     waiting, replies = iter(rows.tolist()), list[Reply]()
 
     def call() -> None:
@@ -107,6 +111,8 @@ def by_callers(answer: Callable[[int], tuple[Any, tuple[int, int] | None]], rows
             started = time.perf_counter()
             try:
                 value, tokens = answer(row)
+            except UserError:
+                raise
             except Exception as error:
                 # Models raise whatever their code meets, and the other requests go on.
                 replies.append(Reply(row, time.perf_counter() - started, error=f"{type(error).__name__}: {error}"[:300]))

@@ -31,7 +31,7 @@ distillation: {one_time: 1, months: 1}
 
 
 class _Service(BaseHTTPRequestHandler):
-    """Answers rightly, but every fourth request by a text that is no JSON, and every fifth by an error. It counts who asks at once."""
+    """Answers rightly, but every fourth request by a text that is no JSON, and four of 20 in a row by an error; counts who asks at once."""
 
     asked: ClassVar = Counter[str]()
     at_once = most = 0
@@ -57,7 +57,7 @@ class _Service(BaseHTTPRequestHandler):
 
     def _answer(self, number: int, content: dict) -> None:
         threading.Event().wait(0.02)
-        failed = number % 5 == 4
+        failed = number % 20 in (4, 5, 6, 7)
         self.send_response(503 if failed else 200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -108,7 +108,7 @@ def test_a_service_is_measured_with_its_errors_its_format_and_its_price(tmp_path
     assert "503" in str(teacher.load[0].error)
     assert all(20.0 < load.latency_ms.p50 < 2000 for load in teacher.load)
     assert teacher.load[1].answers_per_s > 1.5 * teacher.load[0].answers_per_s
-    # Of the first load 16 were answered; the numbers 3, 7, 11, 15 of the service without JSON.
+    # Of the first load 16 were answered; the numbers 3, 11, 15, 19 of the service without JSON.
     assert {name: (score.correct, score.n) for name, score in teacher.answers.items()} == dict.fromkeys(
         ("exact", "valid", "tool", "arguments"), (12, 16)
     )
@@ -148,6 +148,14 @@ def test_callers_ask_at_the_same_time_and_each_sample_once() -> None:
     assert sorted(reply.row for reply in replies) == list(range(8))
     assert [(reply.row, reply.error) for reply in replies if reply.error] == [(5, "ValueError: row 5")]
     assert all(reply.value == reply.row for reply in replies if not reply.error)
+
+
+def test_a_mistake_in_the_recipe_is_no_error_of_a_request() -> None:
+    def answer(row: int) -> tuple[int, None]:
+        raise UserError("found no chat template")
+
+    with pytest.raises(UserError, match="no chat template"):
+        by_callers(answer, np.arange(8), 2)
 
 
 @pytest.mark.parametrize(("asked", "said"), [({"callers": (0,)}, "from 1 to 512 callers"), ({"requests": 0}, "found 0 requests")])
