@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-COMMANDS = ["run", "distill", "export", "verify", "bench", "report", "init", "recipes", "targets"]
+COMMANDS = ["run", "distill", "export", "verify", "bench", "report", "init", "recipes", "targets", "baseline-teacher", "advise"]
 THREE_MISTAKES = "name: x\nseeed: 1\ndata: {image_size: big}\ntargets: [andriod]\n"
 
 
