@@ -27,7 +27,7 @@ def test_the_command_lists_the_documents_and_prints_each_schema(tmp_path: Path) 
     assert failed.returncode == 2
     error = json.loads(failed.stdout)
     jsonschema.validate(error, schema_of("error"))
-    assert "found no document 'runs', expected one of bench" in error["error"]["message"]
+    assert "found no document 'runs', expected one of advise" in error["error"]["message"]
 
 
 def test_the_list_of_devices_keeps_to_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
