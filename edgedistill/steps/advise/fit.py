@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from edgedistill.recipe.precisions import bits
 from edgedistill.recipe.targets import Target, load_target
-from edgedistill.records import ArtifactSpec, Latency
+from edgedistill.records import ArtifactResult, ArtifactSpec
 from edgedistill.records.advice import Finding
 from edgedistill.records.measurements import Measurement
 from edgedistill.steps.advise.evidence import Evidence
 from edgedistill.steps.wanted import files_of
 
-if TYPE_CHECKING:
-    from edgedistill.records import ArtifactResult
-
 _MIB = 2**20
-_LATENCIES = ("p50", "p95", "p99")
+_HERE = "local"
 
 
 @dataclass
@@ -76,42 +72,36 @@ def _target(e: Evidence, target: Target) -> Finding:
 def _held(e: Evidence, spec: ArtifactSpec, limits: dict[str, float]) -> _File:
     made = next((a for a in e.summary.artifacts if a.name == spec.name), None) if e.summary is not None else None
     mib = (e.parameters["student"] * bits(spec.precision) / 8 if made is None else made.bytes) / _MIB
-    file = _File(spec.name, mib, made is not None)
-    if (most := limits.get("peak_rss_mb")) is not None:
-        peak = getattr(made, "peak_rss_mb", None)
-        if mib > most:
-            # What is read into memory is no smaller than its weights.
-            file.broken.append(f"its weights alone take {mib:.1f} MiB, and peak_rss_mb is {most:g}")
-        elif not isinstance(peak, float):
-            file.missing.append("peak_rss_mb")
-        elif peak > most:
-            file.doubtful.append(f"peak memory {peak:.1f} MiB, and peak_rss_mb is {most:g}")
-    devices = [m for m in e.summary.devices if isinstance(m, Measurement) and m.artifact.name == spec.name] if e.summary else []
-    for name in _LATENCIES:
-        if (most := limits.get(f"{name}_ms")) is not None:
-            _timed(file, name, most, made, devices)
-    file.missing += [name for name in limits if name in ("load_ms", "mj_per_inference")]
+    file, here, there = _File(spec.name, mib, made is not None), _figures(made), _on_devices(e, spec.name)
+    for name, most in limits.items():
+        measured = [(figures[name], device) for device, figures in there if name in figures]
+        if name == "peak_rss_mb" and mib > most:
+            # An inference reads all weights.
+            file.broken.append(f"its weights alone take {mib:.1f} MiB, and {name} is {most:g}")
+        elif measured:
+            least, device = min(measured)
+            if least > most:
+                file.broken.append(f"{name} {least:.4g} on {device}, and the limit is {most:g}")
+        elif name not in here:
+            file.missing.append(name)
+        elif here[name] > most:
+            file.doubtful.append(f"{name} {here[name]:.4g}, and the limit is {most:g}")
     return file
 
 
-def _timed(file: _File, name: str, most: float, made: ArtifactResult | None, devices: list[Measurement]) -> None:
-    """Hold a percentile of the latency to its limit: as devices measured it, else as this machine did."""
-    on_devices = {m.device.spec: value for m in devices if isinstance(value := _percentile(m.latency_ms, name), float)}
-    if on_devices:
-        device, least = min(on_devices.items(), key=lambda pair: pair[1])
-        if least > most:
-            file.broken.append(f"{name} {least:.2f} ms on {device}, and {name}_ms is {most:g}")
-        return
-    here = None if made is None else _percentile(made.latency_ms, name)
-    if here is None:
-        file.missing.append(f"{name}_ms")
-    elif here > most:
-        file.doubtful.append(f"{name} {here:.2f} ms on this machine, and {name}_ms is {most:g}")
+def _on_devices(e: Evidence, name: str) -> list[tuple[str, dict[str, float]]]:
+    """The figures of valid measurements of a file on devices; this machine is none."""
+    measured = [m for m in e.summary.devices if isinstance(m, Measurement) and m.artifact.name == name] if e.summary is not None else []
+    return [(m.device.spec, _figures(m)) for m in measured if m.validity == "valid" and m.device.spec != _HERE]
 
 
-def _percentile(latency: object, name: str) -> float | None:
-    value = getattr(latency, name) if isinstance(latency, Latency) else None
-    return value if isinstance(value, float) else None
+def _figures(measured: Measurement | ArtifactResult | None) -> dict[str, float]:
+    """What was measured, by the names of limits."""
+    latency, load = (getattr(measured, name, None) for name in ("latency_ms", "load_ms"))
+    figures = {f"{name}_ms": getattr(latency, name, None) for name in ("p50", "p95", "p99")}
+    figures |= {"load_ms": getattr(load, "cold", None), "peak_rss_mb": getattr(measured, "peak_rss_mb", None)}
+    figures["mj_per_inference"] = getattr(getattr(measured, "energy", None), "mj_per_inference", None)
+    return {name: value for name, value in figures.items() if isinstance(value, float)}
 
 
 def _measuring(e: Evidence, target: Target, limits: dict[str, float]) -> str:
