@@ -16,7 +16,9 @@ class Finding(Record):
 
     left_out = ("instead", "command")
 
-    subject: str = Field(description="What it is about: teacher, control, val, facts, steps, format, load, size, cost, or a target.")
+    subject: str = Field(
+        description="teacher, control, size, val, facts, steps, format, load, cost, baseline, a target with limits, or targets without."
+    )
     severity: Severity = Field(description="unknown where a figure is not there.")
     text: str = Field(description="A sentence or two for readers.")
     figures: dict[str, float | int | str] = Field(description="By what they are.")

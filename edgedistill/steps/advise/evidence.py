@@ -83,7 +83,7 @@ def _summary(run: Run, effective: Mapping[str, Any]) -> Summary | None:
     summary = Summary.read(run.path("summary.json"))
     if changed := [name for name in _PARTS if summary.recipe.effective.get(name) != effective[name]]:
         raise UserError(
-            f"{run.shown} was trained by a recipe with another {' and '.join(changed)}, expected this recipe: run it again, or give it "
+            f"{run.shown} was trained by a recipe with another {', '.join(changed)}, expected this recipe: run it again, or give it "
             "another name or --runs-dir"
         )
     return summary

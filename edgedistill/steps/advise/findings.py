@@ -48,7 +48,7 @@ def of_samples(e: Evidence) -> Iterator[Finding]:
         return
     yield _facts(e, e.demands)
     if e.demands.steps is not None and e.demands.length is not None:
-        yield _steps(e.demands.steps, e.demands.length, e.task.words.samples)
+        yield _steps(e.demands.steps, e.demands.length)
 
 
 def of_baseline(e: Evidence) -> Iterator[Finding]:
@@ -82,8 +82,10 @@ def _teacher(e: Evidence) -> Finding:
     if low > 0:
         return found(severity="ok", text=f"The teacher is better than the control: {said}.")
     if difference <= 0:
-        text = f"The teacher is no better than the control, so that there is nothing to learn from it: {said}."
+        text = f"The teacher is no better than the control: {said}."
         instead = "Ship the control, which learns from the data alone, or take a better teacher."
+        if e.summary is not None and e.summary.verdict.outcome == "helped":
+            return found(severity="warning", text=f"{text} Its student is better all the same.", instead="Take a better teacher.")
         return found(severity="against", text=text, instead=instead)
     figures["samples that would tell"] = needed = ceil(n * ((high - low) / 2 / difference) ** 2)
     instead = f"Give val about {needed:,} {e.task.words.samples}, which would tell a difference of this size, or take a better teacher."
@@ -168,10 +170,10 @@ def _facts(e: Evidence, demands: Demands) -> Finding:
     return found(severity="ok", text=text)
 
 
-def _steps(steps: tuple[float, float], length: tuple[float, float], samples: str) -> Finding:
+def _steps(steps: tuple[float, float], length: tuple[float, float]) -> Finding:
     figures: _Figures = {"steps, median": steps[0], "steps, p95": steps[1], "length, median": length[0], "length, p95": length[1]}
     found = partial(Finding, subject="steps", figures=figures, source="val of the step data")
-    text = f"In half of the {samples} a request takes up to {steps[0]:g} answers, one after the other; in 95% an answer has up to "
+    text = f"The median number of answers that a request takes, one after the other, is {steps[0]:g}; 95% of the answers have up to "
     text += f"{length[1]:g} tokens."
     if steps[0] >= STEPS_MANY:
         text += " Each step has to be right, and the errors of a small model multiply."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from edgedistill.recipe.precisions import bits
 from edgedistill.recipe.targets import Target, load_target
@@ -35,26 +36,37 @@ class _File:
 
 
 def of_targets(e: Evidence) -> Iterator[Finding]:
-    """A finding for each target of the recipe."""
-    for target in map(load_target, e.recipe.targets):
-        yield _target(e, target)
-
-
-def _target(e: Evidence, target: Target) -> Finding:
-    limits = target.device_budgets.model_dump(exclude_none=True)
-    files = [_held(e, spec, limits) for spec in files_of(target.artifacts, e.recipe)]
-    sizes = sorted(file.mib for file in files)
-    found = partial(
-        Finding,
-        subject=f"target {target.name}",
-        figures={f"MiB, {f.name}": round(f.mib, 3) for f in files} | {f"limit, {name}": value for name, value in limits.items()},
-        source="files of the run" if all(f.measured for f in files) else "parameters of the student x bits of each precision",
-    )
-    said = f"{sizes[0]:.2f} to {sizes[-1]:.2f} MiB"
-    if not limits:
-        text = f"The target {target.name} sets no limits, so that nothing says whether the student fits; its files have about {said}."
+    """A finding for each target of the recipe that sets limits, and one for the others together."""
+    targets = list(map(load_target, e.recipe.targets))
+    limits = {target.name: target.device_budgets.model_dump(exclude_none=True) for target in targets}
+    for target in targets:
+        if limits[target.name]:
+            yield _target(e, target, limits[target.name])
+    if free := [target for target in targets if not limits[target.name]]:
+        files = [_held(e, spec, {}) for target in free for spec in files_of(target.artifacts, e.recipe)]
+        names = " and ".join(target.name for target in free)
+        text = f"No limits are set for {names}, so that nothing says whether the student fits; its files have {_sizes(files)}."
         instead = "Write device_budgets into a target of your own: the latency and memory that the app can afford."
-        return found(severity="unknown", text=text, instead=instead)
+        yield Finding(subject="targets", severity="unknown", text=text, instead=instead, **_facts(files))
+
+
+def _sizes(files: list[_File]) -> str:
+    sizes = sorted(file.mib for file in files)
+    return f"{sizes[0]:.2f} to {sizes[-1]:.2f} MiB"
+
+
+def _facts(files: list[_File]) -> dict[str, Any]:
+    """The sizes of files as figures, and where they are from."""
+    measured = all(file.measured for file in files)
+    source = "files of the run" if measured else "parameters of the student x bits of each precision, which is less than a file has"
+    return {"figures": {f"MiB, {file.name}": round(file.mib, 3) for file in files}, "source": source}
+
+
+def _target(e: Evidence, target: Target, limits: dict[str, float]) -> Finding:
+    files = [_held(e, spec, limits) for spec in files_of(target.artifacts, e.recipe)]
+    facts = _facts(files)
+    facts["figures"] |= {f"limit, {name}": value for name, value in limits.items()}
+    found = partial(Finding, subject=f"target {target.name}", **facts)
     smaller = "Take a smaller student or a precision of fewer bits, or leave the requests of this target to the teacher."
     best = min(files, key=lambda f: (len(f.broken), len(f.doubtful), len(f.missing)))
     if best.broken:
@@ -64,7 +76,7 @@ def _target(e: Evidence, target: Target) -> Finding:
         text = f"No file of the student keeps the limits of {target.name} on this machine. {best.name}: {'; '.join(best.doubtful)}."
         return found(severity="warning", text=text, instead=smaller, command=_on_a_device(e))
     if best.missing:
-        text = f"Files of {said} do not break the limits of {target.name}; not known yet: {', '.join(best.missing)}."
+        text = f"Files of {_sizes(files)} do not break the limits of {target.name}; not known yet: {', '.join(best.missing)}."
         return found(severity="unknown", text=text, command=_measuring(e, target, limits))
     return found(severity="ok", text=f"{best.name} keeps the limits of {target.name}, as far as it was measured.")
 
