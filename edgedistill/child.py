@@ -79,7 +79,12 @@ def run(
 
 @contextmanager
 def started(
-    line: list[str], *, grace_s: float = 0.0, environment: Mapping[str, str] | None = None, **options: Any
+    line: list[str],
+    *,
+    grace_s: float = 0.0,
+    environment: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    **options: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child process for the block, in a session of its own; it and what it started have ended when the block ends.
 
@@ -89,7 +94,7 @@ def started(
         if _ending.is_set():
             raise KeyboardInterrupt
         everything = {**scratch.environment(), **(environment or {})}
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, start_new_session=True, env=everything, **options)
+        process = subprocess.Popen(line, stdin=stdin, start_new_session=True, env=everything, **options)
         _living[process] = grace_s
     try:
         yield process

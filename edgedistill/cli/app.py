@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgedistill.cli import bundle, ledger
+from edgedistill.cli import bundle, ledger, shadow
 from edgedistill.cli.options import (
     NOTHING,
     RUNS,
@@ -56,6 +56,7 @@ def _version(wanted: bool) -> None:
 
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(ledger.app, name="ledger")
+app.command()(shadow.shadow)
 
 
 @app.callback()

@@ -206,6 +206,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.kit import KitFacts
     from edgedistill.records.ledger import LedgerCheck, LedgerExample, LedgerSummary, Removal
     from edgedistill.records.review import ReviewDocument
+    from edgedistill.records.shadow import ShadowDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
@@ -224,4 +225,5 @@ def documents() -> dict[str, type[Record]]:
         "ledger-check": LedgerCheck, "ledger-removal": Removal,
         "baseline-teacher": Baseline,
         "baseline-teacher": Baseline, "advise": Advice,
+        "shadow": ShadowDocument,
     }  # fmt: skip

@@ -1,0 +1,80 @@
+"""Hands exchanges to the student without waiting for it: what it is too busy for is dropped, and counted."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from edgedistill.gate.shadow.student import Exchange, Paused
+from edgedistill.gate.shadow.tally import Tally
+from edgedistill.progress import log
+
+_MOST_BYTES = 64 << 20
+"""Of the exchanges that wait."""
+
+
+class Observer:
+    """A thread that asks `ask` about one exchange after the other, and counts in `tally`.
+
+    waiting: most exchanges that wait. changed: called behind each of them.
+    """
+
+    def __init__(self, ask: Callable[[Exchange], dict[str, Any]], tally: Tally, waiting: int, changed: Callable[[], object]) -> None:
+        self._ask, self._tally, self._changed = ask, tally, changed
+        self._queue = queue.Queue[Exchange | None](maxsize=waiting)
+        self._bytes = 0
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
+        self._thread.start()
+
+    def offer(self, exchange: Exchange) -> None:
+        """Let the student answer too, if it has room; never waits, and raises nothing."""
+        size = len(exchange.request) + len(exchange.response)
+        if self._bytes + size > _MOST_BYTES:
+            self._tally.drop()
+            return
+        try:
+            self._queue.put_nowait(exchange)
+        except queue.Full:
+            self._tally.drop()
+        else:
+            self._add(size)
+
+    def close(self) -> None:
+        """End without the exchanges that still wait, which count as dropped."""
+        self._ending.set()
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._thread.join()
+        while not self._queue.empty():
+            if self._queue.get_nowait() is not None:
+                self._tally.drop()
+
+    def _add(self, size: int) -> None:
+        with self._lock:
+            self._bytes += size
+
+    def _work(self) -> None:
+        told = False
+        while (exchange := self._queue.get()) is not None and not self._ending.is_set():
+            self._add(-len(exchange.request) - len(exchange.response))
+            try:
+                found = self._ask(exchange)
+                if self._tally.add(exchange.id, found, exchange.ms):
+                    log(f"the disagreement is {self._tally.decision} after {self._tally.n} exchanges")
+                self._changed()
+            except Paused:
+                self._tally.drop()
+            except KeyboardInterrupt:
+                # The command ends, and the student's process has ended with it.
+                return
+            except Exception as error:
+                # A full disk, for example: the teacher's answers go on.
+                self._tally.drop()
+                if not told:
+                    log(f"the shadow failed ({type(error).__name__}: {error}); the proxy serves on")
+                    told = True
