@@ -1,20 +1,34 @@
 """The shadow phase: exchanges are read, answers are compared, traces are replayed, and a proxy serves on whatever the student does."""
 
+import contextlib
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import jsonschema
+import numpy as np
+import psutil
 import pytest
 from conftest import edgedistill
+from glue_text_bundle import TextBundle
+from glue_texts import wordpiece
 from made_language_bundle import FP32, INT8, bundle
 from made_llm import write_jsonl
 
 from edgedistill.errors import UserError
+from edgedistill.gate.shadow.serving import serving
 from edgedistill.records.documents import documents
+from edgedistill.steps import shadow, shadow_embedder
 from edgedistill.steps.generate import Writing, generate
-from edgedistill.steps.shadow import Rules, Run, replay
+from edgedistill.steps.language_files import LanguageFile
+from edgedistill.steps.shadow import Rules, Run, replay, serve
 from edgedistill.tasks.causal_lm.agreement import Compare
 from edgedistill.tasks.causal_lm.exchanges import NotComparable, exchange
 
@@ -102,67 +116,77 @@ def test_answers_differ_in_format_policy_or_meaning() -> None:
     assert (near("abcd", "xy").agrees, near("abcd", "xy").similarity, near("abcd", "x").why) == (True, 0.5, "meaning")
 
 
-@pytest.fixture(scope="module")
-def answered() -> dict[str, str]:
-    """What the student of the bundle answers, whose weights are random."""
-    asked = ("play it", "wake me at seven", "What is the weather in Ulm today?")
-    return {text: generate(bundle(), text, artifact=INT8.name, writing=Writing(max_tokens=8)).text for text in asked}
+@pytest.fixture
+def capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A student that answers in capitals, in place of a file of a language model."""
+    (tmp_path / "model").write_bytes(b"1")
+    file = LanguageFile("model", str(tmp_path / "model"), "", "", {}, 8, 8, None, 1, "", {}, None, None)
+    monkeypatch.setattr(shadow, "found", lambda source, artifact: contextlib.nullcontext(file))
+    monkeypatch.setattr(shadow, "_CHILD", "made_student")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+    return Run(tmp_path, out=tmp_path / "seen")
 
 
-def traces(path: Path, answered: dict[str, str], count: int, wrong: int = 0) -> Path:
-    """Traces of a teacher that answers as the student does, but for the first `wrong`."""
-    rows = []
-    for number in range(count):
-        text, answer = list(answered.items())[number % len(answered)]
-        messages = [{"role": "user", "content": text}]
-        rows.append({"messages": messages, "answer": answer if number >= wrong else "no", "max_tokens": 8, "ms": 100 + number})
-    return write_jsonl(path, rows)
+def traces(path: Path, count: int, wrong: int = 0) -> Path:
+    """Traces of a teacher that answers in capitals too, but for the first `wrong`."""
+    answers = [("no" if number < wrong else f"TEXT {number}") for number in range(count)]
+    rows = [{"messages": [{"role": "user", "content": f"text {number}"}], "answer": answer} for number, answer in enumerate(answers)]
+    return write_jsonl(path, [{**row, "ms": 100 + number} for number, row in enumerate(rows)])
 
 
-def test_a_replay_decides_and_says_how_many_it_took(tmp_path: Path, answered: dict[str, str]) -> None:
-    file = traces(tmp_path / "traces.jsonl", answered, 90)
-    options = ("--traces", file, "--out", "seen", "--people", 5, "--json")
-    done = edgedistill("shadow", bundle(), *options, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    jsonschema.validate(document, documents()["shadow"].model_json_schema(mode="serialization", by_alias=True))
-    assert (document["decision"], document["decided_at"], document["n"], document["disagreements"]) == ("inside", 81, 90, 0)
-    assert (document["student"], document["teacher_ms"]["p50"], document["student_ms"]["n"]) == (INT8.name, 144.5, 90)
-    assert json.loads((tmp_path / "seen/shadow.json").read_text()) == document
+def test_a_replay_decides_and_says_how_many_it_took(tmp_path: Path, capitals: Run) -> None:
+    document = replay(capitals, Rules(people=5), traces(tmp_path / "traces.jsonl", 90))
+    written = json.loads(document.model_dump_json(by_alias=True))
+    jsonschema.validate(written, documents()["shadow"].model_json_schema(mode="serialization", by_alias=True))
+    assert (document.decision, document.decided_at, document.status) == ("inside", 81, "ok")
+    assert (document.n, document.disagreements, document.student) == (90, 0, "model")
+    assert (written["teacher_ms"]["p50"], written["student_ms"]["n"]) == (144.5, 90)
+    assert json.loads((tmp_path / "seen/shadow.json").read_text()) == written
     verdicts = (tmp_path / "seen/verdicts.jsonl").read_text()
     assert len(verdicts.splitlines()) == 91
-    assert not any(text in verdicts for text in answered)
+    assert "text" not in verdicts.lower()
     people = [json.loads(line) for line in (tmp_path / "seen/people.jsonl").read_text().splitlines()]
     assert len(people) == 5
     for row in people:
-        (message,) = row["prompt"]
-        assert row["answers"] == dict.fromkeys(("teacher", "student"), answered[message["content"]])
+        assert row["answers"] == dict.fromkeys(("teacher", "student"), row["prompt"].upper())
 
 
-def test_a_replay_that_was_interrupted_goes_on(tmp_path: Path, answered: dict[str, str]) -> None:
-    run, rules = Run(bundle(), artifact=INT8.name, out=tmp_path / "seen"), Rules(tolerance=0.2)
-    rows = traces(tmp_path / "all.jsonl", answered, 40, wrong=20).read_text().splitlines(keepends=True)
+def test_a_replay_that_was_interrupted_goes_on(tmp_path: Path, capitals: Run) -> None:
+    rules = Rules(tolerance=0.2)
+    rows = traces(tmp_path / "all.jsonl", 40, wrong=20).read_text().splitlines(keepends=True)
     (tmp_path / "some.jsonl").write_text("".join(rows[:15]))
-    first = replay(run, rules, tmp_path / "some.jsonl")
+    first = replay(capitals, rules, tmp_path / "some.jsonl")
     assert (first.n, first.disagreements, first.decision, first.status) == (15, 15, "outside", "check_failed")
     with (tmp_path / "seen/verdicts.jsonl").open("a") as file:
         # It was killed in the middle of a line.
         file.write('{"id": "16:')
-    whole = replay(run, rules, tmp_path / "all.jsonl")
+    whole = replay(capitals, rules, tmp_path / "all.jsonl")
     assert (whole.n, whole.disagreements, whole.why) == (40, 20, {"meaning": 20})
-    assert whole == replay(run, rules, tmp_path / "all.jsonl").model_copy(update={"restarts": 0})
+    assert whole == replay(capitals, rules, tmp_path / "all.jsonl")
     with pytest.raises(UserError, match="of another student, or by other rules"):
-        replay(run, Rules(tolerance=0.1), tmp_path / "all.jsonl")
+        replay(capitals, Rules(tolerance=0.1), tmp_path / "all.jsonl")
 
 
-def test_what_the_student_cannot_answer_is_a_disagreement(tmp_path: Path) -> None:
-    rows = [
-        {"request": {"prompt": "word " * 300}, "response": {"choices": [{"text": "x"}]}},
-        {"request": {**ASKED, "n": 3}, "response": {"choices": []}},
-    ]
-    document = replay(Run(bundle(), FP32.name, out=tmp_path / "seen"), Rules(), write_jsonl(tmp_path / "t.jsonl", rows))
-    assert (document.n, document.why, document.not_compared) == (1, {"no answer": 1}, {"the request asks for several answers": 1})
-    assert "found a prompt of" in (tmp_path / "seen/verdicts.jsonl").read_text()
+def test_a_replay_goes_on_behind_a_crash(tmp_path: Path, capitals: Run) -> None:
+    rows = [{"messages": [{"role": "user", "content": text}], "answer": text.upper()} for text in ("a", "crash", "crash", "b")]
+    document = replay(capitals, Rules(), write_jsonl(tmp_path / "t.jsonl", rows))
+    assert (document.n, document.why, document.restarts) == (4, {"no answer": 2}, 2)
+
+
+def test_an_exported_embedder_compares_texts(tmp_path: Path) -> None:
+    made = TextBundle(tmp_path / "made", "embedding", wordpiece())
+    told = shadow_embedder.told(tmp_path / "made")
+    a, b = (made.answer(text).astype(float) for text in ("What is the weather?", "word"))
+    expected = a @ b / np.sqrt((a @ a) * (b @ b))
+    embedder = shadow_embedder.Embedder(told, 1)
+    assert embedder("What is the weather?", "word") == pytest.approx(expected, abs=1e-5)
+    assert embedder("word " * 500, "word " * 600) == pytest.approx(1.0)
+    (tmp_path / "made/tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer.json of .* was changed or damaged"):
+        shadow_embedder.told(tmp_path / "made")
+    TextBundle(tmp_path / "other", "text-classification", wordpiece())
+    with pytest.raises(UserError, match="is a bundle of the task text-classification, expected embedding"):
+        shadow_embedder.told(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -174,25 +198,102 @@ def test_what_the_student_cannot_answer_is_a_disagreement(tmp_path: Path) -> Non
         ('{"messages": [], "answer": "x", "ms": "2"}', "ms: found '2', expected milliseconds"),
     ],
 )
-def test_what_is_no_trace_is_refused_with_its_line(tmp_path: Path, line: str, said: str) -> None:
+def test_what_is_no_trace_is_refused_with_its_line(tmp_path: Path, capitals: Run, line: str, said: str) -> None:
     (tmp_path / "traces.jsonl").write_text(line)
     with pytest.raises(UserError, match=said):
-        replay(Run(bundle(), out=tmp_path / "seen"), Rules(), tmp_path / "traces.jsonl")
+        replay(capitals, Rules(), tmp_path / "traces.jsonl")
     assert not (tmp_path / "seen").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("rules", "said"),
     [
-        ((), "expected --traces FILE or --teacher URL"),
-        (("--teacher", "http://key@host/v1"), "expected a URL of host and path"),
-        (("--teacher", "http://h/v1", "--tolerance", "5"), "found tolerance 5.0, expected a share"),
-        (("--teacher", "http://h/v1", "--policy", "("), "expected a regular expression"),
-        (("--teacher", "http://h/v1", "--scorer", "folder"), "expected FOLDER:LABEL"),
+        ({"tolerance": 5.0}, "found tolerance 5.0, expected a share"),
+        ({"policy": ["("]}, "expected a regular expression"),
+        ({"scorer": "folder"}, "expected FOLDER:LABEL"),
+        ({"scorer": "folder:label", "embedder": Path("x")}, "expected one of them"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+def test_rules_that_are_none_are_refused(tmp_path: Path, capitals: Run, rules: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        replay(capitals, Rules(**rules), traces(tmp_path / "traces.jsonl", 1))
+
+
+@pytest.mark.parametrize("teacher", ["http://key@host/v1", "host/v1", "ftp://host", "http://host:x", "http://host/v1?key=1", ""])
+def test_a_teacher_is_a_url_and_the_message_does_not_repeat_it(capitals: Run, teacher: str) -> None:
+    with pytest.raises(UserError, match="expected a URL of host and path") as caught:
+        serve(capitals, Rules(), teacher)
+    assert "key" not in str(caught.value)
+
+
+def test_the_command_takes_traces_or_a_teacher(tmp_path: Path) -> None:
+    done = edgedistill("shadow", tmp_path, cwd=tmp_path)
+    assert (done.returncode, "expected --traces FILE or --teacher URL" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_file_of_a_bundle_answers_traces(tmp_path: Path) -> None:
+    asked = ("play it", "wake me at seven", "What is the weather in Ulm today?")
+    rows: list[dict[str, Any]] = []
+    for text in asked:
+        answer = generate(bundle(), text, artifact=INT8.name, writing=Writing(max_tokens=8)).text
+        rows.append({"messages": [{"role": "user", "content": text}], "answer": answer, "max_tokens": 8})
+    rows += [
+        {"request": {"prompt": "word " * 300}, "response": {"choices": [{"text": "x"}]}},
+        {"request": {**ASKED, "n": 3}, "response": {"choices": []}},
+    ]
+    options = ("--traces", write_jsonl(tmp_path / "t.jsonl", rows), "--out", "seen", "--json")
     done = edgedistill("shadow", bundle(), *options, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "key@" not in done.stderr
+    assert done.returncode == 3, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["student"], document["n"], document["why"]) == (INT8.name, 4, {"no answer": 1})
+    assert document["not_compared"] == {"the request asks for several answers": 1}
+    assert "found a prompt of" in (tmp_path / "seen/verdicts.jsonl").read_text()
+    shown = edgedistill("shadow", bundle(), *options[:-1], cwd=tmp_path)
+    assert "UNDECIDED against the tolerance of 5%" in shown.stdout
+
+
+@pytest.mark.slow
+def test_the_proxy_serves_on_when_its_student_is_killed_and_ends_with_its_result(tmp_path: Path) -> None:
+    with serving(teacher, "127.0.0.1", 0) as behind:  # type: ignore[arg-type]
+        options = ["--teacher", f"http://127.0.0.1:{behind.port}/v1", "--port", "0", "--out", "seen", "--json"]
+        command = [sys.executable, "-m", "edgedistill", "shadow", str(bundle()), "--artifact", FP32.name, *options]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        url = ""
+        while not url:
+            said = process.stderr.readline()
+            assert said, "it ended"
+            url = next((word.rstrip(";") for word in said.split(" as ")[-1].split() if said.startswith("serving")), "")
+
+        def ask(count: int) -> None:
+            for _ in range(count):
+                answer = httpx2.post(
+                    f"{url}/chat/completions", json={**ASKED, "max_tokens": 4}, headers={"Authorization": "Bearer sk-secret"}
+                )
+                assert answer.json()["choices"][0]["message"]["content"] == "done"
+
+        ask(3)
+        for one in psutil.Process(process.pid).children(recursive=True):
+            one.kill()
+        ask(3)
+        deadline = time.monotonic() + 120
+        while len((tmp_path / "seen/verdicts.jsonl").read_text().splitlines()) < 7:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    document = json.loads(out)
+    assert (process.returncode, document["mode"], document["n"]) == (3, "proxy", 6), err
+    assert document["restarts"] >= 1
+    assert document["student_ms"]["n"] >= 5
+    for text in (out, err, *(path.read_text() for path in (tmp_path / "seen").iterdir())):
+        assert "sk-secret" not in text
+
+
+async def teacher(scope: Any, receive: Any, send: Any) -> None:
+    """A teacher whose answer is always the same."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": whole({"content": "done"})})

@@ -60,7 +60,10 @@ class Observer:
 
     def _work(self) -> None:
         told = False
-        while (exchange := self._queue.get()) is not None and not self._ending.is_set():
+        while (exchange := self._queue.get()) is not None:
+            if self._ending.is_set():
+                self._tally.drop()
+                return
             self._add(-len(exchange.request) - len(exchange.response))
             try:
                 found = self._ask(exchange)
