@@ -97,12 +97,13 @@ class Proxy:
                     answer += part
                     observed = len(answer) <= _LONGEST_OBSERVED
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # Before anything else is awaited: the caller may leave as soon as it has its answer.
+            if observed:
+                kind, encoding = (response.headers.get(name, "") for name in ("content-type", "content-encoding"))
+                ms = 1e3 * (time.perf_counter() - started)
+                self._offer(Exchange(uuid.uuid4().hex, body, bytes(answer), kind, encoding.strip().lower(), ms))
         finally:
             await response.aclose()
-        if observed:
-            kind, encoding = (response.headers.get(name, "") for name in ("content-type", "content-encoding"))
-            ms = 1e3 * (time.perf_counter() - started)
-            self._offer(Exchange(uuid.uuid4().hex, body, bytes(answer), kind, encoding.strip().lower(), ms))
 
     def _request(self, scope: Message, body: bytes) -> httpx2.Request:
         import httpx2

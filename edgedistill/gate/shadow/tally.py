@@ -39,7 +39,7 @@ class Tally:
         self._why, self._not_compared = Counter[str](), Counter[str]()
         self._teacher_breaks, self._student_breaks = Counter[str](), Counter[str]()
         self._measured = {name: array("d") for name in _MEASURED}
-        self._lock = threading.Lock()
+        self._lock, self._dropping = threading.Lock(), threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         path, first = folder / VERDICTS, json.dumps({"of": identity}, sort_keys=True)
         for number, line in enumerate(_lines(path)):
@@ -66,7 +66,9 @@ class Tally:
 
     def drop(self) -> None:
         """Count an exchange that the student was too busy for."""
-        self.dropped += 1
+        # Not the other lock, under which files are written: this must not wait.
+        with self._dropping:
+            self.dropped += 1
 
     def document(self, mode: Literal["replay", "proxy"], source: str, student: str, sha256: str) -> ShadowDocument:
         """What the verdicts say so far; also written as `shadow.json`."""
