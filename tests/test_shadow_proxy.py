@@ -275,9 +275,10 @@ def test_what_waits_is_bounded_in_number_and_in_bytes(tmp_path: Path) -> None:
     observer = Observer(slow, tally, 3, lambda: None)
     observer.offer(exchange("first"))
     _until(observer._queue.empty)
-    huge = Exchange("huge", b"", b"x" * (65 << 20))
-    for given in (huge, *(exchange(str(number)) for number in range(5))):
-        observer.offer(given)
+    observer.offer(Exchange("huge", b"", b"x" * (65 << 20)))
+    assert tally.dropped == 1
+    for number in range(5):
+        observer.offer(exchange(str(number)))
     assert tally.dropped == 3
     threading.Timer(0.2, go_on.set).start()
     observer.close()

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill import scratch
+from edgedistill import child, scratch
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, sha256_tree, write_json
 from edgedistill.gate.shadow.sequential import Sequential
@@ -131,6 +131,8 @@ def serve(run: Run, rules: Rules, teacher: str, host: str = "127.0.0.1", port: i
             pass
         finally:
             observer.close()
+        # The interrupt ended the student too. It is how a proxy ends, and no failure.
+        child.may_start()
         return written()
 
 
