@@ -429,6 +429,23 @@ def review(
     command.review(run_or_file, options, runs_dir, results=results, open_it=open_it, as_json=as_json)
 
 
+def scrub(
+    source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="Table, .jsonl, .csv or .parquet; or folder of images.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE|DIR", help="What is written, of the same kind.")],
+    names: Annotated[
+        list[str], typer.Option("--names", metavar="PIPELINE", help="Pipeline of spaCy that finds names; repeatable, one a language.")
+    ] = NOTHING,
+    patterns: Annotated[bool, typer.Option("--patterns", help="Find names by patterns alone, which is faster and finds fewer.")] = False,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Secret of the pseudonyms; default: your own.")] = None,
+    keep: Annotated[list[str], typer.Option("--keep", metavar="COLUMN", help="A column that stays as it is; repeatable.")] = NOTHING,
+    as_json: Json = False,
+) -> None:
+    """Replace personal data in a table by pseudonyms, or remove what image files say of place and time."""
+    from edgedistill.cli import scrub as command
+
+    command.scrub(source, out, names, key, keep, patterns=patterns, as_json=as_json)
+
+
 @app.command()
 def kit(
     arch: Annotated[str, typer.Option("--arch", metavar="aarch64|x86_64", help="Processor of the device.")] = "aarch64",

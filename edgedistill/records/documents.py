@@ -206,6 +206,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.kit import KitFacts
     from edgedistill.records.ledger import LedgerCheck, LedgerExample, LedgerSummary, Removal
     from edgedistill.records.review import ReviewDocument
+    from edgedistill.records.scrub import Scrubbed
     from edgedistill.records.shadow import ShadowDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
@@ -226,4 +227,6 @@ def documents() -> dict[str, type[Record]]:
         "baseline-teacher": Baseline,
         "baseline-teacher": Baseline, "advise": Advice,
         "shadow": ShadowDocument,
+        "cost": CostDocument, "generate": GeneratedText,
+        "scrub": Scrubbed,
     }  # fmt: skip
