@@ -39,12 +39,15 @@ INTERFACE = {
 """The modules of `tasks` that belong to no task."""
 BOUNDED = "measure.runner.bounded"
 """How the output of other programs is read: it imports nothing, and stands with the runner, which is alone on a device."""
+SCRUB = "teach.scrub"
+"""Personal data are replaced before anything else reads data, so that tasks ask for it; it knows no other part."""
 EVERYWHERE = {"recipe", "tasks", "backends", "backends.facts", BOUNDED} | ROOT
 ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerate(FLOW)} | {
     "recipe": {"recipe", "tasks", "backends.facts"} | ROOT,
     # The interface of tasks, and the tasks themselves, which only their registry knows.
     "tasks": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
-    "task": {"tasks", "task", "recipe", "backends", "backends.facts"} | ROOT,
+    "task": {"tasks", "task", "recipe", "backends", "backends.facts", SCRUB} | ROOT,
+    SCRUB: {SCRUB, "recipe"} | ROOT,
     # Torch-free data that everybody reads.
     "backends.facts": {"backends.facts", "errors", "plugins"},
     "backends": {"backends", "backends.facts", "adapters", "measure.runner", BOUNDED, "recipe", "quantize", "export"} | ROOT,
@@ -70,7 +73,7 @@ for later in FLOW[FLOW.index("measure") :]:
     ALLOWED[later].add("measure.runner")
 # Parts that still ask one task itself.
 for part in ("steps", "cli"):
-    ALLOWED[part].add("task")
+    ALLOWED[part] |= {"task", SCRUB}
 DEVICE_MODULES: dict[str, set[str]] = {
     BOUNDED: set(),
     "measure.runner": {"numpy"},
@@ -98,6 +101,8 @@ def part_of(module: str) -> str:
         return "backends.facts"
     if names[:1] == ["tasks"] and len(names) > 1 and names[1] not in INTERFACE:
         return "task"
+    if names[:2] == SCRUB.split("."):
+        return SCRUB
     if names == BOUNDED.split("."):
         return BOUNDED
     return ".".join(names[:2]) if names[:2] == ["measure", "runner"] else (names[0] if names else "")

@@ -52,7 +52,9 @@ class Broken(Engine):
     """Finds whole numbers, and cannot read a text with the word `unreadable`."""
 
     name = "broken"
-    identity = "1"
+
+    def identity(self, config: Scrub) -> str:
+        return "1"
 
     def load(self, config: Scrub) -> "Broken":
         return self
@@ -247,7 +249,7 @@ def test_a_table_without_a_heading_is_refused(patterns: Scrub, tmp_path: Path) -
 
 def test_an_unknown_engine_names_those_that_there_are(key: Path) -> None:
     with pytest.raises(UserError, match="found 'presidoi', expected 'presidio'"):
-        base.scrubber(Scrub(engine="presidoi", key=key))
+        base.engine(Scrub(engine="presidoi", key=key))
 
 
 def test_the_command_prints_counts_and_no_value(patterns: Scrub, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

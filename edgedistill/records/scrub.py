@@ -7,6 +7,15 @@ from pydantic import Field
 from edgedistill.records.base import Record
 
 
+class PersonalData(Record):
+    """What was found in the texts of a run, and replaced before anything read them."""
+
+    engine: str = Field(description="What found personal data.")
+    found: dict[str, int] = Field(description="Values that were replaced, by kind.")
+    values: dict[str, int] = Field(description="Different ones of them.")
+    dropped: dict[str, int] = Field(description="Rows that could not be read and are not taught, by the reason.")
+
+
 class Scrubbed(Record):
     """What was found and replaced in a table, or removed from a folder of images."""
 

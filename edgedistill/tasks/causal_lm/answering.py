@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,23 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
         asker = _asker(config, data, teacher, name)
         counts = collect(
             (prompt_of(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger
+    cleaner = None
+    if rows.scrubbed is not None:
+        from edgedistill.tasks.causal_lm.answers.scrubbed import ScrubbedAnswers
+
+        if len(rows.table) != len(data):
+            raise UserError(
+                f"data.scrub: found {len(rows.table)} rows that can be read, expected {len(data)} as before; run it with --fresh"
+            )
+        cleaner = ScrubbedAnswers(rows.scrubbed.scrubbing)
+    exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
+    with opened(cache / LEDGER) as ledger:
+        asker = _asker(config, data, teacher, name)
+        counts = collect(
+            (_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger, cleaner
         )
+        if cleaner is not None:
+            counts = replace(counts, replaced=cleaner.replaced)
         answered = list(kept(ledger, exchanges.keys()))
     if not answered:
         why = ", ".join(f"{count} by {check}" for check, count in counts.dropped.items()) or "none was given"

@@ -144,6 +144,11 @@ class ExampleTable:
     def __len__(self) -> int:
         return self.rows
 
+    @property
+    def columns(self) -> list[str]:
+        """Both."""
+        return ["prompt", "completion"]
+
     def names(self, column: str) -> list[str] | None:
         """Nothing: no column has a list of values."""
         return None

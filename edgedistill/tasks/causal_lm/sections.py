@@ -11,6 +11,7 @@ from edgedistill.tasks.causal_lm.answered import mcnemar
 from edgedistill.tasks.causal_lm.costs import costs
 from edgedistill.tasks.causal_lm.fidelity import Fidelity, fidelity
 from edgedistill.tasks.sections import Cell, Results, Section, Table, Trial
+from edgedistill.tasks.text.task import personal
 
 _COLUMNS = {
     "exact": "as in the data",
@@ -27,7 +28,7 @@ _ENOUGH = 5000
 def sections(results: Results) -> list[Section]:
     """The sections that there are results for."""
     tried = _tried(results)
-    made = [_written(results), _answers(results, tried), _fidelity(results), costs(results.facts, tried)]
+    made = [*personal(results.facts), _written(results), _answers(results, tried), _fidelity(results), costs(results.facts, tried)]
     return [section for section in made if section is not None]
 
 
@@ -41,6 +42,9 @@ def _written(results: Results) -> Section | None:
         f"earlier runs. This run paid {found['prompt_tokens']:,} tokens of prompts and {found['completion_tokens']:,} of answers, "
         f"{found['partial']:,} answers of which were cut off and asked again. provenance.jsonl says where each kept one comes from."
     )
+    if replaced := found.get("replaced"):
+        kinds = ", ".join(f"{count:,} of kind {kind}" for kind, count in replaced.items())
+        text += f" Personal data in answers of this run were replaced by pseudonyms: {kinds}."
     if found["unanswered"]:
         text += f" {found['unanswered']:,} answers could not be got; the next run asks for them again."
     dropped = tuple((check, count) for check, count in found["dropped"].items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.source import licensed
 from edgedistill.tasks.text.tables import AT_ONCE
+
+if TYPE_CHECKING:
+    from edgedistill.tasks.text.scrubbed import ScrubbedTable
 
 TOKENS = "tokens.npy"
 """Tokens of prompt and completion, int32 [N, length], filled up behind; beside them the tokens of each prompt and of each row."""
@@ -55,7 +59,13 @@ class Exchanges:
 
     def __init__(self, data: Data, tokenizer: str | None, other: str | None = None) -> None:
         self.data, self.tokenizer, self.other = data, tokenizer, other
-        self.table = ExampleTable(data.source.rows) if isinstance(data.source, Example) else tables.table(data.source)
+        self.table: tables.Table = ExampleTable(data.source.rows) if isinstance(data.source, Example) else tables.table(data.source)
+        self.scrubbed: ScrubbedTable | None = None
+        if data.scrub is not None:
+            from edgedistill.tasks.text.scrubbed import ScrubbedTable
+
+            others = [name for name in (data.good, data.split_column) if name]
+            self.table = self.scrubbed = ScrubbedTable(self.table, data.scrub, self._texts_of, others)
 
     @property
     def fingerprint(self) -> str:
@@ -97,6 +107,7 @@ class Exchanges:
             tokens=[f"{median} tokens in half of the rows, {self.data.length} at most"],
             end=made.end,
             tokenizer=made.identity,
+            personal=self.scrubbed and self.scrubbed.facts,
             counted=int((counts - np.maximum(prompts, 1))[split == 1].sum()),
         )
         facts.write(folder)
@@ -143,8 +154,13 @@ class Exchanges:
     @property
     def _columns(self) -> list[str]:
         data = self.data
-        texts = [data.messages] if data.messages else [*([data.prompt] if data.prompt else []), data.completion]
-        return [*texts, *([data.good] if data.good else [])]
+        return [*self._texts_of, *([data.good] if data.good else [])]
+
+    @property
+    def _texts_of(self) -> list[str]:
+        """The columns of texts."""
+        data = self.data
+        return [data.messages] if data.messages else [*([data.prompt] if data.prompt else []), data.completion]
 
     def _exchange(self, values: Sequence[str | None]) -> Exchange:
         """The row with `values` of the columns; ValueError with what is wrong."""

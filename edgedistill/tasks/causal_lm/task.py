@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PREPARED = frozenset(
     {
         "source",
+        "scrub",
         "prompt",
         "completion",
         "messages",

@@ -14,6 +14,7 @@ from edgedistill.records.metric import Words
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
+from edgedistill.tasks.sections import Results, Section
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text.dataset import TextDataset
 
 _PREPARED = frozenset({"source", "text", "split_column", "license_column", "split", "tokenizer", "length", "buckets"})
+_PREPARED = frozenset({"source", "scrub", "text", "split_column", "split", "tokenizer", "length", "buckets"})
 
 
 class EmbeddingFacts(TokenFacts):
@@ -197,6 +199,10 @@ class Embedding(Task):
         output: dict[str, JsonValue] = {"kind": "embedding", "similarity": "cosine", "normalized": normalized}
         inputs, files = texts.preparation(_facts(facts)), texts.files(folder)
         return Preprocessing(inputs=inputs, outputs={"embedding": output}, manifest={"golden_texts": texts.golden(folder)}, files=files)
+
+    def sections(self, results: Results) -> list[Section]:
+        """What was replaced in the texts."""
+        return texts.personal(results.facts)
 
 
 def _facts(facts: DataFacts) -> EmbeddingFacts:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from edgedistill.recipe.base import Config, FilePath, mistake
 from edgedistill.recipe.data import DataConfig
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
+from edgedistill.recipe.scrub import Scrub
 
 Argument = bool | int | float | str
 
@@ -83,6 +84,8 @@ class Texts(DataConfig):
     )
     license_column: str | None = Field(
         None, min_length=1, description="Column with the licence of each row, for the ledger; null takes `licenses.data` for all."
+    scrub: Scrub | None = Field(
+        None, description="Replace personal data in the texts by pseudonyms before anything reads them; null reads them as they are."
     )
     length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
     views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.recipe import Text
 from edgedistill.tasks.text.task import DIMENSION
 
+if TYPE_CHECKING:
+    from edgedistill.tasks.text.scrubbed import ScrubbedTable
+
 
 class TextSource:
     """What the data part of a recipe names. tokenizer: the model whose tokenizer is taken where the data names none."""
@@ -25,6 +28,12 @@ class TextSource:
     def __init__(self, data: Text, tokenizer: str | None) -> None:
         self.data, self.tokenizer = data, tokenizer
         self.table = tables.table(data.source)
+        self.scrubbed: ScrubbedTable | None = None
+        if data.scrub is not None:
+            from edgedistill.tasks.text.scrubbed import ScrubbedTable
+
+            others = [name for name in (getattr(data, "label", None), data.split_column) if name]
+            self.table = self.scrubbed = ScrubbedTable(self.table, data.scrub, [data.text], others)
 
     @property
     def fingerprint(self) -> str:
@@ -74,6 +83,7 @@ class TextSource:
             "vocabulary": tokenizing.vocabulary_of(tokenizer),
             "padding": tokenizing.padding_of(tokenizer),
             "tokens": described,
+            "personal": self.scrubbed and self.scrubbed.facts,
         }
 
     def taught(self) -> Iterator[Taught]:

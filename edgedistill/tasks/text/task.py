@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
+from edgedistill.records.scrub import PersonalData
 from edgedistill.signature import Dimension, Signature, TensorSpec
 from edgedistill.tasks.base import Shown
 from edgedistill.tasks.data import DataFacts, Dataset
+from edgedistill.tasks.sections import Section, Table
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
@@ -39,11 +41,23 @@ class TokenFacts(DataFacts):
     vocabulary: int = Field(description="Tokens that the tokenizer knows.")
     padding: int = Field(description="The token that fills up a text.")
     tokens: list[str] = Field(description="How long the texts are, for readers.")
+    personal: PersonalData | None = Field(None, description="What was replaced in the texts; null where they were read as they are.")
     buckets: list[int] = Field([], description="Numbers of tokens that texts are filled up to; none where all have `length`.")
 
     def described(self) -> list[str]:
         """The vocabulary, and how long the texts are."""
         return [f"a vocabulary of {self.vocabulary:,}", *self.tokens]
+
+
+def personal(facts: DataFacts) -> list[Section]:
+    """The section of the report on personal data; none where texts were read as they are."""
+    assert isinstance(facts, TokenFacts)
+    if (found := facts.personal) is None:
+        return []
+    left_out = "; ".join(f"{count:,} rows could not be read and are not taught ({why})" for why, count in found.dropped.items())
+    text = f"Replaced by pseudonyms before anything read the texts, found by {found.engine}. {left_out or 'All rows were read'}."
+    rows = tuple((kind, count, found.values[kind]) for kind, count in found.found.items())
+    return [Section("Personal data", text, (Table(("kind", "found", "different"), rows),) if rows else ())]
 
 
 def signature(facts: TokenFacts, output: TensorSpec) -> Signature:

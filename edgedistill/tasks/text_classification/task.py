@@ -14,6 +14,7 @@ from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Shown, Star
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
+from edgedistill.tasks.sections import Results, Section
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import TokenFacts
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
 _PREPARED = frozenset({"source", "text", "label", "split_column", "license_column", "split", "tokenizer", "length", "buckets", "classes"})
+_PREPARED = frozenset({"source", "scrub", "text", "label", "split_column", "split", "tokenizer", "length", "buckets", "classes"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
@@ -171,6 +173,10 @@ class TextClassification(Classification):
     def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
         """The text as the model reads it: in the words of the tokenizer, and cut where it is longer."""
         return texts.shown(dataset, folder, sample)
+
+    def sections(self, results: Results) -> list[Section]:
+        """What was replaced in the texts, confusion and calibration."""
+        return [*texts.personal(results.facts), *super().sections(results)]
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """The tokenizer before, softmax after."""

@@ -30,10 +30,6 @@ class Finding:
 class Scrubber(Protocol):
     """An engine that is ready to read texts."""
 
-    @property
-    def identity(self) -> str:
-        """Changes with whatever could change what is found, such as versions of packages."""
-
     def find(self, text: str, context: str | None = None) -> list[Finding]:
         """The personal data in `text`, in any order; findings may overlap.
 
@@ -48,8 +44,15 @@ class Engine(ABC):
     """Its name in recipes: `engine: NAME`."""
 
     @abstractmethod
+    def identity(self, config: Scrub) -> str:
+        """Changes with whatever could change what is found, such as versions of packages; nothing is loaded.
+
+        Raises UserError where something that it needs is missing.
+        """
+
+    @abstractmethod
     def load(self, config: Scrub) -> Scrubber:
-        """The engine as a recipe wants it. Raises UserError where something that it needs is missing."""
+        """The engine as a recipe wants it. Raises UserError as `identity` does."""
 
 
 @cache
@@ -60,8 +63,8 @@ def engines() -> dict[str, Engine]:
     return registered(GROUP, Engine, [Presidio()], lambda engine: engine.name)  # type: ignore[type-abstract]
 
 
-def scrubber(config: Scrub) -> Scrubber:
+def engine(config: Scrub) -> Engine:
     """The engine that a recipe names. Raises UserError where there is none of this name."""
     if config.engine not in engines():
         raise UserError(f"scrub.engine: found '{config.engine}', expected {one_of(config.engine, engines())}")
-    return engines()[config.engine].load(config)
+    return engines()[config.engine]

@@ -52,10 +52,11 @@ def without_metadata(data: bytes) -> bytes:
 def _written_again(image: Any, form: str) -> bytes:
     if form not in ("PNG", "WEBP", "BMP"):
         raise NotScanned(f"format {form}")
-    image.info = {name: image.info[name] for name in ("icc_profile", "transparency") if name in image.info}
+    profile = {} if form == "BMP" else {"icc_profile": image.info.get("icc_profile")}
     lossless = {"lossless": True, "exact": True} if form == "WEBP" else {}
+    image.info = {name: image.info[name] for name in ("transparency",) if name in image.info}
     with io.BytesIO() as file:
-        image.save(file, form, **lossless)
+        image.save(file, form, **profile, **lossless)
         return file.getvalue()
 
 

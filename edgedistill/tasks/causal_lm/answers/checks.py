@@ -11,7 +11,7 @@ from typing import Any
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.recipe.base import shortened
-from edgedistill.tasks.causal_lm.answers.asking import Answer
+from edgedistill.tasks.causal_lm.answers.asking import NOT_SCANNED, Answer
 from edgedistill.tasks.causal_lm.answers.recipe import Agreement, Checks, Range
 
 _PIECE = 5
@@ -59,6 +59,8 @@ class Judge:
     def _alone(self, answer: Answer) -> tuple[str | None, Any]:
         """Why an answer is dropped whatever the others say, and its value where it is JSON."""
         checks, value = self._checks, None
+        if answer.finish_reason == NOT_SCANNED:
+            return "scrub: could not be read for personal data", None
         if answer.finish_reason == _CUT_OFF and not checks.cut_off:
             return "end: cut off at max_tokens", None
         if answer.finish_reason not in (_BY_ITSELF, _CUT_OFF):

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from collections.abc import Collection as Keys
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from edgedistill import progress
 from edgedistill.errors import UserError
@@ -39,6 +39,19 @@ class Counts:
     prompt_tokens: int
     """That this collection paid, as far as they were counted."""
     completion_tokens: int
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Personal data in the answers of this collection that were replaced, by kind."""
+
+
+class Cleaner(Protocol):
+    """Makes an answer what may be recorded."""
+
+    @property
+    def identity(self) -> str:
+        """Another one asks anew: what was recorded with another cleaner, or without, is not taken."""
+
+    def __call__(self, answer: Answer) -> Answer:
+        """The answer as it is recorded."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +68,22 @@ class Provenance:
     top_logprobs: list[dict[str, Any]] | None
 
 
-def collect(prompts: Iterable[Prompt], asker: Asker, sampling: Sampling, checks: Checks, ledger: Ledger) -> Counts:
+def collect(
+    prompts: Iterable[Prompt], asker: Asker, sampling: Sampling, checks: Checks, ledger: Ledger, clean: Cleaner | None = None
+) -> Counts:
     """Ask `asker` for the answers to `prompts` that `ledger` lacks, and judge all of them.
 
     An answer is on the disk before its worker asks for the next one. If the process is killed, the answers that were on their way are
     paid again: as many as the asker asks for at once, at most. With more samples, other checks or further prompts, only what is missing is
-    asked. Raises UserError and DeviceFailed as the asker does; what was answered until then stays.
+    asked. clean: what is done to an answer before it is recorded. Raises UserError and DeviceFailed as the asker does; what was answered
+    until then stays.
     """
     judge = Judge(checks)
     unique = {prompt.key: prompt for prompt in prompts}
     with ledger.collecting():
-        name = ledger.keep_settings(identity(sampling, asker.top_logprobs))
-        paid = _ask(list(unique.values()), asker, sampling, ledger, name)
+        own = {} if clean is None else {"clean": clean.identity}
+        name = ledger.keep_settings(identity(sampling, asker.top_logprobs) | own)
+        paid: dict[str, Any] = _ask(list(unique.values()), asker, sampling, ledger, name, clean or (lambda answer: answer))
         collection = Collection(asker.model, name, sampling.samples, ledger.keep_settings(checks.model_dump(mode="json")))
         judged = _judge(unique, judge, ledger, collection)
         ledger.finish(collection)
@@ -79,7 +96,9 @@ def collect(prompts: Iterable[Prompt], asker: Asker, sampling: Sampling, checks:
     )
 
 
-def _ask(prompts: list[Prompt], asker: Asker, sampling: Sampling, ledger: Ledger, name: str) -> dict[str, int]:
+def _ask(
+    prompts: list[Prompt], asker: Asker, sampling: Sampling, ledger: Ledger, name: str, clean: Callable[[Answer], Answer]
+) -> dict[str, int]:
     done = ledger.answered(asker.model, name)
     wanted = len(prompts) * sampling.samples
     recorded = sum((prompt.key, sample) in done for prompt in prompts for sample in range(sampling.samples))
@@ -89,7 +108,7 @@ def _ask(prompts: list[Prompt], asker: Asker, sampling: Sampling, ledger: Ledger
     with progress.track("answers", wanted - recorded) as tracker, closing(asker.ask(prompts, sampling, frozenset(done))) as answers:
 
         def record(answer: Answer) -> None:
-            ledger.append(answer, asker.model, name)
+            ledger.append(clean(answer), asker.model, name)
             paid["answered" if answer.complete else "partial"] += 1
             paid["prompt_tokens"] += answer.usage.prompt or 0
             paid["completion_tokens"] += answer.usage.completion or 0
