@@ -12,8 +12,17 @@ from importlib import metadata
 from edgedistill.errors import UserError
 from edgedistill.records.doctor import State
 
-_EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": (), "llm": ("train", "hf"), "publish": (), "ios": (), "gate": ()}
-_EXTRAS = {"train": (), "export": ("train",), "report": (), "hf": (), "llm": ("train", "hf"), "publish": (), "ios": (), "scrub": ()}
+_EXTRAS = {
+    "train": (),
+    "export": ("train",),
+    "report": (),
+    "hf": (),
+    "llm": ("train", "hf"),
+    "publish": (),
+    "ios": (),
+    "gate": (),
+    "scrub": (),
+}
 NOT_HERE = "a machine of another kind, since the extra {} has no packages for this one"
 _PACKAGE = "edgedistill"
 _IMPORT_NAMES = {"sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "PIL": "torchvision"}

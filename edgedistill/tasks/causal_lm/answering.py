@@ -49,11 +49,6 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     plan: Answers = config.answers
     own: Data = rows.data
     train = set(data.indices["train"].tolist())
-    exchanges = {prompt_of(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
-    with opened(cache / LEDGER) as ledger:
-        asker = _asker(config, data, teacher, name)
-        counts = collect(
-            (prompt_of(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger
     cleaner = None
     if rows.scrubbed is not None:
         from edgedistill.tasks.causal_lm.answers.scrubbed import ScrubbedAnswers
@@ -63,11 +58,11 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
                 f"data.scrub: found {len(rows.table)} rows that can be read, expected {len(data)} as before; run it with --fresh"
             )
         cleaner = ScrubbedAnswers(rows.scrubbed.scrubbing)
-    exchanges = {_prompt(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
+    exchanges = {prompt_of(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
     with opened(cache / LEDGER) as ledger:
         asker = _asker(config, data, teacher, name)
         counts = collect(
-            (_prompt(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger, cleaner
+            (prompt_of(e) for e in exchanges.values()), asker, _sampling(plan.sampling, data), _checks(plan.checks, data), ledger, cleaner
         )
         if cleaner is not None:
             counts = replace(counts, replaced=cleaner.replaced)

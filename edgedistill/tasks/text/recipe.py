@@ -84,6 +84,7 @@ class Texts(DataConfig):
     )
     license_column: str | None = Field(
         None, min_length=1, description="Column with the licence of each row, for the ledger; null takes `licenses.data` for all."
+    )
     scrub: Scrub | None = Field(
         None, description="Replace personal data in the texts by pseudonyms before anything reads them; null reads them as they are."
     )
