@@ -100,8 +100,7 @@ def _rows(
 
 def _wrong(segment: Segment, columns: dict[str, np.ndarray], found: np.ndarray, links: np.ndarray) -> Iterator[_Problem]:
     """The first row that does not fit the chain."""
-    numbers = np.arange(len(links)) + segment.first
-    unlike = np.flatnonzero((chain.stored(found) != links) | (columns["row"] != numbers))
+    unlike = np.flatnonzero(chain.stored(found) != links)
     if len(unlike):
         place = int(unlike[0])
         what = chain.KINDS[columns["kind"][place]] if 0 <= columns["kind"][place] < len(chain.KINDS) else "row"
