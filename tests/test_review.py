@@ -28,7 +28,8 @@ from edgedistill.gate.review.store import Judgement, Store
 from edgedistill.records.base import Unavailable
 from edgedistill.records.documents import documents
 from edgedistill.records.review import ReviewDocument
-from edgedistill.steps.review import review
+from edgedistill.runs import open_run
+from edgedistill.steps.review import FOLDER, review
 from edgedistill.tasks.intervals import wilson
 
 NAN = np.nan
@@ -316,7 +317,17 @@ def test_the_command_reads_a_file_and_refuses_other_settings(tmp_path: Path) -> 
         review(made.path, port=busy.getsockname()[1], ready=print)
 
 
-def test_a_review_of_a_run_compares_decisions_that_differ_and_stays_when_the_run_is_cleared(tiny: Path) -> None:
+def test_a_review_stays_when_its_run_is_made_anew(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run"):
+        made = store(tmp_path / "run" / FOLDER, 1, ["ana"])
+        (tmp_path / "run/report.html").write_text("old")
+    made.close()
+    with open_run(tmp_path / "run", fresh=True):
+        assert not (tmp_path / "run/report.html").exists()
+        assert Store(made.path).tokens().keys() == {"ana"}
+
+
+def test_a_review_of_a_run_compares_decisions_that_differ(tiny: Path) -> None:
     run = tiny / "runs" / "tiny"
     first = review(run, reference="control", pairs=5)
     assert (first.candidate, first.reference, first.rubric, first.judgements) == ("student", "control", "decisions/1", 0)

@@ -89,9 +89,7 @@ def _of_run(path: Path, reference: str | None, candidate: str | None, pairs: int
             raise UserError(f"all {what} are equal, so that there is nothing to compare")
         chosen = secrets.randbits(32) if seed is None else seed
         drawn = Random(chosen).sample(differing, min(pairs or PAIRS, len(differing)))
-        about = About(
-            contest.run, contest.reference, contest.candidate, contest.rubric, chosen, len(contest.answers), len(differing)
-        )  # fmt: skip
+        about = About(contest.run, contest.reference, contest.candidate, contest.rubric, chosen, len(contest.answers), len(differing))
         return Store(file, about, [answers.pair(contest, sample) for sample in drawn])
 
 
