@@ -50,7 +50,7 @@ def serve_teacher() -> None:
     """Serve the teacher, and print its port."""
     from edgedistill.gate.shadow.serving import serving
 
-    with serving(teacher, "127.0.0.1", 0) as server:  # type: ignore[arg-type]
+    with serving(teacher, "127.0.0.1", 0) as server:
         print(server.port, flush=True)
         server.thread.join()
 

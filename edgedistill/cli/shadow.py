@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgedistill.cli.options import NOTHING, Json, Threads
-from edgedistill.cli.output import finish
-from edgedistill.errors import UserError
 
 if TYPE_CHECKING:
     from edgedistill.records.shadow import ShadowDocument
@@ -53,15 +51,17 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Compare a student with its teacher on real requests, unseen by users: on traces, or as a proxy of the teacher."""
+    from edgedistill.cli.output import finish
 
     def work() -> ShadowDocument:
+        from edgedistill.errors import UserError
         from edgedistill.steps import shadow as step
 
         if (traces is None) == (teacher is None):
             raise UserError("found no traces and no teacher, or both; expected --traces FILE or --teacher URL")
-        run = step.Run(source, artifact, constrained, max_tokens, threads, out, waiting, timeout_s)
+        setting = step.Shadowing(source, artifact, constrained, max_tokens, threads, out, waiting, timeout_s)
         rules = step.Rules(tolerance, alpha, policy, json_schema, embedder, scorer, least, people)
-        return step.replay(run, rules, traces) if traces is not None else step.serve(run, rules, str(teacher), host, port)
+        return step.replay(setting, rules, traces) if traces is not None else step.serve(setting, rules, str(teacher), host, port)
 
     # A proxy ends by an interrupt, with its result; a replay goes on later.
     finish(as_json, work, _show, restores=teacher is not None)

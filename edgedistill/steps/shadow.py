@@ -61,7 +61,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Run:
+class Shadowing:
     """What shadows: the file, how it answers, and where its verdicts go. waiting: most exchanges that wait. timeout_s: of an answer."""
 
     source: Path
@@ -74,13 +74,13 @@ class Run:
     timeout_s: float = 120.0
 
 
-def replay(run: Run, rules: Rules, traces: Path) -> ShadowDocument:
+def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
     """Let the student answer the requests in `traces`, JSON lines, and compare; see docs/shadow.md for what a line is.
 
     A replay that was interrupted goes on. Raises UserError for what is no trace and no language model.
     """
     lines = list(_traces(traces))
-    with _opened(run, rules, (0.0,)) as (student, tally, file, sha256):
+    with _opened(setting, rules, (0.0,)) as (student, tally, file, sha256):
         student.start()
         with track("shadow", len(lines)) as progress:
             for exchange in lines:
@@ -90,7 +90,7 @@ def replay(run: Run, rules: Rules, traces: Path) -> ShadowDocument:
         return tally.document("replay", str(traces), file.name, sha256)
 
 
-def serve(run: Run, rules: Rules, teacher: str, host: str = "127.0.0.1", port: int = 8787) -> ShadowDocument:
+def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1", port: int = 8787) -> ShadowDocument:
     """Serve as the teacher at `host` and `port`, until the command is interrupted, while the student answers in the shadow.
 
     teacher: the base_url of its API, as clients of OpenAI write it; the proxy has the same paths. Callers' keys go through.
@@ -104,7 +104,7 @@ def serve(run: Run, rules: Rules, teacher: str, host: str = "127.0.0.1", port: i
     from edgedistill.gate.shadow.serving import is_local, serving
 
     origin, path = _origin(teacher)
-    with _opened(run, rules, PAUSES_S) as (student, tally, file, sha256):
+    with _opened(setting, rules, PAUSES_S) as (student, tally, file, sha256):
 
         def written() -> ShadowDocument:
             return tally.document("proxy", origin, file.name, sha256)
@@ -118,11 +118,11 @@ def serve(run: Run, rules: Rules, teacher: str, host: str = "127.0.0.1", port: i
                 written()
                 due = time.monotonic() + _WRITE_EVERY_S
 
-        observer = Observer(student.ask, tally, run.waiting, changed)
+        observer = Observer(student.ask, tally, setting.waiting, changed)
         try:
             with serving(Proxy(origin, observer.offer, local=is_local(host)), host, port) as server:
                 shown = f"[{host}]" if ":" in host else host
-                log(f"serving {origin}{path} as http://{shown}:{server.port}{path}; Ctrl-C ends it. Verdicts are in {run.out}")
+                log(f"serving {origin}{path} as http://{shown}:{server.port}{path}; Ctrl-C ends it. Verdicts are in {setting.out}")
                 if not is_local(host):
                     log("other machines reach this address, over plain http: put it behind a server with TLS")
                 while server.thread.is_alive():
@@ -137,27 +137,29 @@ def serve(run: Run, rules: Rules, teacher: str, host: str = "127.0.0.1", port: i
 
 
 @contextmanager
-def _opened(run: Run, rules: Rules, pauses_s: Sequence[float]) -> Iterator[tuple[Student, Tally, LanguageFile, str]]:
-    with found(run.source, run.artifact) as file, scratch.temporary() as folder:
+def _opened(setting: Shadowing, rules: Rules, pauses_s: Sequence[float]) -> Iterator[tuple[Student, Tally, LanguageFile, str]]:
+    with found(setting.source, setting.artifact) as file, scratch.temporary() as folder:
         schema = _schema(rules, file)
-        if run.constrained and schema is None:
-            raise UserError(f"{run.source} has no JSON Schema of its answers, which --constrained takes; name one by --json-schema FILE")
-        writing = {**file.told(), **asdict(Writing(max_tokens=run.max_tokens)), "threads": run.threads}
+        if setting.constrained and schema is None:
+            raise UserError(
+                f"{setting.source} has no JSON Schema of its answers, which --constrained takes; name one by --json-schema FILE"
+            )
+        writing = {**file.told(), **asdict(Writing(max_tokens=setting.max_tokens)), "threads": setting.threads}
         comparing = {
             "schema": schema, "policy": rules.policy, "least": rules.least, "embedder": _embedder(rules), "scorer": _scorer(rules),
         }  # fmt: skip
-        write_json(folder / "job.json", {"writing": {**writing, "schema": schema if run.constrained else None}, "comparing": comparing})
+        write_json(folder / "job.json", {"writing": {**writing, "schema": schema if setting.constrained else None}, "comparing": comparing})
         sha256 = sha256_tree(Path(file.path))
         identity = {
-            "student": sha256, "tolerance": rules.tolerance, "alpha": rules.alpha, "constrained": run.constrained,
-            "max_tokens": run.max_tokens, "comparing": {**comparing, "embedder": (comparing["embedder"] or {}).get("sha256")},
+            "student": sha256, "tolerance": rules.tolerance, "alpha": rules.alpha, "constrained": setting.constrained,
+            "max_tokens": setting.max_tokens, "comparing": {**comparing, "embedder": (comparing["embedder"] or {}).get("sha256")},
         }  # fmt: skip
-        tally = Tally(run.out, json.loads(json.dumps(identity)), Sequential(rules.tolerance, rules.alpha), rules.people)
+        tally = Tally(setting.out, json.loads(json.dumps(identity)), Sequential(rules.tolerance, rules.alpha), rules.people)
 
         def restarted() -> None:
             tally.restarts += 1
 
-        student = Student(_CHILD, folder / "job.json", folder, timeout_s=run.timeout_s, pauses_s=pauses_s, restarted=restarted)
+        student = Student(_CHILD, folder / "job.json", folder, timeout_s=setting.timeout_s, pauses_s=pauses_s, restarted=restarted)
         try:
             yield student, tally, file, sha256
         finally:

@@ -29,6 +29,8 @@ def told(folder: Path) -> dict[str, Any]:
         manifest = read_manifest(bundle)
         if manifest.task != _TASK:
             raise UserError(f"{folder} is a bundle of the task {manifest.task}, expected {_TASK}")
+        if not manifest.ship.order:
+            raise UserError(f"{folder} ships no file, expected a bundle with one")
         entries = {entry.name: entry for entry in manifest.artifacts}
         entry = entries[manifest.ship.order[0]]
         inputs: Any = manifest.preprocessing.inputs

@@ -28,7 +28,7 @@ from edgedistill.records.documents import documents
 from edgedistill.steps import shadow, shadow_embedder
 from edgedistill.steps.generate import Writing, generate
 from edgedistill.steps.language_files import LanguageFile
-from edgedistill.steps.shadow import Rules, Run, replay, serve
+from edgedistill.steps.shadow import Rules, Shadowing, replay, serve
 from edgedistill.tasks.causal_lm.agreement import Compare
 from edgedistill.tasks.causal_lm.exchanges import NotComparable, exchange
 
@@ -117,14 +117,14 @@ def test_answers_differ_in_format_policy_or_meaning() -> None:
 
 
 @pytest.fixture
-def capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shadowing:
     """A student that answers in capitals, in place of a file of a language model."""
     (tmp_path / "model").write_bytes(b"1")
     file = LanguageFile("model", str(tmp_path / "model"), "", "", {}, 8, 8, None, 1, "", {}, None, None)
     monkeypatch.setattr(shadow, "found", lambda source, artifact: contextlib.nullcontext(file))
     monkeypatch.setattr(shadow, "_CHILD", "made_student")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
-    return Run(tmp_path, out=tmp_path / "seen")
+    return Shadowing(tmp_path, out=tmp_path / "seen")
 
 
 def traces(path: Path, count: int, wrong: int = 0) -> Path:
@@ -134,7 +134,7 @@ def traces(path: Path, count: int, wrong: int = 0) -> Path:
     return write_jsonl(path, [{**row, "ms": 100 + number} for number, row in enumerate(rows)])
 
 
-def test_a_replay_decides_and_says_how_many_it_took(tmp_path: Path, capitals: Run) -> None:
+def test_a_replay_decides_and_says_how_many_it_took(tmp_path: Path, capitals: Shadowing) -> None:
     document = replay(capitals, Rules(people=5), traces(tmp_path / "traces.jsonl", 90))
     written = json.loads(document.model_dump_json(by_alias=True))
     jsonschema.validate(written, documents()["shadow"].model_json_schema(mode="serialization", by_alias=True))
@@ -151,7 +151,7 @@ def test_a_replay_decides_and_says_how_many_it_took(tmp_path: Path, capitals: Ru
         assert row["answers"] == dict.fromkeys(("teacher", "student"), row["prompt"].upper())
 
 
-def test_a_replay_that_was_interrupted_goes_on(tmp_path: Path, capitals: Run) -> None:
+def test_a_replay_that_was_interrupted_goes_on(tmp_path: Path, capitals: Shadowing) -> None:
     rules = Rules(tolerance=0.2)
     rows = traces(tmp_path / "all.jsonl", 40, wrong=20).read_text().splitlines(keepends=True)
     (tmp_path / "some.jsonl").write_text("".join(rows[:15]))
@@ -167,7 +167,7 @@ def test_a_replay_that_was_interrupted_goes_on(tmp_path: Path, capitals: Run) ->
         replay(capitals, Rules(tolerance=0.1), tmp_path / "all.jsonl")
 
 
-def test_a_replay_goes_on_behind_a_crash(tmp_path: Path, capitals: Run) -> None:
+def test_a_replay_goes_on_behind_a_crash(tmp_path: Path, capitals: Shadowing) -> None:
     rows = [{"messages": [{"role": "user", "content": text}], "answer": text.upper()} for text in ("a", "crash", "crash", "b")]
     document = replay(capitals, Rules(), write_jsonl(tmp_path / "t.jsonl", rows))
     assert (document.n, document.why, document.restarts) == (4, {"no answer": 2}, 2)
@@ -198,7 +198,7 @@ def test_an_exported_embedder_compares_texts(tmp_path: Path) -> None:
         ('{"messages": [], "answer": "x", "ms": "2"}', "ms: found '2', expected milliseconds"),
     ],
 )
-def test_what_is_no_trace_is_refused_with_its_line(tmp_path: Path, capitals: Run, line: str, said: str) -> None:
+def test_what_is_no_trace_is_refused_with_its_line(tmp_path: Path, capitals: Shadowing, line: str, said: str) -> None:
     (tmp_path / "traces.jsonl").write_text(line)
     with pytest.raises(UserError, match=said):
         replay(capitals, Rules(), tmp_path / "traces.jsonl")
@@ -214,13 +214,13 @@ def test_what_is_no_trace_is_refused_with_its_line(tmp_path: Path, capitals: Run
         ({"scorer": "folder:label", "embedder": Path("x")}, "expected one of them"),
     ],
 )
-def test_rules_that_are_none_are_refused(tmp_path: Path, capitals: Run, rules: dict[str, Any], said: str) -> None:
+def test_rules_that_are_none_are_refused(tmp_path: Path, capitals: Shadowing, rules: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         replay(capitals, Rules(**rules), traces(tmp_path / "traces.jsonl", 1))
 
 
 @pytest.mark.parametrize("teacher", ["http://key@host/v1", "host/v1", "ftp://host", "http://host:x", "http://host/v1?key=1", ""])
-def test_a_teacher_is_a_url_and_the_message_does_not_repeat_it(capitals: Run, teacher: str) -> None:
+def test_a_teacher_is_a_url_and_the_message_does_not_repeat_it(capitals: Shadowing, teacher: str) -> None:
     with pytest.raises(UserError, match="expected a URL of host and path") as caught:
         serve(capitals, Rules(), teacher)
     assert "key" not in str(caught.value)
@@ -255,7 +255,7 @@ def test_a_file_of_a_bundle_answers_traces(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_proxy_serves_on_when_its_student_is_killed_and_ends_with_its_result(tmp_path: Path) -> None:
-    with serving(teacher, "127.0.0.1", 0) as behind:  # type: ignore[arg-type]
+    with serving(teacher, "127.0.0.1", 0) as behind:
         options = ["--teacher", f"http://127.0.0.1:{behind.port}/v1", "--port", "0", "--out", "seen", "--json"]
         command = [sys.executable, "-m", "edgedistill", "shadow", str(bundle()), "--artifact", FP32.name, *options]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

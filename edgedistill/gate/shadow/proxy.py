@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+"""What a server of ASGI calls for each request."""
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade expect".split()
@@ -117,10 +119,6 @@ class Proxy:
             scope["method"], self._url.copy_with(raw_path=target), headers=headers, stream=httpx2.ByteStream(body),
             extensions={"timeout": {"connect": _CONNECT_S, "read": None, "write": None, "pool": None}},
         )  # fmt: skip
-
-    async def aclose(self) -> None:
-        """Close the connections to the teacher."""
-        await self._teacher.aclose()
 
 
 async def _body(receive: Receive) -> bytes | None:

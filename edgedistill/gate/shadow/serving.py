@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.gate.shadow.proxy import Proxy
+from edgedistill.gate.shadow.proxy import Application
 
 _GRACE_S = 10
 """How long answers that are on their way may take when the proxy ends."""
@@ -35,8 +35,8 @@ class Server:
 
 
 @contextmanager
-def serving(proxy: Proxy, host: str, port: int) -> Iterator[Server]:
-    """Serve `proxy` at `host` and `port` for the block; 0 for any free port.
+def serving(application: Application, host: str, port: int) -> Iterator[Server]:
+    """Serve `application` at `host` and `port` for the block; 0 for any free port.
 
     Raises UserError where the address is not free.
     """
@@ -50,7 +50,7 @@ def serving(proxy: Proxy, host: str, port: int) -> Iterator[Server]:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Nothing is logged: requests hold what users wrote, and keys.
     config = uvicorn.Config(
-        proxy, lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False, date_header=False,
+        application, lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False, date_header=False,
         timeout_keep_alive=_KEPT_S, timeout_graceful_shutdown=_GRACE_S,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -80,7 +80,7 @@ class Student:
                 self._restarted()
                 self._start()
             found = self._asked(exchange)
-        except (_Ended, UserError, DeviceFailed) as error:
+        except (_Ended, UserError) as error:
             self._stop()
             self._not_before = time.monotonic() + self._pauses_s[min(self._failed, len(self._pauses_s) - 1)]
             self._failed += 1

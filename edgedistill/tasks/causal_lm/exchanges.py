@@ -38,7 +38,7 @@ def exchange(request: bytes, response: bytes, content_type: str = "application/j
     Raises NotComparable where the request is not for one text, or the answer is not a whole one.
     """
     asked = _json(request, "the request is no JSON object")
-    if asked.get("n", 1) != 1:
+    if asked.get("n") not in (None, 1):
         raise NotComparable("the request asks for several answers")
     most = next((asked[name] for name in ("max_completion_tokens", "max_tokens") if type(asked.get(name)) is int and asked[name] > 0), None)
     return Exchange(_prompt(asked), _answer(_plain(response, encoding), content_type), most)
@@ -96,7 +96,7 @@ def _answer(body: bytes, content_type: str) -> str:
         if received.finish_reason not in _WHOLE:
             raise NotComparable("the answer was cut off")
         text = calls.text() if calls.names else "".join(received.pieces)
-    except (Broken, ValueError, AttributeError, TypeError) as error:
+    except (Broken, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NotComparable("the answer is not of the API of OpenAI") from error
     if not text.strip():
         raise NotComparable("the answer is empty")
