@@ -40,7 +40,8 @@ def small(folder: Path) -> None:
     path.write_text(yaml.safe_dump(fields))
     shutil.copy(ROOT / "examples/cost/prices.yaml", folder)
     asked = [exchange(number) for number in range(60)]
-    write(folder / "requests.jsonl", [{"prompt": prompt, "completion": answer} for prompt, answer in asked])
+    personal = {"prompt": "write to anna.schmidt@example.org at noon", "completion": '{"name": "ask", "arguments": {}}'}
+    write(folder / "requests.jsonl", [personal, *({"prompt": prompt, "completion": answer} for prompt, answer in asked)])
     write(folder / "train.jsonl", [{"prompt": prompt, "completion": answer} for prompt, answer in asked[:40]])
     write(folder / "holdout.jsonl", [{"prompt": prompt, "completion": answer} for prompt, answer in asked[40:]])
     traces = [{"messages": [{"role": "user", "content": prompt}], "answer": answer} for prompt, answer in asked[:12]]
@@ -96,4 +97,5 @@ def test_the_commands_of_the_page_run_in_their_order(tmp_path: Path) -> None:
     rungs = {row["rung"]: row["score"]["val"]["value"] for row in run["ladder"]}
     assert baseline["teachers"][0]["score"]["value"] == pytest.approx(rungs["teacher"])
     assert gap["figures"]["teacher less control"] == pytest.approx(rungs["teacher"] - rungs["control"])
-    assert Path(tmp_path / RUN / "baseline.json").exists()
+    assert (tmp_path / RUN / "baseline.json").exists()
+    assert all("anna.schmidt" not in path.read_text() for path in tmp_path.glob("scrubbed.jsonl"))
