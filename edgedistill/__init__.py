@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgedistill.backends.inspect import inspect
     from edgedistill.doctor.examine import doctor
     from edgedistill.errors import CheckFailed, DeviceFailed, EdgeDistillError, StorageFailed, UserError
+    from edgedistill.gate.router import Router
     from edgedistill.measure.comparing import compare
     from edgedistill.measure.harness import Protocol
     from edgedistill.recipe.base import RecipeError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
     from edgedistill.steps.generate import Writing, generate
     from edgedistill.steps.publish import publish
+    from edgedistill.steps.route import route
     from edgedistill.tasks.user_model import UserModel, recipe_of
 
 __version__ = "0.1.0"
@@ -49,6 +51,7 @@ __all__ = [
     "LoadedRecipe",
     "Protocol",
     "RecipeError",
+    "Router",
     "StorageFailed",
     "Target",
     "UserError",
@@ -78,6 +81,7 @@ __all__ = [
     "publish",
     "recipe_of",
     "report",
+    "route",
     "run",
     "verify",
     "verify_file",
@@ -87,6 +91,7 @@ _HOMES = {
     "backends.inspect": "inspect",
     "doctor.examine": "doctor",
     "errors": "CheckFailed DeviceFailed EdgeDistillError StorageFailed UserError",
+    "gate.router": "Router",
     "measure.comparing": "compare",
     "measure.harness": "Protocol",
     "recipe.base": "RecipeError",
@@ -99,6 +104,7 @@ _HOMES = {
     "steps.cost.document": "cost",
     "steps.generate": "Writing generate",
     "steps.publish": "publish",
+    "steps.route": "route",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }
 """Where each name is, for `__getattr__`; type checkers read the imports above."""

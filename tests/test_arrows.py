@@ -66,7 +66,7 @@ ALLOWED = {part: set(FLOW[: index + 1]) | EVERYWHERE for index, part in enumerat
     # The extra of each format.
     "packages": {"backends.facts"} | ROOT,
     # The Python API, which only its users import.
-    "": {"backends", "doctor", "errors", "measure", "recipe", "steps", "tasks"},
+    "": {"backends", "doctor", "errors", "gate", "measure", "recipe", "steps", "tasks"},
 }  # fmt: skip
 # The parts on the host start the runner, which belongs to measure.
 for later in FLOW[FLOW.index("measure") :]:

@@ -22,8 +22,8 @@ _IGNORED = {"schema", "files", "artifacts", "versions", "name", "model"}
 """What changes with every model, or is compared artifact by artifact."""
 _GOLDEN = "golden_"
 """How entries with examples for self-tests are called, which change with every model too."""
-_NOTHING = {"target", "ship", "licenses"}
-"""Parts that tell people something, and code nothing."""
+_NOTHING = {"target", "ship", "licenses", "router", "reference"}
+"""Parts that tell people something and code nothing, or that glue code follows as they are."""
 
 
 def diff_bundles(a: Path, b: Path) -> ComparedBundles:

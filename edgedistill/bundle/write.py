@@ -68,7 +68,7 @@ class Contents:
 
     run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. golden: samples
     for each artifact, likewise. scales: the size of a step of each quantized output, by name of artifact and output. versions: of what made
-    the model.
+    the model. entries: further ones of the manifest, that its task does not give.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Contents:
     ship: Ship
     licenses: Licenses
     versions: dict[str, str]
+    entries: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def write_bundle(folder: Path, target: Target, contents: Contents, key: Ed25519PrivateKey | None = None) -> Path:
@@ -119,7 +120,7 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
         entries.append(_entry(temporary, artifact, contents))
     for path, data in contents.preprocessing.files.items():
         write_bytes(temporary / path, data)
-    facts = {**contents.preprocessing.manifest, **_companions(temporary, contents.artifacts, contents.run)}
+    facts = {**contents.preprocessing.manifest, **contents.entries, **_companions(temporary, contents.artifacts, contents.run)}
     manifest = Manifest(
         name=contents.name,
         task=contents.task,

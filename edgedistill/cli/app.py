@@ -368,6 +368,24 @@ def baseline_teacher(
     from edgedistill.cli import baseline as command
 
     command.baseline_teacher(recipe, sets, callers, requests, assumptions, runs_dir, trust_code=trust, as_json=as_json)
+def route(
+    run_folder: RunFolder = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Share of requests to send to the teacher, as 0.2.")] = None,
+    risk: Annotated[float | None, typer.Option("--risk", help="Instead: the risk of the answers kept, as 0.02.")] = None,
+    confidence: Annotated[float, typer.Option("--confidence", help="With which the risk is kept.")] = 0.95,
+    by: Annotated[str | None, typer.Option("--by", help="Measure of confidence; default: the first one of the task.")] = None,
+    always: Annotated[
+        list[str], typer.Option("--always", metavar="DECISION", help="Decision that always goes to the teacher; repeatable.")
+    ] = NOTHING,
+    assumptions: Annotated[Path | None, typer.Option("--assumptions", metavar="FILE", help="Prices for the saving; docs/cost.md.")] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Choose which answers go back to the teacher, by the student's confidence on val, with the saving and the misses."""
+    from edgedistill.cli import route as command
+
+    options = {"rate": rate, "risk": risk, "confidence": confidence, "by": by, "always": always, "assumptions": assumptions}
+    command.route(run_folder, options, runs_dir, as_json=as_json)
 
 
 @app.command()

@@ -136,6 +136,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
     from edgedistill.records import Unavailable
     from edgedistill.records.manifest import Licenses, ModelFacts
     from edgedistill.steps.execute import method_of
+    from edgedistill.steps.watched import watched
     from edgedistill.verify import stored
 
     assert summary.state is not None
@@ -162,6 +163,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
         ship=summary.ship[target],
         licenses=Licenses(code=licenses.code, data=licenses.data or unsaid["data"], teacher=licenses.teacher or unsaid["teacher"]),
         versions=_made_with(run, artifacts),
+        entries=watched(run, recipe, artifacts),
     )
 
 

@@ -374,6 +374,18 @@ class Task(ABC):
         """What is decided of each sample, integers or bool [n] or [n, ...]: where it changes, the sample flips. None for no decision."""
         return None
 
+    def confidences(self, outputs: Arrays) -> dict[str, np.ndarray]:
+        """How sure each sample's outputs are, float64 [n] from 0 to 1, by several measures; the first is the usual one. None by default."""
+        return {}
+
+    def decision_names(self, facts: DataFacts) -> list[str]:
+        """The names of decisions in the order of their numbers; empty where they have none."""
+        return []
+
+    def sure_and_unsure(self) -> Arrays:
+        """Outputs of a few made samples that are unsure to sure, [n, ...]: what code of apps says of their confidence is compared."""
+        return {}
+
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """How far the outputs of n samples are from those that were expected, 0 for equal ones; mixed precision makes it smaller.
 

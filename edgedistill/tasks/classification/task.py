@@ -77,6 +77,21 @@ class Classification(Task):
         """The name of the class of the largest logit, or its number where classes have no names."""
         names = classes_of(facts)
         return [names[number] if names else str(number) for number in self.decide(outputs).tolist()]
+    def confidences(self, outputs: Arrays) -> dict[str, np.ndarray]:
+        """The largest probability, its distance to the second one, and 1 less the entropy over that of a uniform distribution."""
+        from edgedistill.tasks.classification.confidence import confidences
+
+        return confidences(outputs["logits"])
+
+    def decision_names(self, facts: DataFacts) -> list[str]:
+        """The labels."""
+        return classes_of(facts)
+
+    def sure_and_unsure(self) -> Arrays:
+        """Three logits each, whose largest one is 0 to 16 above the others."""
+        from edgedistill.tasks.classification.confidence import sure_and_unsure
+
+        return {"logits": sure_and_unsure()}
 
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """The mean Kullback-Leibler divergence KL(expected || outputs) of the probabilities, in nats."""

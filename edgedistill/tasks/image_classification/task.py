@@ -59,6 +59,7 @@ class ImageClassification(Classification):
         {
             "python": (
                 "image_model.ImageModel",
+                "routing.Router",
                 "scores.Prediction",
                 "scores.Score",
                 "frames.Frame",

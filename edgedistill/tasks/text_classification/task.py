@@ -56,7 +56,7 @@ class TextClassification(Classification):
     glue = Glue(
         (texts.GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
         {
-            "python": ("text_model.TextModel", "scores.Prediction", "scores.Score"),
+            "python": ("text_model.TextModel", "routing.Router", "scores.Prediction", "scores.Score"),
             "typescript": ("labels", "TextModel"),
             "swift": ("TextModel",),
             "kotlin": ("TextModel",),

@@ -45,11 +45,14 @@ class SelfTest:
     texts: Sequence[str] = ()
     """Golden texts that are tokenized in another way than in training."""
     decisions_changed: int | None = None
+    routes_wrong: int = 0
+    """Golden rows of the router's table that are decided in another way than where it was made."""
 
     @property
     def ok(self) -> bool:
         """Whether everything is within its tolerance."""
-        return all(output.ok for output in self.outputs) and all(frame.largest == 0 for frame in self.frames) and not self.texts
+        frames = all(frame.largest == 0 for frame in self.frames)
+        return all(output.ok for output in self.outputs) and frames and not self.texts and not self.routes_wrong
 
     def describe(self) -> str:
         """The result in words, a line for each part."""
@@ -62,6 +65,8 @@ class SelfTest:
             verdict = "ok" if frame.largest == 0 else "FAILED: frames are prepared in another way than in training"
             lines.append(f"  frame {frame.number}: largest difference {frame.largest} of 255: {verdict}")
         lines += [f"  text {text[:40]!r}: FAILED: it is tokenized in another way than in training" for text in self.texts]
+        if self.routes_wrong:
+            lines.append(f"  router: FAILED: {self.routes_wrong} row(s) of its table are decided in another way than where it was made")
         if self.decisions_changed:
             lines.append(f"  {self.decisions_changed} prediction(s) changed")
         return "\n".join(lines)

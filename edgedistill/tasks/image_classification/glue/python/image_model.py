@@ -12,6 +12,7 @@ import numpy as np
 from .errors import BundleError
 from .frames import Frame, Plane, Resize, prepared
 from .model import Model, _check_cancelled
+from .routing import Router
 from .scores import Prediction, check_labels, probabilities
 from .self_test import FrameDifference, SelfTest
 
@@ -26,6 +27,7 @@ class ImageModel(Model):
         self.labels = tuple(self.bundle.manifest["labels"])
         (self._input,), (self._output,) = self.entry["signature"]["inputs"], self.entry["signature"]["outputs"]
         check_labels(self.labels, self._output)
+        self.router = Router(self.bundle.manifest, self.entry["name"])
         self.size, self._resize = _read(self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]])
 
     def predict(self, image: Frame | np.ndarray | str | Path | Any, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
@@ -60,7 +62,7 @@ class ImageModel(Model):
             expected = np.frombuffer(self.bundle.checked(facts["expected"]).read_bytes(), np.uint8)
             difference = prepared(frame, self.size, self._resize).reshape(-1).astype(int) - expected
             frames.append(FrameDifference(number, int(np.abs(difference).max())))
-        return replace(found, frames=tuple(frames))
+        return replace(found, frames=tuple(frames), routes_wrong=self.router.wrong_rows())
 
 
 def _read(facts: dict[str, Any]) -> tuple[int, Resize]:

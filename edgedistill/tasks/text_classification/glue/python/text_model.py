@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from .routing import Router
 from .scores import Prediction, check_labels, probabilities
+from .self_test import SelfTest
 from .texts import ReadsTexts
 
 
@@ -17,6 +20,7 @@ class TextModel(ReadsTexts):
         super()._check()
         self.labels = tuple(self.bundle.manifest["labels"])
         check_labels(self.labels, self._output)
+        self.router = Router(self.bundle.manifest, self.entry["name"])
 
     def predict(self, text: str, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
         """The probabilities of the labels of a text. A text that is longer than the model takes is cut.
@@ -29,3 +33,7 @@ class TextModel(ReadsTexts):
             InputError: It is no text.
         """
         return Prediction(self.labels, probabilities(self._answer(text, cancelled)))
+
+    def self_test(self) -> SelfTest:
+        """Tokenize the golden texts of the bundle and run its golden inputs here; compare with what training and export gave."""
+        return replace(super().self_test(), routes_wrong=self.router.wrong_rows())

@@ -1,0 +1,202 @@
+"""The router: its bounds hold, its figures are those of the stored outputs, and glue code follows its table."""
+
+import json
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import edgedistill
+from scipy.special import softmax
+from scipy.stats import beta
+
+import edgedistill as api
+from edgedistill.errors import UserError
+from edgedistill.files import read_arrays
+from edgedistill.gate import selective
+from edgedistill.gate.bounds import p_value, upper_bound
+from edgedistill.gate.router import Router, made_table
+from edgedistill.records.documents import documents
+from edgedistill.records.router import RouterDocument
+from edgedistill.steps.route import route
+from edgedistill.tasks.classification.confidence import confidences
+
+ARTIFACT = "student-int8.onnx"
+PRICES = Path(__file__).parent.parent / "examples/cost/prices.yaml"
+
+
+def test_a_bound_of_right_and_wrong_is_that_of_clopper_and_pearson() -> None:
+    losses = np.array([1.0] * 3 + [0.0] * 97)
+    assert upper_bound(losses, 0.05) == pytest.approx(beta.ppf(0.95, 4, 97))
+    assert p_value(losses, upper_bound(losses, 0.05)) == pytest.approx(0.05)
+    assert upper_bound(np.zeros(59), 0.05) == pytest.approx(1 - 0.05 ** (1 / 59))
+    assert upper_bound(np.zeros(0), 0.05) == 1.0
+
+
+def test_a_bound_of_shares_is_seldom_below_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    below = [upper_bound(rng.beta(0.3, 2.7, 60), 0.1) < 0.1 for _ in range(300)]
+    assert np.mean(below) <= 0.1
+    assert upper_bound(rng.beta(0.3, 2.7, 4000), 0.1) < 0.12
+
+
+def test_the_area_counts_equal_confidences_in_every_order() -> None:
+    losses = np.array([0.0, 1.0, 0.0, 1.0])
+    assert selective.aurc(np.array([4.0, 3.0, 2.0, 1.0]), losses) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert selective.aurc(np.ones(4), losses) == pytest.approx(0.5)
+    curve = selective.curve(np.array([0.9, 0.9, 0.2]), np.array([0.0, 1.0, 1.0]))
+    assert curve.coverage.tolist() == pytest.approx([2 / 3, 1])
+    assert curve.risk.tolist() == pytest.approx([1 / 2, 2 / 3])
+
+
+def test_a_rate_sends_the_least_sure() -> None:
+    confidence = np.arange(10) / 10
+    threshold = selective.threshold_of_rate(confidence, 0.3)
+    assert (confidence <= threshold).tolist() == [True] * 3 + [False] * 7
+    # Equal ones go together.
+    assert (np.ones(10) <= selective.threshold_of_rate(np.ones(10), 0.1)).all()
+
+
+def test_the_risk_that_is_kept_is_seldom_above_the_limit() -> None:
+    """The true risk above a threshold t of a student that is right with the probability c, which is uniform on 0..1, is (1 - t) / 2."""
+    rng, limit, above, found = np.random.default_rng(1), 0.2, 0, 0
+    for _ in range(400):
+        confidence = rng.random(600)
+        losses = (rng.random(600) > confidence).astype(float)
+        threshold = selective.threshold_of_risk(confidence, losses, limit, 0.1)
+        if threshold is not None:
+            found += 1
+            above += (1 - max(threshold, 0)) / 2 > limit
+    assert above / 400 <= 0.1
+    assert found > 200
+
+
+def test_no_threshold_is_better_than_a_wrong_one() -> None:
+    losses = np.ones(100)
+    assert selective.threshold_of_risk(np.arange(100) / 100, losses, 0.5, 0.05) is None
+    assert selective.threshold_of_risk(np.full(100, 0.5), np.zeros(100), 0.1, 0.05) < 0
+
+
+def test_confidences_are_of_0_to_1() -> None:
+    found = confidences(np.array([[0.0, 0.0, 0.0], [1.0, 0.0, -1.0], [90.0, 0.0, 0.0]]))
+    shares = softmax([1.0, 0.0, -1.0])
+    assert found["probability"].tolist() == pytest.approx([1 / 3, shares[0], 1])
+    assert found["margin"].tolist() == pytest.approx([0, shares[0] - shares[1], 1])
+    assert found["entropy"].tolist() == pytest.approx([0, 1 + (shares * np.log(shares)).sum() / np.log(3), 1])
+    assert confidences(np.zeros((2, 1)))["margin"].tolist() == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(tiny / "runs/tiny", tmp_path_factory.mktemp("route") / "tiny", symlinks=True)
+
+
+def test_the_figures_are_those_of_the_stored_outputs(run: Path) -> None:
+    found = route(run, rate=0.25, assumptions=PRICES)
+    (artifact,) = [artifact for artifact in found.artifacts if artifact.name == ARTIFACT]
+    logits = read_arrays(run / f"work/val-{ARTIFACT}/outputs")["logits"]
+    confidence = confidences(logits)["probability"]
+    sent = confidence <= artifact.threshold
+    assert 0.25 <= sent.mean() == artifact.sent.value < 0.3
+    assert artifact.score.student == pytest.approx(1 - artifact.errors / len(sent))
+    # All that is kept is as the artifact gives it, and all that is sent as the teacher does.
+    assert artifact.errors - artifact.caught == round(artifact.risk.value * (~sent).sum())
+    assert artifact.score.routed >= artifact.score.student
+    assert artifact.risk.bound > artifact.risk.value
+    assert artifact.curve[-1].coverage == 1
+    assert artifact.curve[-1].risk == pytest.approx(1 - artifact.score.student)
+    cost = found.cost
+    assert cost.saved.request == pytest.approx(cost.teacher.request - cost.routed.request)
+    first = found.artifacts[0]
+    assert cost.routed.request == pytest.approx(cost.teacher.request * first.sent.value)
+    router = api.Router.load(run, ARTIFACT)
+    assert (router.asks_teacher({"logits": logits}) == sent).all()
+    assert router.asks_teacher({"logits": np.full((1, 10), np.nan)}).all()
+
+
+def test_a_decision_may_always_go_to_the_teacher(run: Path) -> None:
+    found = route(run, risk=0.2, always=["7"])
+    logits = read_arrays(run / f"work/val-{ARTIFACT}/outputs")["logits"]
+    router = Router.load(run, ARTIFACT)
+    asked = router.asks_teacher({"logits": logits})
+    assert asked[logits.argmax(axis=1) == 7].all()
+    assert not asked.all()
+    assert found.table.always == [7]
+    assert all(artifact.risk.bound <= 0.2 for artifact in found.artifacts)
+
+
+def test_a_risk_that_val_cannot_prove_sends_everything(run: Path) -> None:
+    done = edgedistill("route", run, "--risk", 0.0001, "--json", cwd=run)
+    assert done.returncode == 3, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, documents()["route"].model_json_schema(mode="serialization", by_alias=True))
+    assert {artifact["threshold"] for artifact in document["artifacts"]} == {None}
+    assert {artifact["sent"]["value"] for artifact in document["artifacts"]} == {1.0}
+    assert Router.load(run).asks_teacher({"logits": np.array([[99.0, 0.0]])}).all()
+    assert RouterDocument.read(run / "router.json").status == "check_failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "expected one of them"),
+        ({"rate": 0.1, "risk": 0.1}, "expected one of them"),
+        ({"rate": 1.2}, "found rate 1.2"),
+        ({"rate": 0.1, "by": "hope"}, "expected one of probability, margin, entropy"),
+        ({"rate": 0.1, "always": ["cat"]}, "found no decision cat, expected one of 0, 1"),
+    ],
+)
+def test_wrong_options_are_told(run: Path, options: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        route(run, **options)
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    route(run, rate=0.25, by="margin", always=["1"])
+    return Path(api.bundle(run, ["raspberry-pi"], tmp_path_factory.mktemp("bundles")).bundles["raspberry-pi"])
+
+
+def test_glue_code_in_python_follows_the_table(bundle: Path) -> None:
+    sys.path.insert(0, str(bundle / "python"))
+    sys.modules.pop("tiny_model", None)
+    try:
+        glue = import_module("tiny_model")
+        with glue.Model.load(bundle, artifact=ARTIFACT) as model:
+            assert model.self_test().ok
+            router = Router.load(bundle, ARTIFACT)
+            logits = np.random.default_rng(0).normal(0, 3, (200, 10))
+            probabilities = import_module("tiny_model.scores").probabilities
+            asked = [model.router.asks_teacher(glue.Prediction(model.labels, probabilities(row))) for row in logits]
+            assert asked == router.asks_teacher({"logits": logits}).tolist()
+            assert 0 < sum(asked) < 200
+            model.router._table["golden"][3]["teacher"] ^= True
+            found = model.self_test()
+            assert not found.ok
+            assert "router: FAILED: 1 row(s)" in found.describe()
+    finally:
+        sys.path.remove(str(bundle / "python"))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tiny_model"]:
+            del sys.modules[name]
+
+
+def test_golden_rows_lie_on_both_sides() -> None:
+    for by in ("probability", "margin", "entropy"):
+        table = made_table("text-classification", by, [], {"a": 0.5})
+        assert {row.teacher for row in table.golden} == {True, False}
+        assert min(abs(row.confidence - table.golden_threshold) for row in table.golden) > 1e-3
+
+
+def test_a_router_of_other_files_is_left_out(run: Path, bundle: Path, tmp_path: Path) -> None:
+    assert json.loads((bundle / "manifest.json").read_text())["router"]["by"] == "margin"
+    document = json.loads((run / "router.json").read_text())
+    for artifact in document["artifacts"]:
+        artifact["sha256"] = "0" * 64
+    (run / "router.json").write_text(json.dumps(document))
+    written = api.bundle(run, ["raspberry-pi"], tmp_path).bundles["raspberry-pi"]
+    assert "router" not in json.loads((Path(written) / "manifest.json").read_text())
+    with pytest.raises(UserError, match="has no router"):
+        Router.load(written)
