@@ -17,7 +17,9 @@ import pytest
 from filelock import FileLock
 from glue_corpus import write_corpus
 
+from edgedistill.gate.router import made_table
 from edgedistill.steps import bundle as bundles
+from edgedistill.tasks.classification.confidence import confidences
 from edgedistill.tasks.image_classification.frames import GoldenFrame, golden_frames, made
 
 ROOT = Path(__file__).parents[1]
@@ -300,6 +302,39 @@ def test_a_self_test_passes(jvm: Ask, bundle: Bundle) -> None:
     assert found["changed"] == 0
     assert found["describe"].startswith("self-test passed: model.npy, matrix-runtime 1.2.3, delegate plain\n")
     assert "output logits: largest difference" in found["describe"]
+
+
+@pytest.mark.parametrize("by", ["probability", "margin", "entropy"])
+def test_answers_go_to_the_teacher_as_the_table_says(jvm: Ask, bundle: Bundle, frame: tuple[GoldenFrame, dict[str, Any]], by: str) -> None:
+    def asked(threshold: float | None, *always: int) -> list[Any]:
+        table = made_table("image-classification", by, always, {"model.npy": threshold})
+        bundle.manifest["router"] = table.model_dump(mode="json")
+        bundle.save()
+        return jvm("route", bundle=bundle.folder, **frame[1])["answer"]
+
+    probabilities = bundle.probabilities(frame[0])
+    expected = confidences(np.log(probabilities[None]))[by][0]
+    decided = int(probabilities.argmax())
+    assert asked(None) == [pytest.approx(expected, abs=1e-6), True]
+    assert asked(expected + 1e-5)[1]
+    assert asked(-1.0, decided)[1]
+    assert not asked(expected - 1e-5, (decided + 1) % 3)[1]
+    assert jvm("selfTest", bundle=bundle.folder)["answer"]["ok"]
+    bundle.manifest["router"]["golden"][5]["teacher"] ^= True
+    bundle.save()
+    found = jvm("selfTest", bundle=bundle.folder)["answer"]
+    assert (found["ok"], found["routesWrong"]) == (False, 1)
+    assert "router: 1 row(s) of its table are decided in ANOTHER way" in found["describe"]
+    bundle.manifest["router"]["by"] = "hope"
+    bundle.save()
+    fails(jvm("load", bundle=bundle.folder), "DamagedManifest", "found router.by hope")
+
+
+def test_a_bundle_without_a_router_never_asks_the_teacher(jvm: Ask, bundle: Bundle, frame: tuple[GoldenFrame, dict[str, Any]]) -> None:
+    assert jvm("route", bundle=bundle.folder, **frame[1])["answer"] == [
+        pytest.approx(bundle.probabilities(frame[0]).max(), abs=1e-6),
+        False,
+    ]
 
 
 def test_a_self_test_finds_other_outputs(jvm: Ask, bundle: Bundle) -> None:

@@ -28,7 +28,9 @@ from glue_corpus import write_corpus
 from onnx import TensorProto, helper, numpy_helper
 
 import edgedistill
+from edgedistill.gate.router import made_table
 from edgedistill.steps import bundle as bundles
+from edgedistill.tasks.classification.confidence import confidences
 
 HERE = Path(__file__).parent / "glue" / "typescript"
 PACKAGE = Path(edgedistill.__file__).parent
@@ -353,6 +355,38 @@ def without(folder, manifest):
 def rolled(array):
     """The logits of sample 3 moved by one place."""
     return np.concatenate([array[:3], np.roll(array[3:4], 1, axis=1), array[4:]])
+
+
+def routed(bundle, folder, by, threshold, always=(), wrong=False):
+    """A copy of a bundle with a decision table; wrong: one of its golden rows is."""
+    shutil.copytree(bundle, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    table = made_table("image-classification", by, always, {"float.onnx": threshold}).model_dump(mode="json")
+    table["golden"][5]["teacher"] ^= wrong
+    write_manifest(folder, manifest | {"router": table})
+    return folder
+
+
+def test_a_bundle_without_a_router_never_asks_the_teacher(built, bundle):
+    found = node(built, "model", bundle)
+    assert (found["asks"], found["test"]["routesWrong"]) == (False, 0)
+    assert found["sure"] == found["probability"]
+
+
+@pytest.mark.parametrize("by", ["probability", "margin", "entropy"])
+def test_answers_go_to_the_teacher_as_the_table_says(built, bundle, tmp_path, by):
+    first = node(built, "model", routed(bundle, tmp_path / "none", by, None, wrong=True))
+    expected = confidences(np.log([first["probabilities"]]))[by][0]
+    assert first["asks"]
+    assert first["sure"] == pytest.approx(expected, abs=1e-9)
+    assert (first["test"]["ok"], first["test"]["routesWrong"]) == (False, 1)
+    assert "wrong rows of the router: 1" in first["text"]
+    kept = node(built, "model", routed(bundle, tmp_path / "kept", by, expected - 1e-6, always=[LABELS.index(first["label"]) - 1]))
+    assert (kept["asks"], kept["test"]["routesWrong"], kept["test"]["ok"]) == (False, 0, True)
+
+
+def test_a_decision_may_always_go_to_the_teacher(built, bundle, tmp_path):
+    assert node(built, "model", routed(bundle, tmp_path / "sent", "margin", -1.0, always=range(10)))["asks"]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ private fun answer(request: JSONObject): Any = when (val name = request.getStrin
 private fun withImages(name: String, model: ImageModel, request: JSONObject): Any = when (name) {
     "load" -> model.info.toString()
     "predict" -> prediction(model.predict(frame(request)))
+    "route" -> model.predict(frame(request)).let { JSONArray(listOf(model.router.confidence(it), model.router.asksTeacher(it))) }
     "prepared" -> hex(model.preprocessing.prepare(frame(request)))
     "predictAsync" -> runBlocking { prediction(model.predictAsync(frame(request))) }
     "warmUp" -> model.warmUp(request.getInt("times")).let { "warm" }
@@ -114,7 +115,7 @@ private fun prediction(found: Prediction): JSONObject = JSONObject()
 
 private fun selfTest(found: SelfTest): JSONObject = JSONObject()
     .put("ok", found.ok).put("describe", found.describe())
-    .put("changed", found.decisionsChanged ?: JSONObject.NULL)
+    .put("changed", found.decisionsChanged ?: JSONObject.NULL).put("routesWrong", found.routesWrong)
     .put("outputs", JSONArray(found.outputs.map { JSONArray(listOf(it.name, "${it.largestDifference}")) }))
     .put("worst", JSONArray(found.outputs.map { it.worstSample }))
     .put("frames", JSONArray(found.frames.map { it.largestDifference }))

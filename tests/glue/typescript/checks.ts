@@ -79,6 +79,8 @@ export async function checkModel(bundle: BundleReader, options: LoadOptions) {
     probability: prediction.probability,
     probabilities: Array.from(prediction.probabilities),
     top: prediction.top(3),
+    sure: model.router.confidence(prediction),
+    asks: model.router.asksTeacher(prediction),
     seen: Array.from(model.pixels(frame)),
   };
   await model.close();

@@ -79,8 +79,11 @@ public class Model private constructor(
      */
     public fun selfTest(): SelfTest = selfTest(decide = null, frames = emptyList())
 
-    internal fun selfTest(decide: ((Map<String, Tensor>) -> Int)?, frames: List<FrameCheck>): SelfTest =
-        GoldenTest(bundle, this).run(decide, frames)
+    internal fun selfTest(
+        decide: ((Map<String, Tensor>) -> Int)?,
+        frames: List<FrameCheck>,
+        routesWrong: Int = 0,
+    ): SelfTest = GoldenTest(bundle, this).run(decide, frames, routesWrong)
 
     /** Free the runtime's memory. A call that is running ends first; later calls throw [ModelError.Closed]. */
     override fun close(): Unit = lock.withLock {

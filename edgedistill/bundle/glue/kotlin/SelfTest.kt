@@ -36,6 +36,7 @@ public class FrameCheck internal constructor(public val index: Int, public val l
  * @property outputs one check for each output; empty where the bundle has no golden outputs of this artifact
  * @property frames one check for each golden frame; empty where the task has none
  * @property decisionsChanged in how many samples the decision is another one; null where the task decides nothing
+ * @property routesWrong golden rows of the router's table that are decided in another way than where it was made
  */
 public class SelfTest internal constructor(
     public val artifact: String,
@@ -45,9 +46,11 @@ public class SelfTest internal constructor(
     public val outputs: List<OutputCheck>,
     public val frames: List<FrameCheck>,
     public val decisionsChanged: Int?,
+    public val routesWrong: Int,
 ) {
-    /** Whether all outputs and frames are as expected. False where there was no output to compare. */
-    public val ok: Boolean get() = outputs.isNotEmpty() && outputs.all { it.ok } && frames.all { it.ok }
+    /** Whether outputs, frames and routes are as expected. False where there was no output to compare. */
+    public val ok: Boolean
+        get() = outputs.isNotEmpty() && outputs.all { it.ok } && frames.all { it.ok } && routesWrong == 0
 
     /** The result as a few lines of text, for a log or a support message. */
     public fun describe(): String = buildString {
@@ -59,6 +62,7 @@ public class SelfTest internal constructor(
             appendLine("in sample ${output.worstSample} of $samples")
         }
         if (decisionsChanged != null) appendLine("decisions changed: $decisionsChanged of $samples")
+        if (routesWrong > 0) appendLine("router: $routesWrong row(s) of its table are decided in ANOTHER way")
         val wrong = frames.filter { !it.ok }
         if (frames.isNotEmpty()) appendLine("frames prepared: ${frames.size}, different: ${wrong.size}")
         for (frame in wrong) appendLine("frame ${frame.index}: largest difference ${frame.largestDifference} of 255")
@@ -69,7 +73,7 @@ public class SelfTest internal constructor(
 internal class GoldenTest(private val bundle: BundleReader, private val model: Model) {
     private val golden = model.artifact.golden
 
-    fun run(decide: ((Map<String, Tensor>) -> Int)?, frames: List<FrameCheck>): SelfTest {
+    fun run(decide: ((Map<String, Tensor>) -> Int)?, frames: List<FrameCheck>, routesWrong: Int): SelfTest {
         val inputs = read(model.artifact.inputs, golden.inputs)
         val expected = golden.outputs?.let { read(model.artifact.outputs, it) }
         val worst = expected?.keys.orEmpty().associateWith { 0.0 to 0 }.toMutableMap()
@@ -91,6 +95,7 @@ internal class GoldenTest(private val bundle: BundleReader, private val model: M
             outputs = worst.map { (name, w) -> OutputCheck(name, w.first, golden.tolerance[name] ?: 0.0, w.second) },
             frames = frames,
             decisionsChanged = if (decide == null || expected == null) null else changed,
+            routesWrong = routesWrong,
         )
     }
 

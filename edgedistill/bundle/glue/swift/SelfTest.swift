@@ -8,6 +8,8 @@ public struct SelfTest: Sendable {
     public var frames: [FrameDifference] = []
     /// Samples for which another value is the largest; nil where no output decides.
     public let decisionsChanged: Int?
+    /// Golden rows of the router's table that are decided in another way than where it was made.
+    public var routesWrong = 0
 
     /// The largest difference of an output from its golden values, and the sample that has it.
     public struct OutputDifference: Sendable {
@@ -30,7 +32,7 @@ public struct SelfTest: Sendable {
     }
 
     /// Whether everything is within its tolerance.
-    public var ok: Bool { outputs.allSatisfy(\.ok) && frames.allSatisfy(\.ok) }
+    public var ok: Bool { outputs.allSatisfy(\.ok) && frames.allSatisfy(\.ok) && routesWrong == 0 }
 
     /// The result in words, a line for each part.
     public func describe() -> String {
@@ -46,6 +48,9 @@ public struct SelfTest: Sendable {
         for frame in frames {
             let verdict = frame.ok ? "ok" : "FAILED: frames are prepared in another way than in training"
             lines.append("  frame \(frame.index): largest difference \(frame.largestDifference) of 255: \(verdict)")
+        }
+        if routesWrong > 0 {
+            lines.append("  router: FAILED: \(routesWrong) row(s) of its table are decided in another way")
         }
         if let decisionsChanged, decisionsChanged > 0 {
             lines.append("  \(decisionsChanged) decision(s) changed")

@@ -17,6 +17,7 @@ import kotlin.math.abs
  * @property model the same model with named tensors
  * @property preprocessing makes the model's input of a frame
  * @property labels in the order of the model's scores
+ * @property router says which answers the teacher has to give instead
  */
 public class ImageModel private constructor(
     private val bundle: BundleReader,
@@ -24,6 +25,7 @@ public class ImageModel private constructor(
     public val preprocessing: Preprocessing,
     private val output: String,
     public val labels: List<String>,
+    public val router: Router,
 ) : AutoCloseable {
     /** Artifact, runtime and delegate. */
     public val info: ModelInfo get() = model.info
@@ -52,7 +54,7 @@ public class ImageModel private constructor(
      * Call it once on each new kind of device, not at each start.
      */
     public fun selfTest(): SelfTest =
-        model.selfTest(decide = { largest(it.getValue(output).toDoubles()) }, frames = checkFrames())
+        model.selfTest({ largest(it.getValue(output).toDoubles()) }, checkFrames(), router.wrongRows())
 
     /** Free the runtime's memory. A call that is running ends first. */
     override fun close(): Unit = model.close()
@@ -101,7 +103,7 @@ public class ImageModel private constructor(
                 throw ModelError.NoRuntime("found ${model.artifact.name} with the input $kind: choose another artifact")
             }
             val scores = Scores.of(model)
-            ImageModel(bundle, model, preprocessing, scores.output, scores.labels)
+            ImageModel(bundle, model, preprocessing, scores.output, scores.labels, Router.of(model))
         }
     }
 }

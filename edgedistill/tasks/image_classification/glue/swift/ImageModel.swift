@@ -14,15 +14,19 @@ public actor ImageModel {
     public nonisolated let model: Model
     /// How a frame becomes the model's input.
     public nonisolated let preprocessing: Preprocessing
+    /// Says which answers the teacher has to give instead.
+    public nonisolated let router: Router
     private let facts: ImageFacts
     private let input: String
     private let output: String
 
     private init(
-        _ model: Model, _ facts: ImageFacts, _ parts: (input: String, output: String, preprocessing: Preprocessing)
+        _ model: Model, _ facts: ImageFacts, _ router: Router,
+        _ parts: (input: String, output: String, preprocessing: Preprocessing)
     ) {
         self.model = model
         self.facts = facts
+        self.router = router
         (input, output, preprocessing) = parts
     }
 
@@ -43,7 +47,8 @@ public actor ImageModel {
                 "the labels of manifest.json are not those of this package: take the package of the bundle")
         }
         let model = try await Model.load(bundle, options: options, runtimes: runtimes)
-        return ImageModel(model, facts, try facts.checked(model.artifact))
+        let router = try Router(bundle, artifact: model.artifact.name)
+        return ImageModel(model, facts, router, try facts.checked(model.artifact))
     }
 
     /// What runs.
@@ -75,6 +80,7 @@ public actor ImageModel {
     /// Compares this device with the machine that exported the model: outputs, and how frames are prepared.
     public func selfTest() async throws -> SelfTest {
         var result = try await model.selfTest(decision: output)
+        result.routesWrong = router.wrongRows
         for (index, golden) in (facts.goldenFrames ?? []).enumerated() {
             let expected = try bytes(golden.expected)
             let found = try preprocessing.pixels(of: golden.frame(bytes(golden.file)))

@@ -7,6 +7,7 @@ import { type TestedFrame, compareFrames } from "./goldenFrames.ts";
 import { type CallOptions, type LoadOptions, Model, type Opened, open } from "./model.ts";
 import { Prediction, argmax } from "./prediction.ts";
 import { type Preprocessing, preprocessingOf } from "./preprocessing.ts";
+import { type Router, routerOf } from "./router.ts";
 import { scoresOf } from "./scores.ts";
 import { type SelfTest, compareOutputs, describe } from "./selfTest.ts";
 import type { Tensors } from "./tensors.ts";
@@ -17,6 +18,8 @@ export interface ImageSelfTest extends SelfTest {
   readonly frames: readonly TestedFrame[];
   /** Golden samples whose most probable label is another one than when the bundle was made. */
   readonly decisionsChanged: number;
+  /** Golden rows of the router's table that are decided in another way than where it was made. */
+  readonly routesWrong: number;
 }
 
 /**
@@ -27,6 +30,8 @@ export interface ImageSelfTest extends SelfTest {
  * const { label, probability } = await model.predict(frame);
  */
 export class ImageModel extends Model {
+  /** Says which answers the teacher has to give instead. */
+  readonly router: Router;
   readonly #preprocessing: Preprocessing;
   readonly #output: string;
 
@@ -34,6 +39,7 @@ export class ImageModel extends Model {
     super(opened);
     this.#preprocessing = preprocessing;
     this.#output = output;
+    this.router = routerOf(opened);
   }
 
   /** Load the model. Only the manifest and the chosen artifact are read, and both are checked. Throws ModelError. */
@@ -77,7 +83,9 @@ export class ImageModel extends Model {
         if (argmax(this.#scores(found)) !== argmax(this.#scores(expected))) decisionsChanged++;
       },
     );
-    return { ...test, ok: test.ok && frames.every((frame) => frame.largestDifference === 0), frames, decisionsChanged };
+    const routesWrong = this.router.wrongRows();
+    const ok = test.ok && routesWrong === 0 && frames.every((frame) => frame.largestDifference === 0);
+    return { ...test, ok, frames, decisionsChanged, routesWrong };
   }
 
   #scores(outputs: Tensors): ArrayLike<number> {
@@ -90,5 +98,6 @@ export function describeImages(test: ImageSelfTest): string {
   const frames = test.frames.map(
     (frame) => `frame ${frame.index}: largest difference ${frame.largestDifference} of 255, allowed 0`,
   );
-  return [describe(test), ...frames, `decisions changed: ${test.decisionsChanged}`].join("\n");
+  const decided = [`decisions changed: ${test.decisionsChanged}`, `wrong rows of the router: ${test.routesWrong}`];
+  return [describe(test), ...frames, ...decided].join("\n");
 }

@@ -6,3 +6,4 @@ export type { TestedFrame } from "./goldenFrames.ts";
 export { ImageModel, type ImageSelfTest, describeImages } from "./imageModel.ts";
 export * from "./index.ts";
 export { Prediction, type Scored } from "./prediction.ts";
+export type { Router } from "./router.ts";

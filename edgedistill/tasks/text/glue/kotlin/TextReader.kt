@@ -44,8 +44,8 @@ internal class TextReader(
         return found
     }
 
-    fun selfTest(decide: ((Map<String, Tensor>) -> Int)?): TextSelfTest =
-        TextSelfTest(model.selfTest(decide, frames = emptyList()), reading { others() })
+    fun selfTest(routesWrong: Int = 0, decide: ((Map<String, Tensor>) -> Int)?): TextSelfTest =
+        TextSelfTest(model.selfTest(decide, frames = emptyList(), routesWrong), reading { others() })
 
     /** The tokens of [text] and their mask, filled up to the smallest bucket that holds them. */
     private fun tensors(text: String): Map<String, Tensor> {

@@ -12,8 +12,13 @@ package edgedistill.glue
  *
  * @property model the same model with named tensors
  * @property labels in the order of the model's scores
+ * @property router says which answers the teacher has to give instead
  */
-public class TextModel private constructor(private val reader: TextReader, private val scores: Scores) : AutoCloseable {
+public class TextModel private constructor(
+    private val reader: TextReader,
+    private val scores: Scores,
+    public val router: Router,
+) : AutoCloseable {
     public val model: Model get() = reader.model
     public val labels: List<String> get() = scores.labels
 
@@ -42,7 +47,7 @@ public class TextModel private constructor(private val reader: TextReader, priva
      *
      * Call it once on each new kind of device, not at each start.
      */
-    public fun selfTest(): TextSelfTest = reader.selfTest { largest(it.getValue(scores.output).toDoubles()) }
+    public fun selfTest(): TextSelfTest = reader.selfTest(router.wrongRows()) { largest(it.getValue(scores.output).toDoubles()) }
 
     /** Free the runtime's memory. A call that is running ends first. */
     override fun close(): Unit = model.close()
@@ -59,7 +64,7 @@ public class TextModel private constructor(private val reader: TextReader, priva
             runtimes: List<ModelRuntime> = Generated.RUNTIMES,
             tokenizers: TokenizerReader = TokenizerReader(::readTokenizer),
         ): TextModel = loaded(Model.load(bundle, options, runtimes)) { model ->
-            TextModel(TextReader.of(bundle, model, tokenizers), Scores.of(model))
+            TextModel(TextReader.of(bundle, model, tokenizers), Scores.of(model), Router.of(model))
         }
     }
 }

@@ -12,11 +12,13 @@ import Foundation
 public actor TextModel {
     /// The model under it, for tensors of your own.
     public nonisolated let model: Model
+    /// Says which answers the teacher has to give instead.
+    public nonisolated let router: Router
     private let reader: TextReader
     private let output: String
 
-    private init(_ model: Model, _ reader: TextReader, _ output: String) {
-        (self.model, self.reader, self.output) = (model, reader, output)
+    private init(_ model: Model, _ router: Router, _ reader: TextReader, _ output: String) {
+        (self.model, self.router, self.reader, self.output) = (model, router, reader, output)
     }
 
     /// Loads the model from a bundle. See ``Model/load(from:options:runtimes:)``.
@@ -34,7 +36,8 @@ public actor TextModel {
         for artifact in bundle.manifest.artifacts { _ = try facts.output(artifact) }
         let model = try await Model.load(bundle, options: options, runtimes: runtimes)
         let reader = try TextReader(bundle, model.artifact, tokenizers)
-        return TextModel(model, reader, try facts.output(model.artifact))
+        let router = try Router(bundle, artifact: model.artifact.name)
+        return TextModel(model, router, reader, try facts.output(model.artifact))
     }
 
     /// What runs.
@@ -65,7 +68,9 @@ public actor TextModel {
 
     /// Compares this device with the machine that exported the model: outputs, and the tokens of texts.
     public func selfTest() async throws -> TextSelfTest {
-        TextSelfTest(outputs: try await model.selfTest(decision: output), texts: try reader.others())
+        var outputs = try await model.selfTest(decision: output)
+        outputs.routesWrong = router.wrongRows
+        return TextSelfTest(outputs: outputs, texts: try reader.others())
     }
 
     /// Frees the model's memory once no run needs it. A second call does nothing.

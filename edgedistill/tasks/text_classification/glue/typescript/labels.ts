@@ -2,4 +2,5 @@
 
 export * from "./index.ts";
 export { Prediction, type Scored } from "./prediction.ts";
+export type { Router } from "./router.ts";
 export { type LabelSelfTest, TextModel, describeLabels } from "./textModel.ts";

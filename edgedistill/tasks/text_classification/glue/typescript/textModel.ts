@@ -5,12 +5,15 @@ import { facts } from "./generated.ts";
 import { type CallOptions, type LoadOptions, type Opened, open } from "./model.ts";
 import { Prediction, argmax } from "./prediction.ts";
 import { ReadsTexts, type TextReader, type TextSelfTest, describeTexts, readerOf } from "./readsTexts.ts";
+import { type Router, routerOf } from "./router.ts";
 import { scoresOf } from "./scores.ts";
 
 /** The result of a self-test of a model that gives texts their labels. */
 export interface LabelSelfTest extends TextSelfTest {
   /** Golden samples whose most probable label is another one than when the bundle was made. */
   readonly decisionsChanged: number;
+  /** Golden rows of the router's table that are decided in another way than where it was made. */
+  readonly routesWrong: number;
 }
 
 /**
@@ -21,8 +24,12 @@ export interface LabelSelfTest extends TextSelfTest {
  * const { label, probability } = await model.predict("What is the weather?");
  */
 export class TextModel extends ReadsTexts {
+  /** Says which answers the teacher has to give instead. */
+  readonly router: Router;
+
   private constructor(opened: Opened, reader: TextReader, output: string) {
     super(opened, reader, output);
+    this.router = routerOf(opened);
   }
 
   /** Load the model. The manifest, the chosen artifact and the tokenizer are read and checked. Throws ModelError. */
@@ -49,11 +56,12 @@ export class TextModel extends ReadsTexts {
       const [ours, theirs] = [found, expected].map((each) => argmax(each[this.output].data as Float32Array));
       if (ours !== theirs) decisionsChanged++;
     });
-    return { ...test, decisionsChanged };
+    const routesWrong = this.router.wrongRows();
+    return { ...test, ok: test.ok && routesWrong === 0, decisionsChanged, routesWrong };
   }
 }
 
 /** A self-test as lines of text. */
 export function describeLabels(test: LabelSelfTest): string {
-  return `${describeTexts(test)}\ndecisions changed: ${test.decisionsChanged}`;
+  return `${describeTexts(test)}\ndecisions changed: ${test.decisionsChanged}\nwrong rows of the router: ${test.routesWrong}`;
 }
