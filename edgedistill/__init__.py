@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         verify_file,
     )
     from edgedistill.steps.generate import Writing, generate
+    from edgedistill.steps.monitor import monitor
     from edgedistill.steps.publish import publish
     from edgedistill.steps.route import route
     from edgedistill.tasks.user_model import UserModel, recipe_of
@@ -77,6 +78,7 @@ __all__ = [
     "list_targets",
     "load_recipe",
     "load_target",
+    "monitor",
     "newest_run",
     "publish",
     "recipe_of",
@@ -103,6 +105,7 @@ _HOMES = {
     "steps.bundle": "bundle check_bundle diff_bundles",
     "steps.cost.document": "cost",
     "steps.generate": "Writing generate",
+    "steps.monitor": "monitor",
     "steps.publish": "publish",
     "steps.route": "route",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",

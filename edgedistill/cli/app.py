@@ -389,6 +389,23 @@ def route(
 
 
 @app.command()
+def monitor(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="What the model answered on val: a run or bundle; or earlier traces, .jsonl.")
+    ],
+    traces: Annotated[Path, typer.Argument(metavar="TRACES", help="Fresh answers of devices, .jsonl; see docs/monitor.md.")],
+    artifact: Annotated[str | None, typer.Option("--artifact", help="File that answered; default: the first one to ship.")] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="How often traces that did not drift may count as drifted.")] = 0.01,
+    limit: Annotated[float, typer.Option("--limit", help="Stability index from which on to train again; exit code 3.")] = 0.25,
+    as_json: Json = False,
+) -> None:
+    """Compare answers of devices with those on val: has anything drifted, and is it time to train again?"""
+    from edgedistill.cli import monitor as command
+
+    command.monitor(source, traces, {"artifact": artifact, "alpha": alpha, "limit": limit}, as_json=as_json)
+
+
+@app.command()
 def generate(
     source: Annotated[
         Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="Folder of a run or of a bundle of a language model, or a file of one.")

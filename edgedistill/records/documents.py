@@ -201,6 +201,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.cost import CostDocument
     from edgedistill.records.devices import DeviceList
     from edgedistill.records.doctor import Diagnosis
+    from edgedistill.records.drift import DriftDocument
     from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
@@ -227,5 +228,5 @@ def documents() -> dict[str, type[Record]]:
         "scrub": Scrubbed,
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
         "cost": CostDocument, "generate": GeneratedText,
-        "route": RouterDocument,
+        "route": RouterDocument, "monitor": DriftDocument,
     }  # fmt: skip

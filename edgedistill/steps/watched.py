@@ -1,4 +1,4 @@
-"""What a bundle carries for the weeks after the launch: the router's decision table, and what answers were like when the model was made."""
+"""What a bundle carries for the weeks after the launch: the router's decision table, and what answers were like on val."""
 
 from __future__ import annotations
 
@@ -7,22 +7,40 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from edgedistill import tasks
 from edgedistill.gate.router import ENTRY, ROUTER_FILE
 from edgedistill.progress import log
-from edgedistill.records.router import RouterDocument
+from edgedistill.records.drift import Reference
+from edgedistill.records.router import RouterDocument, RouterTable
 
 if TYPE_CHECKING:
-    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactResult
     from edgedistill.run import Run
 
+ENTRY_OF_REFERENCE = "reference"
+"""The entry of a bundle's manifest that holds the answers on val."""
 
-def watched(run: Run, recipe: Recipe, artifacts: Sequence[ArtifactResult]) -> dict[str, JsonValue]:
+
+def watched(run: Run, task: str, artifacts: Sequence[ArtifactResult]) -> dict[str, JsonValue]:
     """The entries of the manifest of a bundle of `artifacts`."""
-    return {ENTRY: table} if (table := _table(run, artifacts)) is not None else {}
+    table = _table(run, artifacts)
+    reference = _reference(run, task, [artifact.name for artifact in artifacts], None if table is None else table.by)
+    entries = {ENTRY: table, ENTRY_OF_REFERENCE: reference}
+    return {name: record.model_dump(mode="json") for name, record in entries.items() if record is not None}
 
 
-def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> JsonValue:
+def reference_of_run(run: Run) -> Reference | None:
+    """The answers on val of each file of a run's student; None where its task has no confidence."""
+    from edgedistill.records.summary import Summary
+
+    summary = Summary.read(run.path("summary.json"))
+    file = run.path(ROUTER_FILE)
+    by = RouterDocument.read(file).table.by if file.is_file() else None
+    names = [artifact.name for artifact in summary.artifacts if artifact.role == "student"]
+    return _reference(run, str(summary.recipe.effective["task"]), names, by)
+
+
+def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
     """The table of `edgedistill route`; None where there is none of these files."""
     if not (file := run.path(ROUTER_FILE)).is_file():
         return None
@@ -33,4 +51,22 @@ def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> JsonValue:
         log(f"the bundle has no router: {ROUTER_FILE} is not of {', '.join(other)} as it is now; {todo}")
         return None
     thresholds = {artifact.name: document.table.thresholds[artifact.name] for artifact in artifacts}
-    return document.table.model_copy(update={"thresholds": thresholds}).model_dump(mode="json")
+    return document.table.model_copy(update={"thresholds": thresholds})
+
+
+def _reference(run: Run, name: str, artifacts: Sequence[str], by: str | None) -> Reference | None:
+    from edgedistill.gate.drift import Traces, answered
+    from edgedistill.verify import stored
+
+    task, found = tasks.task(name), {}
+    names = task.decision_names(task.facts.model_validate(run.made("data")))
+    for artifact in artifacts:
+        outputs = stored.outputs(run, artifact, "val")
+        measures = {} if outputs is None else task.confidences(outputs)
+        if not measures or outputs is None:
+            continue
+        by = by or next(iter(measures))
+        decided = task.decide(outputs)
+        numbers = [] if decided is None or decided.ndim != 1 else decided.tolist()
+        found[artifact] = answered(Traces(measures[by], [names[n] if n < len(names) else str(n) for n in numbers]))
+    return None if by is None or not found else Reference(by=by, decisions=names, artifacts=found)
