@@ -373,7 +373,7 @@ def test_a_bundle_without_a_router_never_asks_the_teacher(built, bundle):
     assert found["sure"] == found["probability"]
 
 
-@pytest.mark.parametrize("by", ["probability", "margin", "entropy"])
+@pytest.mark.parametrize("by", ["entropy", *(pytest.param(by, marks=pytest.mark.slow) for by in ("probability", "margin"))])
 def test_answers_go_to_the_teacher_as_the_table_says(built, bundle, tmp_path, by):
     first = node(built, "model", routed(bundle, tmp_path / "none", by, None, wrong=True))
     expected = confidences(np.log([first["probabilities"]]))[by][0]

@@ -1,6 +1,7 @@
 """The router: its bounds hold, its figures are those of the stored outputs, and glue code follows its table."""
 
 import json
+import math
 import shutil
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import edgedistill
 from scipy.special import softmax
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 import edgedistill as api
 from edgedistill.errors import UserError
@@ -21,8 +22,12 @@ from edgedistill.gate.bounds import p_value, upper_bound
 from edgedistill.gate.router import Router, made_table
 from edgedistill.records.documents import documents
 from edgedistill.records.router import RouterDocument
+from edgedistill.records.summary import Summary
+from edgedistill.run import Run
+from edgedistill.steps.report import recipe_of
 from edgedistill.steps.route import route
 from edgedistill.tasks.classification.confidence import confidences
+from edgedistill.verify.scoring import Scorer
 
 ARTIFACT = "student-int8.onnx"
 PRICES = Path(__file__).parent.parent / "examples/cost/prices.yaml"
@@ -40,6 +45,7 @@ def test_a_bound_of_shares_is_seldom_below_the_mean() -> None:
     rng = np.random.default_rng(0)
     below = [upper_bound(rng.beta(0.3, 2.7, 60), 0.1) < 0.1 for _ in range(300)]
     assert np.mean(below) <= 0.1
+    assert p_value(np.full(10, 0.5), 0.8) == pytest.approx(math.e * binom.cdf(5, 10, 0.8))
     assert upper_bound(rng.beta(0.3, 2.7, 4000), 0.1) < 0.12
 
 
@@ -104,7 +110,10 @@ def test_the_figures_are_those_of_the_stored_outputs(run: Path) -> None:
     assert artifact.score.student == pytest.approx(1 - artifact.errors / len(sent))
     # All that is kept is as the artifact gives it, and all that is sent as the teacher does.
     assert artifact.errors - artifact.caught == round(artifact.risk.value * (~sent).sum())
-    assert artifact.score.routed >= artifact.score.student
+    scorer = Scorer(Run(run), recipe_of(Summary.read(run / "summary.json")))
+    student, teacher = scorer.scores(ARTIFACT), scorer.scores("teacher")
+    assert artifact.score.routed == pytest.approx(np.where(sent, teacher, student).mean())
+    assert artifact.misses == (teacher & ~student & ~sent).sum()
     assert artifact.risk.bound > artifact.risk.value
     assert artifact.curve[-1].coverage == 1
     assert artifact.curve[-1].risk == pytest.approx(1 - artifact.score.student)

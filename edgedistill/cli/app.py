@@ -394,7 +394,7 @@ def monitor(
         Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="What the model answered on val: a run or bundle; or earlier traces, .jsonl.")
     ],
     traces: Annotated[Path, typer.Argument(metavar="TRACES", help="Fresh answers of devices, .jsonl; see docs/monitor.md.")],
-    artifact: Annotated[str | None, typer.Option("--artifact", help="File that answered; default: the first one to ship.")] = None,
+    artifact: Annotated[str | None, typer.Option("--artifact", help="File that answered; default: the first one.")] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="How often traces that did not drift may count as drifted.")] = 0.01,
     limit: Annotated[float, typer.Option("--limit", help="Stability index from which on to train again; exit code 3.")] = 0.25,
     as_json: Json = False,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgedistill.records import Unavailable
-from edgedistill.records.drift import Answered, DecisionShift, DriftTest
+from edgedistill.records.drift import Answered, DecisionShift, DriftTest, TestName
 
 _QUANTILES = 50
 _BINS = 10
@@ -47,14 +47,16 @@ def answered(traces: Traces) -> Answered:
 def tests(reference: Answered, traces: Traces, alpha: float) -> list[DriftTest]:
     """Compare `traces` with `reference`. With the probability 1 - alpha at least none of the tests says drift where there is none."""
     counts = np.array(reference.counts), _binned(traces.confidence, np.array(reference.edges))
-    found = [("confidence: Kolmogorov-Smirnov", *_kolmogorov(reference, traces.confidence))]
-    found.append(("confidence: stability", *stability(*counts)))
+    found: dict[TestName, tuple[float, tuple[float, float] | Unavailable, float]] = {
+        "confidence: Kolmogorov-Smirnov": _kolmogorov(reference, traces.confidence),
+        "confidence: stability": stability(*counts),
+    }
     if reference.decided and traces.decisions:
-        found.append(("decisions: stability", *stability(*_decided(reference.decided, traces.decisions))))
-    adjusted = _holm([p for _, _, _, p in found])
+        found["decisions: stability"] = stability(*_decided(reference.decided, traces.decisions))
+    adjusted = _holm([p for _, _, p in found.values()])
     return [
         DriftTest(name=name, statistic=statistic, interval=interval, p=p, adjusted=all_, drifted=all_ <= alpha)
-        for (name, statistic, interval, p), all_ in zip(found, adjusted, strict=True)
+        for (name, (statistic, interval, p)), all_ in zip(found.items(), adjusted, strict=True)
     ]
 
 

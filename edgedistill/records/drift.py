@@ -12,6 +12,7 @@ from edgedistill.records.router import Share
 from edgedistill.records.verdicts import Status
 
 Advice = Literal["stable", "watch", "retrain"]
+TestName = Literal["confidence: Kolmogorov-Smirnov", "confidence: stability", "decisions: stability"]
 
 
 class Answered(Record):
@@ -37,7 +38,7 @@ class Reference(Record):
 class DriftTest(Record):
     """A test that traces are of the same distribution as the reference."""
 
-    name: Literal["confidence: Kolmogorov-Smirnov", "confidence: stability", "decisions: stability"]
+    name: TestName
     statistic: float = Field(description="The largest difference of the distributions, or the population stability index less its bias.")
     interval: Interval | Unavailable = Field(description="Of the statistic, 95%.")
     p: float = Field(description="The p-value.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgedistill.errors import UserError
 from edgedistill.packages import require
 from edgedistill.runs import read_run
-from edgedistill.steps.opening import opened
+from edgedistill.steps.opening import opened, summary_of
 from edgedistill.steps.report import check_bundles, recipe_of, shipped, write_bundles
 from edgedistill.steps.wanted import files_of
 
@@ -33,16 +33,13 @@ def bundle(run_dir: AnyPath, targets: Sequence[str] = (), out: AnyPath | None = 
     from edgedistill.files import sha256_file
     from edgedistill.recipe.targets import load_target
     from edgedistill.records.documents import Bundled
-    from edgedistill.records.summary import Summary
 
     if key is not None:
         require("publish")
     signed = None if key is None else private_key(Path(key))
     run_dir = Path(run_dir)
     with opened(read_run, run_dir) as run:
-        if not (run_dir / "summary.json").is_file():
-            raise UserError(f"{run.shown} has no summary.json yet; finish it with `edgedistill run` of its recipe")
-        summary = Summary.read(run_dir / "summary.json")
+        summary = summary_of(run)
         names = list(targets) or list(map(str, summary.recipe.effective["targets"]))  # type: ignore[arg-type]
         folder = run_dir / "bundles" if out is None else Path(out)
         check_bundles(folder, names)

@@ -35,8 +35,8 @@ def monitor(
 
     source: the folder of a run or of a bundle, or a .jsonl file of earlier traces. traces: a .jsonl file with an object a line:
     `confidence`, 0 to 1, and, where something is decided, `decision`, its name or number. artifact: the file that answered, by default
-    the first one to ship. alpha: how often traces that did not drift are said to have drifted, at most. limit: the stability index from
-    which on drift is a reason to train again.
+    the first one, of a bundle the first one to ship. alpha: how often traces that did not drift are said to have drifted, at most.
+    limit: the stability index from which on drift is a reason to train again.
 
     Raises UserError where there is no reference, or a line is no trace.
     """

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedistill.errors import DamagedFile, UserError
 from edgedistill.run import MADE_AGAIN, Run
 from edgedistill.runs import check_run
+
+if TYPE_CHECKING:
+    from edgedistill.records.summary import Summary
 
 
 @contextmanager
@@ -20,6 +24,15 @@ def opened(how: Callable[[Path], AbstractContextManager[Run]], run_dir: str | Pa
         except DamagedFile as error:
             said = str(error).replace(str(run.folder), str(run.shown))
             raise UserError(said if said.endswith(MADE_AGAIN) else f"{said}; {MADE_AGAIN}") from error
+
+
+def summary_of(run: Run) -> Summary:
+    """What a run leaves behind; UserError where it is not finished yet."""
+    from edgedistill.records.summary import Summary
+
+    if not (file := run.shown / "summary.json").is_file():
+        raise UserError(f"{run.shown} has no summary.json yet; finish it with `edgedistill run` of its recipe")
+    return Summary.read(file)
 
 
 def existing(run_dir: str | Path) -> Path:

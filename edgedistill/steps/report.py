@@ -163,7 +163,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
         ship=summary.ship[target],
         licenses=Licenses(code=licenses.code, data=licenses.data or unsaid["data"], teacher=licenses.teacher or unsaid["teacher"]),
         versions=_made_with(run, artifacts),
-        entries=watched(run, task.name, artifacts),
+        entries=watched(run, recipe, artifacts),
     )
 
 

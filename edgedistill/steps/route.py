@@ -19,7 +19,7 @@ from edgedistill.records.router import (
     Share,
 )
 from edgedistill.runs import read_run
-from edgedistill.steps.opening import opened
+from edgedistill.steps.opening import opened, summary_of
 from edgedistill.steps.report import recipe_of
 
 if TYPE_CHECKING:
@@ -55,20 +55,17 @@ def route(
     Raises UserError where the task has no confidence, an option is out of range, or nothing was stored to measure it on.
     """
     from edgedistill import tasks
-    from edgedistill.records.summary import Summary
     from edgedistill.steps.answers import answers
 
     aim = _checked(_Aim(rate, risk, confidence))
     with opened(read_run, run_dir) as run:
-        if not run.path("summary.json").is_file() and not (Path(run_dir) / "summary.json").is_file():
-            raise UserError(f"{run.shown} has no summary.json yet; finish it with `edgedistill run` of its recipe")
-        summary = Summary.read(Path(run_dir) / "summary.json")
+        summary = summary_of(run)
         recipe = recipe_of(summary)
         task = tasks.task(recipe.task)
         found = answers(run, recipe)
         students = [artifact for artifact in summary.artifacts if artifact.role == "student"]
         measure = _measure(task, found, students, by)
-        names = task.decision_names(task.facts.model_validate(run.made("data")))
+        names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
         sent_always = [_number(name, names) for name in always]
         routed, missing = list[RoutedArtifact](), dict[str, str]()
         for artifact in students:

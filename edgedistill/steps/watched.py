@@ -12,8 +12,10 @@ from edgedistill.gate.router import ENTRY, ROUTER_FILE
 from edgedistill.progress import log
 from edgedistill.records.drift import Reference
 from edgedistill.records.router import RouterDocument, RouterTable
+from edgedistill.steps.opening import summary_of
 
 if TYPE_CHECKING:
+    from edgedistill.recipe.schema import Recipe
     from edgedistill.records import ArtifactResult
     from edgedistill.run import Run
 
@@ -21,23 +23,23 @@ ENTRY_OF_REFERENCE = "reference"
 """The entry of a bundle's manifest that holds the answers on val."""
 
 
-def watched(run: Run, task: str, artifacts: Sequence[ArtifactResult]) -> dict[str, JsonValue]:
+def watched(run: Run, recipe: Recipe, artifacts: Sequence[ArtifactResult]) -> dict[str, JsonValue]:
     """The entries of the manifest of a bundle of `artifacts`."""
     table = _table(run, artifacts)
-    reference = _reference(run, task, [artifact.name for artifact in artifacts], None if table is None else table.by)
+    reference = _reference(run, recipe, [artifact.name for artifact in artifacts], None if table is None else table.by)
     entries = {ENTRY: table, ENTRY_OF_REFERENCE: reference}
     return {name: record.model_dump(mode="json") for name, record in entries.items() if record is not None}
 
 
 def reference_of_run(run: Run) -> Reference | None:
     """The answers on val of each file of a run's student; None where its task has no confidence."""
-    from edgedistill.records.summary import Summary
+    from edgedistill.steps.report import recipe_of
 
-    summary = Summary.read(run.path("summary.json"))
+    summary = summary_of(run)
     file = run.path(ROUTER_FILE)
     by = RouterDocument.read(file).table.by if file.is_file() else None
     names = [artifact.name for artifact in summary.artifacts if artifact.role == "student"]
-    return _reference(run, str(summary.recipe.effective["task"]), names, by)
+    return _reference(run, recipe_of(summary), names, by)
 
 
 def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
@@ -54,12 +56,12 @@ def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
     return document.table.model_copy(update={"thresholds": thresholds})
 
 
-def _reference(run: Run, name: str, artifacts: Sequence[str], by: str | None) -> Reference | None:
+def _reference(run: Run, recipe: Recipe, artifacts: Sequence[str], by: str | None) -> Reference | None:
     from edgedistill.gate.drift import Traces, answered
     from edgedistill.verify import stored
 
-    task, found = tasks.task(name), {}
-    names = task.decision_names(task.facts.model_validate(run.made("data")))
+    task, found = tasks.task(recipe.task), {}
+    names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
     for artifact in artifacts:
         outputs = stored.outputs(run, artifact, "val")
         measures = {} if outputs is None else task.confidences(outputs)

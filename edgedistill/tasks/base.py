@@ -378,7 +378,7 @@ class Task(ABC):
         """How sure each sample's outputs are, float64 [n] from 0 to 1, by several measures; the first is the usual one. None by default."""
         return {}
 
-    def decision_names(self, facts: DataFacts) -> list[str]:
+    def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
         """The names of decisions in the order of their numbers; empty where they have none."""
         return []
 

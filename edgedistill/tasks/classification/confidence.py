@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_AT_ONCE = 4096
+"""Samples whose probabilities are computed together: those of many classes take much memory."""
 _GAPS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 16.0)
 
 
@@ -13,6 +15,11 @@ def confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
     probability: the largest one (Hendrycks and Gimpel 2017, arXiv 1610.02136). margin: that less the second one. entropy: 1 less the
     entropy of the probabilities over that of equal ones. A single class is always sure.
     """
+    parts = [_confidences(logits[start : start + _AT_ONCE]) for start in range(0, len(logits), _AT_ONCE)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _confidences(logits: np.ndarray) -> dict[str, np.ndarray]:
     from scipy.special import entr, softmax
 
     shares = softmax(logits.astype(np.float64), axis=1)

@@ -83,7 +83,7 @@ class Classification(Task):
 
         return confidences(outputs["logits"])
 
-    def decision_names(self, facts: DataFacts) -> list[str]:
+    def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
         """The labels."""
         return classes_of(facts)
 

@@ -255,6 +255,9 @@ class ImageClassification(Classification):
         pixels, file = dataset.inputs(np.array([sample]))["image"][0], io.BytesIO()
         Image.fromarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0)).save(file, "png")
         return Shown("", file.getvalue())
+    def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
+        """The names that the student gives its outputs, or those of the data."""
+        return _outputs(recipe) or _facts(facts).classes
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """Resize and crop before, softmax after; the normalisation is inside the program."""
@@ -262,7 +265,7 @@ class ImageClassification(Classification):
 
         # Outputs that neither the model nor a folder of images names have their numbers.
         count = signature.forward.output("logits").fixed[-1]
-        return preprocessing(_data(recipe), _outputs(recipe) or _facts(facts).classes or list(map(str, range(count))))
+        return preprocessing(_data(recipe), self.decision_names(recipe, facts) or list(map(str, range(count))))
 
 
 def _outputs(recipe: Recipe) -> list[str]:

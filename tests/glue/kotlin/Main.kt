@@ -47,7 +47,10 @@ private fun answer(request: JSONObject): Any = when (val name = request.getStrin
 private fun withImages(name: String, model: ImageModel, request: JSONObject): Any = when (name) {
     "load" -> model.info.toString()
     "predict" -> prediction(model.predict(frame(request)))
-    "route" -> model.predict(frame(request)).let { JSONArray(listOf(model.router.confidence(it), model.router.asksTeacher(it))) }
+    "route" -> {
+        val found = model.predict(frame(request))
+        JSONArray(listOf(model.router.confidence(found), model.router.asksTeacher(found)))
+    }
     "prepared" -> hex(model.preprocessing.prepare(frame(request)))
     "predictAsync" -> runBlocking { prediction(model.predictAsync(frame(request))) }
     "warmUp" -> model.warmUp(request.getInt("times")).let { "warm" }

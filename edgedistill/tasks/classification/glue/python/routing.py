@@ -40,13 +40,14 @@ class Router:
 
     def __init__(self, manifest: Mapping[str, Any], artifact: str) -> None:
         self._table: Mapping[str, Any] | None = manifest.get("router")
+        self.threshold: float | None = None
         if self._table is None:
             return
         if self._table["by"] not in _MEASURES:
             raise BundleError(f"manifest.json: found router.by {self._table['by']!r}, expected {', '.join(_MEASURES)}; get newer code")
         if artifact not in self._table["thresholds"]:
             raise BundleError(f"manifest.json has no threshold of {artifact} in router.thresholds; get the bundle again")
-        self.threshold: float | None = self._table["thresholds"][artifact]
+        self.threshold = self._table["thresholds"][artifact]
 
     def confidence(self, prediction: Prediction) -> float:
         """How sure a prediction is, from 0 to 1; without a table its highest probability."""
@@ -59,13 +60,14 @@ class Router:
 
     def wrong_rows(self) -> int:
         """How many golden rows of the table are decided in another way here."""
+        if (table := self._table) is None:
+            return 0
         wrong = 0
-        for row in [] if self._table is None else self._table["golden"]:
+        for row in table["golden"]:
             (scores,) = row["outputs"].values()
             prediction = Prediction((), probabilities(np.array(scores)))
-            asked = self._asks(prediction, self._table["golden_threshold"], self._table)
             near = abs(self.confidence(prediction) - row["confidence"]) <= _ROUNDING
-            wrong += not near or asked != row["teacher"]
+            wrong += not near or self._asks(prediction, table["golden_threshold"], table) != row["teacher"]
         return wrong
 
     def _asks(self, prediction: Prediction, threshold: float | None, table: Mapping[str, Any]) -> bool:

@@ -21,13 +21,19 @@ const measures: { readonly [name: string]: Measure } = {
   },
 };
 
+interface Row {
+  readonly scores: readonly number[];
+  readonly confidence: number;
+  readonly teacher: boolean;
+}
+
 interface Table {
   readonly by: string;
   readonly always: readonly number[];
   /** null asks the teacher each time. */
   readonly threshold: number | null;
   readonly goldenThreshold: number;
-  readonly golden: readonly { readonly scores: readonly number[]; readonly confidence: number; readonly teacher: boolean }[];
+  readonly golden: readonly Row[];
 }
 
 /** The decision table; `routerOf` reads it. */
@@ -68,7 +74,7 @@ export class Router {
   }
 }
 
-/** The router of an artifact. Throws ModelError of the kind manifest where its table is not what this package was written for. */
+/** The router of an artifact. Throws ModelError of the kind manifest where its table is not what this code reads. */
 export function routerOf({ bundle, artifact }: Opened): Router {
   const found = bundle.manifest.document["router"];
   if (found === undefined) return new Router(null);
@@ -85,7 +91,7 @@ export function routerOf({ bundle, artifact }: Opened): Router {
   });
 }
 
-function readRow(row: Json, where: string) {
+function readRow(row: Json, where: string): Row {
   const [scores] = Object.values(object(row["outputs"], `${where}.outputs`));
   return {
     scores: list(scores, `${where}.outputs`, number),

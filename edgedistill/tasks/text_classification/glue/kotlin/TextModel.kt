@@ -47,7 +47,8 @@ public class TextModel private constructor(
      *
      * Call it once on each new kind of device, not at each start.
      */
-    public fun selfTest(): TextSelfTest = reader.selfTest(router.wrongRows()) { largest(it.getValue(scores.output).toDoubles()) }
+    public fun selfTest(): TextSelfTest =
+        reader.selfTest(router.wrongRows()) { largest(it.getValue(scores.output).toDoubles()) }
 
     /** Free the runtime's memory. A call that is running ends first. */
     override fun close(): Unit = model.close()

@@ -63,5 +63,6 @@ export class TextModel extends ReadsTexts {
 
 /** A self-test as lines of text. */
 export function describeLabels(test: LabelSelfTest): string {
-  return `${describeTexts(test)}\ndecisions changed: ${test.decisionsChanged}\nwrong rows of the router: ${test.routesWrong}`;
+  const decided = [`decisions changed: ${test.decisionsChanged}`, `wrong rows of the router: ${test.routesWrong}`];
+  return [describeTexts(test), ...decided].join("\n");
 }
