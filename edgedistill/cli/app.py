@@ -368,6 +368,8 @@ def baseline_teacher(
     from edgedistill.cli import baseline as command
 
     command.baseline_teacher(recipe, sets, callers, requests, assumptions, runs_dir, trust_code=trust, as_json=as_json)
+
+
 def route(
     run_folder: RunFolder = None,
     rate: Annotated[float | None, typer.Option("--rate", help="Share of requests to send to the teacher, as 0.2.")] = None,

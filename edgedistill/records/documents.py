@@ -207,9 +207,9 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.kit import KitFacts
     from edgedistill.records.ledger import LedgerCheck, LedgerExample, LedgerSummary, Removal
     from edgedistill.records.review import ReviewDocument
+    from edgedistill.records.router import RouterDocument
     from edgedistill.records.scrub import Scrubbed
     from edgedistill.records.shadow import ShadowDocument
-    from edgedistill.records.router import RouterDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
@@ -225,8 +225,5 @@ def documents() -> dict[str, type[Record]]:
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index, "cost": CostDocument,
         "generate": GeneratedText, "review": ReviewDocument, "ledger": LedgerSummary, "ledger-example": LedgerExample,
         "ledger-check": LedgerCheck, "ledger-removal": Removal, "baseline-teacher": Baseline, "advise": Advice, "shadow": ShadowDocument,
-        "scrub": Scrubbed,
-        "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
-        "cost": CostDocument, "generate": GeneratedText,
-        "route": RouterDocument, "monitor": DriftDocument,
+        "scrub": Scrubbed, "route": RouterDocument, "monitor": DriftDocument,
     }  # fmt: skip

@@ -214,7 +214,7 @@ def _cost(assumptions: str | Path | None, routed: list[RoutedArtifact]) -> Route
         return Unavailable(unavailable="no file of assumptions was given (--assumptions)")
     path, first = Path(assumptions), routed[0]
     assumed = load_assumptions(path)
-    price = teacher_request(assumed)
+    price = teacher_request(assumed, assumed.usage.tokens_per_request)
     known = Assumptions(path=str(path), sha256=sha256_file(at_home(path)), values=assumed.model_dump(mode="json"))
     parts = {"teacher": price, "routed": price * first.sent.value, "saved": price * (1 - first.sent.value)}
     costs = {name: of_requests(amount, assumed.usage) for name, amount in parts.items()}

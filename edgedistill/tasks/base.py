@@ -430,10 +430,6 @@ class Task(ABC):
         """The answers that a trial wrote into `folder`, by the number of the sample; of tasks that write."""
         return {}
 
-    def decided(self, facts: DataFacts, outputs: Arrays) -> list[str]:
-        """The decision of each sample in words, [n], of its outputs; empty where people cannot judge it."""
-        return []
-
     # What is shipped and shown.
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:

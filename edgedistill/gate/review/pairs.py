@@ -96,8 +96,12 @@ class Answers:
         if (outputs := self._scorer.outputs(name)) is None:
             return {}
         val, places = self.data.indices["val"], self._scorer.places(name)
-        words = self.task.decided(self.data.facts, outputs)
-        return dict(zip((val if places is None else val[places]).tolist(), words, strict=True)) if words else {}
+        decided = self.task.decide(outputs)
+        if decided is None:
+            return {}
+        names = self.task.decision_names(self.recipe, self.data.facts)
+        words = [names[number] if names else str(number) for number in decided.tolist()]
+        return dict(zip((val if places is None else val[places]).tolist(), words, strict=True))
 
     def _refuse(self, name: str) -> NoReturn:
         known = [*_REFERENCES, STUDENT, *(artifact.name for artifact in self.run.artifacts())]

@@ -52,7 +52,6 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
     elif student.tokens is not None:
         student = student.model_copy(update={"latency_ms": _estimated(student, student.tokens, tokens)})
     teacher = of_requests(teacher_request(assumed, tokens), usage)
-    teacher = of_requests(teacher_request(assumed), usage)
     costs = _student_costs(assumed, student.bytes)
     return CostDocument(
         measurement=str(run_or_file),
@@ -71,11 +70,8 @@ def cost(run_or_file: str | Path, assumptions: str | Path, *, artifact: str | No
 
 
 def teacher_request(assumed: CostAssumptions, tokens: Tokens | None) -> float:
-    """What the teacher takes for a request with `tokens`."""
+    """What the teacher takes for a request with `tokens`, in the currency of the assumptions."""
     price = assumed.teacher.price
-def teacher_request(assumed: CostAssumptions) -> float:
-    """What the teacher takes for a request, in the currency of the assumptions."""
-    price, tokens = assumed.teacher.price, assumed.usage.tokens_per_request
     request = price.per_request or 0.0
     if not price.counts_tokens or tokens is None:
         return request

@@ -73,10 +73,6 @@ class Classification(Task):
         """The class of the largest logit, int64 [n]."""
         return outputs["logits"].argmax(axis=1)
 
-    def decided(self, facts: DataFacts, outputs: Arrays) -> list[str]:
-        """The name of the class of the largest logit, or its number where classes have no names."""
-        names = classes_of(facts)
-        return [names[number] if names else str(number) for number in self.decide(outputs).tolist()]
     def confidences(self, outputs: Arrays) -> dict[str, np.ndarray]:
         """The largest probability, its distance to the second one, and 1 less the entropy over that of a uniform distribution."""
         from edgedistill.tasks.classification.confidence import confidences

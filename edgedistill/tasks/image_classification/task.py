@@ -255,6 +255,7 @@ class ImageClassification(Classification):
         pixels, file = dataset.inputs(np.array([sample]))["image"][0], io.BytesIO()
         Image.fromarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0)).save(file, "png")
         return Shown("", file.getvalue())
+
     def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
         """The names that the student gives its outputs, or those of the data."""
         return _outputs(recipe) or _facts(facts).classes
