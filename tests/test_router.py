@@ -18,7 +18,7 @@ import edgedistill as api
 from edgedistill.errors import UserError
 from edgedistill.files import read_arrays
 from edgedistill.gate import selective
-from edgedistill.gate.bounds import p_value, upper_bound
+from edgedistill.gate.risk import p_value, upper_bound
 from edgedistill.gate.router import Router, made_table
 from edgedistill.records.documents import documents
 from edgedistill.records.router import RouterDocument

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedistill.gate.bounds import p_value
+from edgedistill.gate.risk import p_value
 
 GRID = 20
 """Coverages that a threshold for a risk is chosen of: 5%, 10% ... 100% of the samples."""

@@ -130,7 +130,7 @@ def _routed(
     import numpy as np
 
     from edgedistill.gate import selective
-    from edgedistill.gate.bounds import upper_bound
+    from edgedistill.gate.risk import upper_bound
     from edgedistill.gate.router import Router
 
     outputs, scores = found.outputs(artifact.name), found.scores(artifact.name)
