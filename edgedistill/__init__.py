@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         verify,
         verify_file,
     )
+    from edgedistill.steps.gate import gate
     from edgedistill.steps.generate import Writing, generate
     from edgedistill.steps.monitor import monitor
     from edgedistill.steps.publish import publish
@@ -72,6 +73,7 @@ __all__ = [
     "doctor",
     "export",
     "export_model",
+    "gate",
     "generate",
     "inspect",
     "list_recipes",
@@ -104,6 +106,7 @@ _HOMES = {
     "steps.baseline": "baseline_teacher",
     "steps.bundle": "bundle check_bundle diff_bundles",
     "steps.cost.document": "cost",
+    "steps.gate": "gate",
     "steps.generate": "Writing generate",
     "steps.monitor": "monitor",
     "steps.publish": "publish",

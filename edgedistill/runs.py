@@ -10,6 +10,7 @@ from pathlib import Path
 from edgedistill import processes, scratch, storage
 from edgedistill.errors import DamagedFile, UserError
 from edgedistill.files import read_json, remove, write_json
+from edgedistill.records.gate import CARD_FILES
 from edgedistill.run import RECORDS, WORK, Run
 
 _MARK = f"{WORK}/run.json"
@@ -137,7 +138,7 @@ def _clear(run: Run) -> None:
     """Remove what steps and reports wrote, and nothing of the user's. The mark stays: a folder that was half emptied is a run still."""
     begun = [declared for name in run.steps() if (declared := run.begun(name)) is not None]
     outputs = [run.path(output) for declared in begun for output in declared.outputs]
-    pages = [run.path(name) for name in ("report.html", "summary.json", "recipe.json")]
+    pages = [run.path(name) for name in ("report.html", "summary.json", "recipe.json", *CARD_FILES)]
     for path in [*outputs, *pages, *run.path("logs").glob("*.log"), *run.work().glob("*")]:
         if path != run.path(_MARK):
             remove(path)

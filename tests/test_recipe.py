@@ -360,7 +360,7 @@ def test_a_program_can_give_the_fields_themselves(tmp_path: Path) -> None:
     assert wrong.value.errors == [
         'the recipe: data.image_size: found "large", expected a whole number',
         "the recipe: nam: found an unknown field, expected one of name, task, seed, data, teacher, student, distill, quantize, targets, "
-        "measure, licenses, threads (did you mean 'name'?)",
+        "measure, licenses, gate, threads (did you mean 'name'?)",
     ]
     with pytest.raises(RecipeError, match="expected text, numbers, lists and dicts"):
         load_recipe({"name": object()})

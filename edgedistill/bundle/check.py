@@ -16,7 +16,9 @@ from edgedistill import tasks
 from edgedistill.bundle import signing
 from edgedistill.bundle.opened import OpenedBundle, opened, unsafe
 from edgedistill.errors import UserError
+from edgedistill.gate import card
 from edgedistill.records.documents import CheckedBundle
+from edgedistill.records.gate import CARD_FILE, CARD_SIGNATURE_FILE, ReleaseCard
 from edgedistill.records.manifest import MANIFEST, MANIFEST_FILE, SIGNATURE_FILE, Entry, Manifest
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def check_bundle(path: Path, *, key: Ed25519PublicKey | None = None, runtimes: M
             problems += _of_files(bundle, manifest)
             for entry in manifest.artifacts:
                 problems += _of_artifact(bundle, manifest, entry, runtimes or {})
-            problems += _of_task(manifest)
+            problems += _of_task(manifest) + _of_card(bundle, manifest, key)
         more = [f"and {len(problems) - _SHOWN:,} more problems"] if len(problems) > _SHOWN else []
         return CheckedBundle(
             bundle=str(path),
@@ -134,6 +136,23 @@ def _of_artifact(bundle: OpenedBundle, manifest: Manifest, entry: Entry, runtime
                 problems.append(f"{entry.name}: there are golden values of {name}, which is not in its signature")
             elif file.path in bundle.sizes and (why := _does_not_fit(bundle, file.path, specs[name].matches, entry.golden.count)):
                 problems.append(f"{file.path}: {why}, expected {entry.golden.count} samples of {specs[name]}")
+    return problems
+
+
+def _of_card(bundle: OpenedBundle, manifest: Manifest, key: Ed25519PublicKey | None) -> list[str]:
+    """What is wrong with the release card of a bundle that has one."""
+    if CARD_FILE not in bundle.sizes:
+        return []
+    data = bundle.read(CARD_FILE)
+    try:
+        found = ReleaseCard.model_validate_json(data)
+    except ValidationError:
+        return [f"{CARD_FILE} is damaged, or of another version; write it again with `edgedistill gate`"]
+    problems = [f"the gate failed, as {CARD_FILE} says: {'; '.join(found.failed)}"] if found.status != "ok" else []
+    if why := card.misfit(found, {entry.name: entry.sha256 for entry in manifest.artifacts}):
+        problems.append(why)
+    if key is not None and CARD_SIGNATURE_FILE in bundle.sizes and not signing.is_signed(data, bundle.read(CARD_SIGNATURE_FILE), key):
+        problems.append(f"{CARD_SIGNATURE_FILE} is not the signature of {CARD_FILE} by this key: it was changed, or signed by someone else")
     return problems
 
 

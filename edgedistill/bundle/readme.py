@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgedistill.backends import backend
 from edgedistill.records import Unavailable
+from edgedistill.records.gate import CARD_FILE, CARD_PAGE
 from edgedistill.records.manifest import Candidate, Manifest
 
 README = "README.md"
@@ -24,9 +25,11 @@ class Usage:
     code: str
 
 
-def readme(manifest: Manifest, usages: Sequence[Usage], without: Sequence[str] = ()) -> str:
-    """The text of the README, in Markdown. without: sentences on glue code that is left out."""
-    return "\n".join([*_ship(manifest), *_use(usages, without), *_contract(manifest, usages), *_files(manifest, usages)]) + "\n"
+def readme(manifest: Manifest, usages: Sequence[Usage], without: Sequence[str] = (), *, carded: bool = False) -> str:
+    """The text of the README, in Markdown. without: sentences on glue code that is left out. carded: there is a release card."""
+    return (
+        "\n".join([*_ship(manifest), *_use(usages, without), *_contract(manifest, usages), *_files(manifest, usages, carded=carded)]) + "\n"
+    )
 
 
 def _ship(manifest: Manifest) -> Iterator[str]:
@@ -115,7 +118,7 @@ def _text(value: object) -> str:
     return f"[{', '.join(_text(inner) for inner in value)}]" if isinstance(value, list) else str(value)
 
 
-def _files(manifest: Manifest, usages: Sequence[Usage]) -> Iterator[str]:
+def _files(manifest: Manifest, usages: Sequence[Usage], *, carded: bool) -> Iterator[str]:
     yield "## Files"
     yield ""
     for entry in manifest.artifacts:
@@ -123,6 +126,8 @@ def _files(manifest: Manifest, usages: Sequence[Usage]) -> Iterator[str]:
         yield f"- `{entry.name}`: {entry.precision}, {entry.bytes:,} bytes, {verified}"
     yield "- `manifest.json`: everything on this page for programs, and the SHA-256 of each file"
     yield "- `golden/`: inputs, and what each artifact gave for them; the self-test compares with them"
+    if carded:
+        yield f"- `{CARD_PAGE}`, `{CARD_FILE}`: the release card, what the gate decided about these files and by which figures"
     yield from (f"- `{usage.language}/`: glue code" for usage in usages)
     yield ""
     yield "Check a copy with `edgedistill bundle check DIR`; `edgedistill bundle diff OLD NEW` says what an app has to change."

@@ -48,12 +48,19 @@ def sign(folder: Path, key: Ed25519PrivateKey) -> None:
 
 def why_not_signed(manifest: bytes, signature: bytes | None, key: Ed25519PublicKey) -> str | None:
     """Why `signature` is not that of `manifest` by the owner of `key`; None where it is."""
-    from cryptography.exceptions import InvalidSignature
-
     if signature is None:
         return f"{SIGNATURE_FILE} is missing, expected a signature; ask who made the bundle for a signed one"
-    try:
-        key.verify(signature, manifest)
-    except InvalidSignature:
+    if not is_signed(manifest, signature, key):
         return f"{SIGNATURE_FILE} is not the signature of {MANIFEST_FILE} by this key: it was changed, or signed by someone else"
     return None
+
+
+def is_signed(data: bytes, signature: bytes, key: Ed25519PublicKey) -> bool:
+    """Whether `signature` is that of `data` by the owner of `key`."""
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        key.verify(signature, data)
+    except InvalidSignature:
+        return False
+    return True

@@ -68,7 +68,7 @@ class Contents:
 
     run: the folder that the paths of `artifacts` start from. methods: what each artifact takes and gives, by its name. golden: samples
     for each artifact, likewise. scales: the size of a step of each quantized output, by name of artifact and output. versions: of what made
-    the model. entries: further ones of the manifest, that its task does not give.
+    the model. entries: further ones of the manifest, that its task does not give. release_card: files of the release card, by name.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Contents:
     licenses: Licenses
     versions: dict[str, str]
     entries: Mapping[str, JsonValue] = field(default_factory=dict)
+    release_card: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write_bundle(folder: Path, target: Target, contents: Contents, key: Ed25519PrivateKey | None = None) -> Path:
@@ -118,7 +119,7 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
         if (found := sha256_tree(copy)) != artifact.sha256:
             raise UserError(f"{source} has the SHA-256 {found[:12]}, expected {artifact.sha256[:12]}: it changed since it was verified")
         entries.append(_entry(temporary, artifact, contents))
-    for path, data in contents.preprocessing.files.items():
+    for path, data in {**contents.preprocessing.files, **contents.release_card}.items():
         write_bytes(temporary / path, data)
     facts = {**contents.preprocessing.manifest, **contents.entries, **_companions(temporary, contents.artifacts, contents.run)}
     manifest = Manifest(
@@ -136,7 +137,7 @@ def _fill(temporary: Path, target: Target, contents: Contents) -> None:
     )
     languages: list[str] = [*target.glue]
     usages, without = write_glue(temporary, manifest, languages), left_out(manifest, languages)
-    write_text(temporary / README, readme(manifest, usages, list(without.values())))
+    write_text(temporary / README, readme(manifest, usages, list(without.values()), carded=bool(contents.release_card)))
     # Last, since it has the hash of every other file.
     manifest.files = {p.relative_to(temporary).as_posix(): sha256_file(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
     manifest.write(temporary / MANIFEST_FILE)

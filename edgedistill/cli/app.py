@@ -168,6 +168,20 @@ def publish(
 
 
 @app.command()
+def gate(
+    run_folder: RunFolder = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the release card; default: the run.")] = None,
+    sign: Annotated[Path | None, typer.Option("--sign", metavar="PEM", help="Ed25519 private key that signs the release card.")] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Decide by the recipe's rules whether the files of a run may ship, and write the release card; exit code 3 if not."""
+    from edgedistill.cli import gate as command
+
+    command.gate(run_folder, out, sign, runs_dir, as_json=as_json)
+
+
+@app.command()
 def devices(device: Devices = NOTHING, fleet: Fleet = None, as_json: Json = False) -> None:
     """List the attached devices and what can be measured on each."""
     from edgedistill.cli import devices as command

@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 from edgedistill import tasks
 from edgedistill.recipe.base import Config, RecipeError, checks_paths, complaint, mistake, one_of
 from edgedistill.recipe.data import DataConfig
+from edgedistill.recipe.gate import Gate
 from edgedistill.recipe.models import StudentConfig
 from edgedistill.recipe.quantize import Quantize
 from edgedistill.recipe.stages import Distill, distill_of
@@ -91,6 +92,7 @@ class Recipe(Config):
     ] = Field(["ios", "android", "raspberry-pi", "linux"], description="Names of targets, or paths of targets' YAML files.")
     measure: Measure = Field(Measure(), description="How artifacts are timed.")
     licenses: Licenses = Field(Licenses(), description="Licences that the manifest of a bundle names.")
+    gate: Gate | None = Field(None, description="Rules by which `edgedistill gate` decides what may ship; null for none.")
     threads: int | None = Field(
         None,
         ge=1,

@@ -202,6 +202,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.devices import DeviceList
     from edgedistill.records.doctor import Diagnosis
     from edgedistill.records.drift import DriftDocument
+    from edgedistill.records.gate import Gated, ReleaseCard
     from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
@@ -225,5 +226,5 @@ def documents() -> dict[str, type[Record]]:
         "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index, "cost": CostDocument,
         "generate": GeneratedText, "review": ReviewDocument, "ledger": LedgerSummary, "ledger-example": LedgerExample,
         "ledger-check": LedgerCheck, "ledger-removal": Removal, "baseline-teacher": Baseline, "advise": Advice, "shadow": ShadowDocument,
-        "scrub": Scrubbed, "route": RouterDocument, "monitor": DriftDocument,
+        "scrub": Scrubbed, "route": RouterDocument, "monitor": DriftDocument, "gate": Gated, "release-card": ReleaseCard,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,23 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 900.0
 
 
-def execute(run: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False) -> None:
+def execute(
+    run: Run, recipe: Recipe, specs: list[ArtifactSpec], kind: str, *, again: bool = False, before: Callable[[], None] = lambda: None
+) -> None:
     """Run every artifact in a child process: on `val` or `holdout` for its outputs, or for `bench` to measure it.
 
     A runtime that crashes is recorded as that artifact's error, and the others go on. What nothing here can execute is recorded as
-    unavailable, with the reason.
+    unavailable, with the reason. before: called before each artifact that is run, and for none that was.
     """
 
     def run_it(name: str) -> None:
         spec = next(s for s in specs if s.name == name)
-        run.step(_execution(spec, recipe, kind), lambda folder: _run_artifact(run, recipe, spec, kind, folder), again=again)
+
+        def work(folder: Path) -> Execution:
+            before()
+            return _run_artifact(run, recipe, spec, kind, folder)
+
+        run.step(_execution(spec, recipe, kind), work, again=again)
 
     if kind == "bench":
         # One at a time, and nothing beside it: two would measure each other.

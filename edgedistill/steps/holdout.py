@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill import tasks
+from edgedistill.gate import openings
 from edgedistill.progress import log
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
-    """Score every rung on the holdout, once and last: nothing before this line reads it, nothing after decides by it."""
+    """Score every rung on the holdout, once and last: nothing before this line reads it, and of what follows the gate alone decides by it.
+
+    Each opening is logged in the folder of the runs, also where only a file is executed anew.
+    """
     from edgedistill.export.programs import load_signature
     from edgedistill.files import write_arrays
     from edgedistill.steps.teach import faculty_of
@@ -32,7 +36,10 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     if not len(holdout) or not (data.targets(holdout) or task.scores_against_teacher):
         return
 
+    opens = openings.once(run, recipe)
+
     def work(folder: Path) -> None:
+        opens()
         log(f"scoring the holdout of {len(holdout)} {task.words.samples}")
         models = shipped_rungs(run, recipe, data.facts)
         signature = load_signature(run.work(program))
@@ -56,4 +63,4 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
         packages=("torch", "torchao"),
     )
     run.step(step, work)
-    execute(run, recipe, specs, "holdout")
+    execute(run, recipe, specs, "holdout", before=opens)

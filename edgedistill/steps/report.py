@@ -133,6 +133,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
     from edgedistill import tasks
     from edgedistill.bundle.write import Contents
     from edgedistill.export.programs import load_signature
+    from edgedistill.gate import card
     from edgedistill.records import Unavailable
     from edgedistill.records.manifest import Licenses, ModelFacts
     from edgedistill.steps.execute import method_of
@@ -164,6 +165,7 @@ def _contents(run: Run, summary: Summary, target: str, artifacts: list[ArtifactR
         licenses=Licenses(code=licenses.code, data=licenses.data or unsaid["data"], teacher=licenses.teacher or unsaid["teacher"]),
         versions=_made_with(run, artifacts),
         entries=watched(run, recipe, artifacts),
+        release_card=card.files_of(run.folder, {a.name: a.sha256 for a in artifacts}),
     )
 
 

@@ -20,7 +20,7 @@ from edgedistill.records.manifest import Manifest, Preprocessing
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Source, Taught
-from edgedistill.tasks.sections import Results, Section
+from edgedistill.tasks.sections import Results, Section, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -370,6 +370,10 @@ class Task(ABC):
         """Further scores of all samples together, by name, such as the calibration error."""
         return {}
 
+    def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """What divides the samples `indices` [n] into slices, a value for each, [n] by name: by default the fields of the data."""
+        return {name: values[indices] for name, values in dataset.fields.items()}
+
     def decide(self, outputs: Arrays) -> np.ndarray | None:
         """What is decided of each sample, integers or bool [n] or [n, ...]: where it changes, the sample flips. None for no decision."""
         return None
@@ -428,6 +432,10 @@ class Task(ABC):
 
     def written(self, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[int, str]:
         """The answers that a trial wrote into `folder`, by the number of the sample; of tasks that write."""
+        return {}
+
+    def kept(self, trial: Trial) -> dict[str, np.ndarray]:
+        """What each answer of a trial keeps, bool [n] by name, such as a format; nothing by default."""
         return {}
 
     # What is shipped and shown.

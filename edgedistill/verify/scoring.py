@@ -86,9 +86,10 @@ class Scorer:
 
     def score(self, name: str) -> Scores:
         """The score of a rung or artifact on val and on the holdout, each with its 95% interval, or why there is none."""
-        return Scores(**{split: self._score(name, split) for split in ("val", "holdout")})
+        return Scores(**{split: self.score_on(name, split) for split in ("val", "holdout")})
 
-    def _score(self, name: str, split: str) -> Score | Unavailable:
+    def score_on(self, name: str, split: str) -> Score | Unavailable:
+        """The same on one split."""
         if self.outputs(name, split) is None:
             ran = Execution.model_validate(self.run.result(f"{split}-{name}") or {})
             none = split == "holdout" and not len(self.data.indices["holdout"])
@@ -102,9 +103,9 @@ class Scorer:
         """Why nothing is scored where the data has no targets."""
         return f"the {self.task.words.samples} have no {self.task.words.targets}"
 
-    def further(self, name: str) -> dict[str, float]:
-        """Further scores of a rung or artifact on val, by name."""
-        given, targets = self.outputs(name), _at(self.targets("val"), self.places(name))
+    def further(self, name: str, split: str = "val") -> dict[str, float]:
+        """Further scores of a rung or artifact, by name; none where it was not run, or the data has no targets."""
+        given, targets = self.outputs(name, split), _at(self.targets(split), self.places(name, split))
         return {} if given is None or not targets else self.task.further(given, targets)
 
     def difference(self, a: str, b: str) -> Difference:

@@ -67,6 +67,12 @@ class Judge:
         return value is not _NONE and (self._validator is None or bool(self._validator.is_valid(value)))
 
 
+def called(answer: str) -> str:
+    """The name of the tool that an answer calls; empty where it calls none."""
+    value = _value(answer)
+    return str(value.get("name", "")) if isinstance(value, dict) else ""
+
+
 _NONE = object()
 
 

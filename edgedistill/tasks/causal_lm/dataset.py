@@ -13,7 +13,7 @@ from edgedistill.files import read_arrays, read_json
 from edgedistill.rows import Rows
 from edgedistill.tasks.arrays import ArrayDataset
 from edgedistill.tasks.causal_lm import chat, schema, told
-from edgedistill.tasks.causal_lm.answered import Judge
+from edgedistill.tasks.causal_lm.answered import Judge, called
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data
 from edgedistill.tasks.causal_lm.source import OTHER, TOKENS
@@ -153,3 +153,7 @@ class Completions(ArrayDataset):
     def answer(self, index: int) -> np.ndarray:
         """The tokens of a row's answer with its end, int32 [n]."""
         return np.array(self._tokens[index])[self.prompts[index] : self.counts[index]]
+
+    def tools(self, indices: np.ndarray) -> np.ndarray:
+        """The tool that the answer of each of the rows `indices` [n] calls, str [n]; empty for an answer that is no call."""
+        return np.array([called(self.text(self.answer(index))) for index in indices])

@@ -14,7 +14,7 @@ from edgedistill.signature import Signature
 from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Shown, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Taught
-from edgedistill.tasks.sections import Results, Section
+from edgedistill.tasks.sections import Results, Section, Trial
 from edgedistill.tasks.text import task as texts
 
 if TYPE_CHECKING:
@@ -329,6 +329,19 @@ class CausalLM(Task):
         data = _completions(dataset)
         rows, (answers, _) = trial.chosen(data, data_of(recipe).tried), trial.read(folder)
         return {int(row): data.text(answer) for row, answer in zip(rows, answers, strict=True)}
+
+    def kept(self, trial: Trial) -> dict[str, np.ndarray]:
+        """Whether each answer is `exact`, `valid`, of the right `tool` and `arguments`, within the `policy`, and good to each scorer."""
+        from edgedistill.files import read_arrays
+        from edgedistill.tasks.causal_lm.trial import VERDICTS
+
+        return read_arrays(trial.folder / VERDICTS)
+
+    def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The fields of the data, and of tool calls `tool`, the one that the data's answer calls."""
+        data = _completions(dataset)
+        tools = {"tool": data.tools(indices)} if data.config.format == "tool-call" else {}
+        return super().slices(dataset, indices) | tools
 
     def sections(self, results: Results) -> list[Section]:
         """Whole answers, the fidelity of files, and what a token costs."""

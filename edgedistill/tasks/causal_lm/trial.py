@@ -118,14 +118,15 @@ def judged(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The shares of the answers `texts` that are right, where those of the data are `expected`; and each verdict, bool [n] by its name."""
     verdicts = [data.judge(*both) for both in zip(texts, expected, strict=True)]
+    good = {scorer.config.name: scorer(prompts, texts) >= scorer.config.least for scorer in data.scorers}
     told: dict[str, Any] = {}
-    each = {}
+    each = dict(good)
     for name in ("exact", "valid", "tool", "arguments", "policy"):
         values = [getattr(verdict, name) for verdict in verdicts]
         if None not in values:
             told[name] = share(values)
             each[name] = np.array(values)
-    told["scores"] = {scorer.config.name: share((scorer(prompts, texts) >= scorer.config.least).tolist()) for scorer in data.scorers}
+    told["scores"] = {name: share(values.tolist()) for name, values in good.items()}
     if data.config.format == "text":
         told["rouge"] = rouge(texts, expected)
     return told, each

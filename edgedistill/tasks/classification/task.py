@@ -69,6 +69,13 @@ class Classification(Task):
         scores = class_scores(logits.argmax(axis=1), labels, logits.shape[1])
         return {"f1_macro": scores.macro} | {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
 
+    def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The fields of the data, and `class`, the name of each sample's label."""
+        import numpy as np
+
+        targets, names = dataset.targets(indices), np.array(classes_of(dataset.facts))
+        return super().slices(dataset, indices) | ({"class": names[targets["logits"]]} if targets else {})
+
     def decide(self, outputs: Arrays) -> np.ndarray:
         """The class of the largest logit, int64 [n]."""
         return outputs["logits"].argmax(axis=1)

@@ -1,0 +1,98 @@
+"""The gate part of a recipe: the rules by which `edgedistill gate` decides whether files may ship."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edgedistill.recipe.base import Config, mistake
+
+_Difference = Annotated[float, Field(gt=-1, lt=1)]
+_Share = Annotated[float, Field(gt=0, lt=1)]
+_Amount = Annotated[float, Field(gt=0)]
+
+
+class Rule(Config):
+    """What every rule has."""
+
+    may_be_unavailable: bool = Field(False, description="Whether a figure that is unavailable does not fail the rule.")
+
+
+class Drop(Rule):
+    """How much of the score a file may lose."""
+
+    max: _Difference = Field(description="The upper bound of the drop has to be at most this; 0.02 are two points.")
+
+
+class Slice(Rule):
+    """How much of the score a file may lose on each part of the holdout."""
+
+    by: str = Field(min_length=1, description="What divides the samples: a field of the data, or what the task offers.")
+    max: _Difference = Field(description="The upper bound of the drop has to be at most this on every slice that is judged.")
+    min_samples: int = Field(30, ge=1, description="Slices with fewer samples are listed, and not judged.")
+
+
+class Calibration(Rule):
+    """How far the confidence of a file may be from how often it is right."""
+
+    max: _Share = Field(description="Largest expected calibration error.")
+
+
+class Tried(Rule):
+    """What whole answers have to keep, where a task tries models on whole samples."""
+
+    of: str = Field(min_length=1, description="What is counted, such as `valid`, `policy`, `exact`, or the name of a scorer.")
+    min: _Share | None = Field(None, description="The lower bound of the share has to be at least this.")
+    max_drop: _Difference | None = Field(None, description="The upper bound of the drop of the share has to be at most this.")
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.min is None) == (self.max_drop is None):
+            raise mistake("either min or max_drop", "found neither" if self.min is None else "found both")
+        return self
+
+
+class Size(Rule):
+    """How large a file may be."""
+
+    max_mb: _Amount = Field(description="Megabytes, 10^6 bytes.")
+
+
+class OnDevice(Rule):
+    """What a file may take on a device, by what `edgedistill bench --device` measured there."""
+
+    device: str = Field(min_length=1, description="The device, as adb:SERIAL, or its model, as Pixel 8.")
+    p95_ms: _Amount | None = Field(None, description="Milliseconds of an inference, 95% quantile.")
+    first_token_p95_ms: _Amount | None = Field(None, description="The same of the first token, for each length of prompt.")
+    next_token_p95_ms: _Amount | None = Field(None, description="The same of each further token.")
+    energy_mj: _Amount | None = Field(None, description="Millijoules of an inference, or of a token where a file keeps a state.")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by the name of the figure."""
+        names = ("p95_ms", "first_token_p95_ms", "next_token_p95_ms", "energy_mj")
+        return {name: limit for name in names if (limit := getattr(self, name)) is not None}
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if not self.limits:
+            raise mistake("p95_ms, first_token_p95_ms, next_token_p95_ms or energy_mj", "found no limit")
+        return self
+
+
+class Gate(Config):
+    """The rules of the gate. Every file that is gated has to keep every rule."""
+
+    files: Literal["all", "first"] = Field(
+        "all", description="all gates every file of the targets; first gates the file of each target that is to be shipped first."
+    )
+    against: Literal["teacher", "student"] = Field(
+        "teacher", description="What a drop is measured from: the teacher, or the student in floating point."
+    )
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="Of each bound, one-sided.")
+    verified: Rule = Field(Rule(), description="Each file gives what its reference gives; this rule is always there.")
+    drop: Drop | None = Field(None, description="The score on the holdout.")
+    slices: list[Slice] = Field([], max_length=64, description="The score on parts of the holdout, such as each class.")
+    calibration: Calibration | None = Field(None, description="The calibration error on the holdout.")
+    trials: list[Tried] = Field([], max_length=64, description="Whole answers: format, policy, scorers.")
+    size: Size | None = Field(None, description="Bytes of each file.")
+    devices: list[OnDevice] = Field([], max_length=64, description="Latency and energy on devices.")
