@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from edgedistill.errors import UserError
 from edgedistill.gate import openings, rules
-from edgedistill.gate.evidence import Evidence
+from edgedistill.gate.evidence import HOLDOUT, Evidence
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import Unavailable
 from edgedistill.records.gate import CardData, CardRecipe, Check, GatedFile, Reference, ReleaseCard
 from edgedistill.records.summary import Summary
 from edgedistill.run import Run
+from edgedistill.verify.scoring import has_holdout
 
 
 def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Sequence[str]]) -> ReleaseCard:
@@ -24,9 +25,9 @@ def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Seque
         raise UserError(f"the recipe of {run.shown} has no gate; add `gate:` with rules, see docs/gate.md, and run `{summary.command}`")
     if recipe.distill is None and recipe.gate.against == "teacher":
         raise UserError(f"found gate.against: teacher, but {run.shown} distils nothing; set gate.against: student")
-    if summary.data.splits.get("holdout") and not run.finished("holdout"):
-        raise UserError(f"{run.shown} has not scored the holdout yet; go on with `{summary.command}`")
     found = Evidence(run, recipe, recipe.gate, summary)
+    if has_holdout(found.task, found.scorer.data) and not run.finished(HOLDOUT):
+        raise UserError(f"{run.shown} has not scored the holdout yet; go on with `{summary.command}`")
     known = {file.name: file for file in summary.artifacts}
     why = {file.name: file.reason for file in summary.not_lowered}
     names = list(dict.fromkeys(name for wanted in files.values() for name in wanted))

@@ -29,11 +29,12 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     from edgedistill.files import write_arrays
     from edgedistill.steps.teach import faculty_of
     from edgedistill.verify import rungs
+    from edgedistill.verify.scoring import has_holdout
 
     task = tasks.task(recipe.task)
     data = task.dataset(recipe, run.work("data"))
     holdout = data.indices["holdout"]
-    if not len(holdout) or not (data.targets(holdout) or task.scores_against_teacher):
+    if not has_holdout(task, data):
         return
 
     opens = openings.once(run, recipe)

@@ -163,6 +163,12 @@ class Scorer:
         return helped.verdict(self.task, student, control)
 
 
+def has_holdout(task: Task, data: Dataset) -> bool:
+    """Whether the data has a holdout that can be scored."""
+    holdout = data.indices["holdout"]
+    return bool(len(holdout) and (data.targets(holdout) or task.scores_against_teacher))
+
+
 def score_of(task: Task, scores: np.ndarray) -> Score:
     """The mean of scores [n] with its 95% interval, and how many are right where a sample is right or wrong."""
     right = int(scores.sum()) if scores.dtype == bool else None

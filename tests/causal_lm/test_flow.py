@@ -21,6 +21,9 @@ from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.loading import recorded
 from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
+from edgedistill.records import Unavailable
+from edgedistill.records.manifest import Manifest
+from edgedistill.steps.gate import gate
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import exchange
@@ -45,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     align = {"name": "align", "epochs": 1, "lr": 3.0e-3, "online": True, "on_policy": 0.5, "losses": {"jsd": {}}}
     made["distill"] = {"control": True, "calibrate": True, "stages": [align, {"name": "finetune", "epochs": 1, "lr": 3.0e-3}]}
     made["distill"]["stages"].append({"name": "qat", "epochs": 1, "lr": 1.0e-3})
+    kept = [{"of": "policy", "min": 0.3}, {"of": "exact", "max_drop": 0.9}, {"of": "valid", "min": 0.3}]
+    made["gate"] = {"drop": {"max": 0.9}, "calibration": {"max": 0.99}, "trials": kept}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(made))
     done = edgedistill("run", "tiny.yaml", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -122,6 +127,19 @@ def test_files_write_what_the_student_writes(folder: Path) -> None:
     written = {name: trial.read(folder / f"work/trial-{name}")[0] for name in ("student", "student-fp32.onnx")}
     assert written["student"] == written["student-fp32.onnx"]
     assert all(written["student"])
+
+
+def test_the_gate_judges_answers_of_files(folder: Path) -> None:
+    found = {(check.file, check.rule.removeprefix("gate.")): check for check in gate(folder).card.checks}
+    assert {file for file, _ in found} == set(FILES)
+    policy, exact, valid = (found[FILES[1], f"trials.{number}"] for number in range(3))
+    assert (policy.value, policy.n, policy.ok) == (1.0, 3, True)
+    # Of 3 of 3, Clopper and Pearson's bound is the third root of 0.05.
+    assert policy.bound == pytest.approx(0.05 ** (1 / 3), abs=0.02)
+    assert (exact.title, exact.n) == ("Drop of answers that are exact against the teacher", 3)
+    assert valid.value == Unavailable(unavailable="trials tell exact, policy, and not valid")
+    drop, error = found[FILES[0], "drop"], found[FILES[0], "calibration"]
+    assert (drop.n, drop.ok, error.ok) == (12, True, True)
 
 
 def test_the_report_tells_answers_fidelity_and_cost(summary: dict[str, Any]) -> None:

@@ -199,8 +199,10 @@ def test_what_is_no_schema_is_told_before_anything_is_trained(tmp_path: Path) ->
         prepared(tmp_path, json_schema=str(path))
 
 
-def test_tool_calls_have_a_schema_of_their_own(tmp_path: Path) -> None:
-    judge = prepared(tmp_path).judge
+def test_tool_calls_have_a_schema_of_their_own_and_are_slices_by_their_tools(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    assert LM.slices(data, np.array([1, 0]))["tool"].tolist() == ["set_volume", "send_message"]
+    judge = data.judge
     assert judge.valid('{"name": "f", "arguments": {}}')
     assert not judge.valid('{"name": "f"}')
     assert not judge.valid('{"name": "f", "arguments": {}, "more": 1}')
