@@ -30,6 +30,7 @@ from edgedistill.records.gate import Check, ReleaseCard
 from edgedistill.records.measurements import Measurement
 from edgedistill.report.release_card import render
 from edgedistill.run import Run
+from edgedistill.runs import open_run
 from edgedistill.steps.bundle import bundle
 from edgedistill.steps.gate import gate
 
@@ -233,9 +234,12 @@ def test_a_bundle_tells_a_card_that_another_key_signed(run: Path, tmp_path: Path
     assert public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_the_page_has_every_rule_and_runs_nothing(run: Path) -> None:
+def test_the_page_has_every_rule_and_runs_nothing_and_goes_with_a_fresh_run(run: Path) -> None:
     card = decided(run, drop={"max": 0.5}, slices=[{"by": "class", "max": 0.5}], size={"max_mb": 1})
     card.files[0].targets = ["<script>alert(1)</script>"]
+    assert {path.name for path in run.glob("release-card.*")} == {"release-card.json", "release-card.html"}
+    with open_run(run, fresh=True):
+        assert not list(run.glob("release-card.*"))
     page = render(card)
     assert "<script" not in page
     assert "✗</span> the gate failed" in page

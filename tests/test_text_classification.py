@@ -74,7 +74,7 @@ def test_every_kind_of_table_gives_the_same_samples(encoder: Path, table: Path, 
     found = []
     for number, source in enumerate(sources):
         fields = recipe_of(table, encoder)
-        fields["data"] = {**fields["data"], "source": source}
+        fields["data"] = {**fields["data"], "source": source, "fields": ["label"]}
         recipe, facts = prepared(fields, tmp_path / str(number))
         found.append((facts.sha256, facts.classes, facts.splits))
         data = TASK.dataset(recipe, tmp_path / str(number))
@@ -82,6 +82,9 @@ def test_every_kind_of_table_gives_the_same_samples(encoder: Path, table: Path, 
         assert {name: (array.dtype, array.shape) for name, array in sample.items()} == {
             "input_ids": (np.int32, (2, 12)), "attention_mask": (np.int32, (2, 12)),
         }  # fmt: skip
+        slices = TASK.slices(data, np.arange(240))
+        assert slices["label"].tolist() == slices["class"].tolist() == [row["label"] for row in texts(240)]
+        assert data.batch(np.arange(2), None).inputs["input_ids"].shape == (2, 12)
     assert found.count(found[0]) == len(sources)
     assert found[0][1:] == (["animal", "fruit", "tool"], {"train": 144, "val": 48, "holdout": 48})
 

@@ -89,14 +89,14 @@ def tokens(rng: np.random.Generator, n: int, limit: float) -> tuple[np.ndarray, 
 
 
 def noise(rng: np.random.Generator, n: int, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers that all differ by much."""
-    return rng.uniform(0.2, 1, n), rng.uniform(0.2 - limit, 1 - limit, n)
+    """Numbers that differ by much, in hundredths."""
+    return rng.integers(20, 101, n) / 100, rng.integers(20, 101, n) / 100 - limit
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int, float], tuple[np.ndarray, np.ndarray]]] = {
     "answers lost whole": lost_whole,
     "8 tokens each": tokens,
-    "uniform numbers": noise,
+    "uniform, in hundredths": noise,
 }
 
 

@@ -66,6 +66,17 @@ def test_a_split_column_says_where_rows_are_and_prompts_in_two_of_them_are_told(
     assert "60 of 60 prompts of val and holdout stand in train too" in data.facts.warnings[0]
 
 
+def test_fields_are_kept_with_each_row(tmp_path: Path) -> None:
+    rows = [{"prompt": f"say {n}", "completion": str(n), "app": ["mail", "maps", None][n % 3]} for n in range(30)]
+    data = prepared(tmp_path, source={"jsonl": str(write_jsonl(tmp_path / "rows.jsonl", rows))}, format="text", fields=["app"])
+    assert LM.slices(data, np.array([4, 2, 0]))["app"].tolist() == ["maps", "", "mail"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match="found no column 'shop', expected one of"):
+        prepared(tmp_path / "other", source={"jsonl": str(tmp_path / "rows.jsonl")}, format="text", fields=["shop"])
+    with pytest.raises(RecipeError, match=r"data.fields.0: found \"tokens\", expected a column of another name"):
+        prepared(tmp_path, fields=["tokens"])
+
+
 def test_conversations_are_written_by_the_template_and_only_the_last_answer_counts(tmp_path: Path) -> None:
     messages = [
         {"role": "system", "content": "Be brief."},

@@ -19,6 +19,7 @@ from edgedistill.tasks.causal_lm.recipe import Data
 from edgedistill.tasks.causal_lm.source import OTHER, TOKENS
 from edgedistill.tasks.causal_lm.wanted import NONE, longest, targets_of, wanted_of
 from edgedistill.tasks.data import SPLITS, Batch
+from edgedistill.tasks.text.tables import read_fields
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,7 +46,7 @@ class Completions(ArrayDataset):
         self.indices = {name: np.flatnonzero(stored["split"] == number) for number, name in enumerate(SPLITS)}
         self._judged = np.isin(stored["split"], (1, 2))
         self._room = [longest(self.prompts[rows], self.counts[rows]) for rows in (~self._judged, self._judged)]
-        self.fields = {}
+        self.fields = read_fields(folder)
 
     def __len__(self) -> int:
         return len(self._tokens)

@@ -91,6 +91,7 @@ class Exchanges:
             # Another tokenizer may need more tokens for the same text.
             longer = self.data.model_copy(update={"length": 2 * self.data.length})
             write(self._rows(), len(split), chat.found(self.other), longer, folder / OTHER, self.table.name)
+        tables.save_fields(self.table.parts(self.data.fields), self.data.fields, folder)
         # Nothing is judged by an answer to avoid.
         split[avoid & (split > 0)] = UNUSED
         write_arrays(folder, {"split": split})

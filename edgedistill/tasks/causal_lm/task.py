@@ -46,6 +46,10 @@ _PREPARED = frozenset(
         "tried",
     }
 )
+_PREPARED = frozenset({
+    "source", "prompt", "completion", "messages", "format", "json_schema", "fields", "split_column", "split", "good", "tokenizer", "length",
+    "tried",
+})  # fmt: skip
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
 

@@ -17,7 +17,7 @@ from edgedistill.tasks.arrays import ArrayDataset
 from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 from edgedistill.tasks.text import tokenizing
 from edgedistill.tasks.text.recipe import Text, TrainedTokenizer
-from edgedistill.tasks.text.tables import AT_ONCE, Table
+from edgedistill.tasks.text.tables import AT_ONCE, Table, read_fields, save_fields
 from edgedistill.tasks.text.task import DIMENSION
 
 TOKENS, MASK = "input_ids", "attention_mask"
@@ -94,6 +94,7 @@ def write(table: Table, data: Text, tokenizer: tokenizing.Tokenizer, split: np.n
             done += len(part)
             progress.advance(len(part))
     write_arrays(folder, {"split": split})
+    save_fields(table.parts(data.fields), data.fields, folder)
     if data.buckets:
         write_arrays(folder, {_BUCKET: np.array(data.buckets)[np.searchsorted(data.buckets, read_array(folder / _COUNTS))]})
     median = int(np.searchsorted(used.cumsum(), count / 2))
@@ -140,7 +141,7 @@ class TextDataset(ArrayDataset):
         stored = read_arrays(folder)
         self._values = {name: stored[name] for name in targets}
         self.indices = {name: np.flatnonzero(stored["split"] == number) for number, name in enumerate(SPLITS)}
-        self.fields = {DIMENSION: stored[_BUCKET]} if _BUCKET in stored else {}
+        self.fields = read_fields(folder) | ({DIMENSION: stored[_BUCKET]} if _BUCKET in stored else {})
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -153,7 +154,7 @@ class TextDataset(ArrayDataset):
     def batch(self, indices: np.ndarray, view: int | None, *, keep: bool = True) -> Batch:
         """The texts `indices` [B] as tensors, tokens and mask [B, bucket]."""
         batch = super().batch(indices, view, keep=keep)
-        if not self.fields:
+        if DIMENSION not in self.fields:
             return batch
         longest = int(self.fields[DIMENSION][indices].max())
         return replace(batch, inputs={name: values[:, :longest].contiguous() for name, values in batch.inputs.items()})

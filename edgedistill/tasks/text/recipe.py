@@ -4,13 +4,15 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, mistake
 from edgedistill.recipe.data import DataConfig
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
 from edgedistill.recipe.scrub import Scrub
 
+_DIMENSIONS = ("tokens", "wanted")
+"""Dimensions of texts that vary: the size of each text in them is a field of the data too."""
 Argument = bool | int | float | str
 
 
@@ -72,6 +74,12 @@ class TrainedTokenizer(Config):
     lowercase: bool = Field(True, description="Read all texts in lower case, without accents.")
 
 
+def _no_dimension(name: str) -> str:
+    if name in _DIMENSIONS:
+        raise mistake("a column of another name, since this one stands for the size of a text")
+    return name
+
+
 class Texts(DataConfig):
     """A table of texts, and how a model sees them. A task adds which columns it reads."""
 
@@ -87,6 +95,8 @@ class Texts(DataConfig):
     )
     scrub: Scrub | None = Field(
         None, description="Replace personal data in the texts by pseudonyms before anything reads them; null reads them as they are."
+    fields: list[Annotated[str, Field(pattern=r"^[^/]+$"), AfterValidator(_no_dimension)]] = Field(
+        [], max_length=64, description="Further columns, by whose values the gate divides the holdout into slices."
     )
     length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
     views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.errors import UserError
-from edgedistill.files import sha256_file, sha256_tree
+from edgedistill.files import read_arrays, sha256_file, sha256_tree, write_arrays
 from edgedistill.recipe.base import Config
 from edgedistill.tasks.text.recipe import Csv, Jsonl, Parquet, Saved
 
+if TYPE_CHECKING:
+    import numpy as np
+
 AT_ONCE = 4096
 """Rows in a part."""
+_FIELDS = "fields"
 Row = tuple[str | None, ...]
 _SPLITS = {"train": "train", "validation": "val", "val": "val", "dev": "val", "test": "holdout", "holdout": "holdout"}
 """Splits of datasets by their usual names."""
@@ -121,6 +125,24 @@ class FileTable:
                     yield rows
         except duckdb.Error as error:
             raise UserError(f"{self.path}: not readable ({str(error).splitlines()[0]}); repair it, or name another file") from error
+
+
+def save_fields(parts: Iterator[list[Row]], columns: list[str], folder: Path) -> None:
+    """Write what `columns` say of each row into `folder`, where `read_fields` finds it; an empty text for nothing.
+
+    parts: the values of `columns`, as `Table.parts` gives them.
+    """
+    import numpy as np
+
+    if not columns:
+        return
+    rows = [row for part in parts for row in part]
+    write_arrays(folder / _FIELDS, {name: np.array([row[place] or "" for row in rows]) for place, name in enumerate(columns)})
+
+
+def read_fields(folder: Path) -> dict[str, np.ndarray]:
+    """What `save_fields` wrote into `folder`: texts [N] by the name of the column."""
+    return read_arrays(folder / _FIELDS)
 
 
 def _quoted(name: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PREPARED = frozenset(
     {"source", "scrub", "text", "label", "split_column", "license_column", "split", "tokenizer", "length", "buckets", "classes"}
 )
+_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "fields", "tokenizer", "length", "buckets", "classes"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
