@@ -168,6 +168,8 @@ def test_a_file_that_changed_or_is_missing_fails(run: Path) -> None:
     assert (check.value, check.ok) == (0.0, False)
     assert "the file changed after it was lowered" in check.how
     summary = read_json(run / "summary.json")
+    write_json(run / "summary.json", summary | {"artifacts": []})
+    assert decided(run, verified={"may_be_unavailable": True}, files="first").failed == ["linux: there is no file to ship"]
     write_json(run / "summary.json", summary | {"artifacts": [a for a in summary["artifacts"] if a["name"] != INT8]})
     assert checks(decided(run, drop={"max": 0.9}), "verified")[INT8].value == Unavailable(unavailable="the run has no such file")
 

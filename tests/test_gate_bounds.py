@@ -65,9 +65,10 @@ def test_the_bound_rises_with_confidence_and_where_values_are_rounded() -> None:
     assert upper_bound(np.zeros(0), 0.95) == 1.0
 
 
-def test_scores_below_0_count_as_0_and_wrong_arrays_are_refused() -> None:
+def test_scores_below_0_and_what_is_no_number_count_as_0_and_wrong_arrays_are_refused() -> None:
     good, bad = np.ones(50), np.full(50, -3.0)
     assert drop(good, bad, 0.95) == (1.0, 1.0)
+    assert drop(np.full(50, np.nan), np.full(50, np.nan), 0.95) == (1.0, 1.0)
     with pytest.raises(ValueError, match="one length"):
         drop(good, bad[:3], 0.95)
     with pytest.raises(ValueError, match="at most 1, found 2"):

@@ -43,11 +43,14 @@ def upper_bound(values: np.ndarray, confidence: float, *, largest: float = 1.0) 
 def drop(reference: np.ndarray, scores: np.ndarray, confidence: float) -> tuple[float, float]:
     """mean(reference) - mean(scores) of the same samples, [n] each, bool or from 0 to 1, and its upper bound.
 
-    Scores below 0 count as 0, so that a difference is at most 1. Raises ValueError for arrays of different lengths, or of none.
+    Scores below 0 count as 0, so that a difference is at most 1. What is not a number is the worst: 1 in `reference`, and 0 in `scores`.
+
+    Raises ValueError for arrays of different lengths, or of none.
     """
     if reference.shape != scores.shape or len(scores) == 0:
         raise ValueError(f"expected two arrays of one length, found {reference.shape} and {scores.shape}")
-    differences = np.clip(reference.astype(np.float64), 0, 1) - np.clip(scores.astype(np.float64), 0, 1)
+    expected, given = (np.nan_to_num(each.astype(np.float64), nan=worst) for each, worst in ((reference, 1.0), (scores, 0.0)))
+    differences = np.clip(expected, 0, 1) - np.clip(given, 0, 1)
     return float(differences.mean()), upper_bound(differences, confidence)
 
 

@@ -39,8 +39,7 @@ def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Seque
             checks.append(rules.missing(found, name, why.get(name, "the run has no such file")))
     gated = [known[name] for name in names if name in known]
     failed = [_sentence(check) for check in checks if check.ok is False]
-    if not gated:
-        failed.append("There is no file to ship.")
+    failed += [f"{target}: there is no file to ship" for target, wanted in files.items() if not any(name in known for name in wanted)]
     return ReleaseCard(
         name=summary.name,
         run=str(run.shown),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -64,7 +65,9 @@ class Evidence:
         if why := self._stale(f"{HOLDOUT}-{file.name}"):
             return Unavailable(unavailable=why)
         value = self.scorer.further(file.name, HOLDOUT).get(name)
-        return Unavailable(unavailable=f"the task {self.task.name} has no {name}") if value is None else value
+        if value is None:
+            return Unavailable(unavailable=f"the task {self.task.name} has no {name}")
+        return value if math.isfinite(value) else Unavailable(unavailable=f"{name} is not finite")
 
     def kept(self, name: str, what: str) -> np.ndarray | Unavailable:
         """Whether each answer of the trial of a rung or file keeps `what`, bool [n]."""

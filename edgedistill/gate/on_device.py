@@ -17,9 +17,8 @@ def setup(one: Measurement) -> str:
     """When, where and with what a measurement was made."""
     threads = f"{one.threads} thread" + ("s" if one.threads != 1 else "")
     number = "" if one.id is None else f"measurement {one.id}, "
-    return (
-        f"{number}{one.created}, {one.device.spec}, {one.build}, {threads}, preset {one.protocol.preset}; the bound ends its 95% interval"
-    )
+    where = f"{number}{one.created}, {one.device.spec}, {one.build}, {threads}, preset {one.protocol.preset}"
+    return f"{where}; the bound is the upper end of the 95% interval"
 
 
 def _p95(latency: Latency | Unavailable, intervals: Intervals | Unavailable) -> _Read:
