@@ -19,10 +19,9 @@ from edgedistill.gate.review.pairs import Answers
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.loading import recorded
-from edgedistill.records.manifest import Manifest
-from edgedistill.runs import open_run
 from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Manifest
+from edgedistill.runs import open_run
 from edgedistill.steps.gate import gate
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt

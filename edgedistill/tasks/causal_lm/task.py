@@ -28,27 +28,9 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.source import Exchanges
     from edgedistill.tasks.requests import Demands, Requests
 
-_PREPARED = frozenset(
-    {
-        "source",
-        "scrub",
-        "prompt",
-        "completion",
-        "messages",
-        "format",
-        "json_schema",
-        "split_column",
-        "license_column",
-        "split",
-        "good",
-        "tokenizer",
-        "length",
-        "tried",
-    }
-)
 _PREPARED = frozenset({
-    "source", "prompt", "completion", "messages", "format", "json_schema", "fields", "split_column", "split", "good", "tokenizer", "length",
-    "tried",
+    "source", "scrub", "prompt", "completion", "messages", "format", "json_schema", "split_column", "license_column", "split", "fields",
+    "good", "tokenizer", "length", "tried",
 })  # fmt: skip
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 

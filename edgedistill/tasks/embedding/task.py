@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
-_PREPARED = frozenset({"source", "scrub", "text", "split_column", "license_column", "split", "tokenizer", "length", "buckets"})
-_PREPARED = frozenset({"source", "text", "split_column", "split", "fields", "tokenizer", "length", "buckets"})
+_PREPARED = frozenset({"source", "scrub", "text", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets"})
 
 
 class EmbeddingFacts(TokenFacts):

@@ -95,6 +95,7 @@ class Texts(DataConfig):
     )
     scrub: Scrub | None = Field(
         None, description="Replace personal data in the texts by pseudonyms before anything reads them; null reads them as they are."
+    )
     fields: list[Annotated[str, Field(pattern=r"^[^/]+$"), AfterValidator(_no_dimension)]] = Field(
         [], max_length=64, description="Further columns, by whose values the gate divides the holdout into slices."
     )

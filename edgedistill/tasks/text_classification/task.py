@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
-_PREPARED = frozenset(
-    {"source", "scrub", "text", "label", "split_column", "license_column", "split", "tokenizer", "length", "buckets", "classes"}
-)
-_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "fields", "tokenizer", "length", "buckets", "classes"})
+_PREPARED = frozenset({
+    "source", "scrub", "text", "label", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets",
+    "classes",
+})  # fmt: skip
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
