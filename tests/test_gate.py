@@ -255,7 +255,8 @@ def test_each_opening_of_the_holdout_is_logged_and_a_change_of_the_log_is_told(r
     first = json.loads(log.read_text().splitlines()[0])
     data = read_json(run / "summary.json")["data"]["sha256"]
     assert (first["run"], first["previous"], first["data_sha256"]) == ("tiny", "", data)
-    assert decided(run, drop={"max": 0.5}).holdout.warnings == ["The rules of the gate are others than when this run opened the holdout."]
+    changed = "The rules of the gate are others than when this run opened the holdout."
+    assert changed in decided(run, drop={"max": 0.5}).holdout.warnings
     log.unlink()
     for _ in range(2):
         openings.note(Run(run), recorded(run))
@@ -264,7 +265,7 @@ def test_each_opening_of_the_holdout_is_logged_and_a_change_of_the_log_is_told(r
     ruled(run, drop={"max": 0.6})
     openings.note(Run(run), recorded(run))
     assert decided(run, drop={"max": 0.6}).holdout.warnings == [
-        "The rules of the gate are others than when this run opened the holdout.",
+        changed,
         "2 recipes were scored on this holdout, 3 times in all. The confidence of a bound is that of one candidate; who takes the best of "
         "several has less.",
     ]
