@@ -20,6 +20,7 @@ from edgedistill.bundle.check import check_bundle
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.gate import openings
+from edgedistill.gate.on_device import FIGURES
 from edgedistill.measure import store
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.gate import Gate
@@ -159,6 +160,30 @@ def test_devices_are_judged_by_the_newest_measurement_of_the_same_bytes(run: Pat
     saved(file.sha256, "2026-11-26T15:00:00+00:00", validity="throttled", reasons=["it became hot"])
     latency = checks(decided(run, **rules), "devices.0.p95_ms")[file.name]
     assert latency.value == Unavailable(unavailable="the newest measurement is throttled: it became hot")
+
+
+def test_tokens_on_a_device_are_judged_by_the_worst_length_of_prompts() -> None:
+    def times(high: float) -> dict[str, Any]:
+        latency = {"p50": 10.0, "p95": 11.0, "p99": 12.0, "n": 100}
+        return {"latency_ms": latency, "intervals_ms": {"p50": [9.0, 11.0], "p95": [10.0, high], "p99": [11.0, 20.0]}}
+
+    energy = {"mj_per_token": 2.0, "interval": [1.0, 3.0], "idle_w": 1.0, "power_w": 2.0, "source": "made", "window_s": 1.0, "n": 50}
+    prompts = [
+        {
+            "prompt_tokens": length, "first_token": times(high), "next_token": times(high + 1), "last_token": times(90.0), "steady": True,
+            "prefill_tokens_per_s": 1.0, "decode_tokens_per_s": 1.0, "peak_rss_mb": 1.0, "energy": energy,
+        }
+        for length, high in ((32, 14.0), (128, 17.0))
+    ]  # fmt: skip
+    generation = {"context": 256, "state_bytes": 1, "new_tokens": 32, "by_prompt": prompts}
+    made = Measurement.model_validate(made_measurement("a.pte", generation=generation))
+    read = {name: reader(made) for name, (_, _, reader) in FIGURES.items()}
+    assert (read["first_token_p95_ms"], read["next_token_p95_ms"], read["energy_mj"]) == ((11, 17, 100), (11, 18, 100), (2, 3, 50))
+    prompts[0]["energy"] = {"unavailable": "charging"}
+    made = Measurement.model_validate(made_measurement("a.pte", generation=generation))
+    assert FIGURES["energy_mj"][2](made)[0] == Unavailable(unavailable="charging")
+    plain = Measurement.model_validate(made_measurement("a.tflite"))
+    assert FIGURES["next_token_p95_ms"][2](plain)[0] == Unavailable(unavailable="the file keeps no state, so it writes no tokens")
 
 
 def test_a_file_that_changed_or_is_missing_fails(run: Path) -> None:
