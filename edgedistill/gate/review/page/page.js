@@ -176,6 +176,8 @@ at("form").addEventListener("submit", (event) => {
   save();
 });
 at("back").addEventListener("click", back);
+// The pixels of a small image stay sharp.
+at("image").addEventListener("load", () => at("image").classList.toggle("small", at("image").naturalWidth <= 128));
 at("again").addEventListener("click", () => attempt(() => show(judged.length - 1)));
 at("keys").checked = localStorage.getItem("keys") !== "off";
 at("keys").addEventListener("change", () => localStorage.setItem("keys", at("keys").checked ? "on" : "off"));
