@@ -1,5 +1,6 @@
 """The sequential test of the shadow phase: its error over all looks together, its interval, and how many observations it takes."""
 
+import json
 import math
 
 import numpy as np
@@ -105,22 +106,20 @@ def test_shares_that_are_none_are_refused(wrong: dict) -> None:
 
 
 def test_the_sample_for_people_is_uniform_whatever_the_order_and_goes_on(tmp_path) -> None:
-    names = [f"n{number}" for number in range(300)]
+    names = [f"n{number}" for number in range(90)]
     samples = []
     for place, order in enumerate((names, names[::-1])):
         path = tmp_path / f"{place}.jsonl"
-        for start in range(0, 300, 100):
+        for start in range(0, 90, 30):
             # Each third is of another process.
-            people = People(path, 20)
-            for name in order[start : start + 100]:
+            people = People(path, 10)
+            for name in order[start : start + 30]:
                 people.add(name, {"text": name}, agrees=int(name[1:]) % 3 > 0)
         samples.append(path.read_text())
-    import json
-
     first, second = ([json.loads(line) for line in sample.splitlines()] for sample in samples)
     assert first == second
     by_kind = {kind: [int(row["id"][1:]) for row in first if row["sample"] == kind] for kind in KINDS}
-    assert {kind: len(numbers) for kind, numbers in by_kind.items()} == {"random": 20, "disagreement": 20}
+    assert {kind: len(numbers) for kind, numbers in by_kind.items()} == {"random": 10, "disagreement": 10}
     assert all(number % 3 == 0 for number in by_kind["disagreement"])
-    # The mean of 20 of 300 has a standard deviation of 19.
-    assert abs(np.mean(by_kind["random"]) - 149.5) < 60
+    # The mean of 10 of 90 has a standard deviation of 8.
+    assert abs(np.mean(by_kind["random"]) - 44.5) < 25

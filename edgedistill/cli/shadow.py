@@ -41,7 +41,9 @@ def shadow(
     ] = None,
     least: Annotated[float, typer.Option("--least", help="Texts agree from this similarity or score on.")] = 0.9,
     people: Annotated[int, typer.Option("--people", min=0, metavar="N", help="Size of the samples for people.")] = 100,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of verdicts and samples; it is gone on with.")] = Path("shadow"),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of verdicts and samples; the same command goes on there.")
+    ] = Path("shadow"),
     artifact: Annotated[str | None, typer.Option("--artifact", help="File that answers; default: the one to ship.")] = None,
     constrained: Annotated[bool, typer.Option("--constrained", help="The student writes JSON that fits the schema.")] = False,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Most tokens of an answer of the student.")] = None,
