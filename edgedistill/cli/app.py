@@ -384,6 +384,7 @@ def baseline_teacher(
     command.baseline_teacher(recipe, sets, callers, requests, assumptions, runs_dir, trust_code=trust, as_json=as_json)
 
 
+@app.command()
 def route(
     run_folder: RunFolder = None,
     rate: Annotated[float | None, typer.Option("--rate", help="Share of requests to send to the teacher, as 0.2.")] = None,
@@ -480,6 +481,7 @@ def review(
     command.review(run_or_file, options, runs_dir, results=results, open_it=open_it, as_json=as_json)
 
 
+@app.command()
 def scrub(
     source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="Table, .jsonl, .csv or .parquet; or folder of images.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE|DIR", help="What is written, of the same kind.")],
