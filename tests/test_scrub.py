@@ -122,7 +122,9 @@ def test_values_are_replaced_whole(patterns: Scrub, text: str, value: str, kind:
     [
         "card 4111 1111 1111 1112", "IBAN DE88 3704 0044 0532 0130 00", "version 1.2.3.4 of 127.0.0.1", "DNI 12345678A",
         "at 12:30:45 on 2024-03-05", "CPF 529.982.247-26", "commit 3f2a9c1d4e5b", "order 100234567 costs $1,299.00",
-        "mijn BSN is 111222334",
+        "mijn BSN is 111222334", "during 2024 the string 5 of monitor 12", "Spring 2024, Vector 3 and Park 5", "plan 5 via Python 3.11",
+        "Hello World!", "Dear Customer, thanks", "In the first place I left", "2024 European Union", "the best Pizza.", "Im Jahr 2024",
+        "20 Data Centers", "iPad 12", "route 66", "Campo 5",
     ],
 )  # fmt: skip
 def test_what_only_looks_alike_stays(patterns: Scrub, text: str) -> None:

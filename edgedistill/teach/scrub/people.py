@@ -23,55 +23,68 @@ _POSTAL = (
     rf"|(?:{_BREAK}{_CITY}){{1,2}}{_BREAK}\d{{5}}(?:-\d{{3}})?)"
 )
 _MORE = rf"{_FLAT}?{_POSTAL}?"
+# Words that mean much else too count in front of a postal code alone.
+_PLACE = rf"{_FLAT}{{0,2}}{_POSTAL}"
 _ENGLISH = (
-    "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Ter|Crescent|Close|Parkway|Pkwy|"
-    "Highway|Hwy|Circle|Cir|Trail|Trl|Alley|Row|Mews|Grove|Gardens|Hill|Park|Walk|Green|View|Ridge|Path|Plaza|Loop|Pike|Turnpike|Plains|"
-    "Heights|Manor|Station|Springs|Spring|Meadows|Meadow|Village|Villages|Valley|Valleys|Forest|Forge|Fork|Forks|Garden|Gateway|Glen|Harbor|"
-    "Haven|Hollow|Island|Islands|Isle|Junction|Key|Knoll|Knolls|Lake|Lakes|Landing|Lodge|Mall|Mill|Mills|Mission|Motorway|Mount|Mountain|"
-    "Neck|Orchard|Oval|Overpass|Parks|Pass|Passage|Pine|Pines|Points?|Ports?|Prairie|Radial|Ramp|Ranch|Rapids?|Rest|River|Roads|Route|Run|"
-    "Shoals?|Shores?|Spurs?|Squares|Stravenue|Stream|Streets|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Union|Unions|Viaduct|Ville|"
-    "Vista|Walks|Wall|Ways|Wells?|Canyon|Cape|Causeway|Center|Centers|Circles|Cliffs?|Club|Common|Corners?|Course|Courts|Coves?|Creek|"
-    "Crest|Crossing|Crossroad|Curve|Dale|Dam|Divide|Drives|Estates?|Expressway|Extensions?|Falls?|Ferry|Fields?|Flats?|Fords?|Freeway|"
-    "Branch|Bridge|Brooks?|Burgs?|Bypass|Camp|Bayou|Beach|Bend|Bluffs?|Bottom|Arcade|Annex|Inlet|Lights?|Loaf|Locks?|Skyway|Underpass"
+    "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Crescent|Close|Parkway|"
+    "Pkwy|Highway|Hwy|Circle|Cir|Trail|Trl|Alley|Row|Mews|Grove|Gardens|Way"
 )
-_GERMAN = r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|ring|damm|ufer|graben|steig|chaussee|promenade|hof|markt|tor|wall|stieg|berg)"
-_DUTCH = r"(?:straat|laan|weg|plein|gracht|kade|dijk|dreef|pad|hof|singel|steeg|plantsoen|baan|ring|boulevard|park|wal|markt)"
-_SWEDISH = r"(?:gatan|vägen|gränden|gränd|torget|plan|allén|stigen|backen|gata|väg)"
+_ENGLISH_TOO = (
+    "Annex|Arcade|Bayou|Beach|Bend|Bluff|Bottom|Branch|Bridge|Brook|Burg|Bypas|Camp|Canyon|Cape|Causeway|Center|Cliff|Club|Common|"
+    "Corner|Course|Cove|Creek|Crest|Crossing|Crossroad|Curve|Dale|Dam|Divide|Estate|Expressway|Extension|Fall|Ferry|Field|Flat|"
+    "Ford|Forest|Forge|Fork|Freeway|Garden|Gateway|Glen|Green|Harbor|Haven|Height|Hill|Hollow|Inlet|Island|Isle|Junction|Key|"
+    "Knoll|Lake|Landing|Light|Loaf|Lock|Lodge|Loop|Mall|Manor|Meadow|Mill|Mission|Motorway|Mount|Mountain|Neck|Orchard|Oval|"
+    "Overpas|Park|Pas|Passage|Path|Pike|Pine|Plain|Plaza|Point|Port|Prairie|Radial|Ramp|Ranch|Rapid|Rest|Ridge|River|Route|Run|"
+    "Shoal|Shore|Skyway|Spring|Spur|Station|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Turnpike|Underpas|"
+    "Union|Valley|Viaduct|View|Village|Ville|Vista|Walk|Wall|Well"
+)
+_GERMAN = r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|damm|ufer|chaussee|promenade)"
+_GERMAN_TOO = r"(?:ring|graben|steig|hof|markt|tor|wall|stieg|berg)"
+_AT = "Am|An der|An den|Auf der|Auf dem|Im|In der|In den|Zum|Zur|Unter den|Hinter der|Vor dem"
+_DUTCH = r"(?:straat|laan|weg|plein|gracht|kade|dijk|dreef|singel|steeg|plantsoen)"
+_DUTCH_TOO = r"(?:pad|hof|baan|ring|boulevard|park|wal|markt)"
+_SWEDISH = r"(?:gatan|vägen|gränden|gränd|torget|allén|stigen|backen|gata|väg)"
 _FRENCH = "rue|avenue|boulevard|bd|chemin|place|allée|impasse|quai|route|cours|square|passage|sentier|villa"
 _SPANISH = (
-    "Calle|C/|Cl\\.?|Avenida|Avda\\.?|Av\\.?|Plaza|Pza\\.?|Paseo|Camino|Ronda|Carrer|Vía|Glorieta|Cuesta|Callejón|Acceso|"
-    "Alameda|Cañada|Pasadizo|Pasaje|Rambla|Urbanización|Vial|Via|Travesía"
+    "[Cc]alle|C/|Cl\\.|[Aa]venida|Avda\\.?|Av\\.|[Pp]laza|Pza\\.?|[Pp]aseo|Camino|Ronda|Carrer|Vía|Glorieta|Cuesta|Callejón|"
+    "Cañada|Pasadizo|Pasaje|Rambla|Urbanización|Travesía"
 )
-_ITALIAN = "Via|Viale|Piazza|Piazzale|Corso|Largo|Vicolo|Strada|Contrada|Borgo|Canale|Incrocio|Rotonda|Stretto|Lungomare|Lungotevere|Salita"
-_PORTUGUESE = (
-    "Rua|R\\.|Avenida|Av\\.?|Travessa|Alameda|Praça|Rodovia|Estrada|Largo|Viela|Via|Vila|Ladeira|Parque|Passarela|Pátio|Setor|Sítio|"
-    "Praia|Trecho|Trevo|Vale|Vereda|Viaduto|Loteamento|Lagoa|Lago|Jardim|Fazenda|Favela|Esplanada|Estação|Feira|Distrito|Residencial|Recanto|"
-    "Quadra|Núcleo|Morro|Conjunto|Condomínio|Colônia|Chácara|Campo|Área|Aeroporto"
+_ITALIAN = "Via|[Vv]iale|[Pp]iazza|Piazzale|Corso|Largo|[Vv]icolo|Contrada|Lungomare|Lungotevere|Salita"
+_PORTUGUESE = "[Rr]ua|R\\.|[Aa]venida|Av\\.|[Tt]ravessa|Alameda|[Pp]raça|Rodovia|Estrada|Largo|Viela|Ladeira"
+_ROMANCE_TOO = (
+    "via|Acceso|Alameda|Vial|Via|Strada|Borgo|Canale|Incrocio|Rotonda|Stretto|Vila|Parque|Passarela|Pátio|Setor|Sítio|Praia|Trecho|Trevo|"
+    "Vale|Vereda|Viaduto|Loteamento|Lagoa|Lago|Jardim|Fazenda|Favela|Esplanada|Estação|Feira|Distrito|Residencial|Recanto|Quadra|Núcleo|"
+    "Morro|Conjunto|Condomínio|Colônia|Chácara|Campo|Área|Aeroporto"
 )
 _WORDS = (
     rf"(?:{_CAP}|\d{{1,2}}(?:er|e|º|th|nd|rd|st)?|"
     r"(?:de|du|des|la|le|les|l['’]|d['’]|del|della|dello|dei|delle|degli|di|da|do|dos|das|den|der|van|y|e|ks\.)\b)"
 )
-
-_AT = "Am|An der|An den|Auf der|Auf dem|Im|In der|In den|Zum|Zur|Unter den|Hinter der|Vor dem"
 _SIDE = r"(?:[ ](?:[NSEW]\b\.?|North|South|East|West)(?!\w))"
+_HOUSE = rf"(?<![\w.,])\d{{1,6}}[A-Z]?{_SIDE}?(?:[ ](?:\p{{Lu}}[\p{{L}}'’.\-]*|\d{{1,3}}(?:st|nd|rd|th))){{1,4}}?"
+_BEFORE = r"(?<![\p{L}\-])(?:\p{Lu}[\p{L}.\-]*[ \-]){0,3}"
+_CAPITAL = r"\p{Lu}[\p{L}.\-]*"
 
 ADDRESSES = (
-    Rule(ADDRESS, rf"(?<![\w.,])\d{{1,6}}[A-Z]?{_SIDE}?(?:[ ](?:\p{{Lu}}[\p{{L}}'’.\-]*|\d{{1,3}}(?:st|nd|rd|th))){{1,4}}?"
-                  rf"[ ](?:{_ENGLISH})s?\b\.?{_SIDE}?{_MORE}"),
+    Rule(ADDRESS, rf"{_HOUSE}[ ](?:{_ENGLISH})\b\.?{_SIDE}?{_MORE}"),
+    Rule(ADDRESS, rf"{_HOUSE}[ ](?:{_ENGLISH_TOO})s?\b\.?{_SIDE}?{_PLACE}"),
     # British houses without a street's number, and blocks in front of it.
     Rule(ADDRESS, rf"(?i:(?:flat|studio|unit|apartment|suite) \d{{1,4}}[a-z]?)(?:,\s*|\s*\n\s*|\s+)[^,\n]{{1,40}}{_POSTAL}"),
     Rule(ADDRESS, rf"(?:PSC|CMR|USS|USNS|USNV|USCGC|Unit) [\w ]{{1,30}}{_BREAK}?(?:Box \d+)?{_BREAK}?(?:APO|FPO|DPO) A[AEP],? \d{{5}}"),
     Rule(ADDRESS, rf"\bP\.? ?O\.? Box \d+{_MORE}"),
-    Rule(ADDRESS, rf"(?<![\p{{L}}\-])(?:\p{{Lu}}[\p{{L}}.\-]*[ \-]){{0,3}}\p{{Lu}}?[\p{{L}}.\-]*(?i:{_GERMAN}) {_NUMBER}{_MORE}"),
-    Rule(ADDRESS, rf"(?<![\p{{L}}\-])(?:{_AT}) (?:{_CAP} ?){{1,2}} ?{_NUMBER}{_MORE}"),
-    Rule(ADDRESS, rf"(?<![\p{{L}}\-])(?:{_CAP} ){{0,2}}\p{{Lu}}[\p{{L}}.\-]*{_DUTCH} {_NUMBER}{_MORE}"),
-    Rule(ADDRESS, rf"(?<![\p{{L}}\-])(?:{_CAP} ){{0,2}}\p{{Lu}}?[\p{{L}}\-]*{_SWEDISH} {_NUMBER}{_MORE}"),
-    Rule(ADDRESS, rf"(?:(?<![\w.,])\d{{1,4}}(?: ?(?:bis|ter|quater))?,? )?(?<!\w)(?i:{_FRENCH}) (?:{_WORDS}[ ]?){{1,6}}{_MORE}", LIKELY),
-    Rule(ADDRESS, rf"(?<!\w)(?i:{_SPANISH}) ?(?:{_WORDS}[ ]?){{1,7}},? ?(?:(?:n[º°o.]{{1,2}}|núm\.?) ?)?{_NUMBER}"
-                  rf"(?:{_FLAT}){{0,2}}{_POSTAL}?"),
-    Rule(ADDRESS, rf"(?<!\w)(?i:{_ITALIAN}) (?:{_WORDS}[ ]?){{1,6}},? ?{_NUMBER}{_FLAT}?{_POSTAL}?"),
-    Rule(ADDRESS, rf"(?<!\w)(?i:{_PORTUGUESE}) (?:{_WORDS}[ ]?){{1,7}},? ?(?:n[º°.]{{1,2}} ?)?{_NUMBER}{_FLAT}?{_POSTAL}?"),
+    Rule(ADDRESS, rf"{_BEFORE}(?:{_CAPITAL}(?i:{_GERMAN})|(?i:stra(?:ß|ss)e|str\.|platz|weg|allee)(?<=[ \-]\p{{L}}+\.?)) {_NUMBER}{_MORE}"),
+    Rule(ADDRESS, rf"{_BEFORE}{_CAPITAL}(?i:{_GERMAN_TOO}) {_NUMBER}{_PLACE}"),
+    Rule(ADDRESS, rf"(?<![\p{{L}}\-])(?:{_AT}) (?:{_CAP} ?){{1,2}} ?{_NUMBER}{_PLACE}"),
+    Rule(ADDRESS, rf"{_BEFORE}{_CAPITAL}{_DUTCH} {_NUMBER}{_MORE}"),
+    Rule(ADDRESS, rf"{_BEFORE}{_CAPITAL}{_DUTCH_TOO} {_NUMBER}{_PLACE}"),
+    Rule(ADDRESS, rf"{_BEFORE}(?:{_CAPITAL}{_SWEDISH}|(?<=\p{{L}} ){_SWEDISH}) {_NUMBER}{_MORE}"),
+    Rule(ADDRESS, rf"{_BEFORE}{_CAPITAL}plan {_NUMBER}{_PLACE}"),
+    Rule(ADDRESS, rf"(?<![\w.,])\d{{1,4}}(?: ?(?:bis|ter|quater))?,? (?i:{_FRENCH}) (?:{_WORDS}[ ]?){{1,6}}{_MORE}"),
+    Rule(ADDRESS, rf"(?<!\w)(?i:{_FRENCH}) (?:{_WORDS}[ ]?){{1,6}}{_PLACE}"),
+    Rule(ADDRESS, rf"(?<!\w)(?:{_SPANISH}) ?(?:{_WORDS}[ ]?){{1,7}},? ?(?:(?:n[º°o.]{{1,2}}|núm\.?) ?)?{_NUMBER}{_FLAT}?{_MORE}"),
+    Rule(ADDRESS, rf"(?<!\w)(?:{_ITALIAN}) (?:{_WORDS}[ ]?){{1,6}},? ?{_NUMBER}{_MORE}"),
+    Rule(ADDRESS, rf"(?<!\w)(?:{_PORTUGUESE}) (?:{_WORDS}[ ]?){{1,7}},? ?(?:n[º°.]{{1,2}} ?)?{_NUMBER}{_MORE}"),
+    Rule(ADDRESS, rf"(?<!\w)(?:{_ROMANCE_TOO}) (?:{_WORDS}[ ]?){{1,7}},? ?(?:n[º°.]{{1,2}} ?)?{_NUMBER}{_PLACE}"),
     Rule(ADDRESS, rf"(?<!\w)(?:ul\.|ulica|al\.|aleja|pl\.|plac|os\.) ?(?:{_WORDS}[ ]?){{1,5}} ?{_NUMBER}{_MORE}"),
     Rule(ADDRESS, rf"(?<!\w){_CITY},? [A-Z]{{2}} \d{{5}}(?:-\d{{4}})?(?!\w)"),
     Rule(ADDRESS, r"\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b", LIKELY),
@@ -117,11 +130,16 @@ _CLOSINGS = (
 
 TITLED = regex.compile(rf"(?:{_TITLE}\.?\s+)+")
 """Titles in front of a name."""
+_NOBODY = (
+    "World|Team|All|Everyone|Everybody|Folks|Friends?|Customers?|Colleagues?|Guys|Sirs?|Madam|There|Kunden?|Kundin|Damen|Herren|Zusammen|"
+    "Tous|Toutes|Clients?|Clientes?|Todos|Tutti|Allemaal|Klanten?|Alla|Kaikki"
+)
+
 NAMES = (
     Rule(NAME, rf"(?<={_TITLE}\.? (?:(?:Dr|Prof|med|h\.c|Ing)\.? )*){PERSON}", 0.8),
     Rule(NAME, rf"(?<=(?<!\w)(?i:{_INTRODUCTIONS})[ ]){_FULL}", 0.8),
     Rule(NAME, rf"(?<=(?<!\w)(?i:{_CALLED})[ ]){PERSON}", 0.8),
     Rule(NAME, rf"(?<=(?<![\w])(?i:{_FIELDS})[\"']? ?[:=] ?[\"']?){_FULL}", 0.8),
-    Rule(NAME, rf"(?<=(?:^|[\n.!?\"] ?)(?i:{_GREETINGS}),?[ ]){PERSON}(?=[,!.:;\n]|$| [-–])", 0.8),
-    Rule(NAME, rf"(?<=(?i:{_CLOSINGS})[,!.]?\s{{1,2}}){PERSON}(?=[.,;\n]|\s*$)", 0.8),
+    Rule(NAME, rf"(?<=(?:^|[\n.!?\"] ?)(?i:{_GREETINGS}),?[ ])(?!(?i:{_NOBODY})\b){PERSON}(?=[,!.:;\n]|$| [-–])", 0.8),
+    Rule(NAME, rf"(?<=(?:^|[\n.!?,;] ?)(?i:{_CLOSINGS})(?:[,!.]?\s*\n\s*|, )){PERSON}(?=[.,;\n]|\s*$)", 0.8),
 )  # fmt: skip
