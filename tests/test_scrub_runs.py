@@ -186,3 +186,25 @@ def test_image_files_lose_what_is_written_about_them(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(read(out / "a" / name)), np.asarray(read(source / name)))
     # The compressed pixels of a JPEG are copied.
     assert (source / "x.jpg").read_bytes().split(b"\xff\xda", 1)[1] in (out / "a" / "x.jpg").read_bytes()
+
+
+def test_no_file_of_prepared_images_has_exif(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from edgedistill import tasks
+    from edgedistill.recipe import load_recipe
+
+    exif = Image.Exif()
+    exif[0x010F] = SECRET
+    exif.get_ifd(0x8825)[29] = SECRET
+    for number in range(12):
+        place = tmp_path / "images" / "ab"[number % 2] / f"{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(place, exif=exif)
+        assert SECRET.encode() in place.read_bytes()
+    fields = {"name": "x", "data": {"source": {"imagefolder": tmp_path / "images"}, "image_size": 32}}
+    recipe = load_recipe(fields).recipe
+    tasks.task(recipe.task).source(recipe).prepare(tmp_path / "data", 0)
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert len(files) > 2
+    assert not [path.name for path in files if SECRET.encode() in path.read_bytes()]
