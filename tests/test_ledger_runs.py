@@ -15,8 +15,8 @@ from edgedistill import tasks
 from edgedistill.errors import UserError
 from edgedistill.recipe.loading import LoadedRecipe, load_recipe
 from edgedistill.runs import open_run
+from edgedistill.steps import flow, teaching_set
 from edgedistill.steps import ledger as commands
-from edgedistill.steps import teaching_set
 from edgedistill.steps.distill import prepared_data
 from edgedistill.steps.ledger import Named
 from edgedistill.teach.ledger import lookup
@@ -122,6 +122,20 @@ def test_who_rewrites_the_ledger_is_found_by_the_runs(texts: Callable[..., Loade
     assert checked.problems[0].startswith("the run other noted the head")
 
 
+def test_the_commands_tell_what_they_did(texts: Callable[..., LoadedRecipe], tmp_path: Path) -> None:
+    taught(texts())
+    removed = edgedistill("ledger", "remove", "--row", 3, "--reason", "asked", "--json", cwd=tmp_path)
+    assert removed.returncode == 0, removed.stderr
+    assert json.loads(removed.stdout)["runs"] == ["texts"]
+    shown = edgedistill("ledger", "show", json.loads(removed.stdout)["example"], cwd=tmp_path)
+    assert "row 3: sample 2 of set 0" in shown.stdout
+    assert "source texts.jsonl, licence MIT, teacher teacher" in shown.stdout
+    segment = next(Path("runs/.ledger").glob("*.parquet"))
+    segment.write_bytes(segment.read_bytes().replace(b'"licence":"MIT"', b'"licence":"GPL"'))
+    checked = edgedistill("ledger", "verify", "--json", cwd=tmp_path)
+    assert (checked.returncode, json.loads(checked.stdout)["problems"]) == (3, ["row 0 (set) is not what was appended"])
+
+
 def test_examples_are_named_in_one_way(texts: Callable[..., LoadedRecipe]) -> None:
     with pytest.raises(UserError, match="found no ledger in runs"):
         commands.show(Path("runs"), Named())
@@ -154,12 +168,13 @@ def test_a_removed_image_leaves_no_byte_of_it(tiny: Path, tmp_path: Path, place:
         # The first of val is among the golden inputs of bundles.
         needles += [np.load(path)[0].tobytes() for path in runs.rglob("work/val-*/outputs/logits.npy")]
         assert any("golden" in name for name in traces(runs, needles))
-    done = edgedistill("ledger", "remove", "--run", "tiny", "--sample", sample, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    removal = commands.remove_example(runs, Named(sample=("tiny", sample)), None)
+    assert removal.runs == ["tiny"]
     assert traces(runs, needles) == []
-    assert edgedistill("report", "runs/tiny", cwd=tmp_path).returncode == 2
-    shown = json.loads(edgedistill("ledger", "show", "--json", cwd=tmp_path).stdout)
-    assert (shown["removed"], shown["sets"][0]["runs"], shown["sets"][0]["facts"]["source"]) == (1, ["tiny"], "sklearn-digits")
+    with pytest.raises(UserError, match="go on with `edgedistill run`"):
+        flow.report(runs / "tiny")
+    shown = lookup.summary(Ledger(runs / FOLDER))
+    assert (shown.removed, shown.sets[0].runs, shown.sets[0].facts["source"]) == (1, ["tiny"], "sklearn-digits")
 
 
 def traces(folder: Path, needles: list[bytes]) -> list[str]:

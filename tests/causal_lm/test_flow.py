@@ -23,6 +23,7 @@ from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
 from edgedistill.steps.gate import gate
+from edgedistill.steps import ledger
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import exchange
@@ -215,17 +216,14 @@ def test_a_removed_example_leaves_no_byte_of_it(folder: Path, tmp_path: Path, sp
             needles += [text.encode() for (text,) in answers.execute("SELECT text FROM answers WHERE key = ?", (key,)) if len(text) > 20]
         assert len(needles) > 5
     assert traces(tmp_path, needles)
-    dry = edgedistill("ledger", "remove", "--run", "tiny", "--sample", sample, "--dry-run", "--json", cwd=tmp_path)
-    assert json.loads(dry.stdout)["row"] is None
-    done = edgedistill("ledger", "remove", "--run", "tiny", "--sample", sample, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    removal = json.loads(done.stdout)
-    assert (removal["runs"], removal["answers"]) == (["tiny"], 2 if split == 0 else 0)
+    named = ledger.Named(sample=("tiny", sample))
+    assert ledger.remove_example(tmp_path / "runs", named, None, dry_run=True).row is None
+    assert traces(tmp_path, needles)
+    removal = ledger.remove_example(tmp_path / "runs", named, None)
+    assert (removal.runs, removal.answers) == (["tiny"], 2 if split == 0 else 0)
     assert traces(tmp_path, needles) == []
-    assert edgedistill("ledger", "verify", cwd=tmp_path).returncode == 0
     # Weights and files stay, for those who use them until the run is made again.
     assert (run / "artifacts" / FILES[0]).exists()
-    assert edgedistill("export", "runs/tiny", cwd=tmp_path).returncode == 2
 
 
 def traces(folder: Path, needles: list[bytes]) -> list[str]:
