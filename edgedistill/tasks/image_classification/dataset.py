@@ -42,9 +42,12 @@ class ImageSource:
 
     def taught(self) -> Iterator[Taught]:
         """Each image by the bytes of its file; by its pixels where it is no file."""
-        for place, name in enumerate(self.listing.names):
-            path = Path(name)
-            yield Taught(place, path.read_bytes() if path.is_file() else np.asarray(self.listing.read(place)).tobytes())
+        # To name an image in a shard reads the shard.
+        in_shards = isinstance(self.data.source, WebDataset)
+        for place in range(len(self.listing.labels)):
+            path = None if in_shards else Path(self.listing.names[place])
+            content = path.read_bytes() if path is not None and path.is_file() else np.asarray(self.listing.read(place)).tobytes()
+            yield Taught(place, content)
 
 
 class ImageDataset:
