@@ -65,7 +65,7 @@ def _rules(card: ReleaseCard, file: str) -> Table:
         if check.file == file:
             title = check.title + (f":\n{check.part}" if check.part else "")
             rows.append([Cell(title), *_figures(check), _outcome(check)])
-    return Table(file, ("rule", "figure", "bound", "limit", "samples", ""), rows)
+    return Table(file, ("rule", "figure", "bound", "limit", "samples", "result"), rows)
 
 
 def _figures(check: Check) -> list[Cell]:
@@ -96,7 +96,7 @@ def _slices(check: Check) -> Table:
         ]
         for each in check.slices or []
     ]
-    return Table(f"{check.title}: {check.file}", ("slice", "samples", "drop", "bound", ""), rows)
+    return Table(f"{check.title}: {check.file}", ("slice", "samples", "drop", "bound", "result"), rows)
 
 
 def _files(card: ReleaseCard) -> Table:
@@ -113,7 +113,7 @@ def _files(card: ReleaseCard) -> Table:
         for file in card.files
     ]
     reference = [Cell(card.reference.name), Cell("–"), Cell("–"), _score(card), Cell("pytorch"), Cell("–"), Cell("–")]
-    headers = ("file", "targets", "size, MB", f"{card.metric.title} on the holdout", "executed by", "SHA-256", "")
+    headers = ("file", "targets", "size, MB", f"{card.metric.title} on the holdout", "executed by", "SHA-256", "result")
     return Table("What may ship, and what it is held to", headers, [*rows, reference])
 
 
