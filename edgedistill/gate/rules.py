@@ -146,12 +146,12 @@ def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Ch
         else:
             value, bound = share_above(kept, found.gate.confidence)
             figure = _Figure(value, f"{how}; the bound is Clopper and Pearson's", bound, len(kept))
-        return _check(rule, field, f"Answers that are {rule.of}", file.name, figure, rule.min, "at least", "share")
+        return _check(rule, field, f"Answers, {rule.of}", file.name, figure, rule.min, "at least", "share")
     assert rule.max_drop is not None
     expected = found.kept(found.gate.against, rule.of)
     unknown = next((each for each in (expected, kept) if isinstance(each, Unavailable)), None)
     figure = _Figure(unknown, how) if unknown is not None else _paired_drop(expected, kept, found.gate.confidence, how)
-    title = f"Drop of answers that are {rule.of} against the {found.gate.against}"
+    title = f"Answers, {rule.of}: drop against the {found.gate.against}"
     return _check(rule, field, title, file.name, figure, rule.max_drop, "at most", "points")
 
 

@@ -138,7 +138,7 @@ def test_the_gate_judges_answers_of_files(folder: Path, monkeypatch: pytest.Monk
     assert (policy.value, policy.n, policy.ok) == (1.0, 3, True)
     # Of 3 of 3, Clopper and Pearson's bound is the third root of 0.05.
     assert policy.bound == pytest.approx(0.05 ** (1 / 3), abs=0.02)
-    assert (exact.title, exact.n) == ("Drop of answers that are exact against the teacher", 3)
+    assert (exact.title, exact.n) == ("Answers, exact: drop against the teacher", 3)
     assert valid.value == Unavailable(unavailable="trials tell exact, policy, and not valid")
     drop, error = found[FILES[0], "drop"], found[FILES[0], "calibration"]
     assert (drop.n, drop.ok, error.ok) == (12, True, True)
