@@ -1,7 +1,7 @@
 """Measures how often the gate passes a candidate whose true drop equals the limit, and prints it as Markdown, for docs/gate.md.
 
 For right and wrong samples the rate is computed exactly: the probability of every outcome that passes, at the worst of many rates of
-disagreement. For numbers 2,000 candidates are simulated for each kind of scores. Other bounds stand beside. About five minutes on one core.
+disagreement. For numbers 2,000 candidates are simulated for each kind of scores. Other bounds stand beside. It takes minutes.
 """
 
 import math
