@@ -547,6 +547,19 @@ def init(
 
 
 @app.command()
+def leakage(
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="A .jsonl, .csv or .parquet file of texts, or a folder of images.")],
+    holdout: Annotated[Path, typer.Argument(metavar="HOLDOUT", help="The samples that no training may see, of the same kind.")],
+    column: Annotated[list[str], typer.Option("--column", help="Column to compare; repeatable. Default: text, or else prompt.")] = NOTHING,
+    as_json: Json = False,
+) -> None:
+    """Find samples of a teaching set that are the same, nearly the same, or a part of one in a holdout."""
+    from edgedistill.cli import leakage as command
+
+    command.leakage(train, holdout, column, as_json=as_json)
+
+
+@app.command()
 def students(
     names: Annotated[list[str], typer.Argument(metavar="[MODEL]...", help="timm models; default: a list of common ones.")] = NOTHING,
     target: Annotated[str, typer.Option("--target", help="Name or file of a target; its first int8 format is used.")] = "raspberry-pi",

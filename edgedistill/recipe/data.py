@@ -1,11 +1,17 @@
 """The data part that recipes of every task have: splits, views and batches."""
 
 from collections.abc import Collection, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from edgedistill.recipe.base import Config, mistake
+
+Leakage = Literal["remove", "report", "off"]
+LEAKAGE = (
+    "What happens to samples of train and val that are the same, nearly the same, or a part of one in a later split: they are removed "
+    "from the earlier split, reported, or not looked for."
+)
 
 
 class Split(Config):

@@ -211,6 +211,7 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.router import RouterDocument
     from edgedistill.records.scrub import Scrubbed
     from edgedistill.records.shadow import ShadowDocument
+    from edgedistill.records.leakage import LeakageDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
@@ -227,4 +228,6 @@ def documents() -> dict[str, type[Record]]:
         "generate": GeneratedText, "review": ReviewDocument, "ledger": LedgerSummary, "ledger-example": LedgerExample,
         "ledger-check": LedgerCheck, "ledger-removal": Removal, "baseline-teacher": Baseline, "advise": Advice, "shadow": ShadowDocument,
         "scrub": Scrubbed, "route": RouterDocument, "monitor": DriftDocument, "gate": Gated, "release-card": ReleaseCard,
+        "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
+        "cost": CostDocument, "generate": GeneratedText, "leakage": LeakageDocument,
     }  # fmt: skip

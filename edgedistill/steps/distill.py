@@ -128,6 +128,20 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     teaching_set.check(run, recipe, task.dataset(recipe, run.work("data")))
     return facts
 
+    def work(folder: Path) -> dict[str, Any]:
+        mode: Any = getattr(recipe.data, "leakage", "off")
+        if mode == "off":
+            return source.prepare(folder, recipe.seed).model_dump()
+        from edgedistill.teach.leakage.watch import SplitWatch
+
+        watch = SplitWatch(mode, (task.words.sample, task.words.samples))
+        facts = source.prepare(folder, recipe.seed, watch=watch)  # type: ignore[call-arg]
+        # After the samples were hashed, since what is found changes none of them.
+        watch.record.write(folder / "leakage.json")
+        return facts.model_dump()
+
+    return run.step(step, work)
+
 
 def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], nn.Module] | None) -> None:
     """Bring the trained student to its quantized state, save the programs, and score the rungs of PyTorch on val.

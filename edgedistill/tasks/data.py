@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgedistill.signature import MethodSignature
 
 SPLITS = ("train", "val", "holdout")
+UNUSED = len(SPLITS)
+"""The number of the split of samples that nothing reads."""
 _FACTS = "facts.json"
 
 
@@ -80,6 +82,17 @@ class Taught:
     """JSON object of what is said of it beside the facts of all samples, such as `licence`, `teacher` and `filters`."""
     time_ms: int | None = None
     """When a teacher wrote it, milliseconds since 1970; None for the time when it is taught."""
+class Watch(Protocol):
+    """Looks for samples that stand in a later split as well; `Source.prepare` of tasks with `data.leakage` may be given one."""
+
+    warnings: list[str]
+    """What was found, for readers."""
+
+    def __call__(self, kind: Literal["texts", "images"], parts: Callable[[], Iterator[Any]], split: np.ndarray) -> np.ndarray:
+        """The split of each sample, int8 [N]: `split`, with `UNUSED` for samples that are to be left out.
+
+        parts: gives all samples in their order, a part at a time, whenever it is called: texts, or images uint8 [H, W, 3].
+        """
 
 
 class Source(Protocol):
@@ -91,6 +104,8 @@ class Source(Protocol):
 
     def prepare(self, folder: Path, seed: int) -> DataFacts:
         """Write what a `Dataset` reads into the empty `folder`; splits that the data lacks are drawn by `seed`.
+
+        A task whose recipes have `data.leakage` takes a `Watch` too, as `watch`; it is asked once the splits are known.
 
         Raises UserError that names every unreadable sample.
         """

@@ -21,6 +21,7 @@ from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data, Example, TrainedBytes
 from edgedistill.tasks.causal_lm.wanted import longest
 from edgedistill.tasks.data import SPLITS, Taught
+from edgedistill.tasks.data import SPLITS, UNUSED, Watch
 from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.source import licensed
@@ -36,8 +37,6 @@ __all__ = ["AT_ONCE", "OTHER", "TOKENS", "Exchange", "Exchanges", "write"]
 
 OTHER = "other"
 """The folder of the same in the tokens of a teacher with another tokenizer."""
-UNUSED = len(SPLITS)
-"""The number of the split of rows that nothing reads."""
 _TRUTHS = {"true": True, "1": True, "good": True, "false": False, "0": False, "bad": False}
 
 
@@ -49,6 +48,12 @@ class Exchange:
     answer: str
     good: bool = True
     """Whether the answer is one to follow; others are to be avoided."""
+
+    @property
+    def asked(self) -> str:
+        """What is asked, without instructions that all rows share: the same question twice is leakage, whatever the answers are."""
+        said = "\n".join(message["content"] for message in self.messages if message["role"] != "system")
+        return said or self.answer
 
 
 class Exchanges:
@@ -73,7 +78,7 @@ class Exchanges:
         reference = self.data.tokenizer if isinstance(self.data.tokenizer, str) else self.tokenizer
         return canonical_hash([self.table.fingerprint, *(chat.fingerprint(name) for name in (reference, self.other))])
 
-    def prepare(self, folder: Path, seed: int) -> LanguageFacts:
+    def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> LanguageFacts:
         """Write tokens, tokenizer and splits into `folder`. Raises UserError that names the rows that cannot be used."""
         prints, split = self._first_look()
         if (split < 0).all():
@@ -83,6 +88,8 @@ class Exchanges:
         split = np.where(split < 0, 0, split).astype(np.int8)
         if missing := [name for number, name in enumerate(SPLITS[:2]) if not (split == number).any()]:
             raise UserError(f"{self.table.name}: found no rows of {missing[0]}, expected some: add rows, or change data.split")
+        if watch is not None:
+            split = watch("texts", lambda: ([exchange.asked for exchange in part] for part in self._rows()), split)
         schema.save(self.data, folder)
         made = self._chat(split)
         made.save(folder / chat.FOLDER)
@@ -101,7 +108,7 @@ class Exchanges:
             sha256=sha256_tree(folder),
             splits={name: int((split == number).sum()) for number, name in enumerate(SPLITS)},
             sizes={"tokens": self.data.length, "wanted": longest(prompts[judged], counts[judged])},
-            warnings=self._warnings(prints, split, counts),
+            warnings=self._warnings(prints, split, counts) if watch is None else [*self._cut(counts), *watch.warnings],
             length=self.data.length,
             vocabulary=made.vocabulary,
             padding=made.padding,
@@ -200,10 +207,13 @@ class Exchanges:
                 yield from (message["content"] for message in exchange.messages)
                 yield exchange.answer
 
-    def _warnings(self, prints: np.ndarray, split: np.ndarray, counts: np.ndarray) -> list[str]:
-        texts = []
+    def _cut(self, counts: np.ndarray) -> list[str]:
         if at_limit := int((counts >= self.data.length).sum()):
-            texts.append(f"{at_limit:,} of {len(counts):,} rows have {self.data.length} tokens or more and may be cut; raise data.length")
+            return [f"{at_limit:,} of {len(counts):,} rows have {self.data.length} tokens or more and may be cut; raise data.length"]
+        return []
+
+    def _warnings(self, prints: np.ndarray, split: np.ndarray, counts: np.ndarray) -> list[str]:
+        texts = self._cut(counts)
         if repeated := int(np.isin(prints[split > 0], prints[split == 0]).sum()):
             texts.append(
                 f"{repeated:,} of {int((split > 0).sum()):,} prompts of val and holdout stand in train too, which makes scores too good"

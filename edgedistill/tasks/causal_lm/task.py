@@ -32,6 +32,10 @@ _PREPARED = frozenset({
     "source", "scrub", "prompt", "completion", "messages", "format", "json_schema", "split_column", "license_column", "split", "fields",
     "good", "tokenizer", "length", "tried",
 })  # fmt: skip
+_PREPARED = frozenset(
+    {"source", "prompt", "completion", "messages", "format", "json_schema", "split_column", "split", "good", "tokenizer", "length", "tried"}
+    | {"leakage"}
+)
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
 

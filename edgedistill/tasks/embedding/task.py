@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text.dataset import TextDataset
 
 _PREPARED = frozenset({"source", "scrub", "text", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets"})
+_PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length", "buckets", "leakage"})
 
 
 class EmbeddingFacts(TokenFacts):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from edgedistill.tasks.data import Batch, Taught
+from edgedistill.tasks.data import Batch, Watch
 from edgedistill.tasks.image_classification import listing
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.imageset import ImageSet
@@ -36,9 +37,9 @@ class ImageSource:
         """Changes when a file is added, removed or rewritten."""
         return listing.fingerprint(lambda: self.listing, self.data)
 
-    def prepare(self, folder: Path, seed: int) -> ImageFacts:
+    def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> ImageFacts:
         """Decode the images into `folder`."""
-        return ImageFacts.model_validate(listing.prepare(self.listing, self.data, seed, folder))
+        return ImageFacts.model_validate(listing.prepare(self.listing, self.data, seed, folder, watch))
 
     def taught(self) -> Iterator[Taught]:
         """Each image by the bytes of its file; by its pixels where it is no file."""

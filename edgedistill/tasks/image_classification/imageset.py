@@ -21,7 +21,7 @@ from edgedistill.files import read_json, remove, write_json
 from edgedistill.progress import log, track
 from edgedistill.rows import Rows, read_rows, writing
 from edgedistill.tasks.classification import splits
-from edgedistill.tasks.data import SPLITS
+from edgedistill.tasks.data import SPLITS, Watch
 from edgedistill.tasks.image_classification import duplicates
 from edgedistill.tasks.image_classification.encoded import Encoded, decoder
 from edgedistill.tasks.image_classification.recipe.data import PLAIN, Resize
@@ -59,6 +59,7 @@ class ImageSet:
 
 def prepare(
     listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int, resize: Resize = PLAIN,
+    watch: Watch | None = None,
 ) -> ImageSet:  # fmt: skip
     """Decode every image of `listing` into `folder`; all unreadable ones are named in one UserError.
 
@@ -79,6 +80,8 @@ def prepare(
                 if write is not None:
                     write(pixels)
                 append(parts)
+        if watch is not None:
+            split = watch("images", lambda: _pixels(listing, folder, image_size, resize), split)
         digest.update(listing.labels.tobytes() + split.tobytes())
         for name, values in sorted(listing.fields.items()):
             digest.update(name.encode() + values.tobytes())
@@ -86,11 +89,14 @@ def prepare(
         np.save(folder / "labels.npy", listing.labels)
         np.save(folder / "split.npy", split)
         written = prints()
-        warnings = duplicates.findings(written, split, listing.labels, listing.names)
+        # What stands in two splits, the watch tells.
+        compared = split if watch is None else np.zeros_like(split)
+        warnings = duplicates.findings(written, compared, listing.labels, listing.names)
         if encoded:
             shutil.copyfile(folder / "prints" / "exact.npy", folder / "exact.npy")
     for text in warnings:
         log(f"WARNING: {text}")
+    warnings += [] if watch is None else watch.warnings
     facts = {"source": listing.name, "classes": listing.classes, "sha256": digest.hexdigest(), "warnings": warnings}
     write_json(folder / "data.json", facts | {"encoded": encoded, "image_size": image_size, "resize": resize.model_dump()})
     return load(folder, lambda: listing)
@@ -125,6 +131,16 @@ def _is_too_large(shape: tuple[int, ...], folder: Path) -> bool:
         "they are decoded again whenever they are used, which takes longer"
     )
     return True
+
+
+def _pixels(listing: Listing, folder: Path, size: int, resize: Resize) -> Iterator[np.ndarray]:
+    """All images in their order, uint8 [n, S, S, 3], as they were written, or decoded again."""
+    if (folder / "images.npy").exists():
+        rows = Rows(folder / "images.npy")
+        parts = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+    else:
+        parts = (pixels for pixels, _ in _decoded(listing, size, resize))
+    yield from (part.transpose(0, 2, 3, 1) for part in parts)
 
 
 @contextmanager

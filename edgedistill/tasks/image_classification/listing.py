@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.files import sha256_file
+from edgedistill.tasks.data import Watch
 from edgedistill.tasks.image_classification import hub, imageset, shards, sources
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset
@@ -64,10 +65,11 @@ def _compact(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def prepare(samples: Listing, data: Data, seed: int, folder: Path) -> dict[str, Any]:
+def prepare(samples: Listing, data: Data, seed: int, folder: Path, watch: Watch | None = None) -> dict[str, Any]:
     """Decode the images into `folder`; returns source, classes, number of samples in each split, and the hash of it all."""
     fractions = (data.split.val, data.split.holdout)
-    images = imageset.prepare(samples, folder, image_size=data.image_size, resize=data.resize, fractions=fractions, seed=seed)
+    how = {"image_size": data.image_size, "resize": data.resize, "fractions": fractions, "seed": seed, "watch": watch}
+    images = imageset.prepare(samples, folder, **how)  # type: ignore[arg-type]
     facts = {"source": images.source, "classes": images.classes, "image_size": data.image_size, "sha256": images.sha256}
     return facts | {
         "warnings": images.warnings,

@@ -69,8 +69,19 @@ def texts(table: Table, column: str) -> Iterator[list[str]]:
         yield [row[0] or "" for row in part]
 
 
-def write(table: Table, data: Text, tokenizer: tokenizing.Tokenizer, split: np.ndarray, folder: Path) -> tuple[list[str], list[str]]:  # type: ignore[name-defined]
-    """Write tokens, tokenizer and splits into `folder`; returns facts for readers, and warnings."""
+def write(
+    table: Table,
+    data: Text,
+    tokenizer: tokenizing.Tokenizer,
+    split: np.ndarray,
+    folder: Path,
+    *,
+    repeats: bool,  # type: ignore[name-defined]
+) -> tuple[list[str], list[str]]:
+    """Write tokens, tokenizer and splits into `folder`; returns facts for readers, and warnings.
+
+    repeats: warn of texts that stand in train and in val or the holdout.
+    """
     count, length = len(table), data.length
     tokenizer_file = folder / tokenizing.FILE
     with replacing(tokenizer_file) as temporary:
@@ -102,7 +113,7 @@ def write(table: Table, data: Text, tokenizer: tokenizing.Tokenizer, split: np.n
     warnings = []
     if at_limit:
         warnings.append(f"{at_limit:,} of {count:,} texts have {length} tokens or more and may be cut; data.length says how many are read")
-    warnings += _repeated(prints, split)
+    warnings += _repeated(prints, split) if repeats else []
     return facts, warnings
 
 

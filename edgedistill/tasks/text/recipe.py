@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, mistake
-from edgedistill.recipe.data import DataConfig
+from edgedistill.recipe.data import LEAKAGE, DataConfig, Leakage
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
 from edgedistill.recipe.scrub import Scrub
 
@@ -99,6 +99,7 @@ class Texts(DataConfig):
     fields: list[Annotated[str, Field(pattern=r"^[^/]+$"), AfterValidator(_no_dimension)]] = Field(
         [], max_length=64, description="Further columns, by whose values the gate divides the holdout into slices."
     )
+    leakage: Leakage = Field("report", description=LEAKAGE)
     length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
     views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
     batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")

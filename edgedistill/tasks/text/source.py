@@ -13,6 +13,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
 from edgedistill.tasks.data import SPLITS, Taught
+from edgedistill.tasks.data import SPLITS, Watch
 from edgedistill.tasks.text import dataset, tables, tokenizing
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.recipe import Text
@@ -68,15 +69,19 @@ class TextSource:
             return np.array([SPLITS.index(name) for name in own], np.int8)
         return np.concatenate(splits) if splits else np.full(row, -1, np.int8)
 
-    def write(self, split: np.ndarray, folder: Path) -> dict[str, Any]:
+    def watched(self, split: np.ndarray, watch: Watch | None) -> np.ndarray:
+        """`split` without the texts that `watch` leaves out."""
+        return split if watch is None else watch("texts", lambda: dataset.texts(self.table, self.data.text), split)
+
+    def write(self, split: np.ndarray, folder: Path, watch: Watch | None = None) -> dict[str, Any]:
         """Write tokens and splits into `folder`; returns what is known of them, by the fields of `TokenFacts` without `sha256`."""
         tokenizer = dataset.tokenizer_of(self.data, self.tokenizer, lambda: self._training(split))
         folder.mkdir(parents=True, exist_ok=True)
-        described, warnings = dataset.write(self.table, self.data, tokenizer, split, folder)
+        described, warnings = dataset.write(self.table, self.data, tokenizer, split, folder, repeats=watch is None)
         return {
             "source": self.table.name,
             "splits": {name: int((split == number).sum()) for number, name in enumerate(SPLITS)},
-            "warnings": warnings,
+            "warnings": warnings + ([] if watch is None else watch.warnings),
             "length": self.data.length,
             "buckets": self.data.buckets or [],
             "sizes": {DIMENSION: self.data.length} if self.data.buckets else {},

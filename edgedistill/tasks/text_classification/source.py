@@ -9,6 +9,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, write_arrays
 from edgedistill.tasks.classification.splits import assign_splits
+from edgedistill.tasks.data import Watch
 from edgedistill.tasks.text.source import TextSource
 from edgedistill.tasks.text_classification.recipe import Data
 from edgedistill.tasks.text_classification.task import TextFacts
@@ -21,12 +22,13 @@ class LabelledTexts(TextSource):
 
     data: Data
 
-    def prepare(self, folder: Path, seed: int) -> TextFacts:
+    def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> TextFacts:
         """Write tokens, labels and splits into `folder`. Raises UserError that names the rows without a text."""
         labels, split, classes = self._labels()
         fractions, divided = (self.data.split.val, self.data.split.holdout), classes if (labels >= 0).any() else []
         split = assign_splits(labels, split, divided, fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
-        known = self.write(split, folder)
+        split = self.watched(split, watch)
+        known = self.write(split, folder, watch)
         write_arrays(folder, {TARGET: labels})
         facts = TextFacts(**known, sha256=sha256_tree(folder), classes=classes, unlabelled=int((labels < 0).sum()))
         facts.write(folder)

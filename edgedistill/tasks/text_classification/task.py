@@ -32,6 +32,7 @@ _PREPARED = frozenset({
     "source", "scrub", "text", "label", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets",
     "classes",
 })  # fmt: skip
+_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "buckets", "classes", "leakage"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, FolderPath, mistake, nearest
-from edgedistill.recipe.data import DataConfig
+from edgedistill.recipe.data import LEAKAGE, DataConfig, Leakage
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
@@ -158,6 +158,7 @@ class Data(DataConfig):
     std: Deviations = Field(
         [0.5, 0.5, 0.5], description="Each channel is divided by it after the mean is subtracted; inside every artifact."
     )
+    leakage: Leakage = Field("report", description=LEAKAGE)
 
     @model_validator(mode="after")
     def _crop_is_inside(self) -> "Data":
