@@ -108,12 +108,12 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (ours * theirs).sum(axis=-1)
 
 
-def _likeness(first: np.ndarray, second: np.ndarray, least: tuple[float, float]) -> np.ndarray:
-    """The correlation of fine means [n, 24, 24], [n]; 0 for those that are not alike."""
+def _likeness(first: np.ndarray, second: np.ndarray, least: tuple[float, float], *, smooth: bool) -> np.ndarray:
+    """The correlation of fine means [n, 24, 24], [n]; 0 for those that are not alike. smooth: images without edges may be."""
     alike, edges = _correlation(first, second), (_slopes(first) * _slopes(second)).sum(axis=-1)
     ours, theirs = (it - it.mean(axis=(1, 2), keepdims=True) for it in (first, second))
-    smooth = (alike >= _SMOOTH_LEAST) & (np.abs(ours - theirs).mean(axis=(1, 2)) <= _MAX_DIFFERENCE)
-    return np.where((alike >= least[0]) & (edges >= least[1]) | smooth, alike, 0)
+    close = (alike >= _SMOOTH_LEAST) & (np.abs(ours - theirs).mean(axis=(1, 2)) <= _MAX_DIFFERENCE)
+    return np.where((alike >= least[0]) & (edges >= least[1]) | (close & smooth), alike, 0)
 
 
 def _slopes(images: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def _aligned(whole: np.ndarray, boxes: np.ndarray, parts: np.ndarray) -> np.ndar
         tried[..., :2] = np.clip(tried[..., :2], 0, 1 - tried[..., 2:])
         cut = _cut(np.repeat(whole, len(moves), axis=0), tried.reshape(-1, 4), _FINE).reshape(len(parts), len(moves), _FINE, _FINE)
         boxes = tried[np.arange(len(parts)), _correlation(cut, wanted[:, None]).argmax(axis=1)]
-    return _likeness(_cut(whole, boxes, _FINE), wanted, _CROP_LEAST)
+    return _likeness(_cut(whole, boxes, _FINE), wanted, _CROP_LEAST, smooth=False)
 
 
 class ImageIndex:
@@ -182,7 +182,7 @@ class ImageIndex:
         coarse = _coarse(prints.grey, _WHOLE)[:, 0]
         a, _, b = _most_alike(coarse, self._whole)
         whole = np.repeat(_WHOLE, len(a), axis=0)
-        likeness = _likeness(_cut(prints.grey[a], whole, _FINE), _cut(self._prints.grey[b], whole, _FINE), _WHOLE_LEAST)
+        likeness = _likeness(_cut(prints.grey[a], whole, _FINE), _cut(self._prints.grey[b], whole, _FINE), _WHOLE_LEAST, smooth=True)
         yield _as_found(a, b, NEAR, likeness)
         large = np.flatnonzero(prints.large & (same < 0))
         self._tried += len(large) * int(self._prints.large.sum())
