@@ -67,7 +67,7 @@ def test_texts_that_say_something_else_are_not_found() -> None:
     kept = ["set a timer for 5 minutes", "add milk to my shopping list", "call Anna", "how is the weather in Paris on Sunday"]
     others = ["set a timer for 50 minutes", "add bread to my shopping list", "call Ben", "how is the weather in Lagos on Sunday"]
     assert not len(TextIndex([kept]).find([others]).samples)
-    found = TextIndex([kept]).find([["Set a timer for ５ minutes!", "", "ok, add milk to my shopping list"], ["call Anna?"]])
+    found = TextIndex([kept]).find([["Ｓet a timer for ５ minutes!", "", "ok, add milk to my shopping list"], ["call Anna?"]])
     assert [(a, b, KINDS[kind]) for a, b, kind in zip(*(part.tolist() for part in found[:3]), strict=True)] == [
         (0, 0, "same"), (2, 1, "near"), (3, 2, "same"),
     ]  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_passage_and_writings_without_blanks_are_found() -> None:
     draw = random.Random(1)
     page = " ".join("".join(draw.choices("abcdefghij", k=draw.randrange(3, 9))) for _ in range(60))
     chinese = "今天的天气很好我们去公园散步吧然后再去吃晚饭好不好呢"
-    found = TextIndex([[page, chinese]]).find([[page[40:280], chinese.replace("散步", "跑步"), page[:30], "明天要下雨请带伞出门"]])
+    found = TextIndex([[page, chinese]]).find([[page[40:280], f"真的{chinese}吗", page[:30], "明天要下雨请带伞出门"]])
     assert found.samples.tolist() == [0, 1]
     assert [KINDS[kind] for kind in found.kinds] == ["part", "near"]
 
