@@ -206,12 +206,12 @@ def documents() -> dict[str, type[Record]]:
     from edgedistill.records.generated import GeneratedText
     from edgedistill.records.inspection import Inspection
     from edgedistill.records.kit import KitFacts
+    from edgedistill.records.leakage import LeakageDocument
     from edgedistill.records.ledger import LedgerCheck, LedgerExample, LedgerSummary, Removal
     from edgedistill.records.review import ReviewDocument
     from edgedistill.records.router import RouterDocument
     from edgedistill.records.scrub import Scrubbed
     from edgedistill.records.shadow import ShadowDocument
-    from edgedistill.records.leakage import LeakageDocument
     from edgedistill.records.stored import DeviceBench, ExportedResults, FleetBench, FleetStress, Results
     from edgedistill.records.stress import StressDocument
     from edgedistill.records.students import StudentComparison
@@ -228,6 +228,5 @@ def documents() -> dict[str, type[Record]]:
         "generate": GeneratedText, "review": ReviewDocument, "ledger": LedgerSummary, "ledger-example": LedgerExample,
         "ledger-check": LedgerCheck, "ledger-removal": Removal, "baseline-teacher": Baseline, "advise": Advice, "shadow": ShadowDocument,
         "scrub": Scrubbed, "route": RouterDocument, "monitor": DriftDocument, "gate": Gated, "release-card": ReleaseCard,
-        "bundle-diff": ComparedBundles, "manifest": Manifest, "publish": Published, "updates": Index,
-        "cost": CostDocument, "generate": GeneratedText, "leakage": LeakageDocument,
+        "leakage": LeakageDocument,
     }  # fmt: skip

@@ -124,9 +124,6 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     how = {key: effective["data"][key] for key in sorted(task.parts().prepared - {"source"})}
     inputs = [how, source.fingerprint, recipe.seed]
     step = Step("data", inputs, version=task.data_version, noted=("pillow", "numpy"))
-    facts = run.step(step, lambda folder: source.prepare(folder, recipe.seed).model_dump())
-    teaching_set.check(run, recipe, task.dataset(recipe, run.work("data")))
-    return facts
 
     def work(folder: Path) -> dict[str, Any]:
         mode: Any = getattr(recipe.data, "leakage", "off")
@@ -140,7 +137,9 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
         watch.record.write(folder / "leakage.json")
         return facts.model_dump()
 
-    return run.step(step, work)
+    facts = run.step(step, work)
+    teaching_set.check(run, recipe, task.dataset(recipe, run.work("data")))
+    return facts
 
 
 def _programs(run: Run, recipe: Recipe, lesson: Lesson, trained: Callable[[], nn.Module] | None) -> None:

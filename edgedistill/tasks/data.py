@@ -82,6 +82,8 @@ class Taught:
     """JSON object of what is said of it beside the facts of all samples, such as `licence`, `teacher` and `filters`."""
     time_ms: int | None = None
     """When a teacher wrote it, milliseconds since 1970; None for the time when it is taught."""
+
+
 class Watch(Protocol):
     """Looks for samples that stand in a later split as well; `Source.prepare` of tasks with `data.leakage` may be given one."""
 

@@ -22,8 +22,8 @@ from edgedistill.recipe.loading import recorded
 from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
-from edgedistill.steps.gate import gate
 from edgedistill.steps import ledger
+from edgedistill.steps.gate import gate
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import exchange

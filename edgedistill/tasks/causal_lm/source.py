@@ -20,8 +20,7 @@ from edgedistill.tasks.causal_lm.example import ExampleTable
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data, Example, TrainedBytes
 from edgedistill.tasks.causal_lm.wanted import longest
-from edgedistill.tasks.data import SPLITS, Taught
-from edgedistill.tasks.data import SPLITS, UNUSED, Watch
+from edgedistill.tasks.data import SPLITS, UNUSED, Taught, Watch
 from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.source import licensed

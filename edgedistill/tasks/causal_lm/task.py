@@ -30,12 +30,8 @@ if TYPE_CHECKING:
 
 _PREPARED = frozenset({
     "source", "scrub", "prompt", "completion", "messages", "format", "json_schema", "split_column", "license_column", "split", "fields",
-    "good", "tokenizer", "length", "tried",
+    "good", "tokenizer", "length", "tried", "leakage",
 })  # fmt: skip
-_PREPARED = frozenset(
-    {"source", "prompt", "completion", "messages", "format", "json_schema", "split_column", "split", "good", "tokenizer", "length", "tried"}
-    | {"leakage"}
-)
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
 

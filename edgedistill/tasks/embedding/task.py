@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
-_PREPARED = frozenset({"source", "scrub", "text", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets"})
-_PREPARED = frozenset({"source", "text", "split_column", "split", "tokenizer", "length", "buckets", "leakage"})
+_PREPARED = frozenset({
+    "source", "scrub", "text", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets", "leakage",
+})  # fmt: skip
 
 
 class EmbeddingFacts(TokenFacts):

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgedistill.tasks.data import Batch, Taught
-from edgedistill.tasks.data import Batch, Watch
+from edgedistill.tasks.data import Batch, Taught, Watch
 from edgedistill.tasks.image_classification import listing
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.imageset import ImageSet

@@ -12,8 +12,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
-from edgedistill.tasks.data import SPLITS, Taught
-from edgedistill.tasks.data import SPLITS, Watch
+from edgedistill.tasks.data import SPLITS, Taught, Watch
 from edgedistill.tasks.text import dataset, tables, tokenizing
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.recipe import Text

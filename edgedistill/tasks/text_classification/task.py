@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 _PREPARED = frozenset({
     "source", "scrub", "text", "label", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets",
-    "classes",
+    "classes", "leakage",
 })  # fmt: skip
-_PREPARED = frozenset({"source", "text", "label", "split_column", "split", "tokenizer", "length", "buckets", "classes", "leakage"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 
