@@ -43,5 +43,5 @@ class Disk:
 
 def left_behind(folder: Path) -> list[Path]:
     """Temporary files and folders below `folder`."""
-    found = [path for path in folder.rglob("*") if path.name.startswith(".") and path.name != ".cache"]
+    found = [path for path in folder.rglob("*") if path.name.startswith(".") and path.name not in (".cache", ".ledger")]
     return found + [path for path in folder.rglob("tmp") if path.is_dir()]

@@ -169,6 +169,7 @@ def test_the_same_command_again_does_nothing_anew(tiny: Path, summary: dict[str,
     assert "teacher:" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_training_ends_as_if_it_had_not_been(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     command = [sys.executable, "-m", "edgedistill", "distill", "tiny.yaml", "--json"]

@@ -71,6 +71,7 @@ def test_the_summary_of_a_run_keeps_to_its_schema_and_is_read_back_whole(tiny: P
         jsonschema.validate(printed, schema_of("run"))
 
 
+@pytest.mark.slow
 def test_a_bench_of_a_run_keeps_to_its_schema(tiny: Path) -> None:
     done = edgedistill("bench", "--json", cwd=tiny)
     assert done.returncode in (0, 3), done.stderr[-2000:]

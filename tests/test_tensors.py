@@ -54,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_module_of_two_inputs_and_a_dict_is_exported_judged_by_each_output_and_bundled(folder: Path) -> None:
     done = edgedistill(
         "export", "--model", "torch:mine:net", "--calibration", "samples.npz", "--target", "one.yaml", "--json", cwd=folder

@@ -77,6 +77,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_document_has_text_tokens_probabilities_and_times(tmp_path: Path) -> None:
     done = edgedistill("generate", bundle(), ASKED, "--artifact", FP32.name, "--system", "Be brief.", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
