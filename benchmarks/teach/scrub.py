@@ -1,6 +1,6 @@
 """How well and how fast personal data are found, on made-up sentences of ten countries.
 
-    python benchmarks/scrub.py [--seed N]
+    python benchmarks/teach/scrub.py [--seed N]
 
 Without a seed on the labelled set of the tests; with one the same sentences have other names, addresses and numbers. Times are processor
 time, on one thread.
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from edgedistill.recipe.scrub import Scrub  # noqa: E402
