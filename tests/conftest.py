@@ -29,6 +29,8 @@ distill:
     - {name: finetune, epochs: 2, lr: 1.0e-3}
     - {name: qat, epochs: 2, lr: 2.0e-4}
 measure: {warmup_s: 0.1, max_s: 0.5, min_samples: 20}
+# The fastest number is chosen by time, and another one gives other weights.
+threads: 1
 """
 
 

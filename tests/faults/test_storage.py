@@ -78,15 +78,7 @@ def test_a_disk_that_is_full_while_files_are_lowered_costs_nothing_that_was_made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param(step, marks=pytest.mark.xfail(reason="files differ where all is made again; the reason is not known yet"))
-        if step == "data"
-        else step
-        for step in STEPS
-    ],
-)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_disk_that_is_full_in_any_step_is_one_message(tiny: Path, disk: Disk, step: str) -> None:
     begun(tiny, disk, step)
     disk.fill(40_000)
