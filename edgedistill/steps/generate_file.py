@@ -5,8 +5,6 @@ It prints a JSON object a line: {"piece"} as the text comes, and at last the ans
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +16,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
+from edgedistill.steps.telling import telling
 from edgedistill.tasks.causal_lm.generation import Choose, Forward, generate, greedy, sampling
 from edgedistill.tasks.causal_lm.glue.python.prompts import Pieces, Prompts
 
@@ -125,28 +124,5 @@ def _grammar(told: Mapping[str, Any]) -> Grammar:
     return Grammar(told["schema"], tokenizer, vocabulary=told["vocabulary"], stop={told["end"]})
 
 
-def _main(job: Path) -> int:
-    # What libraries print goes to stderr.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(document: Mapping[str, Any]) -> None:
-        print(json.dumps(document), file=out, flush=True)
-
-    try:
-        say(answer(read_json(job), lambda piece: say({"piece": piece})))
-    except UserError as error:
-        say({"mistake": str(error)})
-        return 2
-    except ImportError as error:
-        from edgedistill.packages import missing_extra
-
-        if error.name is None or (missing := missing_extra(error.name)) is None:
-            raise
-        say({"mistake": str(missing)})
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1])))
+    sys.exit(telling(lambda say: say(answer(read_json(Path(sys.argv[1])), lambda piece: say({"piece": piece})))))

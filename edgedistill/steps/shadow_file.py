@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.steps.generate_file import Writer
+from edgedistill.steps.telling import Say, telling
 from edgedistill.tasks.causal_lm.agreement import Compare, Similarity
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.exchanges import NotComparable, exchange
@@ -73,31 +73,12 @@ def _similarity(comparing: Mapping[str, Any], threads: int) -> Similarity | None
     return lambda teacher, student: float(scoring([teacher], [student])[0])
 
 
-def _main(job: Path) -> int:
-    # What libraries print goes to stderr.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(document: Mapping[str, Any]) -> None:
-        print(json.dumps(document), file=out, flush=True)
-
-    try:
-        shadow = Shadow(read_json(job))
-    except UserError as error:
-        say({"mistake": str(error)})
-        return 2
-    except ImportError as error:
-        from edgedistill.packages import missing_extra
-
-        if error.name is None or (missing := missing_extra(error.name)) is None:
-            raise
-        say({"mistake": str(missing)})
-        return 2
+def _answer(job: Path, say: Say) -> None:
+    shadow = Shadow(read_json(job))
     say({"ready": shadow.versions})
     for line in sys.stdin.buffer:
         say(shadow(json.loads(line)))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1])))
+    sys.exit(telling(lambda say: _answer(Path(sys.argv[1]), say)))

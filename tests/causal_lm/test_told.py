@@ -1,9 +1,8 @@
 """Log-probabilities that a service told of its answers: which tokens they are of, and what a student learns of them."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import torch
 import yaml
 from conftest import edgedistill
 from made_llm import fields
+from made_service import KNOWN, served
 from torch import nn
 
 from edgedistill.distill.criterion import Criterion
 from edgedistill.distill.formulas import Compared
 from edgedistill.rows import Rows
 from edgedistill.tasks.causal_lm import chat, losses, told
-from edgedistill.tasks.causal_lm.example import exchange
 from edgedistill.tasks.causal_lm.loss_configs import TokenCrossEntropy, TokenLosses, TopLogProbs
 from edgedistill.tasks.causal_lm.recipe import TrainedBytes
 from edgedistill.tasks.data import Batch
@@ -27,7 +26,6 @@ from edgedistill.tasks.data import Batch
 RNG = np.random.default_rng(0)
 ROWS, VOCABULARY, K = 6, 11, 3
 STUDENT, TEACHER = (torch.tensor(RNG.normal(size=(ROWS, VOCABULARY)) * 3) for _ in range(2))
-KNOWN = dict(exchange(number) for number in range(120))
 
 
 def told_of(logits: torch.Tensor, k: int = K) -> torch.Tensor:
@@ -114,38 +112,6 @@ def test_nothing_counts_behind_a_token_that_is_another(made: chat.Chat, tokens: 
     assert np.isfinite(Rows(tmp_path / told.FILE)[0][:, 0, 0]).sum() == 2
 
 
-class _Service(BaseHTTPRequestHandler):
-    split: Any
-    """What makes tokens of an answer."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_POST(self) -> None:
-        """Answer a chat by the tool call of the example, with the probability of each token."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert asked["top_logprobs"] == 2
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        text = KNOWN[asked["messages"][-1]["content"]]
-        content = [entry(piece, -0.01, ("x", -5.0)) for piece in type(self).split(text)]
-        for delta, reason, logprobs in (({"content": text}, None, {"content": content}), ({}, "stop", None)):
-            choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": logprobs}
-            self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    """The service, on loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Service)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
-
-
 def recipe_of(url: str, tokenizer: str) -> dict[str, Any]:
     recipe = fields(teacher={"endpoint": {"base_url": url, "model": "m", "top_logprobs": 2}, "answers": {"keep_data": False}})
     recipe["data"] |= {"source": {"example": "tool-calls", "rows": 120}, "tokenizer": tokenizer}
@@ -153,24 +119,33 @@ def recipe_of(url: str, tokenizer: str) -> dict[str, Any]:
     return recipe
 
 
-def test_a_student_learns_what_a_service_told(tmp_path: Path, url: str, made: chat.Chat) -> None:
+def entries(asked: dict[str, Any], pieces: list[bytes]) -> list[dict[str, Any]]:
+    """What a service tells of the tokens of an answer."""
+    assert asked["top_logprobs"] == 2
+    return [entry(piece, -0.01, ("x", -5.0)) for piece in pieces]
+
+
+def distilled(folder: Path, name: str, split: Callable[[str], list[bytes]]) -> subprocess.CompletedProcess[str]:
+    """A distillation whose service has the tokens that `split` makes of a text."""
+    with served(lambda asked, text: entries(asked, split(text))) as url:
+        recipe = recipe_of(url, "tokenizer") | {"name": name}
+        recipe["teacher"]["endpoint"]["model"] = name
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        return edgedistill("distill", f"{name}.yaml", "--json", cwd=folder)
+
+
+def test_a_student_learns_what_a_service_told(tmp_path: Path, made: chat.Chat) -> None:
     made.save(tmp_path / "tokenizer")
     backend = made.tokenizer.backend_tokenizer
     read = told.Tokens(backend.to_str(), made.vocabulary, made.end)
-    _Service.split = lambda text: [read.bytes[token] for token in backend.encode(text).ids]
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe_of(url, "tokenizer")))
-    done = edgedistill("distill", "tiny.yaml", "--json", cwd=tmp_path)
+    done = distilled(tmp_path, "same", lambda text: [read.bytes[token] for token in backend.encode(text).ids])
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "runs/tiny/work/answers/facts.json").read_text())["told"] == 1.0
-    curve = [json.loads(line) for line in (tmp_path / "runs/tiny/work/student/curve.jsonl").read_text().splitlines()]
+    assert json.loads((tmp_path / "runs/same/work/answers/facts.json").read_text())["told"] == 1.0
+    curve = [json.loads(line) for line in (tmp_path / "runs/same/work/student/curve.jsonl").read_text().splitlines()]
     first, last = (line["losses"]["top_logprobs"] for line in curve)
     assert 0 < last < first
     # Letters, where the student has longer tokens.
-    _Service.split = lambda text: [letter.encode() for letter in text]
-    changed = recipe_of(url, "tokenizer") | {"name": "other"}
-    changed["teacher"]["endpoint"]["model"] = "n"
-    (tmp_path / "other.yaml").write_text(yaml.safe_dump(changed))
-    done = edgedistill("distill", "other.yaml", "--json", cwd=tmp_path)
+    done = distilled(tmp_path, "letters", lambda text: [letter.encode() for letter in text])
     assert done.returncode == 2
     assert "of the answers' tokens among those that the endpoint told of, such as" in done.stderr
 
