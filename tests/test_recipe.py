@@ -104,7 +104,7 @@ def test_three_mistakes_give_three_errors_with_line_expectation_and_nearest_name
     assert mistakes(
         tmp_path, "name: x\ndata:\n  imagesize: 32\n  batch_size: many\nteacher: {model: resnet18}\ntargets: [ios, andriod]\n"
     ) == [
-        "r.yaml:3: data.imagesize: found an unknown field, expected one of split, views, batch_size, source, unlabelled,"
+        "r.yaml:3: data.imagesize: found an unknown field, expected one of split, views, batch_size, source, unlabelled, sets, holdout,"
         " image_size, resize, augment, mean, std, leakage (did you mean 'image_size'?)",
         'r.yaml:4: data.batch_size: found "many", expected a whole number',
         "r.yaml:6: targets.1: found no target 'andriod', expected the path of a YAML file or one of android, android-camera,"

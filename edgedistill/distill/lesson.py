@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgedistill.recipe.data import SET
 from edgedistill.recipe.losses import Losses
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Task
@@ -83,7 +84,9 @@ class Lesson:
     with_targets_only: bool = False
     """Leave out samples without a target, in as many steps as with them."""
     size: int | None = None
-    """Samples of an epoch; None for as many as there are to train on. More of them repeat some."""
+    """Samples of an epoch; None for as many as there are to train on, by their weights. More of them repeat some."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """How often an epoch shows a sample of a set, by the name of the set; once where none is named."""
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """Sample indices of each step of `epoch`, shuffled by the seed.
@@ -94,9 +97,9 @@ class Lesson:
         train = self.data.indices["train"]
         pool = train[self.data.has_target[train]] if self.with_targets_only else train
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(pool)
-        while len(order) < self._size:
-            order = np.concatenate([order, rng.permutation(pool)])
+        order = self._weighted(rng.permutation(pool), rng)
+        while len(order) < self.samples:
+            order = np.concatenate([order, self._weighted(rng.permutation(pool), rng)])
         groups = of_one_size(sizes_of(self.data, self.signature.forward, order))
         order = self._together(order, [places for _, places in groups], rng)
         return [order[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
@@ -113,11 +116,29 @@ class Lesson:
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return max(1, self._size // self.batch_size)
+        return max(1, self.samples // self.batch_size)
 
     @property
-    def _size(self) -> int:
-        return self.size or len(self.data.indices["train"])
+    def samples(self) -> int:
+        """Samples of an epoch, those that are repeated counted as often."""
+        train = self.data.indices["train"]
+        return self.size or (max(1, int(self._weights(train).sum())) if self.weights else len(train))
+
+    def _weights(self, indices: np.ndarray) -> np.ndarray:
+        """How often an epoch shows each of the samples `indices` [n], float64 [n]."""
+        names, which = np.unique(self.data.fields[SET][indices], return_inverse=True)
+        return np.array([self.weights.get(str(name), 1.0) for name in names])[which]
+
+    def _weighted(self, order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The samples `order` [n] as often as their weights say, shuffled.
+
+        Systematic sampling (Madow 1949, Annals of Mathematical Statistics 20): a weight of 2.5 shows a sample two or three times, and their
+        number is that of the summed weights but for one.
+        """
+        if not self.weights:
+            return order
+        ends = np.floor(self._weights(order).cumsum() + rng.random()).astype(np.int64)
+        return rng.permutation(np.repeat(order, np.diff(ends, prepend=0)))
 
     def request(self, stage: Stage, epoch: int, indices: np.ndarray) -> Request:
         """What the data is asked for, to show the samples `indices` [B] in `epoch` of the run."""

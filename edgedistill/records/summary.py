@@ -34,6 +34,7 @@ class Rung(Record):
     drop_from: str | None = Field(None, description="Rung that it was made from.")
     drop: float | None = Field(None, description="What of the val score it lost.")
     further: dict[str, float] = Field({}, description="Further scores on val, by name.")
+    sets: dict[str, Scores] = Field({}, description="The score on each set of the data, by its name; empty where the data have one.")
 
 
 class Verdict(Record):

@@ -26,6 +26,7 @@ def ladder_of(recipe: Recipe, artifacts: Iterable[ArtifactResult], scorer: Score
         row.drop_from = before
         row.drop = None if value is None or compared is None else 100 * (compared - value)
         row.further = scorer.further(row.rung)
+        row.sets = scorer.by_set(row.rung)
     return rows
 
 

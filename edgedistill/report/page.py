@@ -211,6 +211,7 @@ def _tables(summary: Mapping[str, Any]) -> dict[str, tables.Table]:
     return {
         "overview": tables.overview(summary),
         "ladder": tables.ladder(summary),
+        "sets": tables.ladder_of_sets(summary),
         "teachers": tables.teachers(summary),
         "disagreement": tables.disagreement(summary),
         "parity": tables.parity(summary),

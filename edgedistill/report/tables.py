@@ -93,6 +93,17 @@ def ladder(summary: Summary) -> Table:
     return Table("The ladder: the same split scored at each rung", headers, rows)
 
 
+def ladder_of_sets(summary: Summary) -> Table:
+    """Each rung on each set of the data; without rows where the data have one."""
+    rungs = [rung for rung in summary.get("ladder") or [] if rung.get("sets")]
+    names = dict.fromkeys(name for rung in rungs for name in rung["sets"])
+    columns = [(name, split) for split in ("val", "holdout") for name in names]
+    # A column without a figure says nothing: a holdout of its own has no sample in val.
+    columns = [each for each in columns if any(number(get(rung, "sets", *each)) is not None for rung in rungs)]
+    rows = [[Cell(str(rung.get("rung")), "code"), *(score(get(rung, "sets", name, split)) for name, split in columns)] for rung in rungs]
+    return Table(f"{title(summary)} on each set of the data", ("rung", *(f"{name}, {split}" for name, split in columns)), rows)
+
+
 def _drop(rung: Summary) -> Cell:
     """The drop and the rung that it is from; the teacher and the control have none before them."""
     if rung.get("drop") is None and not rung.get("drop_from"):

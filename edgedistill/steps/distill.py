@@ -51,10 +51,11 @@ def teachers_ready(run: Run, loaded: LoadedRecipe) -> Ready:
     data = task.dataset(recipe, run.work("data"))
     rehearsal.step(run, loaded, data)
     signature = task.signature(recipe, data.facts)
-    lesson = Lesson(task, signature, data, recipe.data.views, recipe.data.batch_size, recipe.seed)
+    weights = recipe.data.weights
+    lesson = Lesson(task, signature, data, recipe.data.views, recipe.data.batch_size, recipe.seed, weights=weights)
     alone = replace(lesson, with_targets_only=True)
     later = {key: value for key, value in effective["data"].items() if key not in task.parts().prepared}
-    common = {"data": facts["sha256"], "seed": recipe.seed, **later}
+    common = {"data": facts["sha256"], "seed": recipe.seed, **later} | ({"weights": weights} if weights else {})
     return Ready(lesson, common, teach.train_teachers(run, recipe, alone, common))
 
 
@@ -71,7 +72,7 @@ def train(run: Run, loaded: LoadedRecipe, runs_dir: Path) -> None:
     teaching_set.note(run, recipe, effective, data, learned, hashes)
     lesson = replace(lesson, data=learned)
     # The control learns the data as they are, in as many steps.
-    alone = replace(alone, size=len(learned.indices["train"]))
+    alone = replace(alone, size=lesson.samples)
     signals, key = teach.teach(run, recipe, lesson, hashes, learned.facts.sha256, runs_dir / ".cache" / "signals")
     taught = replace(lesson, signals=signals, answers=read_arrays(run.work("teaching", "val")))
     floats = [
@@ -121,8 +122,10 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     if processes.is_main():
         write_json(run.path("recipe.json"), record | {"effective_sha256": canonical_hash(effective)})
     # Where the samples come from is in the fingerprint; how they are divided and prepared is not.
-    how = {key: effective["data"][key] for key in sorted(task.parts().prepared - {"source"})}
-    inputs = [how, source.fingerprint, recipe.seed]
+    elsewhere = {"source", "sets", "holdout"}
+    how = {key: effective["data"][key] for key in sorted(task.parts().prepared - elsewhere)}
+    members = [[member.name, member.fractions] for member in getattr(recipe.data, "members", [])]
+    inputs = [how, source.fingerprint, recipe.seed, *([members] if len(members) > 1 else [])]
     step = Step("data", inputs, version=task.data_version, noted=("pillow", "numpy"))
 
     def work(folder: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EXAMPLES = "examples"
 """The step whose folder has the keyed hashes of the samples: `example.npy`, big-endian halves, uint64 [N, 2]."""
 _SHOWN = 10
+_SOURCES = ("source", "sets", "holdout")
+"""Fields of data that say where samples come from; a sample of a further set has the name of the set beside it."""
 _FILTERS = ("scrub", "leakage")
 """Fields of data that say what an example has passed before it is taught."""
 
@@ -111,7 +113,8 @@ def note(run: Run, recipe: Recipe, effective: dict[str, Any], data: Dataset, lea
     about = {
         "task": recipe.task,
         "licence": recipe.licenses.data,
-        "transformations": {name: value for name, value in effective["data"].items() if name not in ("source", *_FILTERS)},
+        "transformations": {name: value for name, value in effective["data"].items() if name not in (*_SOURCES, *_FILTERS)},
+        **({"weights": recipe.data.weights} if recipe.data.weights else {}),
         "filters": {name: effective["data"][name] for name in _FILTERS if name in effective["data"]},
         "teacher": [
             _teacher(member, version, effective)

@@ -11,6 +11,7 @@ import numpy as np
 from edgedistill import tasks
 from edgedistill.errors import UserError
 from edgedistill.files import reading
+from edgedistill.recipe.data import SET
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import ArtifactSpec, Execution, OutputError, Score, Scores, Unavailable
 from edgedistill.records.summary import Verdict
@@ -97,6 +98,23 @@ class Scorer:
             return Unavailable(unavailable=ran.error or ran.unavailable or why)
         scores = self.scores(name, split)
         return Unavailable(unavailable=self.no_targets) if scores is None else score_of(self.task, scores)
+
+    def by_set(self, name: str) -> dict[str, Scores]:
+        """The score of a rung or artifact on the samples of each set alone, by its name; empty where the data have one set."""
+        sets = self.data.fields.get(SET)
+        names = [] if sets is None else [member.name for member in getattr(self.recipe.data, "members", [])]
+        return {one: Scores(**{split: self._of_set(name, split, one) for split in ("val", "holdout")}) for one in names}
+
+    def _of_set(self, name: str, split: str, of: str) -> Score | Unavailable:
+        if isinstance(whole := self.score_on(name, split), Unavailable):
+            return whole
+        scores, places = self.scores(name, split), self.places(name, split)
+        assert scores is not None
+        indices = self.data.indices[split]
+        chosen = self.data.fields[SET][indices if places is None else indices[places]] == of
+        if not chosen.any():
+            return Unavailable(unavailable=f"the set {of} has no {self.task.words.samples} in {split}")
+        return score_of(self.task, scores[chosen])
 
     @property
     def no_targets(self) -> str:

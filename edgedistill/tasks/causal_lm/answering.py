@@ -15,6 +15,7 @@ import numpy as np
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_arrays, replacing, sha256_tree, write_arrays
+from edgedistill.recipe.data import MAIN, SET
 from edgedistill.recipe.schema import Recipe
 from edgedistill.rows import Rows
 from edgedistill.tasks.causal_lm import chat, schema, source, told
@@ -27,6 +28,7 @@ from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Answers, Data, EndpointTeacher
 from edgedistill.tasks.causal_lm.source import Exchange, Exchanges
 from edgedistill.tasks.causal_lm.wanted import longest
+from edgedistill.tasks.text.tables import write_fields
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +60,14 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
                 f"data.scrub: found {len(rows.table)} rows that can be read, expected {len(data)} as before; run it with --fresh"
             )
         cleaner = ScrubbedAnswers(rows.scrubbed.scrubbing)
-    exchanges = {prompt_of(e).key: e for row, e in enumerate(rows.exchanges()) if row in train and e.messages}
+    sets = data.fields.get(SET)
+    # People wrote the answers of further sets, such as a gold set: no teacher is asked in their place.
+    asked = train if sets is None else {row for row in train if sets[row] == MAIN}
+    exchanges, places = dict[str, Exchange](), dict[str, int]()
+    for row, exchange in enumerate(rows.exchanges()):
+        if row in asked and exchange.messages:
+            key = prompt_of(exchange).key
+            exchanges[key], places[key] = exchange, row
     with opened(cache / LEDGER) as ledger:
         asker = _asker(config, data, teacher, name)
         counts = collect(
@@ -70,8 +79,8 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     if not answered:
         why = ", ".join(f"{count} by {check}" for check, count in counts.dropped.items()) or "none was given"
         raise UserError(f"teacher.answers: no answer is kept of {counts.recorded + counts.answered} ({why}); loosen its checks")
-    stay = [row for row in range(len(data)) if row not in train or plan.keep_data]
-    said = (exchange for row, exchange in enumerate(rows.exchanges()) if row not in train or plan.keep_data)
+    stay = [row for row in range(len(data)) if row not in asked or plan.keep_data]
+    said = (exchange for row, exchange in enumerate(rows.exchanges()) if row not in asked or plan.keep_data)
     written = (Exchange(exchanges[key].messages, text) for key, text, _ in answered)
     shutil.copytree(data.folder / chat.FOLDER, folder / chat.FOLDER, dirs_exist_ok=True)
     if (data.folder / schema.FILE).exists():
@@ -82,6 +91,8 @@ def write(recipe: Recipe, rows: Exchanges, data: Completions, teacher: nn.Module
     split[: len(stay)] = read_arrays(data.folder)["split"][stay]
     prompts, ends, _ = source.write(_parts(itertools.chain(said, written)), count, made, own, folder, rows.table.name)
     write_arrays(folder, {"split": split})
+    from_rows = [*stay, *(places[key] for key, _, _ in answered)]
+    write_fields({name: values[from_rows] for name, values in data.fields.items()}, folder)
     with replacing(folder / PROVENANCE) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row, (key, _, provenance) in enumerate(answered, start=len(stay)):
             file.write(json.dumps({"row": row, "prompt": key, **asdict(provenance)}) + "\n")

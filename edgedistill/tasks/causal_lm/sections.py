@@ -73,8 +73,17 @@ def _answers(results: Results, tried: Mapping[str, Trial]) -> Section | None:
     failed = [
         f"{name}: {why}" for name, each in results.trials.items() if (why := each.figures.get("error") or each.figures.get("unavailable"))
     ]
+    titles = {name: _COLUMNS[name] for name in names if name != "ended"} | {name: f"good {name}" for name in scores}
     columns = ("answers", *(_COLUMNS[name] for name in names), *(f"good {name}" for name in scores), *rouges, "against the student")
-    return Section("Whole answers", " ".join([text, *(f"Not tried is {line}." for line in failed)]), (Table(columns, rows),))
+    blocks = (Table(columns, rows), *_of_sets(tried, titles))
+    return Section("Whole answers", " ".join([text, *(f"Not tried is {line}." for line in failed)]), blocks)
+
+
+def _of_sets(tried: Mapping[str, Trial], titles: Mapping[str, str]) -> tuple[Table, ...]:
+    """The same for each set of the data; no table where the data have one."""
+    found: dict[str, Any] = {name: each.figures.get("sets") or {} for name, each in tried.items()}
+    rows = [(name, of, *(_share(said.get(what)) for what in titles)) for name, sets in found.items() for of, said in sets.items()]
+    return (Table(("answers", "set", *titles.values()), tuple(rows), "Whole answers of each set of the data"),) if rows else ()
 
 
 def _figures(found: Any, names: Iterable[str], scores: Iterable[str], rouges: Iterable[str]) -> tuple[Cell, ...]:

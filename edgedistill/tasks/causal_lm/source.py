@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, sha256_tree, write_arrays
 from edgedistill.progress import track
+from edgedistill.recipe.data import Member
 from edgedistill.rows import writing
 from edgedistill.tasks.arrays import drawn
 from edgedistill.tasks.causal_lm import chat, schema
@@ -21,9 +23,11 @@ from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Data, Example, TrainedBytes
 from edgedistill.tasks.causal_lm.wanted import longest
 from edgedistill.tasks.data import SPLITS, UNUSED, Taught, Watch
+from edgedistill.tasks.sets import divided
 from edgedistill.tasks.text import tables
 from edgedistill.tasks.text.dataset import Problems, split_numbers
-from edgedistill.tasks.text.source import licensed
+from edgedistill.tasks.text.joined import UNSAID
+from edgedistill.tasks.text.source import fields, joined, others, sets_of, told, told_columns, with_own_splits
 from edgedistill.tasks.text.tables import AT_ONCE
 
 if TYPE_CHECKING:
@@ -63,13 +67,13 @@ class Exchanges:
 
     def __init__(self, data: Data, tokenizer: str | None, other: str | None = None) -> None:
         self.data, self.tokenizer, self.other = data, tokenizer, other
-        self.table: tables.Table = ExampleTable(data.source.rows) if isinstance(data.source, Example) else tables.table(data.source)
+        self.table = joined(data, _table, **({data.good: "true"} if data.good else {}))
         self.scrubbed: ScrubbedTable | None = None
         if data.scrub is not None:
             from edgedistill.tasks.text.scrubbed import ScrubbedTable
 
-            others = [name for name in (data.good, data.split_column) if name]
-            self.table = self.scrubbed = ScrubbedTable(self.table, data.scrub, self._texts_of, others)
+            good = [data.good] if data.good else []
+            self.table = self.scrubbed = ScrubbedTable(self.table, data.scrub, self._texts_of, [*good, *others(data)])
 
     @property
     def fingerprint(self) -> str:
@@ -80,11 +84,16 @@ class Exchanges:
     def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> LanguageFacts:
         """Write tokens, tokenizer and splits into `folder`. Raises UserError that names the rows that cannot be used."""
         prints, split = self._first_look()
-        if (split < 0).all():
+
+        def draw(member: Member, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+            if (own >= 0).any():
+                return np.where(own < 0, 0, own)
+            assert member.fractions is not None
             # Rows of one prompt stay together, or val would ask what train answers.
-            unique, places = np.unique(prints, return_inverse=True)
-            split = drawn(len(unique), self.data.split, seed)[places].astype(np.int8)
-        split = np.where(split < 0, 0, split).astype(np.int8)
+            unique, places = np.unique(prints[rows], return_inverse=True)
+            return drawn(len(unique), member.fractions, seed)[places]
+
+        split = divided(self.data.members, self.sets, split, draw)
         if missing := [name for number, name in enumerate(SPLITS[:2]) if not (split == number).any()]:
             raise UserError(f"{self.table.name}: found no rows of {missing[0]}, expected some: add rows, or change data.split")
         if watch is not None:
@@ -97,7 +106,7 @@ class Exchanges:
             # Another tokenizer may need more tokens for the same text.
             longer = self.data.model_copy(update={"length": 2 * self.data.length})
             write(self._rows(), len(split), chat.found(self.other), longer, folder / OTHER, self.table.name)
-        tables.save_fields(self.table.parts(self.data.fields), self.data.fields, folder)
+        tables.save_fields(self.table.parts(kept := fields(self.data)), kept, folder)
         # Nothing is judged by an answer to avoid.
         split[avoid & (split > 0)] = UNUSED
         write_arrays(folder, {"split": split})
@@ -127,18 +136,18 @@ class Exchanges:
 
     def taught(self) -> Iterator[Taught]:
         """Each row by its prompt, as answers of teachers are; by its whole text where it has none."""
-        column, place = self.data.license_column, 0
-        for part in self.table.parts([*self._columns, *([column] if column else [])]):
+        further, count, place = told_columns(self.data), len(self._columns), 0
+        for part in self.table.parts([*self._columns, *further.values()]):
             for values in part:
                 exchange = self._exchange(values)
                 known = Prompt([dict(message) for message in exchange.messages]).key if exchange.messages else exchange.answer
-                yield Taught(place, known.encode("utf-8", "surrogatepass"), licensed([values[-1]] if column else []))
+                yield Taught(place, known.encode("utf-8", "surrogatepass"), told(tuple(further), tuple(values[count:])))
                 place += 1
 
     def _first_look(self) -> tuple[np.ndarray, np.ndarray]:
         """A number for each row's prompt, int64 [N], and the split that the data say, int8 [N], -1 for none."""
         problems, splits, prints = Problems(self.table.name), list[np.ndarray](), list[int]()
-        own, column = self.table.splits, self.data.split_column
+        own, column, unsaid = self.table.splits, self.data.split_column, UNSAID if self.data.several else None
         for part in self.table.parts([*self._columns, *([column] if column else [])]):
             for values in part:
                 try:
@@ -150,13 +159,16 @@ class Exchanges:
                 said = exchange.messages or [exchange.answer]
                 prints.append(int(canonical_hash(list(said))[:15], 16))
             if column:
-                splits.append(split_numbers([values[-1] for values in part], column, len(prints) - len(part), problems))
+                splits.append(split_numbers([values[-1] for values in part], column, len(prints) - len(part), problems, unsaid))
         problems.check()
         if not prints:
             raise UserError(f"{self.table.name}: found no rows, expected prompts and completions")
-        if own is not None:
-            splits = [np.array([SPLITS.index(name) for name in own], np.int8)]
-        return np.array(prints), np.concatenate(splits) if splits else np.full(len(prints), -1, np.int8)
+        return np.array(prints), with_own_splits(own, np.concatenate(splits) if splits else np.full(len(prints), -1, np.int8))
+
+    @cached_property
+    def sets(self) -> np.ndarray | None:
+        """The set of each row, see `TextSource.sets`."""
+        return sets_of(self.table, self.data)
 
     @property
     def _columns(self) -> list[str]:
@@ -218,6 +230,11 @@ class Exchanges:
                 f"{repeated:,} of {int((split > 0).sum()):,} prompts of val and holdout stand in train too, which makes scores too good"
             )
         return texts
+
+
+def _table(member: Member) -> tables.Table:
+    source = member.part.source
+    return ExampleTable(source.rows) if isinstance(source, Example) else tables.table(source)
 
 
 def _truth(text: str, column: str) -> bool:

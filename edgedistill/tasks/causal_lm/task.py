@@ -16,6 +16,7 @@ from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section, Trial
 from edgedistill.tasks.text import task as texts
+from edgedistill.tasks.text.task import PREPARED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.source import Exchanges
     from edgedistill.tasks.requests import Demands, Requests
 
-_PREPARED = frozenset({
-    "source", "scrub", "prompt", "completion", "messages", "format", "json_schema", "split_column", "license_column", "split", "fields",
-    "good", "tokenizer", "length", "tried", "leakage",
-})  # fmt: skip
+_PREPARED = PREPARED | {"prompt", "completion", "messages", "format", "json_schema", "good", "tried"}
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgedistill.files import read_arrays, read_json, write_arrays, write_json
+from edgedistill.recipe.data import SET
 from edgedistill.tasks.causal_lm.answered import rouge, share
 from edgedistill.tasks.data import spread
 
@@ -34,9 +35,12 @@ _AT_ONCE = 32
 
 
 def chosen(data: Completions, most: int) -> np.ndarray:
-    """The numbers of at most `most` rows of val, spread evenly."""
+    """The numbers of at most `most` rows of val, of each set of the data, spread evenly."""
     val = data.indices["val"]
-    return val[spread(len(val), most)]
+    if (sets := data.fields.get(SET)) is None:
+        return val[spread(len(val), most)]
+    groups = [val[sets[val] == name] for name in dict.fromkeys(sets[val].tolist())]
+    return np.concatenate([rows[spread(len(rows), most)] for rows in groups])
 
 
 def by_module(module: nn.Module, data: Completions, rows: np.ndarray, folder: Path) -> None:
@@ -103,6 +107,11 @@ def figures(data: Completions, rows: np.ndarray, folder: Path) -> dict[str, Any]
     right, written = judged(data, prompts, texts, expected)
     told = {"ended": share([bool(answer) and answer[-1] == data.facts.end for answer in answers]), **right}
     write_arrays(folder / VERDICTS, written)
+    if (sets := data.fields.get(SET)) is not None:
+        told["sets"] = {
+            name: {what: share(values[sets[rows] == name].tolist()) for what, values in written.items()}
+            for name in dict.fromkeys(sets[rows].tolist())
+        }
     if "first_s" in arrays:
         told["latency"] = {
             "first_ms": _quantiles(1e3 * arrays["first_s"]),

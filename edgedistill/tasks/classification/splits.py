@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgedistill.errors import UserError
+from edgedistill.recipe.data import MAIN, Member
+from edgedistill.tasks.sets import divided
 
 
 def assign_splits(
@@ -16,11 +18,12 @@ def assign_splits(
     *,
     named: Callable[[int], str],
     sample: str,
+    group: str = "class",
 ) -> np.ndarray:
     """The split of each sample, int8 [N]: the data's own, completed within each class by `seed`.
 
     labels: int64 [N], -1 for none. split: int [N], -1 where the data says nothing. fractions: shares of val and holdout. named: what to
-    call a sample in a message, and sample: what one is, such as "image".
+    call a sample in a message, and sample: what one is, such as "image". group: what classes are called.
 
     A split that the data lacks is drawn from its training samples; data without any split is divided whole. Samples without a label
     only train; UserError where the data's own split has one in val or holdout.
@@ -42,7 +45,32 @@ def assign_splits(
             taken += size
         if len(pool) <= taken:
             raise UserError(
-                f"class '{name}' has {len(pool)} {sample}(s) to divide, expected at least {len(missing_splits) + 1}: "
-                f"one each for train, val and holdout. Add {sample}s or remove the class."
+                f"{group} '{name}' has {len(pool)} {sample}(s) to divide, expected at least {len(missing_splits) + 1}: "
+                f"one each for train, val and holdout. Add {sample}s or remove the {group}."
             )
     return split
+
+
+def assign_splits_of_sets(
+    members: list[Member], sets: np.ndarray | None, labels: np.ndarray, split: np.ndarray, classes: list[str], seed: int, *,
+    named: Callable[[int], str], sample: str,
+) -> np.ndarray:  # fmt: skip
+    """The same of the samples of several `members`: those of the data within each class, and those of each set as if of one class.
+
+    A small set has not every class in every split. sets: the name of each sample's member, [N], or None where there is one.
+    """
+
+    def draw(member: Member, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+        assert member.fractions is not None
+        told = {"named": lambda row: named(int(rows[row])), "sample": sample}
+        if member.name == MAIN:
+            return assign_splits(labels[rows], own, classes, member.fractions, seed, **told)  # type: ignore[arg-type]
+        labelled = (labels[rows] >= 0).any()
+        fractions = member.fractions if labelled or not classes else (0.0, 0.0)
+        one = np.minimum(labels[rows], 0)
+        return assign_splits(one, own, [member.name] if labelled else [], fractions, seed, group="set", **told)  # type: ignore[arg-type]
+
+    done = divided(members, sets, split, draw)
+    if stray := np.flatnonzero((labels < 0) & (done > 0)).tolist() if classes else []:
+        raise UserError(f"{len(stray)} {sample}(s) of the holdout have no label, which it needs: {'; '.join(map(named, stray[:5]))}")
+    return done

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.files import sha256_tree
-from edgedistill.tasks.classification.splits import assign_splits
 from edgedistill.tasks.data import Watch
 from edgedistill.tasks.embedding.task import EmbeddingFacts, bits_of
 from edgedistill.tasks.text.dataset import seen_in_train
@@ -20,10 +19,8 @@ class Texts(TextSource):
     def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> EmbeddingFacts:
         """Write tokens and splits into `folder`. Raises UserError that names the rows without a text."""
         split = self.splits()
-        fractions = (self.data.split.val, self.data.split.holdout)
         # As texts of one class: a split that the data lack is drawn from their training texts.
-        one = np.zeros(len(split), np.int64)
-        split = assign_splits(one, split, ["text"], fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
+        split = self.divided(split, seed, np.zeros(len(split), np.int64), ["text"])
         split = self.watched(split, watch)
         known = self.write(split, folder, watch)
         used = bits_of(seen_in_train(folder, split, known["vocabulary"]))

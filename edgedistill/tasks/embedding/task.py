@@ -16,7 +16,7 @@ from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipePa
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section
 from edgedistill.tasks.text import task as texts
-from edgedistill.tasks.text.task import TokenFacts
+from edgedistill.tasks.text.task import PREPARED, TokenFacts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.text.dataset import TextDataset
 
-_PREPARED = frozenset({
-    "source", "scrub", "text", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets", "leakage",
-})  # fmt: skip
+_PREPARED = PREPARED | {"text", "buckets"}
 
 
 class EmbeddingFacts(TokenFacts):

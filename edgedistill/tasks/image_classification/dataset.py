@@ -1,5 +1,6 @@
 """The images of a run as its steps take them: a source that is prepared once, and a dataset that is read from its folder."""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgedistill.recipe.data import MAIN, SET
 from edgedistill.tasks.data import Batch, Taught, Watch
 from edgedistill.tasks.image_classification import listing
 from edgedistill.tasks.image_classification.encoded import Encoded
@@ -23,7 +25,7 @@ class ImageSource:
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        if not isinstance(data.source, WebDataset):
+        if not self._shards:
             _ = self.listing
 
     @cached_property
@@ -42,12 +44,18 @@ class ImageSource:
 
     def taught(self) -> Iterator[Taught]:
         """Each image by the bytes of its file; by its pixels where it is no file."""
-        # To name an image in a shard reads the shard.
-        in_shards = isinstance(self.data.source, WebDataset)
+        sets = self.listing.fields.get(SET) if self.data.several else None
         for place in range(len(self.listing.labels)):
-            path = None if in_shards else Path(self.listing.names[place])
+            own = MAIN if sets is None else str(sets[place])
+            # To name an image in a shard reads the shard.
+            path = None if own in self._shards else Path(self.listing.names[place])
             content = path.read_bytes() if path is not None and path.is_file() else np.asarray(self.listing.read(place)).tobytes()
-            yield Taught(place, content)
+            yield Taught(place, content, "{}" if sets is None else json.dumps({"set": own}))
+
+    @property
+    def _shards(self) -> set[str]:
+        """The members of the data that are tar files."""
+        return {member.name for member in self.data.members if isinstance(member.part.source, WebDataset)}
 
 
 class ImageDataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgedistill import cores
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, remove, write_json
 from edgedistill.progress import log, track
+from edgedistill.recipe.data import MAIN, SET, Member
 from edgedistill.rows import Rows, read_rows, writing
 from edgedistill.tasks.classification import splits
 from edgedistill.tasks.data import SPLITS, Watch
@@ -59,15 +60,16 @@ class ImageSet:
 
 def prepare(
     listing: Listing, folder: Path, *, image_size: int, fractions: tuple[float, float], seed: int, resize: Resize = PLAIN,
-    watch: Watch | None = None,
+    watch: Watch | None = None, further: Sequence[Member] = (),
 ) -> ImageSet:  # fmt: skip
     """Decode every image of `listing` into `folder`; all unreadable ones are named in one UserError.
 
     Where the decoded images would take more than 80% of the free disk space, each is decoded to be checked, and again whenever it is used.
 
-    fractions: shares of val and of the holdout, drawn by `seed` within each class, where the data has no splits.
+    fractions: shares of val and of the holdout, drawn by `seed` within each class, where the data has no splits. further: what images come
+    from beside `data.source`.
     """
-    split = assign_splits(listing, fractions, seed)
+    split = assign_splits(listing, fractions, seed, further)
     folder.mkdir(parents=True, exist_ok=True)
     shape = (len(listing.labels), 3, image_size, image_size)
     encoded = _is_too_large(shape, folder)
@@ -196,8 +198,10 @@ def _decoded(listing: Listing, size: int, resize: Resize) -> Iterator[tuple[np.n
         raise UserError(f"{found} unreadable image(s): {'; '.join(unreadable)}{more}. Repair or remove them.")
 
 
-def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int) -> np.ndarray:
-    """The split of each sample, int8 [N]: the data's own, completed within each class; see `classification.splits`."""
-    return splits.assign_splits(
-        listing.labels, listing.split, listing.classes, fractions, seed, named=lambda i: listing.names[i], sample="image"
+def assign_splits(listing: Listing, fractions: tuple[float, float], seed: int, further: Sequence[Member] = ()) -> np.ndarray:
+    """The split of each sample, int8 [N]; see `classification.splits.assign_splits_of_sets`."""
+    members = [Member(MAIN, None, fractions), *further]
+    sets, named = listing.fields[SET] if further else None, lambda i: listing.names[i]
+    return splits.assign_splits_of_sets(
+        members, sets, listing.labels, listing.split, listing.classes, seed, named=named, sample="image"
     )  # fmt: skip

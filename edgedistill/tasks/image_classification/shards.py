@@ -37,8 +37,11 @@ def shards(pattern: str) -> list[Path]:
     return files
 
 
-def webdataset(pattern: str) -> Listing:
-    """Samples of an image and a `.cls` file with the number or name of its class; without a `.cls` file a sample has no label."""
+def webdataset(pattern: str, least: int = 2) -> Listing:
+    """Samples of an image and a `.cls` file with the number or name of its class; without a `.cls` file a sample has no label.
+
+    least: fewest classes.
+    """
     files = shards(pattern)
     # Numbers in arrays: a tuple and a name for each sample take half a kilobyte.
     starts, offsets, sizes, kinds, found = [0], array("q"), array("I"), array("B"), array("i")
@@ -56,8 +59,8 @@ def webdataset(pattern: str) -> Listing:
         starts.append(len(found))
     # Numbers in their own order: 10 comes after 9.
     classes = sorted(known, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
-    if len(classes) < 2:
-        raise UserError(f"{pattern}: found {len(classes)} class(es) in .cls files, expected at least 2")
+    if len(classes) < least:
+        raise UserError(f"{pattern}: found {len(classes)} class(es) in .cls files, expected at least {least}")
     order = np.array([classes.index(name) for name in known] + [-1], np.int64)
     labels = order[np.frombuffer(found, np.int32)]
 

@@ -3,6 +3,7 @@
 Each source gives a `Listing`: what there is, without reading a pixel, so that mistakes show before any work.
 """
 
+import bisect
 import csv
 import os
 from array import array
@@ -99,8 +100,8 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def imagefolder(folder: Path) -> Listing:
-    """Class folders in `folder`, or train/val/holdout folders of class folders; every class needs an image."""
+def imagefolder(folder: Path, least: int = 2) -> Listing:
+    """Class folders in `folder`, or train/val/holdout folders of class folders; every class needs an image. least: fewest classes."""
     if not folder.is_dir():
         raise UserError(f"data.source.imagefolder: no such folder: {folder}")
     roots = {s: folder / s for s in SPLITS if (folder / s).is_dir()}
@@ -117,8 +118,8 @@ def imagefolder(folder: Path) -> Listing:
     classes = sorted({d.name for root in groups.values() for d in root.iterdir() if d.is_dir() and not is_hidden(Path(d.name))})
     if unreadable := [name for name in classes if not _is_text(name)]:
         raise UserError(f"{folder}: the name of the class folder {unreadable[0]!r} is not UTF-8; rename it")
-    if len(classes) < 2:
-        raise UserError(f"{folder}: found {len(classes)} class folders, expected at least 2 (one folder a class, images inside)")
+    if len(classes) < least:
+        raise UserError(f"{folder}: found {len(classes)} class folders, expected at least {least} (one folder a class, images inside)")
     counts: list[tuple[int, int, int]] = []
     empty = []
 
@@ -138,8 +139,11 @@ def imagefolder(folder: Path) -> Listing:
     return Listing(f"imagefolder: {folder}", classes, labels.repeat(sizes), split.astype(np.int8).repeat(sizes), names, names.read)
 
 
-def npz(path: Path) -> Listing:
-    """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N] (-1: none), optional `split` [N]; see `recipe.data.Npz`."""
+def npz(path: Path, least: int = 2) -> Listing:
+    """A numpy file with `images` uint8 [N, H, W] or [N, H, W, 3], `labels` [N] (-1: none), optional `split` [N]; see `recipe.data.Npz`.
+
+    least: with 1 some labels may have no image.
+    """
     try:
         arrays = read_npz(path)
     except ValueError as error:
@@ -165,7 +169,7 @@ def npz(path: Path) -> Listing:
         raise UserError(f"{path}: found the label {labels.max()} and {len(labels)} images; expected every label from 0 up")
     classes, found = [str(c) for c in range(int(labels.max()) + 1)], set(labels.tolist())
     absent = [c for c in classes if int(c) not in found]
-    if absent:
+    if absent and least > 1:
         raise UserError(f"{path}: no image of class {', '.join(absent[:10])}; expected every label from 0 to {len(classes) - 1}")
     names = Named(len(labels), lambda i: f"{path} image {i}")
     squeezed = images[..., 0] if images.ndim == 4 and images.shape[-1] == 1 else images
@@ -173,8 +177,8 @@ def npz(path: Path) -> Listing:
     return Listing(f"npz: {path}", classes, labels, split, names, lambda i: squeezed[i], fields)
 
 
-def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
-    """The images that the rows of a CSV file name; see `recipe.data.Csv` for the columns."""
+def table(path: Path, *, image: str, label: str, split: str | None, least: int = 2) -> Listing:
+    """The images that the rows of a CSV file name; see `recipe.data.Csv` for the columns. least: fewest classes."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -187,8 +191,8 @@ def table(path: Path, *, image: str, label: str, split: str | None) -> Listing:
     if lost := [f"line {number}: {file}" for number, file in enumerate(files, 2) if not file.is_file()]:
         raise UserError(f"{path}: {len(lost)} image(s) are not there: {'; '.join(lost[:10])}")
     classes = sorted({row[label] for row in rows if row[label]})
-    if len(classes) < 2:
-        raise UserError(f"{path}: found {len(classes)} class(es) in column {label}, expected at least 2")
+    if len(classes) < least:
+        raise UserError(f"{path}: found {len(classes)} class(es) in column {label}, expected at least {least}")
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers.get(row[label], -1) for row in rows], np.int64)
     splits = np.full(len(rows), -1, np.int8)
@@ -226,14 +230,44 @@ def paths_in(folder: Path, field: str) -> Paths:
 
 def with_unlabelled(listing: Listing, folder: Path) -> Listing:
     """`listing` with the images in `folder`, at any depth, as training samples without a label."""
-    paths = paths_in(folder, "data.unlabelled")
-    count = len(listing.labels)
-    fields = {name: np.concatenate([values, np.full(len(paths), "", "U1")]) for name, values in listing.fields.items()}
-    return replace(
-        listing,
-        labels=np.concatenate([listing.labels, np.full(len(paths), -1)]),
-        split=np.concatenate([listing.split, np.zeros(len(paths), np.int8)]),
-        names=Named(count + len(paths), lambda i: listing.names[i] if i < count else paths[i - count]),
-        read=lambda i: listing.read(i) if i < count else paths.read(i - count),
-        fields=fields,
+    found = unlabelled(folder)
+    return joined([listing, replace(found, name=listing.name, split=np.zeros(len(found.split), np.int8))])
+
+
+def joined(listings: Sequence[Listing]) -> Listing:
+    """The samples of all `listings`, one behind the other, with the classes of the first; UserError where another has further ones."""
+    first = listings[0]
+    numbers = {name: number for number, name in enumerate(first.classes)}
+    for other in listings[1:]:
+        if unknown := [name for name in other.classes if name not in numbers]:
+            expected = f"expected classes of {first.name}: {', '.join(first.classes[:20]) or 'none'}"
+            raise UserError(f"{other.name}: found the class '{unknown[0]}', {expected}")
+    labels = [np.array([*(numbers[name] for name in one.classes), -1], np.int64)[one.labels] for one in listings]
+    starts = np.cumsum([0, *(len(one.labels) for one in listings)]).tolist()
+
+    def place(i: int) -> tuple[Listing, int]:
+        number = bisect.bisect_right(starts, i) - 1
+        return listings[number], i - starts[number]
+
+    def name_of(i: int) -> str:
+        listing, number = place(i)
+        return listing.names[number]
+
+    def read_one(i: int) -> object:
+        listing, number = place(i)
+        return listing.read(number)
+
+    fields = {
+        name: np.concatenate([one.fields.get(name, np.full(len(one.labels), "", "U1")) for one in listings])
+        for name in dict.fromkeys(name for one in listings for name in one.fields)
+    }
+    return Listing(
+        " and ".join(dict.fromkeys(one.name for one in listings)),
+        first.classes,
+        np.concatenate(labels),
+        np.concatenate([one.split for one in listings]),
+        Named(starts[-1], name_of),
+        read_one,
+        fields,
+        first.version,
     )

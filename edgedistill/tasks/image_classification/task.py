@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.image_classification.dataset import ImageDataset, ImageSource
     from edgedistill.tasks.image_classification.recipe.data import Data
 
-_PREPARED = frozenset({"source", "unlabelled", "image_size", "resize", "split", "leakage"})
+_PREPARED = frozenset({"source", "sets", "holdout", "unlabelled", "image_size", "resize", "split", "leakage"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5}}
 
 

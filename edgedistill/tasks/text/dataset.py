@@ -17,7 +17,7 @@ from edgedistill.tasks.arrays import ArrayDataset
 from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 from edgedistill.tasks.text import tokenizing
 from edgedistill.tasks.text.recipe import Text, TrainedTokenizer
-from edgedistill.tasks.text.tables import AT_ONCE, Table, read_fields, save_fields
+from edgedistill.tasks.text.tables import AT_ONCE, Table, read_fields
 from edgedistill.tasks.text.task import DIMENSION
 
 TOKENS, MASK = "input_ids", "attention_mask"
@@ -43,13 +43,16 @@ class Problems:
             raise UserError(f"{self.table}: {self.count:,} row(s) cannot be used: {'; '.join(self.first)}{more}. Repair or remove them.")
 
 
-def split_numbers(values: Sequence[str | None], column: str, start: int, problems: Problems) -> np.ndarray:
-    """The numbers of named splits, int8 [n]; what is no split is a problem of its row, the first of which has the number `start`."""
+def split_numbers(values: Sequence[str | None], column: str, start: int, problems: Problems, unsaid: str | None = None) -> np.ndarray:
+    """The numbers of named splits, int8 [n]; what is no split is a problem of its row, the first of which has the number `start`.
+
+    unsaid: what stands in rows whose table has no such column; they have the number -1.
+    """
     numbers = np.full(len(values), -1, np.int8)
     for row, value in enumerate(values):
         if value in SPLITS:
             numbers[row] = SPLITS.index(value)
-        else:
+        elif unsaid is None or value != unsaid:
             problems.add(start + row, f"found the split '{value}' in {column}, expected {', '.join(SPLITS)}")
     return numbers
 
@@ -105,7 +108,6 @@ def write(
             done += len(part)
             progress.advance(len(part))
     write_arrays(folder, {"split": split})
-    save_fields(table.parts(data.fields), data.fields, folder)
     if data.buckets:
         write_arrays(folder, {_BUCKET: np.array(data.buckets)[np.searchsorted(data.buckets, read_array(folder / _COUNTS))]})
     median = int(np.searchsorted(used.cumsum(), count / 2))

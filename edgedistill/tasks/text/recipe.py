@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, mistake
-from edgedistill.recipe.data import LEAKAGE, DataConfig, Leakage
+from edgedistill.recipe.data import LEAKAGE, OWN_HOLDOUT, SET, SETS, DataOfSets, Leakage, SampleSet, SetName
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
 from edgedistill.recipe.scrub import Scrub
 
@@ -67,6 +67,19 @@ def tagged(kinds: Mapping[str, type[Config]], what: str) -> Any:
     return Annotated[union, Discriminator(kind), BeforeValidator(one)]
 
 
+class TextPart(Config):
+    """A table of texts beside that of `data.source`."""
+
+    source: tagged(SOURCES, "where texts come from") = Field(description="Where the texts come from.")  # type: ignore[valid-type]
+    columns: dict[str, str] = Field(
+        {}, max_length=64, description="Names of its columns where they differ from those of `data.source`: {prompt: question}."
+    )
+
+
+class TextSet(TextPart, SampleSet):
+    """A set of texts with a weight of its own."""
+
+
 class TrainedTokenizer(Config):
     """A WordPiece tokenizer that is trained on the training texts (arXiv:1609.08144)."""
 
@@ -80,7 +93,7 @@ def _no_dimension(name: str) -> str:
     return name
 
 
-class Texts(DataConfig):
+class Texts(DataOfSets):
     """A table of texts, and how a model sees them. A task adds which columns it reads."""
 
     kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": tuple(SOURCES)}
@@ -100,9 +113,17 @@ class Texts(DataConfig):
         [], max_length=64, description="Further columns, by whose values the gate divides the holdout into slices."
     )
     leakage: Leakage = Field("report", description=LEAKAGE)
+    sets: dict[SetName, TextSet] = Field({}, max_length=32, description=SETS)
+    holdout: TextPart | None = Field(None, description=OWN_HOLDOUT)
     length: int = Field(64, ge=2, le=8192, description="Most tokens of a text, those in front and behind included; longer texts are cut.")
     views: int = Field(1, ge=1, le=1024, description="Views of a text. A text has no augmentation, so that all of them are the same.")
     batch_size: int = Field(32, ge=2, le=65536, description="Texts in a training step.")
+
+    @model_validator(mode="after")
+    def _one_field_says_the_set(self) -> "Texts":
+        if self.several and SET in self.fields:
+            raise mistake(f"fields of other names than {SET}, which says the set of each row", f"found {SET} in data.fields")
+        return self
 
 
 class Text(Texts):

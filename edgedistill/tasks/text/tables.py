@@ -134,10 +134,15 @@ def save_fields(parts: Iterator[list[Row]], columns: list[str], folder: Path) ->
     """
     import numpy as np
 
-    if not columns:
-        return
-    rows = [row for part in parts for row in part]
-    write_arrays(folder / _FIELDS, {name: np.array([row[place] or "" for row in rows]) for place, name in enumerate(columns)})
+    if columns:
+        rows = [row for part in parts for row in part]
+        write_fields({name: np.array([row[place] or "" for row in rows]) for place, name in enumerate(columns)}, folder)
+
+
+def write_fields(values: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Write fields of the samples, [N] by name, into `folder`, where `read_fields` finds them."""
+    if values:
+        write_arrays(folder / _FIELDS, values)
 
 
 def read_fields(folder: Path) -> dict[str, np.ndarray]:

@@ -25,6 +25,10 @@ GOLDEN = (
 )  # fmt: skip
 """Texts on which tokenizers differ: accents, other writings, emoji, blanks, long words, and more than a model takes."""
 
+PREPARED = frozenset({
+    "source", "sets", "holdout", "scrub", "split_column", "license_column", "split", "fields", "tokenizer", "length", "leakage",
+})  # fmt: skip
+"""Fields of data of every task of texts that only `Task.source` reads."""
 DIMENSION = "tokens"
 """Name of the dimension of a program's inputs that varies where texts have buckets."""
 GLUE = Path(__file__).parent / "glue"

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_tree, write_arrays
-from edgedistill.tasks.classification.splits import assign_splits
+from edgedistill.recipe.data import MAIN
 from edgedistill.tasks.data import Watch
 from edgedistill.tasks.text.source import TextSource
 from edgedistill.tasks.text_classification.recipe import Data
@@ -25,9 +25,7 @@ class LabelledTexts(TextSource):
     def prepare(self, folder: Path, seed: int, watch: Watch | None = None) -> TextFacts:
         """Write tokens, labels and splits into `folder`. Raises UserError that names the rows without a text."""
         labels, split, classes = self._labels()
-        fractions, divided = (self.data.split.val, self.data.split.holdout), classes if (labels >= 0).any() else []
-        split = assign_splits(labels, split, divided, fractions, seed, named=lambda row: f"row {row + 1}", sample="text")
-        split = self.watched(split, watch)
+        split = self.watched(self.divided(split, seed, labels, classes if (labels >= 0).any() else []), watch)
         known = self.write(split, folder, watch)
         write_arrays(folder, {TARGET: labels})
         facts = TextFacts(**known, sha256=sha256_tree(folder), classes=classes, unlabelled=int((labels < 0).sum()))
@@ -53,11 +51,20 @@ class LabelledTexts(TextSource):
                 found = f"{self.table.name}: found the label '{unknown[0]}' in {self.data.label}"
                 raise UserError(f"{found}, expected one of {', '.join(given[:20])}; or remove the column")
             return np.array([*(known[name] for name in numbers), -1])[np.concatenate(labels)], split, given
+        if self.sets is not None:
+            self._check_labels_of_sets(np.concatenate(labels), list(numbers), self.sets)
         if len(numbers) < 2:
             raise UserError(f"{self.table.name}: found {len(numbers)} label(s) in {self.data.label}, expected at least 2 different ones")
         names = self.table.names(self.data.label) or _sorted(list(numbers))
         places = np.array([*(names.index(name) for name in numbers), -1])
         return places[np.concatenate(labels)], split, names
+
+    def _check_labels_of_sets(self, labels: np.ndarray, names: list[str], sets: np.ndarray) -> None:
+        """Raise UserError where a set has a label that the data do not have: a model would get another output by a typing error."""
+        known = set(labels[sets == MAIN].tolist())
+        if wrong := [row for row, label in enumerate(labels.tolist()) if label >= 0 and label not in known]:
+            found = f"the set {sets[wrong[0]]}: found the label '{names[labels[wrong[0]]]}' in {self.data.label}"
+            raise UserError(f"{found}, expected one of {', '.join(names[label] for label in sorted(known)[:20])}, as in the data")
 
 
 def _sorted(names: list[str]) -> list[str]:

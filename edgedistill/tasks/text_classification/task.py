@@ -16,7 +16,7 @@ from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section
 from edgedistill.tasks.text import task as texts
-from edgedistill.tasks.text.task import TokenFacts
+from edgedistill.tasks.text.task import PREPARED, TokenFacts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
 
-_PREPARED = frozenset({
-    "source", "scrub", "text", "label", "split_column", "license_column", "split", "fields", "tokenizer", "length", "buckets",
-    "classes", "leakage",
-})  # fmt: skip
+_PREPARED = PREPARED | {"text", "label", "buckets", "classes"}
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 2.0}}
 
 

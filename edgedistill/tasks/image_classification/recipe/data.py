@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, FolderPath, mistake, nearest
-from edgedistill.recipe.data import LEAKAGE, DataConfig, Leakage
+from edgedistill.recipe.data import LEAKAGE, OWN_HOLDOUT, SETS, DataOfSets, Leakage, SampleSet, SetName
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
@@ -95,6 +95,16 @@ Source = Annotated[
 ]
 
 
+class ImagePart(Config):
+    """Images beside those of `data.source`, of the same classes."""
+
+    source: Source = Field(description=f"One of {_SOURCES}.")
+
+
+class LabelledSet(ImagePart, SampleSet):
+    """A set of images with a weight of its own."""
+
+
 class Resize(Config):
     """How an image becomes the square that a model sees."""
 
@@ -125,7 +135,7 @@ class Augment(Config):
     erase: float = Field(0.0, ge=0, le=1, description="Probability that a rectangle of the image is erased.")
 
 
-class Data(DataConfig):
+class Data(DataOfSets):
     """Images, and what happens to them before a model sees them."""
 
     kinds: ClassVar[Mapping[str, Collection[str]]] = {"source": SOURCE_KINDS}
@@ -146,6 +156,8 @@ class Data(DataConfig):
     unlabelled: FolderPath | None = Field(
         None, description="Folder of further training images without labels, at any depth; the teacher alone teaches them."
     )
+    sets: dict[SetName, LabelledSet] = Field({}, max_length=32, description=SETS)
+    holdout: ImagePart | None = Field(None, description=OWN_HOLDOUT)
     image_size: int = Field(
         32,
         ge=16,
