@@ -1,7 +1,6 @@
 """`edgedistill gate`: rules on a finished run, the release card, its place in bundles, and the log of openings of the holdout."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,20 +13,18 @@ from conftest import edgedistill
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from made_documents import made_measurement
+from made_gate import INT8, PHONE, checks, copied, decided, ruled, saved
 
 from edgedistill import tasks
 from edgedistill.bundle.check import check_bundle
 from edgedistill.errors import UserError
-from edgedistill.files import canonical_hash, read_json, write_json
+from edgedistill.files import read_json, write_json
 from edgedistill.gate import openings
 from edgedistill.gate.on_device import FIGURES
-from edgedistill.measure import store
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.gate import Gate
 from edgedistill.recipe.loading import load_recipe, recorded
 from edgedistill.records import Unavailable
 from edgedistill.records.documents import documents
-from edgedistill.records.gate import Check, ReleaseCard
 from edgedistill.records.measurements import Measurement
 from edgedistill.report.release_card import render
 from edgedistill.run import Run
@@ -35,34 +32,12 @@ from edgedistill.runs import open_run
 from edgedistill.steps.bundle import bundle
 from edgedistill.steps.gate import gate
 
-PHONE = "adb:0A1B2C"
-INT8 = "student-int8.onnx"
-
 
 @pytest.fixture
 def run(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the finished run, whose files are those of the run until they are replaced; it has no gate yet."""
+    """A copy of the finished run in the current folder."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(tiny / "runs/tiny", tmp_path / "runs/tiny", copy_function=os.link)
-    os.link(tiny / "runs" / openings.LOG, tmp_path / "runs" / openings.LOG)
-    return tmp_path / "runs/tiny"
-
-
-def ruled(run: Path, **rules: Any) -> Path:
-    """The run with these rules, as `edgedistill run` of a recipe that has them leaves it."""
-    record = read_json(run / "recipe.json")
-    effective = record["effective"] | {"targets": ["linux"], "gate": Gate.model_validate(rules).model_dump(mode="json")}
-    write_json(run / "recipe.json", record | {"effective": effective, "effective_sha256": canonical_hash(effective)})
-    return run
-
-
-def decided(run: Path, **rules: Any) -> ReleaseCard:
-    return gate(ruled(run, **rules)).card
-
-
-def checks(card: ReleaseCard, rule: str) -> dict[str, Check]:
-    """The checks of one rule, by file."""
-    return {check.file: check for check in card.checks if check.rule == f"gate.{rule}"}
+    return copied(tiny, tmp_path)
 
 
 def test_the_command_signs_a_card_that_keeps_to_its_schema_and_fails_with_3(run: Path, tmp_path: Path) -> None:
@@ -133,15 +108,6 @@ def test_calibration_is_that_of_the_holdout(run: Path) -> None:
     on_val = next(rung["further"]["ece"] for rung in summary["ladder"] if rung["model"] == INT8 or rung["rung"] == INT8)
     assert check.value != on_val
     assert 0 < check.value < 0.2
-
-
-def saved(sha256: str, created: str, **changes: Any) -> None:
-    """A measurement of the file with this hash in the store of the project."""
-    made = made_measurement(INT8, PHONE, 10.0, **changes)
-    made["created"] = created
-    made["artifact"]["sha256"] = sha256
-    with store.opened() as project:
-        project.save(Measurement.model_validate(made), b"")
 
 
 def test_devices_are_judged_by_the_newest_measurement_of_the_same_bytes(run: Path) -> None:

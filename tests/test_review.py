@@ -28,9 +28,9 @@ from edgedistill.gate.review.rubric import OVERALL
 from edgedistill.gate.review.store import Judgement, Store
 from edgedistill.records.base import Unavailable
 from edgedistill.records.documents import documents
-from edgedistill.records.review import ReviewDocument
+from edgedistill.records.review import REVIEWS_FOLDER, ReviewDocument
 from edgedistill.runs import open_run
-from edgedistill.steps.review import FOLDER, review
+from edgedistill.steps.review import review
 from edgedistill.tasks.intervals import wilson
 
 NAN = np.nan
@@ -321,7 +321,7 @@ def test_the_command_reads_a_file_and_refuses_other_settings(tmp_path: Path) -> 
 
 def test_a_review_stays_when_its_run_is_made_anew(tmp_path: Path) -> None:
     with open_run(tmp_path / "run"):
-        made = store(tmp_path / "run" / FOLDER, 1, ["ana"])
+        made = store(tmp_path / "run" / REVIEWS_FOLDER, 1, ["ana"])
         (tmp_path / "run/report.html").write_text("old")
     made.close()
     with open_run(tmp_path / "run", fresh=True):

@@ -15,7 +15,7 @@ from edgedistill.errors import UserError
 from edgedistill.recipe.base import RecipeError
 from edgedistill.recipe.loading import load_recipe
 from edgedistill.recipe.schema import Recipe
-from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.data import Dataset, chosen
 
 
 def recipe(folder: Path, task: str, data: dict[str, Any], **more: Any) -> Recipe:
@@ -149,10 +149,8 @@ def test_answers_to_avoid_in_a_set_alone(tmp_path: Path) -> None:
 
 
 def test_prompts_of_every_set_are_tried(tmp_path: Path) -> None:
-    from edgedistill.tasks.causal_lm.trial import chosen
-
     data = prepared(recipe(tmp_path, "causal-lm", exchanges(tmp_path)), tmp_path / "data")
-    assert Counter(data.fields["set"][chosen(data, 2)].tolist()) == {"data": 2, "tone": 2}
+    assert Counter(data.fields["set"][chosen(data, "val", 2)].tolist()) == {"data": 2, "tone": 2}
 
 
 def images(folder: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from edgedistill.tasks.causal_lm.chat import Chat, trained
 from edgedistill.tasks.causal_lm.dataset import Completions
 from edgedistill.tasks.causal_lm.recipe import TrainedBytes
 from edgedistill.tasks.causal_lm.wanted import NONE
+from edgedistill.tasks.data import chosen
 
 LENGTH, VOCABULARY = 600, 512
 TRIED = 100
@@ -128,7 +129,7 @@ def table(folder: Path) -> None:
     done = folder / "runs" / NAME
     data = task("causal-lm").dataset(load_recipe(_recipe(folder)).recipe, done / "work/data")
     assert isinstance(data, Completions)
-    rows = trial.chosen(data, TRIED)
+    rows = chosen(data, "val", TRIED)
     expected = [data.answer(number) for number in rows]
     print(f"{len(rows)} answers of {min(map(len, expected))} to {max(map(len, expected))} tokens\n")
     print(

@@ -103,4 +103,4 @@ def shown(value: float, unit: str) -> str:
     """A figure of a check with its unit, for readers."""
     if unit == "points":
         return f"{100 * value:.2f} points"
-    return f"{value:.2%}" if unit == "share" else f"{value:.4g} {unit}"
+    return f"{value:.2%}" if unit == "share" else f"{value:.4g} {unit}".rstrip()

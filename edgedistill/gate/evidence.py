@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.errors import DamagedFile
+from edgedistill.gate.review.pairs import Answers
 from edgedistill.measure import store
 from edgedistill.recipe.gate import Gate
 from edgedistill.recipe.schema import Recipe
@@ -39,6 +40,11 @@ class Evidence:
         return self.run.changed(made)
 
     @cached_property
+    def answers(self) -> Answers:
+        """The answers of rungs and files to samples of val, as people compare them."""
+        return Answers(self.run, self.scorer.recipe)
+
+    @cached_property
     def slices(self) -> Arrays:
         """What divides the samples of the holdout, [N] by name."""
         return self.task.slices(self.scorer.data, self.scorer.data.indices[HOLDOUT])
@@ -49,7 +55,7 @@ class Evidence:
         for name, step in ((reference, HOLDOUT), (file.name, f"{HOLDOUT}-{file.name}")):
             if isinstance(score := self.scorer.score_on(name, HOLDOUT), Unavailable):
                 return score
-            if why := self._stale(step):
+            if why := self.stale(step):
                 return Unavailable(unavailable=why)
         expected, given = self.scorer.scores(reference, HOLDOUT), self.scorer.scores(file.name, HOLDOUT)
         assert expected is not None
@@ -62,7 +68,7 @@ class Evidence:
         """A further score of `file` on the holdout."""
         if isinstance(score := self.scorer.score_on(file.name, HOLDOUT), Unavailable):
             return score
-        if why := self._stale(f"{HOLDOUT}-{file.name}"):
+        if why := self.stale(f"{HOLDOUT}-{file.name}"):
             return Unavailable(unavailable=why)
         value = self.scorer.further(file.name, HOLDOUT).get(name)
         if value is None:
@@ -77,7 +83,7 @@ class Evidence:
             return Unavailable(unavailable=f"{name} was not tried on whole {self.task.words.samples}")
         if why := figures.get("error") or figures.get("unavailable"):
             return Unavailable(unavailable=why)
-        if why := self._stale(step):
+        if why := self.stale(step):
             return Unavailable(unavailable=why)
         self.run.check(step)
         kept = self.task.kept(Trial(figures, self.run.work(step)))
@@ -105,7 +111,7 @@ class Evidence:
         with store.opened() as project:
             return kept + [one for one in project.measurements(kind="bench") if isinstance(one, Measurement)]
 
-    def _stale(self, step: str) -> str | None:
+    def stale(self, step: str) -> str | None:
         """Why the result of a step is of other files than the run has now; None where it is not."""
         begun = self.run.begun(step)
         try:

@@ -31,7 +31,8 @@ def _p95(latency: Latency | Unavailable, intervals: Intervals | Unavailable) -> 
     return latency.p95, interval[1], latency.n if isinstance(latency.n, int) else None
 
 
-def _latency(one: Measurement) -> _Read:
+def latency(one: Measurement) -> _Read:
+    """The p95 of an inference."""
     return _p95(one.latency_ms, one.intervals_ms)
 
 
@@ -72,7 +73,7 @@ def _of_energy(energy: Energy | GenerationEnergy | Unavailable | None) -> _Read:
 
 
 FIGURES: dict[str, tuple[str, Unit, Callable[[Measurement], _Read]]] = {
-    "p95_ms": ("Latency, p95", "ms", _latency),
+    "p95_ms": ("Latency, p95", "ms", latency),
     "first_token_p95_ms": ("Time to the first token, p95", "ms", _first_token),
     "next_token_p95_ms": ("Time of a further token, p95", "ms", _next_token),
     "energy_mj": ("Energy", "mJ", _energy),

@@ -3,89 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgedistill.gate import beside_teacher, by_people, in_shadow
 from edgedistill.gate.bounds import drop, share_above
 from edgedistill.gate.evidence import HOLDOUT, Evidence
+from edgedistill.gate.figures import BOUND, Figure, check
 from edgedistill.gate.on_device import FIGURES, setup
-from edgedistill.recipe.gate import OnDevice, Rule, Slice, Tried
+from edgedistill.recipe.gate import OnDevice, Slice, Tried
 from edgedistill.records import ArtifactResult, Unavailable
-from edgedistill.records.gate import Check, Sense, SliceFigure, Unit
+from edgedistill.records.gate import Check, SliceFigure
 
 _MOST_SLICES = 1000
-_BOUND = "the bound is Gaffke's"
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A figure, how it was measured, and the bound that is held to the limit in its place; `n` samples.
-
-    part: the slice or device that it is of. slices: all slices.
-    """
-
-    value: float | Unavailable
-    how: str
-    bound: float | None = None
-    n: int | None = None
-    part: str | None = None
-    slices: list[SliceFigure] | None = None
 
 
 def checks(found: Evidence, file: ArtifactResult) -> list[Check]:
     """Every rule of the gate on `file`, in the order of the recipe's fields."""
-    gate, name, every = found.gate, file.name, [_check(found.gate.verified, "verified", "Verified", file.name, _verified(found, file))]
+    gate, name, every = found.gate, file.name, [check(found.gate.verified, "verified", "Verified", file.name, _verified(found, file))]
     if gate.drop is not None:
         title = f"Drop of {found.task.metric.title} against the {gate.against}"
-        every.append(_check(gate.drop, "drop", title, name, _drop(found, file), gate.drop.max, "at most", "points"))
+        every.append(check(gate.drop, "drop", title, name, _drop(found, file), gate.drop.max, "at most", "points"))
     for number, rule in enumerate(gate.slices):
         figure = _worst(found, file, rule)
-        every.append(_check(rule, f"slices.{number}", f"Drop on the worst {rule.by}", name, figure, rule.max, "at most", "points"))
+        every.append(check(rule, f"slices.{number}", f"Drop on the worst {rule.by}", name, figure, rule.max, "at most", "points"))
     if gate.calibration is not None:
         how = f"expected calibration error on the {HOLDOUT}, without a bound; that of few samples is too high"
-        figure = _Figure(found.further(file, "ece"), how)
-        every.append(_check(gate.calibration, "calibration", "Calibration error", name, figure, gate.calibration.max, "at most", "share"))
+        figure = Figure(found.further(file, "ece"), how)
+        every.append(check(gate.calibration, "calibration", "Calibration error", name, figure, gate.calibration.max, "at most", "share"))
     every += [_tried(found, file, f"trials.{number}", rule) for number, rule in enumerate(gate.trials)]
     if gate.size is not None:
-        figure = _Figure(file.bytes / 1e6, "bytes of the file, 10^6 in a megabyte")
-        every.append(_check(gate.size, "size", "Size", name, figure, gate.size.max_mb, "at most", "MB"))
+        figure = Figure(file.bytes / 1e6, "bytes of the file, 10^6 in a megabyte")
+        every.append(check(gate.size, "size", "Size", name, figure, gate.size.max_mb, "at most", "MB"))
     for number, on_device in enumerate(gate.devices):
         every += _on_device(found, file, f"devices.{number}", on_device)
+    if gate.baseline is not None:
+        every += beside_teacher.checks(found, file, gate.baseline)
+    if gate.shadow is not None:
+        every += in_shadow.checks(found, file, gate.shadow)
+    every += by_people.checks(found, file, gate.reviews)
     return every
 
 
 def missing(found: Evidence, name: str, why: str) -> Check:
     """The check of a file that the targets want and the run does not have."""
-    figure = _Figure(Unavailable(unavailable=why), "the files of the targets that the run has")
-    return _check(found.gate.verified, "verified", "Verified", name, figure)
+    figure = Figure(Unavailable(unavailable=why), "the files of the targets that the run has")
+    return check(found.gate.verified, "verified", "Verified", name, figure)
 
 
-def _check(rule: Rule, field: str, title: str, file: str, figure: _Figure, limit: float | None = None, sense: Sense = "kept",
-           unit: Unit = "") -> Check:  # fmt: skip
-    """Hold a figure to a rule; without a limit its value says whether the rule is kept."""
-    held = figure.value if figure.bound is None else figure.bound
-    ok: bool | None
-    if isinstance(held, Unavailable):
-        ok = None if rule.may_be_unavailable else False
-    elif limit is None:
-        ok = bool(held)
-    else:
-        ok = held <= limit if sense == "at most" else held >= limit
-    return Check(
-        rule=f"gate.{field}", title=title, file=file, part=figure.part, value=figure.value, bound=figure.bound, limit=limit, sense=sense,
-        unit=unit, n=figure.n, ok=ok, how=figure.how, slices=figure.slices,
-    )  # fmt: skip
-
-
-def _verified(found: Evidence, file: ArtifactResult) -> _Figure:
+def _verified(found: Evidence, file: ArtifactResult) -> Figure:
     if changed := found.changed(file):
-        return _Figure(0.0, changed)
+        return Figure(0.0, changed)
     how = f"outputs on val held to those of the reference; executed by {file.executed_by}"
     if file.ok is not None:
-        return _Figure(float(file.ok), how)
-    return _Figure(Unavailable(unavailable=getattr(file.parity, "unavailable", "it was not executed")), how)
+        return Figure(float(file.ok), how)
+    return Figure(Unavailable(unavailable=getattr(file.parity, "unavailable", "it was not executed")), how)
 
 
 def _samples(found: Evidence, file: ArtifactResult) -> str:
@@ -93,32 +66,32 @@ def _samples(found: Evidence, file: ArtifactResult) -> str:
     return f"{reference} less file on the same {words} of the {HOLDOUT}, the file executed by {file.executed_by}"
 
 
-def _drop(found: Evidence, file: ArtifactResult) -> _Figure:
+def _drop(found: Evidence, file: ArtifactResult) -> Figure:
     paired = found.paired(file)
     if isinstance(paired, Unavailable):
-        return _Figure(paired, _samples(found, file))
+        return Figure(paired, _samples(found, file))
     reference, scores, _ = paired
     value, bound = drop(reference, scores, found.gate.confidence)
-    return _Figure(value, f"{_samples(found, file)}; {_BOUND}", bound, len(scores))
+    return Figure(value, f"{_samples(found, file)}; {BOUND}", bound, len(scores))
 
 
-def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> _Figure:
+def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> Figure:
     """The slice with the highest bound.
 
     Each bound has the whole confidence: the rule passes where every one of them is low enough, which no correction has to make rarer
     (the intersection-union test, Berger 1982, Technometrics 24).
     """
-    how = f"{_samples(found, file)}, those of each {rule.by} alone; {_BOUND}, of each slice by itself"
+    how = f"{_samples(found, file)}, those of each {rule.by} alone; {BOUND}, of each slice by itself"
     if rule.by not in found.slices:
         known = ", ".join(found.slices) or "none"
-        return _Figure(Unavailable(unavailable=f"the data has no field {rule.by}, expected one of: {known}"), how)
+        return Figure(Unavailable(unavailable=f"the data has no field {rule.by}, expected one of: {known}"), how)
     paired = found.paired(file)
     if isinstance(paired, Unavailable):
-        return _Figure(paired, how)
+        return Figure(paired, how)
     reference, scores, places = paired
     names, groups = np.unique(found.slices[rule.by][places], return_inverse=True)
     if len(names) > _MOST_SLICES:
-        return _Figure(Unavailable(unavailable=f"{rule.by} has {len(names):,} values, expected {_MOST_SLICES:,} at most"), how)
+        return Figure(Unavailable(unavailable=f"{rule.by} has {len(names):,} values, expected {_MOST_SLICES:,} at most"), how)
     figures = []
     for number, name in enumerate(names.tolist()):
         chosen = groups == number
@@ -131,10 +104,10 @@ def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> _Figure:
         )
     figures.sort(key=lambda each: -np.inf if each.bound is None else each.bound, reverse=True)
     if figures[0].bound is None:
-        return _Figure(Unavailable(unavailable=f"no {rule.by} has {rule.min_samples} samples in the {HOLDOUT}"), how, slices=figures)
+        return Figure(Unavailable(unavailable=f"no {rule.by} has {rule.min_samples} samples in the {HOLDOUT}"), how, slices=figures)
     worst, few = figures[0], sum(each.bound is None for each in figures)
     how += f"; {few} of {len(figures)} have fewer than {rule.min_samples} samples and are not judged" if few else ""
-    return _Figure(worst.value, how, worst.bound, worst.n, worst.slice, figures)
+    return Figure(worst.value, how, worst.bound, worst.n, worst.slice, figures)
 
 
 def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Check:
@@ -142,22 +115,22 @@ def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Ch
     kept = found.kept(file.name, rule.of)
     if rule.min is not None:
         if isinstance(kept, Unavailable):
-            figure = _Figure(kept, how)
+            figure = Figure(kept, how)
         else:
             value, bound = share_above(kept, found.gate.confidence)
-            figure = _Figure(value, f"{how}; the bound is Clopper and Pearson's", bound, len(kept))
-        return _check(rule, field, f"Answers, {rule.of}", file.name, figure, rule.min, "at least", "share")
+            figure = Figure(value, f"{how}; the bound is Clopper and Pearson's", bound, len(kept))
+        return check(rule, field, f"Answers, {rule.of}", file.name, figure, rule.min, "at least", "share")
     assert rule.max_drop is not None
     expected = found.kept(found.gate.against, rule.of)
     unknown = next((each for each in (expected, kept) if isinstance(each, Unavailable)), None)
-    figure = _Figure(unknown, how) if unknown is not None else _paired_drop(expected, kept, found.gate.confidence, how)
+    figure = Figure(unknown, how) if unknown is not None else _paired_drop(expected, kept, found.gate.confidence, how)
     title = f"Answers, {rule.of}: drop against the {found.gate.against}"
-    return _check(rule, field, title, file.name, figure, rule.max_drop, "at most", "points")
+    return check(rule, field, title, file.name, figure, rule.max_drop, "at most", "points")
 
 
-def _paired_drop(expected: Any, kept: Any, confidence: float, how: str) -> _Figure:
+def _paired_drop(expected: Any, kept: Any, confidence: float, how: str) -> Figure:
     value, bound = drop(expected, kept, confidence)
-    return _Figure(value, f"{how}, and the reference too; {_BOUND}", bound, len(kept))
+    return Figure(value, f"{how}, and the reference too; {BOUND}", bound, len(kept))
 
 
 def _on_device(found: Evidence, file: ArtifactResult, field: str, rule: OnDevice) -> Iterator[Check]:
@@ -166,8 +139,8 @@ def _on_device(found: Evidence, file: ArtifactResult, field: str, rule: OnDevice
     for name, limit in rule.limits.items():
         title, unit, read = FIGURES[name]
         if isinstance(measured, Unavailable):
-            figure = _Figure(measured, part=rule.device, how="under the protocol of `edgedistill bench --device`")
+            figure = Figure(measured, part=rule.device, how="under the protocol of `edgedistill bench --device`")
         else:
             value, bound, n = read(measured)
-            figure = _Figure(value, setup(measured), bound, n, rule.device)
-        yield _check(rule, f"{field}.{name}", title, file.name, figure, limit, "at most", unit)
+            figure = Figure(value, setup(measured), bound, n, rule.device)
+        yield check(rule, f"{field}.{name}", title, file.name, figure, limit, "at most", unit)

@@ -17,6 +17,11 @@ class Rule(Config):
     may_be_unavailable: bool = Field(False, description="Whether a figure that is unavailable does not fail the rule.")
 
 
+def _set(rule: Rule, *names: str) -> dict[str, float]:
+    """The fields of these names that are not null."""
+    return {name: limit for name in names if (limit := getattr(rule, name)) is not None}
+
+
 class Drop(Rule):
     """How much of the score a file may lose."""
 
@@ -69,14 +74,69 @@ class OnDevice(Rule):
     @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by the name of the figure."""
-        names = ("p95_ms", "first_token_p95_ms", "next_token_p95_ms", "energy_mj")
-        return {name: limit for name in names if (limit := getattr(self, name)) is not None}
+        return _set(self, "p95_ms", "first_token_p95_ms", "next_token_p95_ms", "energy_mj")
 
     @model_validator(mode="after")
     def _some_limit(self) -> Self:
         if not self.limits:
             raise mistake("p95_ms, first_token_p95_ms, next_token_p95_ms or energy_mj", "found no limit")
         return self
+
+
+class BaselineAnswers(Rule):
+    """How much of its teacher's right answers a file may lose, as `edgedistill baseline-teacher` measured them."""
+
+    of: str = Field(min_length=1, description="What is counted, as in trials.")
+    max_drop: _Difference = Field(description="The upper bound of the drop of the share has to be at most this.")
+
+
+class BaselineLatency(Rule):
+    """How long a file may take on a device beside a request to its teacher."""
+
+    device: str = Field(min_length=1, description="The device, as adb:SERIAL, or its model, as Pixel 8.")
+    max_ratio: _Amount = Field(description="The p95 of the file has to be at most so many times that of the teacher.")
+    callers: int = Field(1, ge=1, description="The load of the teacher: so many callers at the same time.")
+
+
+class Baseline(Config):
+    """What a file has to keep beside its teacher as `edgedistill baseline-teacher` measured it where the file will run."""
+
+    answers: list[BaselineAnswers] = Field([], max_length=64, description="Whole answers to the same samples of val.")
+    latency: list[BaselineLatency] = Field([], max_length=64, description="Latency on devices.")
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if not self.answers and not self.latency:
+            raise mistake("answers or latency", "found neither")
+        return self
+
+
+class Shadow(Rule):
+    """How far a file may disagree with its teacher on real requests, by `edgedistill shadow`."""
+
+    max: _Share = Field(description="The disagreement has to be inside its tolerance, and the tolerance at most this.")
+    folder: str = Field("shadow", min_length=1, description="Where `edgedistill shadow --out` wrote, or a folder with such folders.")
+
+
+class Reviewed(Rule):
+    """What people have to say of a file's answers beside its teacher's, by `edgedistill review`."""
+
+    of: str = Field("overall", min_length=1, description="The question of the review, such as harmlessness.")
+    min: _Share | None = Field(None, description="The lower bound of the win rate has to be at least this.")
+    max_loss: _Share | None = Field(None, description="The upper bound of the loss rate has to be at most this.")
+    min_pairs: int = Field(30, ge=1, description="Least number of pairs that were judged.")
+    min_alpha: _Share | None = Field(None, description="Least agreement of the reviewers, Krippendorff's alpha.")
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.min is None) == (self.max_loss is None):
+            raise mistake("either min or max_loss", "found neither" if self.min is None else "found both")
+        return self
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by the name of the field."""
+        return _set(self, "min", "max_loss", "min_pairs", "min_alpha")
 
 
 class Gate(Config):
@@ -96,3 +156,6 @@ class Gate(Config):
     trials: list[Tried] = Field([], max_length=64, description="Whole answers: format, policy, scorers.")
     size: Size | None = Field(None, description="Bytes of each file.")
     devices: list[OnDevice] = Field([], max_length=64, description="Latency and energy on devices.")
+    baseline: Baseline | None = Field(None, description="The teacher as `edgedistill baseline-teacher` measured it.")
+    shadow: Shadow | None = Field(None, description="Disagreement on real requests, by `edgedistill shadow`.")
+    reviews: list[Reviewed] = Field([], max_length=64, description="What people say of its answers, by `edgedistill review`.")

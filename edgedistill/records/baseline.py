@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
+from edgedistill.files import canonical_hash
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.metric import Metric
 from edgedistill.records.results import Score
 from edgedistill.records.verdicts import Latency
+
+BASELINE_FILE = "baseline.json"
+"""In the folder of a run."""
+_PARTS = ("task", "seed", "data", "teacher")
+
+
+def baseline_hash(effective: dict[str, Any]) -> str:
+    """Changes with the parts of an effective recipe that the figures of a baseline depend on."""
+    return canonical_hash({name: effective[name] for name in _PARTS})
 
 
 class Load(Record):
@@ -46,8 +56,17 @@ class TeacherCost(Record):
     source: str = Field(description="Where tokens and prices are from.")
 
 
+class Verdicts(Record):
+    """What is right about each answer of the first load."""
+
+    rows: list[int] = Field(description="Numbers of the samples that were answered.")
+    kept: dict[str, list[bool]] = Field(description="For each of them, by what is judged as in `answers`.")
+
+
 class TeacherBaseline(Record):
     """A teacher as it was measured."""
+
+    left_out = ("verdicts",)
 
     name: str
     model: str
@@ -58,6 +77,7 @@ class TeacherBaseline(Record):
     answers: dict[str, Score] = Field(
         description="Of tasks whose models write: the share of the requests of the first load that are right, by what is judged."
     )
+    verdicts: Verdicts | None = Field(None, description="The same of each sample; left out where no answer is right or wrong.")
     format_errors: Score | Unavailable = Field(description="Share of all answers that are not of the format or schema of the recipe.")
     load: list[Load]
     cost: TeacherCost | Unavailable

@@ -17,7 +17,7 @@ CARD_PAGE = "release-card.html"
 CARD_FILES = (CARD_FILE, CARD_PAGE, CARD_SIGNATURE_FILE)
 
 Sense = Literal["at most", "at least", "kept"]
-Unit = Literal["points", "share", "MB", "ms", "mJ", ""]
+Unit = Literal["points", "share", "MB", "ms", "mJ", "times", "pairs", ""]
 
 
 class Opening(Record):
@@ -52,15 +52,23 @@ class SliceFigure(Record):
     ok: bool | None = None
 
 
+class Source(Record):
+    """A file of other evidence than the run's own steps, as it was when the gate read it."""
+
+    path: str
+    sha256: str
+    time: str = Field(description="UTC time at which what it says was measured; empty where the file does not tell.")
+
+
 class Check(Record):
     """One rule on one file."""
 
-    left_out = ("part", "bound", "n", "slices")
+    left_out = ("part", "bound", "n", "slices", "source")
 
     rule: str = Field(description="The field of the recipe that sets it, such as gate.drop.")
     title: str
     file: str
-    part: str | None = Field(None, description="The slice or device that the figure is of.")
+    part: str | None = Field(None, description="The slice, device or teacher that the figure is of.")
     value: float | Unavailable
     bound: float | None = Field(None, description="What is held to the limit, where it is not the value itself.")
     limit: float | None = Field(description="None where the rule is kept or not.")
@@ -70,6 +78,7 @@ class Check(Record):
     ok: bool | None = Field(description="None where the figure is unavailable and may be.")
     how: str = Field(description="How it was measured.")
     slices: list[SliceFigure] | None = None
+    source: Source | None = Field(None, description="Where it was read, of rules on the baseline, the shadow phase and reviews.")
 
 
 class GatedFile(Record):

@@ -9,6 +9,9 @@ from pydantic import Field
 from edgedistill.records.base import Record, Unavailable
 from edgedistill.records.results import Interval
 
+REVIEWS_FOLDER = "reviews"
+"""Folder of a run with the file of each review. `--fresh` leaves it alone: people made what is in it."""
+
 
 class WinRate(Record):
     """How often the candidate's answer is preferred; a tie counts half."""

@@ -30,6 +30,7 @@ class ShadowDocument(Record):
     """How far a student disagrees with its teacher on real requests."""
 
     document: Literal["edgedistill/shadow/1"] = Field("edgedistill/shadow/1", alias="schema")
+    created: str = Field("", description="UTC time when this was written; empty in files of earlier versions.")
     mode: Literal["replay", "proxy"]
     source: str = Field(description="The file of traces, or the host of the teacher.")
     student: str = Field(description="The file that answered in the shadow.")

@@ -9,7 +9,7 @@ from typing import Any
 from edgedistill import files
 from edgedistill.gate.decide import shown as written
 from edgedistill.records import Unavailable
-from edgedistill.records.gate import Check, ReleaseCard
+from edgedistill.records.gate import Check, ReleaseCard, Source
 from edgedistill.report.tables import Table
 from edgedistill.report.templates import environment, shown
 from edgedistill.report.values import Cell, megabytes, score
@@ -38,6 +38,7 @@ def render(card: ReleaseCard) -> str:
             slices=[_slices(check) for check in card.checks if check.slices],
             files=_files(card),
             openings=_openings(card),
+            sources=_sources(card),
             how=_how(card),
             unavailable=[check for check in card.checks if isinstance(check.value, Unavailable)],
             recipe=_yaml(card.recipe.rules),
@@ -128,6 +129,20 @@ def _openings(card: ReleaseCard) -> Table:
         for one in card.holdout.entries
     ]
     return Table("Openings of this holdout", ("time", "run", "by", "recipe", "rules"), rows)
+
+
+def _sources(card: ReleaseCard) -> Table:
+    """The files that rules on other evidence than the run's own steps read, each once."""
+    files: dict[str, tuple[Source, list[str]]] = {}
+    for check in card.checks:
+        if check.source is not None:
+            rules = files.setdefault(check.source.path, (check.source, []))[1]
+            rules.append(check.rule.removeprefix("gate."))
+    rows = [
+        [Cell(", ".join(dict.fromkeys(rules))), Cell(source.path, "code"), Cell(source.sha256, "code"), Cell(source.time or "–")]
+        for source, rules in files.values()
+    ]
+    return Table("Files that rules were read from", ("rules", "file", "SHA-256", "time"), rows)
 
 
 def _how(card: ReleaseCard) -> list[tuple[str, str, str]]:

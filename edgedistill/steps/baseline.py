@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill import threads
 from edgedistill.errors import DeviceFailed, UserError
-from edgedistill.files import canonical_hash
 from edgedistill.measure.runner.facts import machine
 from edgedistill.packages import require
 from edgedistill.progress import log
 from edgedistill.recipe.loading import AnyRecipe, load_recipe
 from edgedistill.records import Latency, Score, Unavailable
-from edgedistill.records.baseline import Baseline, Load, TeacherBaseline, TeacherCost, Tokens
+from edgedistill.records.baseline import BASELINE_FILE, Baseline, Load, TeacherBaseline, TeacherCost, Tokens, Verdicts, baseline_hash
 from edgedistill.run import Run, Step
 from edgedistill.runs import open_run
 from edgedistill.steps.cost import assumptions as prices
@@ -27,13 +26,12 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.steps.distill import Ready
     from edgedistill.tasks.base import Arrays, Task
-    from edgedistill.tasks.requests import Reply, Requests
+    from edgedistill.tasks.data import Dataset
+    from edgedistill.tasks.requests import Judged, Reply, Requests
 
-FILE = "baseline.json"
 CALLERS = (1, 4, 16)
 REQUESTS = 64
 _MOST_CALLERS = 512
-_PARTS = ("task", "seed", "data", "teacher")
 
 
 def baseline_teacher(
@@ -62,26 +60,19 @@ def baseline_teacher(
 
         def work(_: Path) -> Baseline:
             measured = _measured(run, loaded.recipe, ready, sorted(set(callers)), requests, assumed)
-            measured.write(run.path(FILE))
+            measured.write(run.path(BASELINE_FILE))
             return measured
 
-        about = [recipe_hash(loaded.effective()), ready.hashes]
-        made = run.step(Step("baseline", about, noted=MADE_WITH, outputs=(FILE,)), work, again=True)
+        about = [baseline_hash(loaded.effective()), ready.hashes]
+        made = run.step(Step("baseline", about, noted=MADE_WITH, outputs=(BASELINE_FILE,)), work, again=True)
     return Baseline.model_validate(made)
-
-
-def recipe_hash(effective: dict[str, Any]) -> str:
-    """Changes with the parts of a recipe that the figures of a baseline depend on."""
-    return canonical_hash({name: effective[name] for name in _PARTS})
 
 
 def _measured(run: Run, recipe: Recipe, ready: Ready, callers: list[int], count: int, assumed: prices.CostAssumptions | None) -> Baseline:
     from edgedistill.steps.teach import faculty_of
-    from edgedistill.tasks.data import spread
 
     task, data = ready.lesson.task, ready.lesson.data
-    val = data.indices["val"]
-    rows = val[spread(len(val), count)]
+    val, rows = data.indices["val"], _asked(task, recipe, data, count)
     told = [member.name for member in recipe.members if task.tells(member, recipe)]
     outputs = dict(zip(told, faculty_of(run, recipe, data).outputs("val"), strict=True))
     teachers = []
@@ -106,6 +97,7 @@ def _measured(run: Run, recipe: Recipe, ready: Ready, callers: list[int], count:
                 score=score,
                 further=further | judged.further,
                 answers=judged.shares,
+                verdicts=_verdicts(answered[0], judged),
                 format_errors=_format_errors(requests, every),
                 load=[load for load, _ in loads],
                 cost=_cost(assumed, every),
@@ -113,9 +105,23 @@ def _measured(run: Run, recipe: Recipe, ready: Ready, callers: list[int], count:
         )
     return Baseline(
         name=recipe.name, run=str(run.shown), created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), task=task.name,
-        metric=task.metric, recipe_sha256=recipe_hash(recipe.model_dump(mode="json")), data_sha256=data.facts.sha256, samples=len(rows),
+        metric=task.metric, recipe_sha256=baseline_hash(recipe.model_dump(mode="json")), data_sha256=data.facts.sha256, samples=len(rows),
         environment=machine() | {"threads": recipe.measure.threads}, teachers=teachers,
     )  # fmt: skip
+
+
+def _asked(task: Task, recipe: Recipe, data: Dataset, count: int) -> np.ndarray:
+    """The samples of val that are asked for: of those that the student is tried on, as far as these suffice."""
+    from edgedistill.tasks.data import chosen, spread
+
+    tried = chosen(data, "val", task.tried(recipe))
+    return tried[spread(len(tried), count)] if len(tried) >= count else chosen(data, "val", count)
+
+
+def _verdicts(replies: Sequence[Reply], judged: Judged) -> Verdicts | None:
+    if not judged.each:
+        return None
+    return Verdicts(rows=[reply.row for reply in replies], kept={name: values.tolist() for name, values in judged.each.items()})
 
 
 def _scored(task: Task, outputs: Arrays | None, targets: Arrays) -> tuple[Score | Unavailable, dict[str, float]]:

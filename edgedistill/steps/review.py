@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgedistill.errors import UserError
 from edgedistill.packages import require
 from edgedistill.recipe.loading import recorded
+from edgedistill.records.review import REVIEWS_FOLDER
 from edgedistill.runs import read_run
 from edgedistill.steps.opening import opened
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from edgedistill.gate.review.store import Store
     from edgedistill.records.review import ReviewDocument
 
-FOLDER = "reviews"
-"""Folder of a run with the file of each review. `--fresh` leaves it alone: people made what is in it."""
 PAIRS = 50
 AnyPath = str | Path
 
@@ -80,7 +79,7 @@ def _of_run(path: Path, reference: str | None, candidate: str | None, pairs: int
     with opened(read_run, path) as run:
         answers = Answers(run, recorded(run.folder))
         contest = answers.contest(reference, candidate)
-        file = run.shown / FOLDER / f"{contest.candidate}-against-{contest.reference}-{contest.sha256[:8]}.db"
+        file = run.shown / REVIEWS_FOLDER / contest.file
         if file.is_file():
             return Store(file)
         differing = contest.differing

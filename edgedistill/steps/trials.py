@@ -17,6 +17,7 @@ from edgedistill.progress import track
 from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
 from edgedistill.steps.execute import method_of
+from edgedistill.tasks.data import chosen
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +33,7 @@ def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = F
     A file that does not run has its error in its record. again: try files anew.
     """
     task = tasks.task(recipe.task)
-    if not task.tries(recipe):
+    if not task.tried(recipe):
         return
     run.check("data")
     data = task.dataset(recipe, run.work("data"))
@@ -60,8 +61,9 @@ def _module(run: Run, recipe: Recipe, data: Dataset, name: str, folder: Path) ->
     from edgedistill.distill.stages import trained
 
     config = recipe.teacher if name == "teacher" else recipe.student
-    module: nn.Module = tasks.task(recipe.task).build(config, recipe, data.facts, trained(run.work(name)))
-    return tasks.task(recipe.task).try_module(module, recipe, data, folder)
+    task = tasks.task(recipe.task)
+    module: nn.Module = task.build(config, recipe, data.facts, trained(run.work(name)))
+    return task.try_module(module, data, chosen(data, "val", task.tried(recipe)), folder)
 
 
 def _step(spec: ArtifactSpec, settings: Any) -> Step:
@@ -96,7 +98,8 @@ def _file(run: Run, recipe: Recipe, data: Dataset, spec: ArtifactSpec, folder: P
             "piece": backend(spec.format).prompt_pieces.get(spec.precision),
         }
         state = load_signature(run.work(spec.program)).state
-        figures = tasks.task(recipe.task).try_file(recipe, data, folder, execution)
+        task = tasks.task(recipe.task)
+        figures = task.try_file(data, chosen(data, "val", task.tried(recipe)), folder, execution)
         return {**figures, "state_mb": sum(spec.nbytes for spec in state) / 1e6}
     except DeviceFailed as error:
         return {"error": str(error)}

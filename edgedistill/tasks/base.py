@@ -409,15 +409,15 @@ class Task(ABC):
 
     # Trials: models do what an app does with a whole sample, such as to write an answer word by word.
 
-    def tries(self, recipe: Recipe) -> bool:
-        """Whether models of a recipe are tried; by default a call of a program is all that an app does with a sample."""
-        return False
+    def tried(self, recipe: Recipe) -> int:
+        """On how many samples of a split models are tried, at most; by default 0: a call of a program is all that an app does with one."""
+        return 0
 
-    def try_module(self, module: nn.Module, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
-        """Try a module of `build` on val; what it did is written into `folder`, and figures of it are returned."""
+    def try_module(self, module: nn.Module, dataset: Dataset, rows: np.ndarray, folder: Path) -> dict[str, JsonValue]:
+        """Try a module of `build` on the samples `rows` [n]; what it did is written into `folder`, and figures of it are returned."""
         raise NotImplementedError(f"the task {self.name} has no trials")
 
-    def try_file(self, recipe: Recipe, dataset: Dataset, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    def try_file(self, dataset: Dataset, rows: np.ndarray, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The same of a file in a child process. execution: the adapter's module, the path, the signature of a call, and threads.
 
         Raises DeviceFailed where the file does not run.
@@ -430,8 +430,8 @@ class Task(ABC):
         """A sample by its number. folder: what `Source.prepare` wrote."""
         raise NotImplementedError(f"people cannot judge {self.words.samples} of the task {self.name}")
 
-    def written(self, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[int, str]:
-        """The answers that a trial wrote into `folder`, by the number of the sample; of tasks that write."""
+    def written(self, dataset: Dataset, rows: np.ndarray, folder: Path) -> dict[int, str]:
+        """The answers to the samples `rows` that a trial wrote into `folder`, by the number of the sample; of tasks that write."""
         return {}
 
     def kept(self, trial: Trial) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgedistill.files import read_json, reading, write_json
+from edgedistill.recipe.data import SET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,6 +170,17 @@ def of_one_size(sizes: Mapping[str, np.ndarray]) -> list[tuple[dict[str, int], n
         return []
     rows, group = np.unique(np.stack([*sizes.values()], axis=1), axis=0, return_inverse=True)
     return [(dict(zip(sizes, row.tolist(), strict=True)), np.flatnonzero(group == number)) for number, row in enumerate(rows)]
+
+
+def chosen(data: Dataset, split: str, most: int) -> np.ndarray:
+    """The numbers of at most `most` samples of a split, of each set of the data, at even distances, int64 [n]."""
+    import numpy as np
+
+    numbers = data.indices[split]
+    if (sets := data.fields.get(SET)) is None:
+        return numbers[spread(len(numbers), most)]
+    groups = [numbers[sets[numbers] == name] for name in dict.fromkeys(sets[numbers].tolist())]
+    return np.concatenate([group[spread(len(group), most)] for group in groups])
 
 
 def spread(count: int, most: int) -> np.ndarray:

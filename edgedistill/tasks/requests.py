@@ -45,6 +45,8 @@ class Judged:
     shares: dict[str, Score] = field(default_factory=dict)
     """Each share of the answers by what is judged; `RIGHT` among them where an answer is right or wrong."""
     further: dict[str, float] = field(default_factory=dict)
+    each: dict[str, np.ndarray] = field(default_factory=dict)
+    """For each answer whether it is right, bool [n] by what is judged, as in `shares`."""
 
 
 class Requests(Protocol):

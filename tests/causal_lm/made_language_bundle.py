@@ -23,6 +23,7 @@ from edgedistill.records import ArtifactSpec, Unavailable
 from edgedistill.records.manifest import Licenses, ModelFacts
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.task import CAUSAL_LM
+from edgedistill.tasks.data import chosen
 from edgedistill.verify.rungs import load_converted
 
 FP32, INT8, INT4 = (ArtifactSpec("onnx", precision) for precision in ("fp32", "int8-dynamic", "int4-weights"))
@@ -65,7 +66,7 @@ def contents(folder: Path) -> Contents:
                 # Otherwise the same token follows always.
                 weight.normal_(0, weight.shape[1] ** -0.5)
     tried = asked.data.tried
-    trial.by_module(module, data, trial.chosen(data, tried), work / "trial-student")
+    trial.by_module(module, data, chosen(data, "val", tried), work / "trial-student")
     program, signature = CAUSAL_LM.deployed(module, CAUSAL_LM.signature(asked, facts))
     sizes = facts.sizes
     save_program(program, signature, work / FP32.program, sizes=sizes)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import jsonschema
@@ -17,7 +18,9 @@ from made_llm import fields
 from edgedistill import UserError, baseline_teacher, load_recipe
 from edgedistill.records.baseline import Baseline
 from edgedistill.records.documents import documents
+from edgedistill.steps import baseline
 from edgedistill.tasks.causal_lm.example import exchange
+from edgedistill.tasks.data import chosen
 from edgedistill.tasks.requests import by_callers
 
 ROWS = 120
@@ -112,6 +115,8 @@ def test_a_service_is_measured_with_its_errors_its_format_and_its_price(tmp_path
     assert {name: (score.correct, score.n) for name, score in teacher.answers.items()} == dict.fromkeys(
         ("exact", "valid", "tool", "arguments"), (12, 16)
     )
+    kept = np.array(teacher.verdicts.kept["exact"])
+    assert (len(set(teacher.verdicts.rows)), kept.sum()) == (16, 12)
     assert teacher.format_errors.n == 32
     assert teacher.format_errors.value == pytest.approx(8 / 32)
     assert teacher.score.unavailable.startswith("the teacher writes answers only")
@@ -133,6 +138,18 @@ def test_the_teacher_of_a_run_scores_what_the_ladder_says_and_is_not_trained_aga
     assert all(load["errors"] == 0 and load["latency_ms"]["p95"] > 0 for load in teacher["load"])
     assert teacher["answers"] == {}
     assert "--assumptions" in teacher["cost"]["unavailable"]
+
+
+def test_the_samples_that_are_asked_for_are_those_that_the_student_is_tried_on() -> None:
+    data = SimpleNamespace(indices={"val": np.arange(1000, 1500)})
+    task = SimpleNamespace(tried=lambda recipe: 100)
+    tried = chosen(data, "val", 100).tolist()
+    assert len(set(tried)) == 100
+    rows = baseline._asked(task, None, data, 64).tolist()
+    assert len(set(rows)) == 64
+    assert set(rows) < set(tried)
+    # Where more are asked for, they are spread over val.
+    assert np.array_equal(baseline._asked(task, None, data, 200), chosen(data, "val", 200))
 
 
 def test_callers_ask_at_the_same_time_and_each_sample_once() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
 from edgedistill.gate.review.rubric import ANSWERS, DECISIONS
+from edgedistill.tasks.data import chosen
 from edgedistill.verify.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Contest:
         """Changes with the names and the answers."""
         return canonical_hash([self.reference, self.candidate, self.rubric, sorted(self.answers.items())])
 
+    @property
+    def file(self) -> str:
+        """The name of the file of a review of these answers."""
+        return f"{self.candidate}-against-{self.reference}-{self.sha256[:8]}.db"
+
 
 class Answers:
     """The answers of the rungs and files of a run, and its samples as people see them."""
@@ -92,7 +98,7 @@ class Answers:
             if tried.get("error") or tried.get("unavailable"):
                 return {}
             self.run.check(step)
-            return self.task.written(self.recipe, self.data, self.run.work(step))
+            return self.task.written(self.data, chosen(self.data, "val", self.task.tried(self.recipe)), self.run.work(step))
         if (outputs := self._scorer.outputs(name)) is None:
             return {}
         val, places = self.data.indices["val"], self._scorer.places(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -75,7 +76,7 @@ class Tally:
         with self._lock:
             n, k = self.n, self.disagreements
             document = ShadowDocument(
-                mode=mode, source=source, student=student, sha256=sha256,
+                created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), mode=mode, source=source, student=student, sha256=sha256,
                 status="ok" if self.decision == "inside" else "check_failed", decision=self.decision, decided_at=self.decided_at,
                 tolerance=self.test.tolerance, alpha=self.test.alpha, n=n, disagreements=k,
                 rate=k / n if n else Unavailable(unavailable="nothing was compared"), interval=self.test.interval(n, k),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill import tasks
 from edgedistill.errors import DamagedFile, UserError
-from edgedistill.records.baseline import Baseline
+from edgedistill.records.baseline import BASELINE_FILE, Baseline, baseline_hash
 from edgedistill.records.summary import Summary
 from edgedistill.run import Run
-from edgedistill.steps import baseline, distill
+from edgedistill.steps import distill
 from edgedistill.verify.scoring import Difference, Scorer
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def _summary(run: Run, effective: Mapping[str, Any]) -> Summary | None:
 
 def _baseline(run: Run, effective: dict[str, Any]) -> Baseline | None:
     try:
-        made = Baseline.read(run.path(baseline.FILE))
+        made = Baseline.read(run.path(BASELINE_FILE))
     except DamagedFile:
         return None
-    return made if made.recipe_sha256 == baseline.recipe_hash(effective) else None
+    return made if made.recipe_sha256 == baseline_hash(effective) else None
 
 
 def _parameters(run: Run, recipe: Recipe, facts: Any) -> dict[str, int]:

@@ -11,7 +11,7 @@ from math import ceil
 
 from edgedistill.records import Score, Unavailable
 from edgedistill.records.advice import Finding, Severity
-from edgedistill.records.baseline import TeacherBaseline
+from edgedistill.records.baseline import BASELINE_FILE, TeacherBaseline
 from edgedistill.steps.advise.evidence import Evidence
 from edgedistill.tasks.intervals import difference_of_shares, wilson
 from edgedistill.tasks.requests import RIGHT, Demands
@@ -28,7 +28,6 @@ SMALLER = 0.8
 """Parameters of the student over those of the teacher."""
 WIDE = 0.05
 """Half of the interval of a score on val."""
-_BASELINE = "baseline.json"
 _Figures = dict[str, float | int | str]
 
 
@@ -55,7 +54,7 @@ def of_baseline(e: Evidence) -> Iterator[Finding]:
     """What the teacher breaks, loses under load, and costs."""
     if e.baseline is None:
         text = "The teacher was not measured: its format errors, its latency under load and its cost are not known."
-        source, command = f"no {_BASELINE} of this recipe in the run", e.told("baseline-teacher")
+        source, command = f"no {BASELINE_FILE} of this recipe in the run", e.told("baseline-teacher")
         yield Finding(subject="baseline", severity="unknown", text=text, figures={}, source=source, command=command)
         return
     for teacher in e.baseline.teachers:
@@ -103,7 +102,7 @@ def _gap(e: Evidence) -> tuple[float, float, float, int, str] | None:
         return None
     teacher = max(shares, key=lambda share: share.value)
     difference = difference_of_shares(teacher.correct or 0, teacher.n, control["right"], control["n"])
-    return *difference, min(teacher.n, control["n"]), f"right answers: {_BASELINE} and the trial of the control, not paired"
+    return *difference, min(teacher.n, control["n"]), f"right answers: {BASELINE_FILE} and the trial of the control, not paired"
 
 
 def _control(e: Evidence) -> Finding:
@@ -187,7 +186,7 @@ def _steps(steps: tuple[float, float], length: tuple[float, float]) -> Finding:
 def _format(teacher: TeacherBaseline, errors: Score) -> Finding:
     low, high = errors.interval
     figures: _Figures = {"share": errors.value, "low": low, "high": high, "n": errors.n}
-    found = partial(Finding, subject="format", figures=figures, source=_BASELINE)
+    found = partial(Finding, subject="format", figures=figures, source=BASELINE_FILE)
     text = f"{100 * errors.value:.1f}% of {errors.n} answers of {teacher.name} break the format of the recipe."
     if errors.value <= BROKEN:
         return found(severity="ok", text=text)
@@ -203,7 +202,7 @@ def _load(teacher: TeacherBaseline) -> Finding:
         known = {name: value for name in ("p50", "p95") if isinstance(value := getattr(load.latency_ms, name, None), float)}
         figures |= {f"{name} ms, {load.callers} callers": value for name, value in known.items()}
         parts.append(f"{', '.join(f'{name} {value:.4g} ms' for name, value in known.items()) or 'no answer'} (callers: {load.callers})")
-    found = partial(Finding, subject="load", figures=figures, source=_BASELINE)
+    found = partial(Finding, subject="load", figures=figures, source=BASELINE_FILE)
     text = f"{teacher.name} on {teacher.where}: {'; '.join(parts)}. {lost} of {asked} requests had no answer."
     if lost <= FAILED * asked:
         return found(severity="ok", text=text)
@@ -216,7 +215,7 @@ def _cost(e: Evidence, teacher: TeacherBaseline) -> Finding:
     if isinstance(cost, Unavailable):
         text = f"What a session with {teacher.name} costs is not known: {cost.unavailable}."
         command = e.told("baseline-teacher", "--assumptions prices.yaml")
-        return Finding(subject="cost", severity="unknown", text=text, figures={}, source=_BASELINE, command=command)
+        return Finding(subject="cost", severity="unknown", text=text, figures={}, source=BASELINE_FILE, command=command)
     text = f"A session of {cost.requests_per_session:g} requests to {teacher.name} costs {cost.session:.4g} {cost.currency}."
     figures: _Figures = {"session": cost.session, "request": cost.request, "currency": cost.currency}
-    return Finding(subject="cost", severity="ok", text=text, figures=figures, source=f"{_BASELINE}; {cost.source}")
+    return Finding(subject="cost", severity="ok", text=text, figures=figures, source=f"{BASELINE_FILE}; {cost.source}")

@@ -38,13 +38,13 @@ class _Prompts:
     def judge(self, replies: Sequence[Reply]) -> Judged:
         """The shares of answers that are right, as trials of the student have them."""
         prompts = [self._data.text(self._data.prompt(reply.row)) for reply in replies]
-        told, _ = trial.judged(self._data, prompts, [r.value for r in replies], [self._exchanges[r.row].answer for r in replies])
+        told, each = trial.judged(self._data, prompts, [r.value for r in replies], [self._exchanges[r.row].answer for r in replies])
         shares = {name: value for name, value in told.items() if name not in ("scores", "rouge")} | told["scores"]
         scores = {
             name: Score(value=share["right"] / share["n"], correct=share["right"], n=share["n"], interval=share["interval"])
             for name, share in shares.items()
         }
-        return Judged(scores, told.get("rouge", {}))
+        return Judged(scores, told.get("rouge", {}), each)
 
     def valid(self, reply: Reply) -> bool | None:
         """Whether an answer is JSON that fits the schema; None for texts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgedistill.tasks.causal_lm import chat, trial
-from edgedistill.tasks.data import spread
+from edgedistill.tasks.data import chosen, spread
 
 if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.dataset import Completions
@@ -50,7 +50,7 @@ def _answers(data: Completions, tried: int, written: Path) -> list[JsonValue]:
     if not tried or not (written / trial.ANSWERS).is_dir():
         return []
     answers, _ = trial.read(written)
-    rows = trial.chosen(data, tried)
+    rows = chosen(data, "val", tried)
     return [
         {"prompt": data.prompt(rows[place]).tolist(), "answer": list[JsonValue](answers[place][:_LONGEST])}
         for place in spread(len(rows), _ANSWERS).tolist()

@@ -277,26 +277,24 @@ class CausalLM(Task):
 
         return divide(module, temperature)
 
-    def tries(self, recipe: Recipe) -> bool:
-        """Whether prompts of val are answered."""
-        return data_of(recipe).tried > 0
+    def tried(self, recipe: Recipe) -> int:
+        """How many prompts are answered."""
+        return data_of(recipe).tried
 
-    def try_module(self, module: nn.Module, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
-        """Answer prompts of val by greedy decoding."""
+    def try_module(self, module: nn.Module, dataset: Dataset, rows: np.ndarray, folder: Path) -> dict[str, JsonValue]:
+        """Answer the prompts of `rows` by greedy decoding."""
         from edgedistill.tasks.causal_lm import trial
 
         data = _completions(dataset)
-        rows = trial.chosen(data, data_of(recipe).tried)
         trial.by_module(module, data, rows, folder)
         return trial.figures(data, rows, folder)
 
-    def try_file(self, recipe: Recipe, dataset: Dataset, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    def try_file(self, dataset: Dataset, rows: np.ndarray, folder: Path, execution: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The same by a file, with the seconds that each token takes."""
         from edgedistill.child import ask
         from edgedistill.tasks.causal_lm import trial
 
         data = _completions(dataset)
-        rows = trial.chosen(data, data_of(recipe).tried)
         told = trial.job(data, rows, folder, **execution)
         ask(trial.__name__, str(told), failed=f"{execution['path']} wrote no answers", timeout_s=trial.TIMEOUT_S)
         return trial.figures(data, rows, folder)
@@ -306,12 +304,11 @@ class CausalLM(Task):
         data = _completions(dataset)
         return Shown(data.text(data.prompt(sample), marks=True))
 
-    def written(self, recipe: Recipe, dataset: Dataset, folder: Path) -> dict[int, str]:
-        """The answers to prompts of val."""
+    def written(self, dataset: Dataset, rows: np.ndarray, folder: Path) -> dict[int, str]:
+        """The answers to the prompts of `rows`."""
         from edgedistill.tasks.causal_lm import trial
 
-        data = _completions(dataset)
-        rows, (answers, _) = trial.chosen(data, data_of(recipe).tried), trial.read(folder)
+        data, (answers, _) = _completions(dataset), trial.read(folder)
         return {int(row): data.text(answer) for row, answer in zip(rows, answers, strict=True)}
 
     def kept(self, trial: Trial) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Whole answers: prompts of val that a rung or a file answers by greedy decoding, and what is right about them.
+"""Whole answers: prompts that a rung or a file answers by greedy decoding, and what is right about them.
 
 `python -m edgedistill.tasks.causal_lm.trial JOB.json` answers them by a file; see `by_file`.
 """
@@ -17,7 +17,6 @@ import numpy as np
 from edgedistill.files import read_arrays, read_json, write_arrays, write_json
 from edgedistill.recipe.data import SET
 from edgedistill.tasks.causal_lm.answered import rouge, share
-from edgedistill.tasks.data import spread
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,15 +31,6 @@ VERDICTS = "verdicts"
 TIMEOUT_S = 4 * 3600.0
 """How long a file may take for all answers: a large model writes some tokens a second."""
 _AT_ONCE = 32
-
-
-def chosen(data: Completions, most: int) -> np.ndarray:
-    """The numbers of at most `most` rows of val, of each set of the data, spread evenly."""
-    val = data.indices["val"]
-    if (sets := data.fields.get(SET)) is None:
-        return val[spread(len(val), most)]
-    groups = [val[sets[val] == name] for name in dict.fromkeys(sets[val].tolist())]
-    return np.concatenate([rows[spread(len(rows), most)] for rows in groups])
 
 
 def by_module(module: nn.Module, data: Completions, rows: np.ndarray, folder: Path) -> None:
