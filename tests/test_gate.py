@@ -89,6 +89,17 @@ def test_slices_are_judged_each_and_small_ones_are_listed(run: Path) -> None:
     assert (few.ok, unknown.ok) == (False, False)
 
 
+def test_a_rule_may_judge_some_samples_alone(run: Path) -> None:
+    every = decided(run, slices=[{"by": "class", "max": 0.5, "min_samples": 1}])
+    card = decided(run, slices=[{"by": "class", "max": 0.5, "min_samples": 1, "where": {"class": value}} for value in ("7", "ten")])
+    (slice_,) = checks(card, "slices.0")[INT8].slices or []
+    assert slice_ == next(one for one in checks(every, "slices.0")[INT8].slices or [] if one.slice == "7")
+    assert checks(card, "slices.0")[INT8].title == "Drop on the worst class with class 7"
+    assert checks(card, "slices.1")[INT8].value == Unavailable(unavailable="no sample has class ten")
+    unknown = decided(run, slices=[{"by": "class", "max": 0.5, "where": {"set": "gold"}}])
+    assert checks(unknown, "slices.0")[INT8].value == Unavailable(unavailable="the data has no field set, expected one of: class")
+
+
 def test_what_is_unavailable_fails_unless_the_rule_allows_it(run: Path) -> None:
     phone = {"device": PHONE, "p95_ms": 20}
     answers = {"of": "valid", "min": 0.9}

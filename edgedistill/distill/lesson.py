@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgedistill.recipe.data import SET
 from edgedistill.recipe.losses import Losses
 from edgedistill.signature import Signature
 from edgedistill.tasks.base import Task
-from edgedistill.tasks.data import Batch, Dataset, of_one_size, sizes_of
+from edgedistill.tasks.data import SET, Batch, Dataset, of_one_size, sizes_of
 from edgedistill.tasks.loading import Request
 from edgedistill.tasks.modules import predict_samples
 from edgedistill.teach.signals import TeacherSignals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgedistill.records.measurements import Measurement
 from edgedistill.records.summary import Summary
 from edgedistill.run import Run
 from edgedistill.tasks.base import Arrays
+from edgedistill.tasks.data import chosen
 from edgedistill.tasks.sections import Trial
 from edgedistill.verify.scoring import Scorer
 
@@ -75,8 +77,8 @@ class Evidence:
             return Unavailable(unavailable=f"the task {self.task.name} has no {name}")
         return value if math.isfinite(value) else Unavailable(unavailable=f"{name} is not finite")
 
-    def kept(self, name: str, what: str) -> np.ndarray | Unavailable:
-        """Whether each answer of the trial of a rung or file keeps `what`, bool [n]."""
+    def kept(self, name: str, what: str, where: Mapping[str, str] | None = None) -> np.ndarray | Unavailable:
+        """Whether each answer of the trial of a rung or file keeps `what`, bool [n]; of the samples with the values `where` of fields."""
         step = f"trial-{name}"
         figures = self.run.result(step)
         if figures is None:
@@ -89,7 +91,11 @@ class Evidence:
         kept = self.task.kept(Trial(figures, self.run.work(step)))
         if what not in kept:
             return Unavailable(unavailable=f"trials tell {', '.join(kept) or 'nothing'}, and not {what}")
-        return kept[what]
+        if not where:
+            return kept[what]
+        rows = chosen(self.scorer.data, "val", self.task.tried(self.scorer.recipe))
+        chosen_ones = matching(self.task.slices(self.scorer.data, rows), where)
+        return chosen_ones if isinstance(chosen_ones, Unavailable) else kept[what][chosen_ones]
 
     def measured(self, file: ArtifactResult, device: str) -> Measurement | Unavailable:
         """The newest measurement of the bytes of `file` on `device`, a spec or a model, that is valid."""
@@ -119,3 +125,14 @@ class Evidence:
         except DamagedFile as error:
             return str(error)
         return f"what {step} was made of has changed since; go on with `edgedistill run` of the run's recipe" if changed else None
+
+
+def matching(slices: Arrays, where: Mapping[str, str]) -> np.ndarray | Unavailable:
+    """Which samples have the values `where` of fields, bool [n]. slices: values of fields, [n] by name."""
+    found = np.ones(len(next(iter(slices.values()), ())), bool)
+    for name, value in where.items():
+        if name not in slices:
+            return Unavailable(unavailable=f"the data has no field {name}, expected one of: {', '.join(slices) or 'none'}")
+        found &= slices[name].astype(str) == value
+    said = ", ".join(f"{name} {value}" for name, value in where.items())
+    return found if found.any() else Unavailable(unavailable=f"no sample has {said}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from edgedistill.gate import beside_teacher, by_people, in_shadow
 from edgedistill.gate.bounds import drop, share_above
-from edgedistill.gate.evidence import HOLDOUT, Evidence
+from edgedistill.gate.evidence import HOLDOUT, Evidence, matching
 from edgedistill.gate.figures import BOUND, Figure, check
 from edgedistill.gate.on_device import FIGURES, setup
 from edgedistill.recipe.gate import OnDevice, Slice, Tried
@@ -27,7 +27,9 @@ def checks(found: Evidence, file: ArtifactResult) -> list[Check]:
         every.append(check(gate.drop, "drop", title, name, _drop(found, file), gate.drop.max, "at most", "points"))
     for number, rule in enumerate(gate.slices):
         figure = _worst(found, file, rule)
-        every.append(check(rule, f"slices.{number}", f"Drop on the worst {rule.by}", name, figure, rule.max, "at most", "points"))
+        every.append(
+            check(rule, f"slices.{number}", f"Drop on the worst {rule.by}{_of(rule.where)}", name, figure, rule.max, "at most", "points")
+        )
     if gate.calibration is not None:
         how = f"expected calibration error on the {HOLDOUT}, without a bound; that of few samples is too high"
         figure = Figure(found.further(file, "ece"), how)
@@ -66,6 +68,11 @@ def _samples(found: Evidence, file: ArtifactResult) -> str:
     return f"{reference} less file on the same {words} of the {HOLDOUT}, the file executed by {file.executed_by}"
 
 
+def _of(where: Mapping[str, str]) -> str:
+    """Which samples a rule judges, for readers; nothing where it judges all."""
+    return " with " + ", ".join(f"{name} {value}" for name, value in where.items()) if where else ""
+
+
 def _drop(found: Evidence, file: ArtifactResult) -> Figure:
     paired = found.paired(file)
     if isinstance(paired, Unavailable):
@@ -81,7 +88,7 @@ def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> Figure:
     Each bound has the whole confidence: the rule passes where every one of them is low enough, which no correction has to make rarer
     (the intersection-union test, Berger 1982, Technometrics 24).
     """
-    how = f"{_samples(found, file)}, those of each {rule.by} alone; {BOUND}, of each slice by itself"
+    how = f"{_samples(found, file)}{_of(rule.where)}, those of each {rule.by} alone; {BOUND}, of each slice by itself"
     if rule.by not in found.slices:
         known = ", ".join(found.slices) or "none"
         return Figure(Unavailable(unavailable=f"the data has no field {rule.by}, expected one of: {known}"), how)
@@ -89,19 +96,25 @@ def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> Figure:
     if isinstance(paired, Unavailable):
         return Figure(paired, how)
     reference, scores, places = paired
+    if rule.where:
+        if isinstance(chosen := matching(found.slices, rule.where), Unavailable):
+            return Figure(chosen, how)
+        reference, scores, places = (values[chosen[places]] for values in paired)
     names, groups = np.unique(found.slices[rule.by][places], return_inverse=True)
     if len(names) > _MOST_SLICES:
         return Figure(Unavailable(unavailable=f"{rule.by} has {len(names):,} values, expected {_MOST_SLICES:,} at most"), how)
     figures = []
     for number, name in enumerate(names.tolist()):
-        chosen = groups == number
-        value, bound = drop(reference[chosen], scores[chosen], found.gate.confidence)
-        judged = chosen.sum() >= rule.min_samples
+        of_it = groups == number
+        value, bound = drop(reference[of_it], scores[of_it], found.gate.confidence)
+        judged = of_it.sum() >= rule.min_samples
         figures.append(
             SliceFigure(
-                slice=str(name), n=int(chosen.sum()), value=value, bound=bound if judged else None, ok=bound <= rule.max if judged else None
+                slice=str(name), n=int(of_it.sum()), value=value, bound=bound if judged else None, ok=bound <= rule.max if judged else None
             )
         )
+    if not figures:
+        return Figure(Unavailable(unavailable=f"{file.name} took none of these samples"), how)
     figures.sort(key=lambda each: -np.inf if each.bound is None else each.bound, reverse=True)
     if figures[0].bound is None:
         return Figure(Unavailable(unavailable=f"no {rule.by} has {rule.min_samples} samples in the {HOLDOUT}"), how, slices=figures)
@@ -111,20 +124,20 @@ def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> Figure:
 
 
 def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Check:
-    how = f"whole {found.task.words.samples} of val that the file answered"
-    kept = found.kept(file.name, rule.of)
+    how = f"whole {found.task.words.samples} of val{_of(rule.where)} that the file answered"
+    kept, of = found.kept(file.name, rule.of, rule.where), f"{rule.of}{_of(rule.where)}"
     if rule.min is not None:
         if isinstance(kept, Unavailable):
             figure = Figure(kept, how)
         else:
             value, bound = share_above(kept, found.gate.confidence)
             figure = Figure(value, f"{how}; the bound is Clopper and Pearson's", bound, len(kept))
-        return check(rule, field, f"Answers, {rule.of}", file.name, figure, rule.min, "at least", "share")
+        return check(rule, field, f"Answers, {of}", file.name, figure, rule.min, "at least", "share")
     assert rule.max_drop is not None
-    expected = found.kept(found.gate.against, rule.of)
+    expected = found.kept(found.gate.against, rule.of, rule.where)
     unknown = next((each for each in (expected, kept) if isinstance(each, Unavailable)), None)
     figure = Figure(unknown, how) if unknown is not None else _paired_drop(expected, kept, found.gate.confidence, how)
-    title = f"Answers, {rule.of}: drop against the {found.gate.against}"
+    title = f"Answers, {of}: drop against the {found.gate.against}"
     return check(rule, field, title, file.name, figure, rule.max_drop, "at most", "points")
 
 

@@ -8,10 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edgedistill.recipe.base import Config, mistake
 
-SET = "set"
-"""The field of samples that says which set of the data each is from, where the data have several."""
 MAIN, HOLDOUT = "data", "holdout"
-"""The names of what `data.source` and `data.holdout` name, in that field."""
+"""The names of what `data.source` and `data.holdout` name, in the field `set` of samples."""
 
 Leakage = Literal["remove", "report", "off"]
 LEAKAGE = (

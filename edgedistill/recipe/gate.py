@@ -28,10 +28,15 @@ class Drop(Rule):
     max: _Difference = Field(description="The upper bound of the drop has to be at most this; 0.02 are two points.")
 
 
+Where = dict[str, str]
+_WHERE = "Judge only samples with these values of fields, such as {set: gold}; all where it is empty."
+
+
 class Slice(Rule):
     """How much of the score a file may lose on each part of the holdout."""
 
     by: str = Field(min_length=1, description="What divides the samples: a field of the data, or what the task offers.")
+    where: Where = Field({}, max_length=16, description=_WHERE)
     max: _Difference = Field(description="The upper bound of the drop has to be at most this on every slice that is judged.")
     min_samples: int = Field(30, ge=1, description="Slices with fewer samples are listed, and not judged.")
 
@@ -46,6 +51,7 @@ class Tried(Rule):
     """What whole answers have to keep, where a task tries models on whole samples."""
 
     of: str = Field(min_length=1, description="What is counted, such as `valid`, `policy`, `exact`, or the name of a scorer.")
+    where: Where = Field({}, max_length=16, description=_WHERE)
     min: _Share | None = Field(None, description="The lower bound of the share has to be at least this.")
     max_drop: _Difference | None = Field(None, description="The upper bound of the drop of the share has to be at most this.")
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgedistill.files import read_json, reading, write_json
-from edgedistill.recipe.data import SET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "holdout")
 UNUSED = len(SPLITS)
 """The number of the split of samples that nothing reads."""
+SET = "set"
+"""The field of samples that says which set of the data each is from, where the data have several."""
 _FACTS = "facts.json"
 
 

@@ -11,13 +11,12 @@ import numpy as np
 from edgedistill import tasks
 from edgedistill.errors import UserError
 from edgedistill.files import reading
-from edgedistill.recipe.data import SET
 from edgedistill.recipe.schema import Recipe
 from edgedistill.records import ArtifactSpec, Execution, OutputError, Score, Scores, Unavailable
 from edgedistill.records.summary import Verdict
 from edgedistill.run import Run
 from edgedistill.tasks.base import Arrays, Task
-from edgedistill.tasks.data import Dataset
+from edgedistill.tasks.data import SET, Dataset
 from edgedistill.verify import helped, judge, outputs, stored
 
 _ALL = slice(None)

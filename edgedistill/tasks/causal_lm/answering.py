@@ -15,7 +15,7 @@ import numpy as np
 from edgedistill import processes
 from edgedistill.errors import UserError
 from edgedistill.files import read_arrays, replacing, sha256_tree, write_arrays
-from edgedistill.recipe.data import MAIN, SET
+from edgedistill.recipe.data import MAIN
 from edgedistill.recipe.schema import Recipe
 from edgedistill.rows import Rows
 from edgedistill.tasks.causal_lm import chat, schema, source, told
@@ -28,6 +28,7 @@ from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.causal_lm.recipe import Answers, Data, EndpointTeacher
 from edgedistill.tasks.causal_lm.source import Exchange, Exchanges
 from edgedistill.tasks.causal_lm.wanted import longest
+from edgedistill.tasks.data import SET
 from edgedistill.tasks.text.tables import write_fields
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgedistill.files import read_arrays, read_json, write_arrays, write_json
-from edgedistill.recipe.data import SET
 from edgedistill.tasks.causal_lm.answered import rouge, share
+from edgedistill.tasks.data import SET
 
 if TYPE_CHECKING:
     from torch import nn

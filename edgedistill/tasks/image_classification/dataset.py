@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgedistill.recipe.data import MAIN, SET
-from edgedistill.tasks.data import Batch, Taught, Watch
+from edgedistill.recipe.data import MAIN
+from edgedistill.tasks.data import SET, Batch, Taught, Watch
 from edgedistill.tasks.image_classification import listing
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.imageset import ImageSet

@@ -19,10 +19,10 @@ from edgedistill import cores
 from edgedistill.errors import UserError
 from edgedistill.files import read_json, remove, write_json
 from edgedistill.progress import log, track
-from edgedistill.recipe.data import MAIN, SET, Member
+from edgedistill.recipe.data import MAIN, Member
 from edgedistill.rows import Rows, read_rows, writing
 from edgedistill.tasks.classification import splits
-from edgedistill.tasks.data import SPLITS, Watch
+from edgedistill.tasks.data import SET, SPLITS, Watch
 from edgedistill.tasks.image_classification import duplicates
 from edgedistill.tasks.image_classification.encoded import Encoded, decoder
 from edgedistill.tasks.image_classification.recipe.data import PLAIN, Resize

@@ -11,8 +11,7 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import sha256_file
-from edgedistill.recipe.data import SET
-from edgedistill.tasks.data import Watch
+from edgedistill.tasks.data import SET, Watch
 from edgedistill.tasks.image_classification import hub, imageset, shards, sources
 from edgedistill.tasks.image_classification.encoded import Encoded
 from edgedistill.tasks.image_classification.recipe.data import Csv, Data, HuggingFace, ImageFolder, Images, Npz, WebDataset

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from edgedistill.files import canonical_hash
-from edgedistill.recipe.data import HOLDOUT, MAIN, SET, Member
+from edgedistill.recipe.data import HOLDOUT, MAIN, Member
+from edgedistill.tasks.data import SET
 from edgedistill.tasks.text.tables import AT_ONCE, Row, Table
 
 UNSAID = ""

@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgedistill.recipe.base import Config, FilePath, mistake
-from edgedistill.recipe.data import LEAKAGE, OWN_HOLDOUT, SET, SETS, DataOfSets, Leakage, SampleSet, SetName
+from edgedistill.recipe.data import LEAKAGE, OWN_HOLDOUT, SETS, DataOfSets, Leakage, SampleSet, SetName
 from edgedistill.recipe.models import StudentConfig, TeacherConfig
 from edgedistill.recipe.scrub import Scrub
+from edgedistill.tasks.data import SET
 
 _DIMENSIONS = ("tokens", "wanted")
 """Dimensions of texts that vary: the size of each text in them is a field of the data too."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
-from edgedistill.recipe.data import SET, Member
+from edgedistill.recipe.data import Member
 from edgedistill.tasks.classification.splits import assign_splits_of_sets
-from edgedistill.tasks.data import SPLITS, Taught, Watch
+from edgedistill.tasks.data import SET, SPLITS, Taught, Watch
 from edgedistill.tasks.text import dataset, tables, tokenizing
 from edgedistill.tasks.text.dataset import Problems, split_numbers
 from edgedistill.tasks.text.joined import UNSAID
