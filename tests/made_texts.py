@@ -39,7 +39,7 @@ def save_encoder(folder: Path, kind: str = "bert", layers: int = 4, **more: int)
     from edgedistill.tasks.text import tokenizing
     from edgedistill.tasks.text.recipe import TrainedTokenizer
 
-    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=256), [row["text"] for row in texts(300)], 512)
+    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=256), lambda: (row["text"] for row in texts(300)), 512)
     names = {"distilbert": {"dim": 32, "n_layers": layers, "n_heads": 2, "hidden_dim": 48}}
     usual = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 48, "initializer_range": 0.1}
     torch.manual_seed(1)

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, random = tmp_path_factory.mktemp("embedding"), np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, random.integers(1, 9))) for _ in range(160)]
     (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=96), texts, LENGTH)
+    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=96), lambda: texts, LENGTH)
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 16}
     config = BertConfig(vocab_size=tokenizer.get_vocab_size(), initializer_range=0.3, **sizes)

@@ -1,6 +1,9 @@
 """Text classification: tables, tokens, encoders and a whole run."""
 
 import json
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -100,6 +103,42 @@ def test_tokens_are_those_of_the_models_own_tokenizer(encoder: Path, table: Path
     assert (found["input_ids"] == expected["input_ids"]).all()
     assert (found["attention_mask"] == expected["attention_mask"]).all()
     assert (tmp_path / "tokenizer.json").is_file()
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from edgedistill import tasks
+from edgedistill.recipe.loading import load_recipe
+recipe = load_recipe({**eval(sys.argv[1]), "name": "twice"}).recipe
+print(tasks.task(recipe.task).source(recipe).prepare(Path(sys.argv[2]), recipe.seed).sha256)
+"""
+
+
+@pytest.mark.parametrize("task", ["text-classification", "causal-lm"])
+def test_two_processes_train_the_same_tokenizer(table: Path, tmp_path: Path, task: str) -> None:
+    data = {"source": {"jsonl": str(table)}, "tokenizer": {"vocabulary": 300}, "length": 24}
+    if task == "causal-lm":
+        data |= {"prompt": "label", "completion": "text"}
+    model = {"config": {"model_type": "bert" if task == "text-classification" else "llama", "hidden_size": 16, "num_hidden_layers": 1}}
+    fields = {"task": task, "data": data, "teacher": {**model, "train": {}}, "student": model}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PREPARE, repr(fields), str(tmp_path / seed)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads},
+            stdout=subprocess.PIPE,
+        )
+        for seed, threads in (("1", "1"), ("2", "4"))
+    ]
+    assert len({process.communicate(timeout=60)[0] for process in started}) == 1
+    assert [process.returncode for process in started] == [0, 0]
+    first, second = (path.read_bytes() for path in tmp_path.rglob("tokenizer.json"))
+    assert first == second
+
+
+def test_words_of_a_trained_tokenizer_are_no_special_tokens() -> None:
+    made = tokenizing.trained(TrainedTokenizer(vocabulary=100), lambda: ["an ant and a nut", "a tuna"], 16)
+    assert made.encode("##t [SEP]").tokens == ["[CLS]", "[UNK]", "[UNK]", "t", "[SEP]", "[SEP]"]
 
 
 def test_a_column_divides_the_texts_and_repeated_texts_are_told(encoder: Path, tmp_path: Path) -> None:
@@ -268,7 +307,7 @@ def test_texts_may_not_be_longer_than_the_positions_of_a_model(table: Path, tmp_
 
 
 def test_a_tokenizer_of_another_model_is_refused(encoder: Path, table: Path, tmp_path: Path) -> None:
-    other = tokenizing.trained(TrainedTokenizer(vocabulary=4000), (f"word{n}" for n in range(3000)), 12)
+    other = tokenizing.trained(TrainedTokenizer(vocabulary=4000), lambda: (f"word{n}" for n in range(3000)), 12)
     other.save(str(tmp_path / "other.json"))
     fields = recipe_of(table, encoder)
     fields["data"] = {**fields["data"], "tokenizer": str(tmp_path / "other.json")}

@@ -41,7 +41,7 @@ def encoder(folder: Path, texts: list[str], labels: list[str], given: argparse.N
     """Save an encoder with random weights, and a tokenizer that is trained on `texts`."""
     import transformers
 
-    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=8192), texts, max(given.buckets))
+    tokenizer = tokenizing.trained(TrainedTokenizer(vocabulary=8192), lambda: texts, max(given.buckets))
     config = transformers.BertConfig(
         vocab_size=tokenizing.vocabulary_of(tokenizer), hidden_size=given.width, num_hidden_layers=given.layers,
         num_attention_heads=given.width // 32, intermediate_size=4 * given.width, initializer_range=0.1,

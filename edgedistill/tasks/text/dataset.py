@@ -60,7 +60,7 @@ def split_numbers(values: Sequence[str | None], column: str, start: int, problem
 def tokenizer_of(data: Text, reference: str | None, training: Callable[[], Iterator[str]]) -> tokenizing.Tokenizer:  # type: ignore[name-defined]
     """The tokenizer of a recipe: its own, one trained on the texts of `training`, or that of the model `reference`."""
     if isinstance(data.tokenizer, TrainedTokenizer):
-        return tokenizing.trained(data.tokenizer, training(), data.length)
+        return tokenizing.trained(data.tokenizer, training, data.length)
     if (name := data.tokenizer or reference) is None:
         raise UserError("data.tokenizer: found none, expected one, since the teacher is new; {vocabulary: 8192} trains one on the texts")
     return tokenizing.found(name, data.length)

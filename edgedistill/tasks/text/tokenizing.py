@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,15 +44,29 @@ def found(reference: str, length: int) -> Tokenizer:
     return _cutting(made, length)
 
 
-def trained(config: TrainedTokenizer, texts: Iterable[str], length: int) -> Tokenizer:
-    """A WordPiece tokenizer with the vocabulary of `texts`, which puts [CLS] in front and [SEP] behind. Schuster and Nakajima 2012."""
+def trained(config: TrainedTokenizer, texts: Callable[[], Iterable[str]], length: int) -> Tokenizer:
+    """A WordPiece tokenizer with the vocabulary of `texts`, which puts [CLS] in front and [SEP] behind. Schuster and Nakajima 2012.
+
+    texts: gives them anew each time it is called. The same texts give the same tokenizer, byte for byte.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
-    made.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=config.vocabulary, special_tokens=_SPECIAL, show_progress=False)
-    made.train_from_iterator(texts, trainer)
+    def with_words(size: int, first: list[str]) -> Tokenizer:
+        """One of `size` tokens, which begin with `first`."""
+        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+        made.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        made.train_from_iterator(texts(), trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False))
+        return made
+
+    # The trainer numbers the letters inside of words in the order of a hash map, and breaks ties of pairs by these numbers: so they are
+    # given to it in a fixed order (huggingface/tokenizers, issue 1794). A vocabulary without room for words has all of these letters.
+    letters = sorted(token for token in with_words(0, _SPECIAL).get_vocab() if len(token) > 1 and token not in _SPECIAL)
+    known = with_words(config.vocabulary, [*_SPECIAL, *letters])
+    # Only the special tokens of these are found in a text as they stand.
+    made = Tokenizer(known.model)
+    made.normalizer, made.pre_tokenizer = known.normalizer, known.pre_tokenizer
+    made.add_special_tokens(_SPECIAL)
     ends = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return _cutting(made, length)
