@@ -18,8 +18,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from edgedistill.recipe.scrub import Scrub  # noqa: E402
+from edgedistill.teach.scrub import known_names  # noqa: E402
 from edgedistill.teach.scrub.base import Finding, engine  # noqa: E402
 from edgedistill.teach.scrub.quality import judged  # noqa: E402
+
+MISSED = ("missed", "name")
 
 
 def labelled(seed: int | None) -> dict[str, list[dict[str, Any]]]:
@@ -53,6 +56,15 @@ def main() -> None:
             print(f"  {name}: {len(texts)} texts, {rate:.0f} a second; recall {_share(totals[0])}, precision {_share(totals[1])}")
             for kind in recall:
                 print(f"    {kind}: recall {_share(recall[kind])}, precision {_share(precision.get(kind, (0, 0)))}")
+            names = [text[one.start : one.end] for text, spans in texts for one in spans if one.kind == "name"]
+            listed, missed = (
+                [known_names.is_listed(name) for name in names],
+                [value for what, kind, value in wrong if (what, kind) == MISSED],
+            )
+            rare = listed.count(False)
+            print(
+                f"    names of which no list has a word: recall {_share((rare - sum(not known_names.is_listed(n) for n in missed), rare))}"
+            )
             print(f"    wrong: {dict(Counter((what, kind) for what, kind, _ in wrong))}")
 
 

@@ -81,7 +81,7 @@ def national() -> tuple[Rule, ...]:
         Rule(ID, r"(?i)(?<![\w-])\d{8}[- ]?[A-HJ-NP-TV-Z](?![\w-])", SURE, (), known.EsNifRecognizer().validate_result),
         Rule(ID, r"(?i)(?<![\w-])[XYZ][- ]?\d{7}[- ]?[A-Z](?![\w-])", SURE, (), known.EsNieRecognizer().validate_result),
         Rule(ID, r"(?i)\b[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]\b", SURE, (), known.ItFiscalCodeRecognizer().validate_result),
-        Rule(ID, r"\b\d{6}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y]\b", SURE, (), known.FiPersonalIdentityCodeRecognizer().validate_result),
+        Rule(ID, r"(?i)\b\d{6}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y]\b", SURE, (), known.FiPersonalIdentityCodeRecognizer().validate_result),
         Rule(ID, r"(?<![\w-])\d{9}(?![\w-])", WEAK, ("bsn", "burgerservicenummer", "sofinummer"), _bsn),
         Rule(ID, r"(?<![\w-])\d\d(?:[02468][1-9]|[13579][012])(?:0[1-9]|[12]\d|3[01])\d{5}(?![\w-])", LIKELY, (), _pesel),
         Rule(ID, r"(?<![\w-])(?:19|20)?\d\d(?:0[1-9]|1[0-2])(?:[06][1-9]|[1278]\d|[39][01])[-+]\d{4}(?![\w-])", SURE, (), _personnummer),
@@ -106,6 +106,7 @@ _CALLED = (
     "phone", "call", "mobile", "cell", "tel", "fax", "whatsapp", "text me", "reach", "ring", "handy", "mobil", "anruf", "rufnummer", "ruf",
     "erreich", "appel", "portable", "joindre", "teléfono", "telefono", "móvil", "llám", "llam", "cellulare", "chiam", "telefoon", "bel",
     "celular", "ligue", "dzwo", "komórk", "ring", "sms", "number", "nummer", "numéro", "número", "numero", "contact",
+    "tlf", "gsm", "natel", "puhelin", "volej", "volat", "zap", "movil", "num", "telefoon", "ringen",
 )  # fmt: skip
 # Words behind which a number is no phone number.
 _OTHER = (
@@ -124,10 +125,14 @@ def phones() -> tuple[Rule, ...]:
         Rule(PHONE, rf"{before}(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-. ])\d{{3}}[-. ]\d{{4}}{end}", 0.7),
         # A 0 in front, and groups: 030 1234567, (0)20 7946 0958, 06 12 34 56 78, 0171/1234567.
         Rule(PHONE, rf"{before}\(?0\d{{1,4}}(?:\)|[ \-/.])(?:[ \-/.]{{0,2}}\d{{2,8}}){{1,5}}{end}", LIKELY, check=_with_trunk),
+        # Sweden, with six digits behind the area: 08-21 26 38.
+        Rule(PHONE, rf"{before}0\d{{1,3}}-\d{{2,3}}(?: ?\d\d){{2}}{end}", 0.7),
         # Groups without it: 612 34 56 78, 333 1234567, (11) 91234-5678.
         Rule(PHONE, rf"{before}\(\d\d\) ?9?\d{{4}}-\d{{4}}{end}", 0.7),
         Rule(PHONE, rf"{before}[1-9]\d{{1,3}}(?:[ .\-]\d{{2,8}}){{1,4}}{end}", WEAK, _CALLED, _length),
         Rule(PHONE, rf"{before}\d{{7,13}}{end}", WEAK, _CALLED, _length),
+        # Without blanks and without such a word: with a 0 in front, where a country has such numbers.
+        Rule(PHONE, rf"{before}0[1-9]\d{{8,9}}{end}", LIKELY, check=_valid_somewhere),
     )
 
 
@@ -138,6 +143,16 @@ def _international(text: str) -> bool:
         return phonenumbers.is_possible_number(phonenumbers.parse("+" + digits(text.partition("x")[0]).removeprefix("00")))
     except phonenumbers.NumberParseException:
         return False
+
+
+# Countries whose numbers begin with a 0 at home.
+_TRUNK_ZERO = ("GB", "DE", "FR", "IN", "AU", "IT", "NL", "AT", "CH", "BE", "SE", "FI")
+
+
+def _valid_somewhere(text: str) -> bool:
+    import phonenumbers
+
+    return any(phonenumbers.is_valid_number(phonenumbers.parse(text, country)) for country in _TRUNK_ZERO)
 
 
 def _length(text: str) -> bool:

@@ -14,7 +14,7 @@ from edgedistill.teach.scrub.base import Engine, Finding, Scrubber
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
 
-VERSION = 1
+VERSION = 2
 """Raise it where other things are found."""
 LANGUAGE = "en"
 """Presidio keeps patterns by language. Texts of data sets come in several, so that all of ours stand under one."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import regex
@@ -12,27 +10,15 @@ import spacy
 from presidio_analyzer import AnalysisExplanation, LocalRecognizer, RecognizerResult
 from presidio_analyzer.nlp_engine import NlpArtifacts, SpacyNlpEngine
 
+from edgedistill.teach.scrub import known_names
+from edgedistill.teach.scrub.addresses import ADDRESSES
+from edgedistill.teach.scrub.languages import language_of, recased
 from edgedistill.teach.scrub.national import national
-from edgedistill.teach.scrub.people import ADDRESSES, NAMES, TITLED
+from edgedistill.teach.scrub.people import NAMES, TITLED
 from edgedistill.teach.scrub.rules import NAME, RULES, Rule
 
 _SECONDS = 10.0
 """For a pattern on a text; Presidio's recognizers skip one that takes longer, and then a text counts as clean."""
-
-
-_LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt", "pl", "sv", "da", "nb", "fi", "cs", "ro", "hu", "tr")
-
-
-@cache
-def _function_words(language: str) -> frozenset[str]:
-    return frozenset(importlib.import_module(f"spacy.lang.{language}.stop_words").STOP_WORDS)
-
-
-def language_of(text: str, preferred: tuple[str, ...]) -> str:
-    """The language most of whose function words stand in a text, such as "en"; one of `preferred` where several have as many."""
-    words = regex.findall(r"\p{L}+", text.lower())
-    order = dict.fromkeys((*preferred, *_LANGUAGES))
-    return max(order, key=lambda language: sum(word in _function_words(language) for word in words))
 
 
 class Words(SpacyNlpEngine):
@@ -69,7 +55,8 @@ class RuleRecognizer(LocalRecognizer):
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None) -> list[RecognizerResult]:
         """What the pattern matches and the check takes. Raises TimeoutError."""
-        spans = [match.span() for match in self._pattern.finditer(text, timeout=_SECONDS)]
+        read = recased(text) if self.rule.recased else text
+        spans = [match.span() for match in self._pattern.finditer(read, timeout=_SECONDS)]
         check = self.rule.check
         right = [(start, end) for start, end in spans if check is None or check(text[start:end]) is not False]
         return [_result(self, start, end, self.rule.score) for start, end in right]
@@ -92,16 +79,30 @@ class NamesOfSpacy(LocalRecognizer):
         return [_result(self, start, end, 0.85) for start, end in spans]
 
 
+class KnownNames(LocalRecognizer):
+    """Names that stand in a list."""
+
+    def __init__(self) -> None:
+        super().__init__([NAME], supported_language="en", name="lists")
+
+    def load(self) -> None:
+        """Nothing is loaded."""
+
+    def analyze(self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None) -> list[RecognizerResult]:
+        """See `known_names.spans`."""
+        return [_result(self, start, end, 0.7) for start, end in known_names.spans(text)]
+
+
 def _without_title(name: str, start: int) -> tuple[int, int]:
     title = TITLED.match(name)
     skipped = title.end() if title and title.end() < len(name) else 0
     return start + skipped, start + len(name)
 
 
-def of_rules() -> list[RuleRecognizer]:
-    """A recognizer for each rule."""
+def of_rules() -> list[LocalRecognizer]:
+    """A recognizer for each rule, and that of known names."""
     rules = (*RULES, *national(), *ADDRESSES, *NAMES)
-    return [RuleRecognizer(rule, f"{rule.kind}-{number}") for number, rule in enumerate(rules)]
+    return [*(RuleRecognizer(rule, f"{rule.kind}-{number}") for number, rule in enumerate(rules)), KnownNames()]
 
 
 def _result(recognizer: Any, start: int, end: int, score: float) -> RecognizerResult:

@@ -18,13 +18,14 @@ SURE, LIKELY, WEAK = 1.0, 0.6, 0.3
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern of one kind. check: whether what it matches is one."""
+    """A pattern of one kind. check: whether what it matches is one. recased: it reads texts whose words were given capitals."""
 
     kind: str
     regex: str
     score: float = SURE
     context: tuple[str, ...] = ()
     check: Callable[[str], bool | None] | None = None
+    recased: bool = False
 
 
 def digits(text: str) -> str:
