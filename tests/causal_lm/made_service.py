@@ -13,8 +13,14 @@ KNOWN = dict(exchange(number) for number in range(120))
 
 
 @contextmanager
-def served(entries: Callable[[dict[str, Any], str], list[dict[str, Any]] | None] = lambda asked, text: None) -> Iterator[str]:
-    """The address of the service, until the block ends. entries: what it tells of the tokens of a text, given the request."""
+def served(
+    entries: Callable[[dict[str, Any], str], list[dict[str, Any]] | None] = lambda asked, text: None,
+    answer: Callable[[str], str] = KNOWN.__getitem__,
+) -> Iterator[str]:
+    """The address of the service, until the block ends.
+
+    entries: what it tells of the tokens of a text, given the request. answer: the text with which it answers a prompt.
+    """
 
     class Service(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -26,7 +32,7 @@ def served(entries: Callable[[dict[str, Any], str], list[dict[str, Any]] | None]
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            text = KNOWN[asked["messages"][-1]["content"]]
+            text = answer(asked["messages"][-1]["content"])
             content = entries(asked, text)
             for delta, reason, told in (({"content": text}, None, content and {"content": content}), ({}, "stop", None)):
                 choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": told}
