@@ -1,4 +1,4 @@
-"""A whole run whose prompts, answers of the data and answers of the teacher hold personal data: none of it stands anywhere in its folder."""
+"""A whole run whose prompts and answers hold personal data: none of it stands anywhere in its folder."""
 
 import gzip
 import io
