@@ -33,8 +33,8 @@ ROOT = {
 }
 """The package itself and its root modules, which know no part."""
 INTERFACE = {
-    "arrays", "base", "code", "data", "flatten", "intervals", "loading", "modules", "npz",
-    "pixels", "requests", "sections", "user_model",
+    "arrays", "base", "code", "data", "flatten", "intervals", "loading", "model_file", "modules", "npz",
+    "pixels", "requests", "sections", "shadowed", "user_model",
 }  # fmt: skip
 """The modules of `tasks` that belong to no task."""
 BOUNDED = "measure.runner.bounded"

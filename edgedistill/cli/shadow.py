@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def shadow(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="Folder of a run or of a bundle of a language model, or a file of one.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE|FILE", help="Folder of a run or of a bundle, or a file of one.")],
     traces: Annotated[
         Path | None, typer.Option("--traces", metavar="FILE", help="Replay these requests with the teacher's answers, JSON lines.")
     ] = None,
@@ -34,12 +32,12 @@ def shadow(
         Path | None, typer.Option("--json-schema", metavar="FILE", help="JSON Schema of the answers; default: that of the run.")
     ] = None,
     embedder: Annotated[
-        Path | None, typer.Option("--embedder", metavar="BUNDLE", help="Compare texts by the bundle of a model of sentence embeddings.")
+        Path | None, typer.Option("--embedder", metavar="RUN|BUNDLE", help="Compare texts by a run or bundle of sentence embeddings.")
     ] = None,
     scorer: Annotated[
         str | None, typer.Option("--scorer", metavar="FOLDER:LABEL", help="Compare texts by a saved classifier of pairs of texts.")
     ] = None,
-    least: Annotated[float, typer.Option("--least", help="Texts agree from this similarity or score on.")] = 0.9,
+    least: Annotated[float, typer.Option("--least", help="Texts, embeddings and tensors agree from this similarity on.")] = 0.9,
     people: Annotated[int, typer.Option("--people", min=0, metavar="N", help="Size of the samples for people.")] = 100,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of verdicts and samples; the same command goes on there.")

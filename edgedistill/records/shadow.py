@@ -45,10 +45,13 @@ class ShadowDocument(Record):
     rate: float | Unavailable
     interval: tuple[float, float] = Field(description="Confidence sequence of the rate: it holds at every n together.")
     needed: int | None = Field(description="About how many exchanges in all a decision takes if the rate stays; null where none comes.")
-    why: dict[str, int] = Field(description="Disagreements by what differs first: no answer, format, policy, meaning.")
+    why: dict[str, int] = Field(description="Disagreements by what differs first, such as decision, format or meaning.")
     teacher_breaks: Breaks
     student_breaks: Breaks
-    similarity: Quantiles | Unavailable = Field(description="Of texts that are not the same, by the embedder or scorer.")
+    similarity: Quantiles | Unavailable = Field(description="Of texts that are not the same, by the embedder or scorer; of all outputs.")
+    divergence: Quantiles | Unavailable = Field(
+        Unavailable(unavailable="there are none"), description="KL(teacher || student) in nats, where traces have the teacher's scores."
+    )
     teacher_ms: Quantiles | Unavailable = Field(description="From the request to the last byte of the answer.")
     student_ms: Quantiles | Unavailable = Field(description="Of whole answers on this machine, beside all else that it does.")
     not_compared: dict[str, int] = Field(description="Exchanges that do not count, by the reason.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,36 +12,17 @@ from edgedistill import child, scratch
 from edgedistill.errors import DeviceFailed, UserError
 from edgedistill.files import read_json, write_json
 from edgedistill.measure.runner import bounded
-from edgedistill.steps.language_files import LanguageFile, found
+from edgedistill.steps.model_files import found
+from edgedistill.tasks.causal_lm.language_file import LanguageFile, Writing, language_file
 
 if TYPE_CHECKING:
     from edgedistill.records.generated import GeneratedText
 
+__all__ = ["Writing", "generate"]
+
 _CHILD = "edgedistill.steps.generate_file"
 _TIMEOUT_S = 3600.0
 OnText = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How an answer is written.
-
-    max_tokens: most tokens; None for as many as the context has room for. temperature: 0 takes the likeliest token each time.
-    top_p: tokens are drawn of the likeliest ones that hold this share together. The same seed draws the same answer.
-    """
-
-    max_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UserError(f"found max_tokens {self.max_tokens}, expected 1 or more")
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(f"found temperature {self.temperature}, expected 0 or more; 0 takes the likeliest token each time")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"found top_p {self.top_p}, expected a share above 0 up to 1")
 
 
 def generate(
@@ -67,9 +48,10 @@ def generate(
     roles = [("system", system), ("user", prompt)]
     messages = [{"role": role, "content": text} for role, text in roles if text is not None]
     with found(Path(source), artifact) as file:
+        language = language_file(file)
         if constrained:
-            schema = _own_schema(file, source)
-        told = {**file.told(), **asdict(writing or Writing()), "messages": messages, "schema": schema, "threads": threads}
+            schema = _own_schema(language, source)
+        told = {**language.told(), **asdict(writing or Writing()), "messages": messages, "schema": schema, "threads": threads}
         answer = _asked(told, f"{file.name} did not answer", on_text)
         return GeneratedText(source=str(source), artifact=file.name, executed_by=file.executed_by, constrained=schema is not None, **answer)
 

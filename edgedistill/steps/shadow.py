@@ -1,4 +1,4 @@
-"""The shadow phase: traces are replayed, or a proxy serves the teacher, while a file of a language model answers beside it."""
+"""The shadow phase: traces are replayed, or a proxy serves the teacher, while a file of a student answers beside it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgedistill import child, scratch
+from edgedistill import child, scratch, tasks
 from edgedistill.errors import UserError
-from edgedistill.files import read_json, sha256_tree, write_json
+from edgedistill.files import write_json
 from edgedistill.gate.shadow.sequential import Sequential
 from edgedistill.gate.shadow.student import PAUSES_S, Exchange, Student
 from edgedistill.gate.shadow.tally import Tally
 from edgedistill.progress import log, track
-from edgedistill.steps.generate import Writing
-from edgedistill.steps.language_files import LanguageFile, found
+from edgedistill.steps.model_files import found
+from edgedistill.tasks.shadowed import Wanted
 
 if TYPE_CHECKING:
     from edgedistill.records.shadow import ShadowDocument
+    from edgedistill.tasks.base import Task
+    from edgedistill.tasks.model_file import ModelFile
 
 _CHILD = "edgedistill.steps.shadow_file"
 _WRITE_EVERY_S = 10.0
@@ -34,8 +36,8 @@ class Rules:
     """How answers are compared, and when their disagreement is small enough.
 
     policy: regular expressions that no answer may match. json_schema: a file; None takes the schema of the run's answers, if it has one.
-    embedder: the folder of a bundle of the task embedding. scorer: FOLDER:LABEL of a saved classifier of two texts, the teacher's and the
-    student's answer. least: texts agree from this similarity on. people: size of each sample.
+    embedder: a run or bundle of sentence embeddings. scorer: FOLDER:LABEL of a saved classifier of two texts, the teacher's and the
+    student's answer. least: answers agree from this similarity on. people: size of each sample. The first four are for models that write.
     """
 
     tolerance: float = 0.05
@@ -77,17 +79,19 @@ class Shadowing:
 def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
     """Let the student answer the requests in `traces`, JSON lines, and compare; see docs/shadow.md for what a line is.
 
-    A replay that was interrupted goes on. Raises UserError for what is no trace and no language model.
+    A replay that was interrupted goes on. Raises UserError for what is no trace and no model.
     """
-    lines = list(_traces(traces))
-    with _opened(setting, rules, (0.0,)) as (student, tally, file, sha256):
+    with ExitStack() as stack:
+        file = stack.enter_context(found(setting.source, setting.artifact))
+        lines = list(_traces(traces, tasks.task(file.task)))
+        student, tally = stack.enter_context(_compared(file, setting, rules, (0.0,)))
         student.start()
         with track("shadow", len(lines)) as progress:
             for exchange in lines:
                 if exchange.id not in tally.seen and tally.add(exchange.id, student.ask(exchange), exchange.ms):
                     log(f"the disagreement is {tally.decision} after {tally.n} exchanges")
                 progress.advance()
-        return tally.document("replay", str(traces), file.name, sha256)
+        return tally.document("replay", str(traces), file.name, file.sha256)
 
 
 def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1", port: int = 8787) -> ShadowDocument:
@@ -104,10 +108,14 @@ def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1
     from edgedistill.gate.shadow.serving import is_local, serving
 
     origin, path = _origin(teacher)
-    with _opened(setting, rules, PAUSES_S) as (student, tally, file, sha256):
+    with ExitStack() as stack:
+        file = stack.enter_context(found(setting.source, setting.artifact))
+        if not tasks.task(file.task).writes:
+            raise UserError(f"{file.name} is of the task {file.task}, and a proxy serves models that write answers; name --traces FILE")
+        student, tally = stack.enter_context(_compared(file, setting, rules, PAUSES_S))
 
         def written() -> ShadowDocument:
-            return tally.document("proxy", origin, file.name, sha256)
+            return tally.document("proxy", origin, file.name, file.sha256)
 
         student.start()
         due = time.monotonic()
@@ -137,54 +145,30 @@ def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1
 
 
 @contextmanager
-def _opened(setting: Shadowing, rules: Rules, pauses_s: Sequence[float]) -> Iterator[tuple[Student, Tally, LanguageFile, str]]:
-    with found(setting.source, setting.artifact) as file, scratch.temporary() as folder:
-        schema = _schema(rules, file)
-        if setting.constrained and schema is None:
-            raise UserError(
-                f"{setting.source} has no JSON Schema of its answers, which --constrained takes; name one by --json-schema FILE"
-            )
-        writing = {**file.told(), **asdict(Writing(max_tokens=setting.max_tokens)), "threads": setting.threads}
-        comparing = {
-            "schema": schema, "policy": rules.policy, "least": rules.least, "embedder": _embedder(rules), "scorer": _scorer(rules),
-        }  # fmt: skip
-        write_json(folder / "job.json", {"writing": {**writing, "schema": schema if setting.constrained else None}, "comparing": comparing})
-        sha256 = sha256_tree(Path(file.path))
+def _compared(file: ModelFile, setting: Shadowing, rules: Rules, pauses_s: Sequence[float]) -> Iterator[tuple[Student, Tally]]:
+    """The process in which `file` answers, not started yet, and what counts its verdicts."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch.temporary())
+        embedder = None if rules.embedder is None else stack.enter_context(found(rules.embedder))
+        wanted = Wanted(
+            rules.least, rules.policy, rules.json_schema, embedder is not None, rules.scorer, setting.constrained, setting.max_tokens
+        )
+        comparison = tasks.task(file.task).comparison(file, wanted)
+        job = {"file": file.told(), "embedder": embedder and embedder.told(), "comparison": comparison, "threads": setting.threads}
+        write_json(folder / "job.json", job)
         identity = {
-            "student": sha256, "tolerance": rules.tolerance, "alpha": rules.alpha, "constrained": setting.constrained,
-            "max_tokens": setting.max_tokens, "comparing": {**comparing, "embedder": (comparing["embedder"] or {}).get("sha256")},
+            "task": file.task, "student": [file.sha256, len(file.files)], "tolerance": rules.tolerance, "alpha": rules.alpha,
+            "comparison": comparison, "embedder": embedder and embedder.sha256,
         }  # fmt: skip
         tally = Tally(setting.out, json.loads(json.dumps(identity)), Sequential(rules.tolerance, rules.alpha), rules.people)
+        stack.callback(tally.close)
 
         def restarted() -> None:
             tally.restarts += 1
 
         student = Student(_CHILD, folder / "job.json", folder, timeout_s=setting.timeout_s, pauses_s=pauses_s, restarted=restarted)
-        try:
-            yield student, tally, file, sha256
-        finally:
-            student.close()
-            tally.close()
-
-
-def _schema(rules: Rules, file: LanguageFile) -> Any:
-    path = rules.json_schema or (None if file.schema is None else Path(file.schema))
-    return None if path is None else read_json(path)
-
-
-def _embedder(rules: Rules) -> dict[str, Any] | None:
-    from edgedistill.steps.shadow_embedder import told
-
-    return None if rules.embedder is None else told(rules.embedder)
-
-
-def _scorer(rules: Rules) -> dict[str, str] | None:
-    if rules.scorer is None:
-        return None
-    folder, colon, name = rules.scorer.rpartition(":")
-    if not colon or not folder or not name:
-        raise UserError(f"found the scorer {rules.scorer}, expected FOLDER:LABEL")
-    return {"hf": folder, "label": name}
+        stack.callback(student.close)
+        yield student, tally
 
 
 def _origin(teacher: str) -> tuple[str, str]:
@@ -202,29 +186,28 @@ def _origin(teacher: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
 
 
-def _traces(path: Path) -> Iterator[Exchange]:
+def _traces(path: Path, task: Task) -> Iterator[Exchange]:
     if not path.is_file():
         raise UserError(f"found no file {path}, expected traces, JSON lines")
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield replace(_trace(line, f"{path}:{number}"), id=f"{number}:{hashlib.sha256(line).hexdigest()[:16]}")
+                yield _trace(line, f"{number}:{hashlib.sha256(line).hexdigest()[:16]}", f"{path}:{number}", path.parent, task)
 
 
-def _trace(line: bytes, where: str) -> Exchange:
-    """A line: `request` and `response` of the API, or `messages` or `prompt` with `answer`, a text; `ms` where it was measured."""
+def _trace(line: bytes, identity: str, where: str, folder: Path, task: Task) -> Exchange:
+    """A line: what the task says, and `ms` where it was measured."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: found no JSON, expected an object with request and response, or with messages and answer") from error
+        raise UserError(f"{where}: found no JSON, expected an object with a request and its answer") from error
     if not isinstance(row, dict):
-        raise UserError(f"{where}: found no object, expected one with request and response, or with messages and answer")
-    request, response = row.get("request", row), row.get("response")
-    if isinstance(row.get("answer"), str):
-        response = {"choices": [{"message": {"content": row["answer"]}, "finish_reason": "stop"}]}
-    if not isinstance(request, dict) or not isinstance(response, dict) or not ("messages" in request or "prompt" in request):
-        raise UserError(f"{where}: found {', '.join(map(str, row)) or 'nothing'}, expected request and response, or messages and answer")
+        raise UserError(f"{where}: found no object, expected one with a request and its answer")
+    try:
+        request, response = task.trace(row, folder)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
     ms = row.get("ms")
     if ms is not None and (isinstance(ms, bool) or not isinstance(ms, (int, float))):
         raise UserError(f"{where}: ms: found {ms!r}, expected milliseconds")
-    return Exchange("", json.dumps(request).encode(), json.dumps(response).encode(), ms=ms)
+    return Exchange(identity, json.dumps(request).encode(), json.dumps(response).encode(), ms=ms)

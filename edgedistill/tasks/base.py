@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import JsonValue
 
+from edgedistill.errors import UserError
 from edgedistill.records import Disagreement, Metric
 from edgedistill.records.manifest import Manifest, Preprocessing
 from edgedistill.records.metric import Words
 from edgedistill.signature import Signature
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Source, Taught
 from edgedistill.tasks.sections import Results, Section, Trial
+from edgedistill.tasks.shadowed import Seen, Shadow, Similarity, Wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import Config
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.hub_models import HubModel
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands, Requests
 
 Arrays = Mapping[str, "np.ndarray"]
@@ -438,6 +441,32 @@ class Task(ABC):
         """What each answer of a trial keeps, bool [n] by name, such as a format; nothing by default."""
         return {}
 
+    # The shadow phase: a student answers recorded requests that its teacher answered. What a request and an answer are is JSON.
+
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """Request and teacher's answer of a line of traces in `folder`. Raises ValueError that says what was found and expected."""
+        raise ValueError(f"found traces, but {self.words.samples} of the task {self.name} are not compared")
+
+    def recorded(self, seen: Seen) -> dict[str, JsonValue]:
+        """The line of traces, without `ms`, of an exchange of OpenAI's API. Raises NotComparable where there is none."""
+        raise NotImplementedError(f"no API of OpenAI's form answers {self.words.samples} of the task {self.name}")
+
+    def comparison(self, file: ModelFile, wanted: Wanted) -> dict[str, JsonValue]:
+        """What decides whether answers of `file` agree with the teacher's. Raises UserError for a wish that this task does not know."""
+        return wanted.of_outputs(self.name)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """`file` loaded, as a student that is compared. comparison: that of the method of this name. similarity: of a wanted embedder."""
+        raise NotImplementedError(f"{self.words.samples} of the task {self.name} are not compared")
+
+    def similarity(self, file: ModelFile, threads: int) -> Similarity:
+        """How alike two texts are by `file`. Raises UserError where it does not tell."""
+        raise UserError(f"{file.name} is of the task {self.name}, expected a file of a model of sentence embeddings")
+
+    def asked(self, prompt: Any) -> Shown:
+        """The `prompt` of a comparison as people see it who judge answers to it. Raises UserError where it is gone."""
+        raise NotImplementedError(f"people cannot judge {self.words.samples} of the task {self.name}")
+
     # What is shipped and shown.
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
@@ -446,6 +475,10 @@ class Task(ABC):
         folder: what `Source.prepare` wrote, such as files that an app needs too.
         """
         return Preprocessing()
+
+    def preparation(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
+        """The same without what only the self-test of an app needs; by default all of it."""
+        return self.preprocessing(recipe, facts, signature, folder)
 
     def misfits(self, manifest: Manifest) -> list[str]:
         """What the entries of this task in the manifest of a bundle do not agree on; a sentence each."""

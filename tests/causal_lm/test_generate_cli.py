@@ -239,7 +239,7 @@ def test_how_an_answer_is_written_is_checked(options: dict[str, Any], said: str)
 
 def test_files_without_a_language_model_around_them_are_told(copy: Path, tmp_path: Path) -> None:
     shutil.copy(copy / FP32.name, tmp_path / "alone.onnx")
-    with pytest.raises(UserError, match=r"found no tokenizer for .*alone.onnx: name the run or the bundle"):
+    with pytest.raises(UserError, match=r"found no run and no bundle around .*alone.onnx: name the one"):
         generate(tmp_path / "alone.onnx", ASKED)
     with pytest.raises(UserError, match=r"found the file .* and --artifact"):
         generate(copy / FP32.name, ASKED, artifact=FP32.name)
@@ -253,7 +253,7 @@ def test_files_without_a_language_model_around_them_are_told(copy: Path, tmp_pat
     with pytest.raises(UserError, match="does not say how its language model is used"):
         generate(copy, ASKED)
     changed(copy, lambda m: m.update(task="text-classification"))
-    with pytest.raises(UserError, match="is a bundle of the task text-classification, expected causal-lm: only language models answer"):
+    with pytest.raises(UserError, match="is of the task text-classification, expected causal-lm: only language models answer"):
         generate(copy, ASKED)
 
 

@@ -25,12 +25,15 @@ from made_llm import write_jsonl
 from edgedistill.errors import UserError
 from edgedistill.gate.shadow.serving import serving
 from edgedistill.records.documents import documents
-from edgedistill.steps import shadow, shadow_embedder
+from edgedistill.steps import shadow
 from edgedistill.steps.generate import Writing, generate
-from edgedistill.steps.language_files import LanguageFile
+from edgedistill.steps.model_files import found
 from edgedistill.steps.shadow import Rules, Shadowing, replay, serve
 from edgedistill.tasks.causal_lm.agreement import Compare
 from edgedistill.tasks.causal_lm.exchanges import NotComparable, exchange
+from edgedistill.tasks.embedding.task import EMBEDDING
+from edgedistill.tasks.model_file import ModelFile
+from edgedistill.tasks.text_classification.task import TEXT_CLASSIFICATION
 
 ASKED = {"messages": [{"role": "user", "content": "play it"}]}
 CALL = {"name": "play", "arguments": {"title": "it"}}
@@ -119,8 +122,12 @@ def test_answers_differ_in_format_policy_or_meaning() -> None:
 @pytest.fixture
 def capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shadowing:
     """A student that answers in capitals, in place of a file of a language model."""
-    (tmp_path / "model").write_bytes(b"1")
-    file = LanguageFile("model", str(tmp_path / "model"), "", "", {}, 8, 8, None, 1, "", {}, None, None)
+    text: dict[str, Any] = {"kind": "text", "tokenizer": "", "template": None, "special_tokens": {}}
+    files: list[dict[str, Any]] = [{"path": "model", "signature": {"outputs": [{"shape": [1, 1, 8]}]}}]
+    answer: dict[str, Any] = {"kind": "next token", "end": 1}
+    file = ModelFile(
+        "causal-lm", "model", "0" * 64, "", "", "", files, {"tokens": 8}, None, {"input_ids": text}, {"logits": answer}, {}, ""
+    )
     monkeypatch.setattr(shadow, "found", lambda source, artifact: contextlib.nullcontext(file))
     monkeypatch.setattr(shadow, "_CHILD", "made_student")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
@@ -175,18 +182,17 @@ def test_a_replay_goes_on_behind_a_crash(tmp_path: Path, capitals: Shadowing) ->
 
 def test_an_exported_embedder_compares_texts(tmp_path: Path) -> None:
     made = TextBundle(tmp_path / "made", "embedding", wordpiece())
-    told = shadow_embedder.told(tmp_path / "made")
+    with found(tmp_path / "made") as file:
+        embedder = EMBEDDING.similarity(file, 1)
     a, b = (made.answer(text).astype(float) for text in ("What is the weather?", "word"))
     expected = a @ b / np.sqrt((a @ a) * (b @ b))
-    embedder = shadow_embedder.Embedder(told, 1)
     assert embedder("What is the weather?", "word") == pytest.approx(expected, abs=1e-5)
     assert embedder("word " * 500, "word " * 600) == pytest.approx(1.0)
     (tmp_path / "made/tokenizer.json").write_text("{}")
-    with pytest.raises(UserError, match=r"tokenizer.json of .* was changed or damaged"):
-        shadow_embedder.told(tmp_path / "made")
-    TextBundle(tmp_path / "other", "text-classification", wordpiece())
-    with pytest.raises(UserError, match="is a bundle of the task text-classification, expected embedding"):
-        shadow_embedder.told(tmp_path / "other")
+    with pytest.raises(UserError, match=r"tokenizer.json of .* was changed or damaged"), found(tmp_path / "made"):
+        pass
+    with pytest.raises(UserError, match="is of the task text-classification, expected a file of a model of sentence embeddings"):
+        TEXT_CLASSIFICATION.similarity(file, 1)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from edgedistill.records.shadow import Breaks, Quantiles, ShadowDocument
 
 VERDICTS, PEOPLE, DOCUMENT = "verdicts.jsonl", "people.jsonl", "shadow.json"
 NO_ANSWER = "no answer"
-_MEASURED = ("similarity", "teacher_ms", "student_ms")
+_MEASURED = ("similarity", "divergence", "teacher_ms", "student_ms")
 
 
 class Tally:
@@ -109,7 +109,7 @@ class Tally:
         self._teacher_breaks.update(row["teacher_breaks"])
         self._student_breaks.update(row["student_breaks"])
         for name, values in self._measured.items():
-            if row[name] is not None:
+            if row.get(name) is not None:
                 values.append(row[name])
         now = self.test.decision(self.n, self.disagreements)
         if now not in ("undecided", self.decision):
@@ -117,14 +117,15 @@ class Tally:
 
 
 def _row(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """What is kept of what the student's process said: the verdict, and the texts for people; no texts where nothing was compared."""
+    """What is kept of what the student's process said: the verdict, and what people judge; None where there is nothing to judge."""
     if "not_compared" in found:
         return {"not_compared": found["not_compared"]}, None
     if "compared" in found:
         one = found["compared"]
-        names = ("agrees", "why", "similarity", "teacher_breaks", "student_breaks", "student_ms", "student_first_ms")
-        answers = {"teacher": one["teacher"], "student": one["student"]}
-        return {name: one[name] for name in names}, {"prompt": one["prompt"], "answers": answers, "why": one["why"]}
+        row = {name: value for name, value in one.items() if name not in ("prompt", "teacher", "student")}
+        if "prompt" not in one:
+            return row, None
+        return row, {"prompt": one["prompt"], "answers": {"teacher": one["teacher"], "student": one["student"]}, "why": one["why"]}
     row = {"agrees": False, "why": NO_ANSWER, "similarity": None, "teacher_breaks": [], "student_breaks": []}
     return {**row, "said": found["no_answer"], "student_ms": None}, None
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgedistill.tasks.causal_lm.answered import Judge
-
-Similarity = Callable[[str, str], float]
-"""How near the teacher's and the student's answer are in meaning; more is nearer."""
+from edgedistill.tasks.shadowed import Similarity
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,6 @@ class Agreement:
     def agrees(self) -> bool:
         """Whether they differ in nothing."""
         return self.why is None
-
-    def told(self) -> dict[str, Any]:
-        """What a record has of it."""
-        return {"agrees": self.agrees, **asdict(self)}
 
 
 class Compare:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import JsonValue
+
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.answers.reply import Broken, Received
+from edgedistill.tasks.shadowed import NotComparable, Seen
 
 _LONGEST = 1 << 24
 _GZIP_OR_ZLIB = 47
 """`wbits` by which zlib takes either, by its header."""
 _WHOLE = (None, "stop", "tool_calls", "function_call")
 """Why an answer may have ended that is whole."""
-
-
-class NotComparable(Exception):
-    """No student can be compared on an exchange, for a reason that is the same text for all of its kind."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,30 @@ def exchange(request: bytes, response: bytes, content_type: str = "application/j
         raise NotComparable("the request asks for several answers")
     most = next((asked[name] for name in ("max_completion_tokens", "max_tokens") if type(asked.get(name)) is int and asked[name] > 0), None)
     return Exchange(_prompt(asked), _answer(_plain(response, encoding), content_type), most)
+
+
+def seen_exchange(seen: Seen) -> Exchange:
+    """The same of what a child process is told."""
+    return exchange(seen["request"].encode(), base64.b64decode(seen["response"]), seen["type"], seen["encoding"])
+
+
+def trace(row: Mapping[str, Any]) -> tuple[JsonValue, JsonValue]:
+    """Request and response of a line of traces: as the API has them, or `messages` or `prompt` with `answer`, a text.
+
+    Raises ValueError where it has none.
+    """
+    request, response = row.get("request", row), row.get("response")
+    if isinstance(row.get("answer"), str):
+        response = {"choices": [{"message": {"content": row["answer"]}, "finish_reason": "stop"}]}
+    if not isinstance(request, Mapping) or not isinstance(response, dict) or not ("messages" in request or "prompt" in request):
+        raise ValueError(f"found {', '.join(map(str, row)) or 'nothing'}, expected request and response, or messages and answer")
+    return dict(request), response
+
+
+def recorded(exchange: Exchange) -> dict[str, JsonValue]:
+    """The line of traces of an exchange: what `trace` reads, and nothing else of the request."""
+    prompt: Any = {"prompt": exchange.prompt.text} if exchange.prompt.messages is None else {"messages": exchange.prompt.messages}
+    return {**prompt, "answer": exchange.answer, **({} if exchange.most is None else {"max_tokens": exchange.most})}
 
 
 def _prompt(asked: dict[str, Any]) -> Prompt:

@@ -15,6 +15,7 @@ from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipePa
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section, Trial
+from edgedistill.tasks.shadowed import Seen, Shadow, Similarity, Wanted
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import PREPARED
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.dataset import Completions
     from edgedistill.tasks.causal_lm.recipe import Data
     from edgedistill.tasks.causal_lm.source import Exchanges
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands, Requests
 
 _PREPARED = PREPARED | {"prompt", "completion", "messages", "format", "json_schema", "good", "tried"}
@@ -304,6 +306,36 @@ class CausalLM(Task):
         data = _completions(dataset)
         return Shown(data.text(data.prompt(sample), marks=True))
 
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """`request` and `response` of the API, or `messages` or `prompt` with `answer`."""
+        from edgedistill.tasks.causal_lm.exchanges import trace
+
+        return trace(row)
+
+    def recorded(self, seen: Seen) -> dict[str, JsonValue]:
+        """Messages or prompt, and the answer."""
+        from edgedistill.tasks.causal_lm.exchanges import recorded, seen_exchange
+
+        return recorded(seen_exchange(seen))
+
+    def comparison(self, file: ModelFile, wanted: Wanted) -> dict[str, JsonValue]:
+        """Format, policy and meaning of answers."""
+        from edgedistill.tasks.causal_lm.shadow import comparison
+
+        return comparison(file, wanted)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """Writes answers."""
+        from edgedistill.tasks.causal_lm.shadow import LanguageShadow
+
+        return LanguageShadow(file, comparison, threads, similarity)
+
+    def asked(self, prompt: Any) -> Shown:
+        """Who says what."""
+        from edgedistill.tasks.causal_lm.shadow import shown
+
+        return Shown(shown(prompt))
+
     def written(self, dataset: Dataset, rows: np.ndarray, folder: Path) -> dict[int, str]:
         """The answers to the prompts of `rows`."""
         from edgedistill.tasks.causal_lm import trial
@@ -332,7 +364,15 @@ class CausalLM(Task):
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """The tokenizer with its chat template before; tokens are chosen behind."""
-        from edgedistill.tasks.causal_lm import chat, golden, schema
+        from edgedistill.tasks.causal_lm import golden
+
+        prepared = self.preparation(recipe, facts, signature, folder)
+        entries = golden.entries(self.dataset(recipe, folder), data_of(recipe).tried, folder)
+        return Preprocessing(inputs=prepared.inputs, outputs=prepared.outputs, files=prepared.files, manifest=entries)
+
+    def preparation(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
+        """The same without golden conversations."""
+        from edgedistill.tasks.causal_lm import chat, schema
         from edgedistill.tasks.causal_lm.glue.python.prompts import special_tokens
 
         known, data, place = facts_of(facts), data_of(recipe), folder / chat.FOLDER
@@ -349,10 +389,8 @@ class CausalLM(Task):
         positions: dict[str, JsonValue] = {"kind": "positions", "of": "input_ids", "first": 0}
         # Places among the tokens of a call whose logits are given: an app wants the last one.
         wanted: dict[str, JsonValue] = {"kind": "wanted", "of": "input_ids"}
-        return Preprocessing(
-            inputs={"input_ids": tokens, "positions": positions, "wanted": wanted}, outputs={"logits": answer}, files=files,
-            manifest=golden.entries(self.dataset(recipe, folder), data.tried, folder),
-        )  # fmt: skip
+        inputs = {"input_ids": tokens, "positions": positions, "wanted": wanted}
+        return Preprocessing(inputs=inputs, outputs={"logits": answer}, files=files)
 
 
 def tells_sorted(recipe: Recipe) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands
 
 GLUE = Path(__file__).parent / "glue"
@@ -119,6 +120,14 @@ class Classification(Task):
     def classifier(self, module: nn.Module) -> nn.Module | None:
         """The layer of a module of `build` that gives the logits; None where it has no such layer."""
         raise NotImplementedError
+
+    def comparing(self, file: ModelFile) -> Callable[[Arrays, Any], dict[str, Any]]:
+        """What compares the outputs of `file` with a teacher's answer in the shadow phase."""
+        from edgedistill.tasks.classification.agreement import comparing
+
+        (output,) = file.outputs
+        labels: Any = file.entries["labels"]
+        return comparing(labels, output)
 
     def misfits(self, manifest: Manifest) -> list[str]:
         """Labels have to be as many as the scores of each artifact."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
 
@@ -15,6 +15,7 @@ from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Starter, Taps, Task
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section
+from edgedistill.tasks.shadowed import Shadow, Similarity
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import PREPARED, TokenFacts
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.embedding.source import Texts
     from edgedistill.tasks.hub_models import HubModel
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.text.dataset import TextDataset
 
 _PREPARED = PREPARED | {"text", "buckets"}
@@ -189,6 +191,25 @@ class Embedding(Task):
         from edgedistill.tasks.embedding.metrics import ranks
 
         return ranks(outputs["embedding"], targets["embedding"])
+
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """`text`, and the teacher's `embedding`."""
+        from edgedistill.tasks.embedding.shadow import vector_of
+        from edgedistill.tasks.text.answering import text_of
+
+        return text_of(row), vector_of(row)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """Gives texts their embeddings."""
+        from edgedistill.tasks.embedding.shadow import shadow
+
+        return shadow(file, comparison["least"], threads)
+
+    def similarity(self, file: ModelFile, threads: int) -> Similarity:
+        """The cosine of their embeddings."""
+        from edgedistill.tasks.embedding.shadow import similarity
+
+        return similarity(file, threads)
 
     def preprocessing(self, recipe: Recipe, facts: DataFacts, signature: Signature, folder: Path) -> Preprocessing:
         """The tokenizer before; embeddings are compared by their cosine."""

@@ -15,6 +15,7 @@ from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipePa
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
+from edgedistill.tasks.shadowed import CallShadow, Shadow, Similarity
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.hub_models import HubModel
     from edgedistill.tasks.image_classification.dataset import ImageDataset, ImageSource
     from edgedistill.tasks.image_classification.recipe.data import Data
+    from edgedistill.tasks.model_file import ModelFile
 
 _PREPARED = frozenset({"source", "sets", "holdout", "unlabelled", "image_size", "resize", "split", "leakage"})
 _USUAL = {"ce": {"weight": 0.5}, "kd": {"weight": 0.5}}
@@ -255,6 +257,30 @@ class ImageClassification(Classification):
         pixels, file = dataset.inputs(np.array([sample]))["image"][0], io.BytesIO()
         Image.fromarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0)).save(file, "png")
         return Shown("", file.getvalue())
+
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """`image`, a path, or `image_base64`; `label` or `scores` of the teacher."""
+        from edgedistill.tasks.classification.agreement import answer_of
+        from edgedistill.tasks.image_classification.answering import image_of
+
+        return image_of(row, folder), answer_of(row)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """Decides on images."""
+        from edgedistill.tasks.image_classification.answering import ImageInputs
+        from edgedistill.tasks.model_file import Loaded
+
+        return CallShadow(Loaded(file, threads), ImageInputs(file), self.comparing(file), people=True)
+
+    def asked(self, prompt: Any) -> Shown:
+        """The image."""
+        from edgedistill.errors import UserError
+        from edgedistill.tasks.image_classification.answering import png
+
+        try:
+            return Shown("", png(prompt))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{prompt.get('image', 'an image of the traces')} can't be read any more ({error})") from error
 
     def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
         """The names that the student gives its outputs, or those of the data."""

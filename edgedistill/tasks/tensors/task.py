@@ -5,15 +5,17 @@ Free of torch; what computes is imported late.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature, TensorSpec
 from edgedistill.tasks.base import Arrays, Metric, RecipeParts, Starter, Task
 from edgedistill.tasks.data import DataFacts
+from edgedistill.tasks.shadowed import Shadow, Similarity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.arrays import ArrayDataset
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.tensors.dataset import ArraySource
     from edgedistill.tasks.tensors.recipe import Student
 
@@ -108,6 +111,18 @@ class Tensors(Task):
         import numpy as np
 
         return np.mean([_fit(outputs[name], expected) for name, expected in targets.items()], axis=0)
+
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """`inputs` and the teacher's `outputs`."""
+        from edgedistill.tasks.tensors.shadow import arrays_of
+
+        return arrays_of(row, "inputs", folder), arrays_of(row, "outputs", folder)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """Computes outputs."""
+        from edgedistill.tasks.tensors.shadow import shadow
+
+        return shadow(file, self.score, comparison["least"], threads)
 
 
 def _fit(output: np.ndarray, expected: np.ndarray) -> np.ndarray:

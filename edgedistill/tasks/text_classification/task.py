@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, JsonValue
 
@@ -15,6 +15,7 @@ from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section
+from edgedistill.tasks.shadowed import CallShadow, Shadow, Similarity
 from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import PREPARED, TokenFacts
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.losses import Losses
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.hub_models import HubModel
+    from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.text.dataset import TextDataset
     from edgedistill.tasks.text_classification.recipe import Data
     from edgedistill.tasks.text_classification.source import LabelledTexts
@@ -168,6 +170,26 @@ class TextClassification(Classification):
         from edgedistill.tasks.classification.recipe import ClassLosses
 
         return ClassLosses(ce=CrossEntropy())
+
+    def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
+        """`text`; `label` or `scores` of the teacher."""
+        from edgedistill.tasks.classification.agreement import answer_of
+        from edgedistill.tasks.text.answering import text_of
+
+        return text_of(row), answer_of(row)
+
+    def shadow(self, file: ModelFile, comparison: Mapping[str, Any], threads: int, similarity: Similarity | None) -> Shadow:
+        """Decides on texts."""
+        from edgedistill.tasks.model_file import Loaded
+        from edgedistill.tasks.text.answering import TextInputs
+
+        loaded = Loaded(file, threads)
+        inputs = TextInputs(file, loaded)
+        return CallShadow(loaded, lambda request: inputs(request["text"]), self.comparing(file), people=True)
+
+    def asked(self, prompt: Any) -> Shown:
+        """The text."""
+        return Shown(prompt["text"])
 
     def shown(self, recipe: Recipe, dataset: Dataset, folder: Path, sample: int) -> Shown:
         """The text as the model reads it: in the words of the tokenizer, and cut where it is longer."""
