@@ -5,7 +5,9 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +22,16 @@ pytest.importorskip("uvicorn")
 from edgedistill.errors import DeviceFailed, UserError  # noqa: E402
 from edgedistill.gate.shadow.observer import Observer  # noqa: E402
 from edgedistill.gate.shadow.proxy import Proxy  # noqa: E402
+from edgedistill.gate.shadow.recording import Recording  # noqa: E402
 from edgedistill.gate.shadow.sequential import Sequential  # noqa: E402
 from edgedistill.gate.shadow.serving import is_local, serving  # noqa: E402
 from edgedistill.gate.shadow.student import Exchange, Paused, Student  # noqa: E402
 from edgedistill.gate.shadow.tally import Tally  # noqa: E402
+from edgedistill.recipe.scrub import Scrub  # noqa: E402
+from edgedistill.steps.shadow_record import Writing  # noqa: E402
+from edgedistill.tasks.causal_lm.exchanges import trace  # noqa: E402
+from edgedistill.teach.scrub import scrubbing  # noqa: E402
+from edgedistill.teach.scrub.base import Finding  # noqa: E402
 
 CHATS = "/v1/chat/completions"
 KEY = "sk-0123456789abcdef"
@@ -262,6 +270,97 @@ def test_a_shadow_that_fails_leaves_the_proxy_alone(tmp_path: Path, capsys: pyte
     observer.close()
     assert capsys.readouterr().err.count("the disk is full") == 1
     assert tally.n == 0
+
+
+def events(*pieces: str) -> bytes:
+    parts = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+    return "".join(f"data: {json.dumps(part)}\n\n" for part in parts).encode() + b"data: [DONE]\n\n"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_recorded_exchanges_are_traces_and_hold_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new/traces.jsonl"
+    path.parent.mkdir()
+    # A process was killed while it wrote the last line.
+    path.write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "hal')
+    write = Writing(path, "causal-lm", None)
+    given = chat("hello", model="m", user="42", max_tokens=9, tools=[{"type": "function"}], metadata={"key": KEY})
+    whole = json.dumps({"id": "1", "choices": [{"message": {"content": "HELLO"}, "finish_reason": "stop"}]}).encode()
+    asked = [
+        Exchange("1", json.dumps(given).encode(), whole, ms=7.5),
+        Exchange("2", json.dumps(chat("é")).encode(), gzip.compress(events("É", "!")), "text/event-stream", "gzip"),
+        Exchange("3", json.dumps(chat("x", n=3)).encode(), whole),
+    ]
+    assert [write(one.told()) for one in asked] == [{"written": True}] * 2 + [{"left_out": "the request asks for several answers"}]
+    assert lines(path) == [
+        {"prompt": "a", "answer": "b"},
+        {"messages": chat("hello")["messages"], "answer": "HELLO", "max_tokens": 9, "ms": 7.5},
+        {"messages": chat("é")["messages"], "answer": "É!", "ms": None},
+    ]
+    # A replay reads them.
+    request, response = trace(lines(path)[1])
+    assert request["messages"] == chat("hello")["messages"]  # type: ignore[index, call-overload]
+    assert response["choices"][0]["message"]["content"] == "HELLO"  # type: ignore[index, call-overload]
+    new = tmp_path / "other.jsonl"
+    Writing(new, "causal-lm", None)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--record: .* can't be written"):
+        Writing(tmp_path / "file/t.jsonl", "causal-lm", None)
+
+
+def test_what_is_recorded_is_scrubbed_or_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.compile(r"[\w.]+@[\w.]+")
+
+    class Mails:
+        """An engine that is loaded in a moment."""
+
+        def identity(self, config: Scrub) -> str:
+            return "mails"
+
+        def load(self, config: Scrub) -> Any:
+            return self
+
+        def find(self, text: str, context: str | None) -> list[Finding]:
+            return [Finding(match.start(), match.end(), "email") for match in found.finditer(text)]
+
+    monkeypatch.setattr(scrubbing, "engine", lambda config: Mails())
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    write = Writing(tmp_path / "t.jsonl", "causal-lm", Scrub(names=[], key=tmp_path / "key"))
+    call = json.dumps({"name": "mail", "arguments": {"to": "jane.roe@corp.example"}})
+    assert write(exchange("Mail jane.roe@corp.example", call).told()) == {"written": True}
+    (row,) = lines(tmp_path / "t.jsonl")
+    assert "jane" not in json.dumps(row)
+    name = row["messages"][0]["content"].removeprefix("Mail ")
+    assert name.startswith("[EMAIL_")
+    assert json.loads(row["answer"]) == {"name": "mail", "arguments": {"to": name}}
+    # Whatever the engine raises, the text is not written.
+    assert write._scrubbing is not None
+    monkeypatch.setattr(write._scrubbing._scrubber, "find", lambda text, context: 1 / 0)
+    assert write(exchange("Mail jane.roe@corp.example").told()) == {"left_out": "not scanned for personal data (ZeroDivisionError)"}
+    assert len(lines(tmp_path / "t.jsonl")) == 1
+
+
+def test_a_recorder_that_fails_leaves_the_proxy_alone(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "t.jsonl", scrubbed=True)
+    found: list[dict[str, Any]] = [{"written": True}, {"left_out": "odd"}, {"no_answer": "its process ended"}]
+
+    def write(given: Exchange) -> dict[str, Any]:
+        if not found:
+            raise OSError("the disk is full")
+        return found.pop(0)
+
+    observer = Observer(write, recording, 100, lambda: None, "recording")
+    with proxied(observer.offer) as (_, _, proxy):
+        for _ in range(4):
+            assert httpx2.post(proxy + CHATS, json=chat("x")).json()["choices"][0]["message"]["content"] == "X"
+        _until(lambda: recording.told().dropped == 1)
+    observer.close()
+    told = recording.told()
+    assert (told.written, told.not_written, told.dropped, told.scrubbed) == (1, {"odd": 1, "its process ended": 1}, 1, True)
 
 
 def test_what_waits_is_bounded_in_number_and_in_bytes(tmp_path: Path) -> None:

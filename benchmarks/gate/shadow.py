@@ -1,8 +1,8 @@
 """What `edgedistill shadow` costs and how often it errs: `python benchmarks/gate/shadow.py proxy|load|test`.
 
-proxy: what the proxy adds to an answer of a teacher that answers at once; requests to both take turns over kept connections, and each
-process is measured by itself. load: 1,000 requests at 50 parallel while the student crashes. test: errors and sample sizes of the
-sequential test, simulated.
+proxy: what the proxy adds to an answer of a teacher that answers at once, without and with --record; requests to all take turns over
+kept connections, and each process is measured by itself. load: 1,000 requests at 50 parallel while the student crashes. test: errors and
+sample sizes of the sequential test, simulated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,14 @@ def serve_teacher() -> None:
         server.thread.join()
 
 
-def serve_proxy(port: str, folder: str) -> None:
-    """Serve the proxy of the teacher at `port`, print its own port, and what it saw when stdin ends."""
+def serve_proxy(port: str, folder: str, record: str = "") -> None:
+    """Serve the proxy of the teacher at `port`, print its own port, and what it saw when stdin ends. record: a file of traces."""
     from edgedistill.gate.shadow.observer import Observer
     from edgedistill.gate.shadow.proxy import Proxy
+    from edgedistill.gate.shadow.recording import Recording
     from edgedistill.gate.shadow.sequential import Sequential
     from edgedistill.gate.shadow.serving import serving
-    from edgedistill.gate.shadow.student import Student
+    from edgedistill.gate.shadow.student import Exchange, Student
     from edgedistill.gate.shadow.tally import Tally
 
     job = Path(folder, "job.json")
@@ -69,13 +70,26 @@ def serve_proxy(port: str, folder: str) -> None:
     tally = Tally(Path(folder, "seen"), {}, Sequential(0.05), 100)
     student = Student("made_student", job, Path(folder), timeout_s=60.0, restarted=lambda: setattr(tally, "restarts", tally.restarts + 1))
     student.start()
-    observer = Observer(student.ask, tally, 256, lambda: None)
-    with serving(Proxy(f"http://127.0.0.1:{port}", observer.offer, local=True), "127.0.0.1", 0) as server:
+    observers, recording = [Observer(student.ask, tally, 256, lambda: None)], Recording(Path(record), scrubbed=False)
+    if record:
+        job.write_text(json.dumps({"path": record, "task": "causal-lm", "scrub": None}))
+        recorder = Student("edgedistill.steps.shadow_record", job, Path(folder), timeout_s=60.0)
+        recorder.start()
+        observers.append(Observer(recorder.ask, recording, 256, lambda: None))
+
+    def offer(exchange: Exchange) -> None:
+        for observer in observers:
+            observer.offer(exchange)
+
+    with serving(Proxy(f"http://127.0.0.1:{port}", offer, local=True), "127.0.0.1", 0) as server:
         print(server.port, flush=True)
         sys.stdin.read()
-    observer.close()
+    for observer in observers:
+        observer.close()
     student.close()
-    print(tally.document("proxy", "teacher", "made", "").model_dump_json())
+    if record:
+        recorder.close()
+    print(tally.document("proxy", "teacher", "made", "", recording.told() if record else None).model_dump_json())
 
 
 @contextmanager
@@ -109,34 +123,34 @@ def ask(connection: http.client.HTTPConnection, text: str) -> str:
 def measure_proxy() -> None:
     """Print the times of the teacher, and of the teacher behind the proxy."""
     text = "What is the weather in Ulm today? " * 20
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        started("serve-teacher") as (behind, bare),
-        started("serve-proxy", str(bare), folder) as (
-            process,
-            port,
-        ),
-    ):
-        places = {"teacher": connected(bare), "proxy": connected(port)}
-        processes = {"teacher": psutil.Process(behind.pid), "proxy": psutil.Process(process.pid)}
+    with ExitStack() as stack:
+        plain, recorded = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
+        behind, bare = stack.enter_context(started("serve-teacher"))
+        one, port = stack.enter_context(started("serve-proxy", str(bare), plain))
+        other, recording = stack.enter_context(started("serve-proxy", str(bare), recorded, str(Path(recorded, "traces.jsonl"))))
+        places = {"teacher": connected(bare), "proxy": connected(port), "recording proxy": connected(recording)}
+        processes = {name: psutil.Process(each.pid) for name, each in zip(places, (behind, one, other), strict=True)}
         times: dict[str, list[float]] = {name: [] for name in places}
         for _ in range(100):
-            assert ask(places["proxy"], text) == ask(places["teacher"], text)
-        used = {name: sum(one.cpu_times()[:2]) for name, one in processes.items()}
+            assert ask(places["proxy"], text) == ask(places["recording proxy"], text) == ask(places["teacher"], text)
+        used = {name: sum(each.cpu_times()[:2]) for name, each in processes.items()}
         for turn in range(TURNS):
             for name in list(places)[:: 1 if turn % 2 else -1]:
                 begun = time.perf_counter()
                 ask(places[name], text)
                 times[name].append(1e3 * (time.perf_counter() - begun))
-        used = {name: 1e3 * (sum(one.cpu_times()[:2]) - used[name]) / TURNS for name, one in processes.items()}
+        used = {name: 1e3 * (sum(each.cpu_times()[:2]) - used[name]) / TURNS for name, each in processes.items()}
+        told = json.loads(other.communicate("")[0])["recorded"]
     for name, values in times.items():
         p10, p50, p95 = (sorted(values)[int(share * TURNS)] for share in (0.1, 0.5, 0.95))
         print(f"{name}: p10 {p10:.2f} ms, p50 {p50:.2f} ms, p95 {p95:.2f} ms")
-    added = [proxy - plain for plain, proxy in zip(times["teacher"], times["proxy"], strict=True)]
-    p50s = [statistics.median(times[name]) for name in ("proxy", "teacher")]
-    print(f"added: p50 {p50s[0] - p50s[1]:.2f} ms, median of pairs {statistics.median(added):.2f} ms")
-    # The teacher answers both, twice a turn.
-    print(f"processor time of the proxy: {used['proxy']:.2f} ms a request (the teacher's: {used['teacher'] / 2:.2f})")
+        if name != "teacher":
+            added = statistics.median(proxy - plain for plain, proxy in zip(times["teacher"], values, strict=True))
+            print(f"added: p50 {p50 - statistics.median(times['teacher']):.2f} ms, median of pairs {added:.2f} ms")
+            print(f"processor time of its process: {used[name]:.2f} ms a request")
+    # The teacher answers all, three times a turn.
+    print(f"processor time of the teacher: {used['teacher'] / 3:.2f} ms a request")
+    print(f"recorded: {told['written']} of {TURNS + 100}, dropped {told['dropped']}")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

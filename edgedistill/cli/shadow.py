@@ -21,6 +21,10 @@ def shadow(
     teacher: Annotated[
         str | None, typer.Option("--teacher", metavar="URL", help="Serve as a proxy of this API, as http://localhost:8000/v1.")
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="The proxy writes its exchanges to it, as traces for a replay.")
+    ] = None,
+    scrub: Annotated[bool, typer.Option("--scrub", help="Replace personal data in what is recorded.")] = False,
     host: Annotated[str, typer.Option("--host", help="Address of the proxy.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the proxy; 0 takes a free one.")] = 8787,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Share of requests on which the student may disagree.")] = 0.05,
@@ -55,11 +59,14 @@ def shadow(
 
     def work() -> ShadowDocument:
         from edgedistill.errors import UserError
+        from edgedistill.recipe.scrub import Scrub
         from edgedistill.steps import shadow as step
 
         if (traces is None) == (teacher is None):
             raise UserError("found no traces and no teacher, or both; expected --traces FILE or --teacher URL")
-        setting = step.Shadowing(source, artifact, constrained, max_tokens, threads, out, waiting, timeout_s)
+        setting = step.Shadowing(
+            source, artifact, constrained, max_tokens, threads, out, waiting, timeout_s, record, Scrub() if scrub else None
+        )
         rules = step.Rules(tolerance, alpha, policy, json_schema, embedder, scorer, least, people)
         return step.replay(setting, rules, traces) if traces is not None else step.serve(setting, rules, str(teacher), host, port)
 
@@ -84,6 +91,9 @@ def _show(document: ShadowDocument) -> None:
             print(f"{title}: {', '.join(f'{reason} {count:,}' for reason, count in counted.items())}")
     for title, times in (("teacher", document.teacher_ms), ("student here", document.student_ms)):
         print(f"{title}: {_milliseconds(times)}")
+    if (made := document.recorded) is not None:
+        why = "".join(f", left out {count:,} ({reason})" for reason, count in made.not_written.items())
+        print(f"recorded {made.written:,} in {made.path}{why}, dropped {made.dropped:,}")
     print(f"dropped {document.dropped:,}, restarts {document.restarts:,}; for people: {document.people}")
 
 

@@ -26,6 +26,16 @@ class Breaks(Record):
     policy: int = Field(description="A part that the policy forbids.")
 
 
+class Recorded(Record):
+    """Exchanges that a proxy wrote as traces."""
+
+    path: str
+    written: int
+    scrubbed: bool = Field(description="Whether personal data were replaced; then what could not be read was left out.")
+    not_written: dict[str, int] = Field(description="Exchanges that were not written, by the reason.")
+    dropped: int = Field(description="Exchanges that came faster than they could be written.")
+
+
 class ShadowDocument(Record):
     """How far a student disagrees with its teacher on real requests."""
 
@@ -59,3 +69,4 @@ class ShadowDocument(Record):
     restarts: int = Field(description="How often the student's process ended and was started again.")
     folder: str
     people: str = Field(description="Sample for people, JSON lines.")
+    recorded: Recorded | None = Field(None, description="Null without --record.")

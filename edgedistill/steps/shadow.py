@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edgedistill import child, scratch, tasks
 from edgedistill.errors import UserError
 from edgedistill.files import write_json
+from edgedistill.gate.shadow.recording import Recording
 from edgedistill.gate.shadow.sequential import Sequential
 from edgedistill.gate.shadow.student import PAUSES_S, Exchange, Student
 from edgedistill.gate.shadow.tally import Tally
@@ -23,12 +24,15 @@ from edgedistill.steps.model_files import found
 from edgedistill.tasks.shadowed import Wanted
 
 if TYPE_CHECKING:
+    from edgedistill.recipe.scrub import Scrub
     from edgedistill.records.shadow import ShadowDocument
     from edgedistill.tasks.base import Task
     from edgedistill.tasks.model_file import ModelFile
 
-_CHILD = "edgedistill.steps.shadow_file"
+_CHILD, _RECORDER = "edgedistill.steps.shadow_file", "edgedistill.steps.shadow_record"
 _WRITE_EVERY_S = 10.0
+_WRITE_S = 60.0
+"""How long an exchange may take to be written."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Shadowing:
-    """What shadows: the file, how it answers, and where its verdicts go. waiting: most exchanges that wait. timeout_s: of an answer."""
+    """What shadows: the file, how it answers, and where its verdicts go. waiting: most exchanges that wait. timeout_s: of an answer.
+
+    record: a file that a proxy writes its exchanges to, as traces. scrub: how personal data in it are replaced.
+    """
 
     source: Path
     artifact: str | None = None
@@ -74,6 +81,8 @@ class Shadowing:
     out: Path = Path("shadow")
     waiting: int = 256
     timeout_s: float = 120.0
+    record: Path | None = None
+    scrub: Scrub | None = None
 
 
 def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
@@ -81,6 +90,8 @@ def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
 
     A replay that was interrupted goes on. Raises UserError for what is no trace and no model.
     """
+    if setting.record is not None or setting.scrub is not None:
+        raise UserError("found --record or --scrub beside traces, which are recorded already; they are for a proxy")
     with ExitStack() as stack:
         file = stack.enter_context(found(setting.source, setting.artifact))
         lines = list(_traces(traces, tasks.task(file.task)))
@@ -88,8 +99,8 @@ def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
         student.start()
         with track("shadow", len(lines)) as progress:
             for exchange in lines:
-                if exchange.id not in tally.seen and tally.add(exchange.id, student.ask(exchange), exchange.ms):
-                    log(f"the disagreement is {tally.decision} after {tally.n} exchanges")
+                if exchange.id not in tally.seen and (said := tally.add(exchange.id, student.ask(exchange), exchange.ms)):
+                    log(said)
                 progress.advance()
         return tally.document("replay", str(traces), file.name, file.sha256)
 
@@ -113,9 +124,10 @@ def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1
         if not tasks.task(file.task).writes:
             raise UserError(f"{file.name} is of the task {file.task}, and a proxy serves models that write answers; name --traces FILE")
         student, tally = stack.enter_context(_compared(file, setting, rules, PAUSES_S))
+        recording = stack.enter_context(_recorded(file, setting))
 
         def written() -> ShadowDocument:
-            return tally.document("proxy", origin, file.name, file.sha256)
+            return tally.document("proxy", origin, file.name, file.sha256, recording and recording[1].told())
 
         student.start()
         due = time.monotonic()
@@ -126,9 +138,17 @@ def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1
                 written()
                 due = time.monotonic() + _WRITE_EVERY_S
 
-        observer = Observer(student.ask, tally, setting.waiting, changed)
+        observers = [Observer(student.ask, tally, setting.waiting, changed)]
+        if recording is not None:
+            recorder, counts = recording
+            observers.append(Observer(recorder.ask, counts, setting.waiting, lambda: None, "recording"))
+
+        def offer(exchange: Exchange) -> None:
+            for observer in observers:
+                observer.offer(exchange)
+
         try:
-            with serving(Proxy(origin, observer.offer, local=is_local(host)), host, port) as server:
+            with serving(Proxy(origin, offer, local=is_local(host)), host, port) as server:
                 shown = f"[{host}]" if ":" in host else host
                 log(f"serving {origin}{path} as http://{shown}:{server.port}{path}; Ctrl-C ends it. Verdicts are in {setting.out}")
                 if not is_local(host):
@@ -138,7 +158,8 @@ def serve(setting: Shadowing, rules: Rules, teacher: str, host: str = "127.0.0.1
         except KeyboardInterrupt:
             pass
         finally:
-            observer.close()
+            for observer in observers:
+                observer.close()
         # The interrupt ended the student too. It is how a proxy ends, and no failure.
         child.may_start()
         return written()
@@ -169,6 +190,25 @@ def _compared(file: ModelFile, setting: Shadowing, rules: Rules, pauses_s: Seque
         student = Student(_CHILD, folder / "job.json", folder, timeout_s=setting.timeout_s, pauses_s=pauses_s, restarted=restarted)
         stack.callback(student.close)
         yield student, tally
+
+
+@contextmanager
+def _recorded(file: ModelFile, setting: Shadowing) -> Iterator[tuple[Student, Recording] | None]:
+    """The process that writes traces, and what counts them."""
+    if setting.record is None:
+        if setting.scrub is not None:
+            raise UserError("found --scrub, which is for traces that a proxy writes; name their file by --record")
+        yield None
+        return
+    with scratch.temporary() as folder:
+        scrub = None if setting.scrub is None else setting.scrub.model_dump(mode="json")
+        write_json(folder / "job.json", {"path": str(setting.record.absolute()), "task": file.task, "scrub": scrub})
+        recorder = Student(_RECORDER, folder / "job.json", folder, timeout_s=_WRITE_S)
+        try:
+            recorder.start()
+            yield recorder, Recording(setting.record, scrubbed=scrub is not None)
+        finally:
+            recorder.close()
 
 
 def _origin(teacher: str) -> tuple[str, str]:

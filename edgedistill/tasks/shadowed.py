@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Similarity = Callable[[str, str], float]
 """How near the teacher's and the student's answer, two texts, are in meaning; more is nearer."""
-Seen = Mapping[str, str]
-"""An exchange: `request`, a text; `response`, base64 of bytes; their `type` and `encoding`, headers of HTTP."""
+Seen = Mapping[str, Any]
+"""An exchange: `request`, a text; `response`, base64 of bytes; their `type` and `encoding`, headers of HTTP; the `ms` that it took."""
 
 
 class NotComparable(Exception):

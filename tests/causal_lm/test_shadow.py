@@ -262,7 +262,7 @@ def test_a_file_of_a_bundle_answers_traces(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_proxy_serves_on_when_its_student_is_killed_and_ends_with_its_result(tmp_path: Path) -> None:
     with serving(teacher, "127.0.0.1", 0) as behind:
-        options = ["--teacher", f"http://127.0.0.1:{behind.port}/v1", "--port", "0", "--out", "seen", "--json"]
+        options = ["--teacher", f"http://127.0.0.1:{behind.port}/v1", "--port", "0", "--out", "seen", "--record", "traces.jsonl", "--json"]
         command = [sys.executable, "-m", "edgedistill", "shadow", str(bundle()), "--artifact", FP32.name, *options]
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
@@ -292,8 +292,15 @@ def test_the_proxy_serves_on_when_its_student_is_killed_and_ends_with_its_result
     document = json.loads(out)
     assert (process.returncode, document["mode"], document["n"]) == (3, "proxy", 6), err
     assert document["restarts"] >= 1
+    # Six exchanges, but for one that was asked about when all processes were killed.
+    assert document["recorded"]["written"] + sum(document["recorded"]["not_written"].values()) + document["recorded"]["dropped"] == 6
+    rows = [json.loads(line) for line in (tmp_path / "traces.jsonl").read_text().splitlines()]
+    assert rows[0] == {**ASKED, "answer": "done", "max_tokens": 4, "ms": rows[0]["ms"]}
+    assert len(rows) == document["recorded"]["written"] >= 3
+    replayed = replay(Shadowing(bundle(), FP32.name, out=tmp_path / "again"), Rules(), tmp_path / "traces.jsonl")
+    assert (replayed.n, replayed.teacher_ms.n) == (len(rows), len(rows))  # type: ignore[union-attr]
     assert document["student_ms"]["n"] >= 5
-    for text in (out, err, *(path.read_text() for path in (tmp_path / "seen").iterdir())):
+    for text in (out, err, (tmp_path / "traces.jsonl").read_text(), *(path.read_text() for path in (tmp_path / "seen").iterdir())):
         assert "sk-secret" not in text
 
 

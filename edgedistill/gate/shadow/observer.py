@@ -1,38 +1,50 @@
-"""Hands exchanges to the student without waiting for it: what it is too busy for is dropped, and counted."""
+"""Hands exchanges to a process without waiting for it: what it is too busy for is dropped, and counted."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from edgedistill.gate.shadow.student import Exchange, Paused
-from edgedistill.gate.shadow.tally import Tally
 from edgedistill.progress import log
 
 _MOST_BYTES = 64 << 20
 """Of the exchanges that wait."""
 
 
+class Counts(Protocol):
+    """Counts what becomes of exchanges."""
+
+    def add(self, identity: str, found: Mapping[str, Any], ms: float | None) -> str | None:
+        """Count what was said of an exchange; what the user should know of it."""
+
+    def drop(self) -> None:
+        """Count an exchange that nothing was said of; must not wait."""
+
+
 class Observer:
     """A thread that asks `ask` about one exchange after the other, and counts in `tally`.
 
-    waiting: most exchanges that wait. changed: called behind each of them.
+    waiting: most exchanges that wait. changed: called behind each of them. name: what it does, for messages.
     """
 
-    def __init__(self, ask: Callable[[Exchange], dict[str, Any]], tally: Tally, waiting: int, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, ask: Callable[[Exchange], dict[str, Any]], tally: Counts, waiting: int, changed: Callable[[], object], name: str = "shadow"
+    ) -> None:
+        self._name = name
         self._ask, self._tally, self._changed = ask, tally, changed
         self._queue = queue.Queue[Exchange | None](maxsize=waiting)
         self._bytes = 0
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def offer(self, exchange: Exchange) -> None:
-        """Let the student answer too, if it has room; never waits, and raises nothing."""
+        """Let an exchange be asked about, if there is room; never waits, and raises nothing."""
         size = len(exchange.request) + len(exchange.response)
         if self._bytes + size > _MOST_BYTES:
             self._tally.drop()
@@ -67,8 +79,8 @@ class Observer:
             self._add(-len(exchange.request) - len(exchange.response))
             try:
                 found = self._ask(exchange)
-                if self._tally.add(exchange.id, found, exchange.ms):
-                    log(f"the disagreement is {self._tally.decision} after {self._tally.n} exchanges")
+                if said := self._tally.add(exchange.id, found, exchange.ms):
+                    log(said)
                 self._changed()
             except Paused:
                 self._tally.drop()
@@ -79,5 +91,5 @@ class Observer:
                 # A full disk, for example: the teacher's answers go on.
                 self._tally.drop()
                 if not told:
-                    log(f"the shadow failed ({type(error).__name__}: {error}); the proxy serves on")
+                    log(f"the {self._name} failed ({type(error).__name__}: {error}); the proxy serves on")
                     told = True

@@ -1,4 +1,4 @@
-"""The student's process: it answers and compares one exchange after the other, and is started again when it crashes."""
+"""A process that is asked about one exchange after the other, such as the student's, and is started again when it crashes."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ class Exchange:
     encoding: str = ""
     ms: float | None = None
 
-    def told(self) -> dict[str, str]:
+    def told(self) -> dict[str, Any]:
         """What the student's process reads of it."""
-        response = base64.b64encode(self.response).decode()
-        return {"request": self.request.decode("utf-8", "replace"), "response": response, "type": self.type, "encoding": self.encoding}
+        return {
+            "request": self.request.decode("utf-8", "replace"), "response": base64.b64encode(self.response).decode(), "type": self.type,
+            "encoding": self.encoding, "ms": self.ms,
+        }  # fmt: skip
 
 
 class _Ended(Exception):
@@ -69,7 +71,7 @@ class Student:
         try:
             self._start()
         except _Ended as error:
-            raise DeviceFailed(f"the student did not start: {error}{self._said()}") from error
+            raise DeviceFailed(f"its process did not start: {error}{self._said()}") from error
 
     def ask(self, exchange: Exchange) -> dict[str, Any]:
         """What it finds out of an exchange; {"no_answer": why} where it crashes or hangs. Raises Paused where it waits to start again."""

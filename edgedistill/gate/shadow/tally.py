@@ -16,7 +16,7 @@ from edgedistill.files import reading
 from edgedistill.gate.shadow.people import People
 from edgedistill.gate.shadow.sequential import Decision, Sequential
 from edgedistill.records.base import Unavailable
-from edgedistill.records.shadow import Breaks, Quantiles, ShadowDocument
+from edgedistill.records.shadow import Breaks, Quantiles, Recorded, ShadowDocument
 
 VERDICTS, PEOPLE, DOCUMENT = "verdicts.jsonl", "people.jsonl", "shadow.json"
 NO_ANSWER = "no answer"
@@ -53,17 +53,17 @@ class Tally:
             self._write(first)
         self.people = People(folder / PEOPLE, most)
 
-    def add(self, identity: str, found: Mapping[str, Any], teacher_ms: float | None) -> bool:
-        """Count what the student's process said of an exchange; returns whether the decision changed."""
+    def add(self, identity: str, found: Mapping[str, Any], ms: float | None) -> str | None:
+        """Count what the student's process said of an exchange; returns the decision in words where it changed. ms: of the teacher."""
         row, texts = _row(found)
-        line = {"id": identity, **row, "teacher_ms": teacher_ms}
+        line = {"id": identity, **row, "teacher_ms": ms}
         with self._lock:
             before = self.decision
             self._write(json.dumps(line))
             self._count(line)
         if texts is not None:
             self.people.add(identity, texts, agrees=row["agrees"])
-        return self.decision != before
+        return None if self.decision == before else f"the disagreement is {self.decision} after {self.n} exchanges"
 
     def drop(self) -> None:
         """Count an exchange that the student was too busy for."""
@@ -71,7 +71,9 @@ class Tally:
         with self._dropping:
             self.dropped += 1
 
-    def document(self, mode: Literal["replay", "proxy"], source: str, student: str, sha256: str) -> ShadowDocument:
+    def document(
+        self, mode: Literal["replay", "proxy"], source: str, student: str, sha256: str, recorded: Recorded | None = None
+    ) -> ShadowDocument:
         """What the verdicts say so far; also written as `shadow.json`."""
         with self._lock:
             n, k = self.n, self.disagreements
@@ -82,7 +84,7 @@ class Tally:
                 rate=k / n if n else Unavailable(unavailable="nothing was compared"), interval=self.test.interval(n, k),
                 needed=self.test.needed(n, k), why=dict(self._why), teacher_breaks=_breaks(self._teacher_breaks),
                 student_breaks=_breaks(self._student_breaks), not_compared=dict(self._not_compared), dropped=self.dropped,
-                restarts=self.restarts, folder=str(self.folder), people=str(self.people.path),
+                restarts=self.restarts, folder=str(self.folder), people=str(self.people.path), recorded=recorded,
                 **{name: _quantiles(values) for name, values in self._measured.items()},
             )  # fmt: skip
         document.write(self.folder / DOCUMENT)
