@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from PIL import Image
 from scipy.special import log_softmax, rel_entr, softmax
 
 from edgedistill.errors import UserError
+from edgedistill.gate.review.rubric import OVERALL
+from edgedistill.gate.review.store import Judgement, Store
 from edgedistill.steps.model_files import found
+from edgedistill.steps.review import review
 from edgedistill.steps.shadow import Rules, Shadowing, replay, serve
 from edgedistill.tasks import task
 from edgedistill.tasks.classification.agreement import divergence
@@ -190,10 +194,39 @@ def test_a_replay_of_texts_is_counted_and_sampled(classifier: TextBundle, tmp_pa
     people = [json.loads(line) for line in (tmp_path / "seen/people.jsonl").read_text().splitlines()]
     assert len(people) == 6
     assert all(row["answers"]["student"] in LABELS and row["prompt"]["text"].startswith("word") for row in people)
+    # People judge what disagrees, of which these samples have a part.
+    begun = review(tmp_path / "seen", seed=3)
+    assert (begun.candidate, begun.reference, begun.rubric) == ("student", "teacher", "decisions/1")
+    sampled = {row["id"]: row for row in people if row["why"]}
+    assert (begun.answers, begun.differing, begun.pairs) == (20, 5, len(sampled))
+    with closing(Store(Path(begun.file))) as store:
+        assert store.path.parent == tmp_path / "seen/reviews"
+        store.link("ana")
+        for number, pair in enumerate(store.pairs()):
+            row = next(row for row in sampled.values() if row["prompt"]["text"] == pair.prompt)
+            assert (pair.candidate, pair.reference) == (row["answers"]["student"], row["answers"]["teacher"])
+            store.add(Judgement("ana", number, {OVERALL: "candidate"}, "", 1, candidate_first=True))
+    judged = review(tmp_path / "seen", pairs=50)
+    assert judged.judgements == len(sampled)
+    assert judged.all_answers.value == pytest.approx(5 / 20 + 15 / 20 / 2)  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="--reference: found control, expected teacher"):
+        review(tmp_path / "seen", reference="control")
     # The same folder is for the same student and rules.
     assert replay(setting, Rules(tolerance=0.5, people=3), tmp_path / "t.jsonl") == document
     with pytest.raises(UserError, match=r"t\.jsonl:1: found no file|t\.jsonl:1: found text"):
         replay(setting, Rules(tolerance=0.5), jsonl(tmp_path / "t.jsonl", [{"text": "a"}]))
+
+
+def test_a_review_of_what_agrees_everywhere_or_is_old_is_refused(tmp_path: Path) -> None:
+    jsonl(tmp_path / "verdicts.jsonl", [{"of": {"task": "causal-lm"}}, {"id": "1", "agrees": True, "why": None}])
+    with pytest.raises(UserError, match=r"found no file .*people\.jsonl, expected the folder of `edgedistill shadow`"):
+        review(tmp_path)
+    jsonl(tmp_path / "people.jsonl", [{"id": "1", "sample": "random", "prompt": "a", "answers": {}, "why": None}])
+    with pytest.raises(UserError, match="all 1 answers of student and of teacher are equal"):
+        review(tmp_path)
+    jsonl(tmp_path / "verdicts.jsonl", [{"of": {}}])
+    with pytest.raises(UserError, match="is of an older version, which did not say its task"):
+        review(tmp_path)
 
 
 def test_wishes_of_written_answers_are_refused_for_other_tasks(classifier: TextBundle, tmp_path: Path) -> None:

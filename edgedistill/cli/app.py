@@ -452,7 +452,10 @@ def generate(
 @app.command()
 def review(
     run_or_file: Annotated[
-        Path | None, typer.Argument(metavar="[RUN|FILE]", help="Folder of a run (default: the newest), or the file of a review.")
+        Path | None,
+        typer.Argument(
+            metavar="[RUN|SHADOW|FILE]", help="Folder of a run (default: the newest) or of a shadow phase, or the file of a review."
+        ),
     ] = None,
     reference: Annotated[str | None, typer.Option("--reference", metavar="NAME", help="Default: teacher, or else control.")] = None,
     candidate: Annotated[
@@ -473,7 +476,7 @@ def review(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Let people compare answers of two models of a run, without knowing whose they are, on a page that this machine serves."""
+    """Let people compare answers of two models without knowing whose they are, on a page that this machine serves."""
     from edgedistill.cli import review as command
 
     asked = {"reference": reference, "candidate": candidate, "pairs": pairs, "seed": seed}

@@ -50,7 +50,7 @@ class ReviewDocument(Record):
     candidate: str
     rubric: str = Field(description="Name and version of the questions.")
     seed: int
-    answers: int = Field(description="Samples of val that both answered.")
+    answers: int = Field(description="Samples that both answered: of val, or of the shadow phase.")
     differing: int = Field(description="Those of them with two different answers.")
     pairs: int = Field(description="Pairs that are judged, drawn from the differing ones.")
     judgements: int

@@ -1,4 +1,4 @@
-"""People compare answers of a run on a local page; what they say is analysed and exported."""
+"""People compare answers of a run or of a shadow phase on a local page; what they say is analysed and exported."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from edgedistill.runs import read_run
 from edgedistill.steps.opening import opened
 
 if TYPE_CHECKING:
+    from edgedistill.gate.review.pairs import Answers
+    from edgedistill.gate.review.sampled import SampledAnswers
     from edgedistill.gate.review.store import Store
     from edgedistill.records.review import ReviewDocument
 
@@ -31,8 +33,9 @@ def review(
 ) -> ReviewDocument:  # fmt: skip
     """Let people compare answers of two rungs or files of a run, until Ctrl-C, and return what they said by now.
 
-    run_or_file: a run, whose review of these answers is begun or continued, or the file of a review. reference: by default the teacher, or
-    the control; candidate: by default the student. pairs, seed: how many pairs are drawn, and by what; by default 50, and by chance.
+    run_or_file: a run, or the folder of a shadow phase, whose review of these answers is begun or continued; or the file of a review.
+    reference: by default the teacher, or the control; candidate: by default the student. pairs, seed: how many pairs are drawn, and by
+    what; by default 50, and by chance.
     reviewers: names that get a link beside those that have one; this user where nobody has. ready: called with all links; without it
     nothing is served. export_to: a .csv or .jsonl file of all judgements.
 
@@ -50,7 +53,7 @@ def review(
 
         store = Store(path)
     else:
-        store = _of_run(path, reference, candidate, pairs, seed)
+        store = _begun(path, reference, candidate, pairs, seed)
     try:
         _check(store, reference, candidate, pairs, seed)
         for name in reviewers:
@@ -70,26 +73,39 @@ def review(
         store.close()
 
 
-def _of_run(path: Path, reference: str | None, candidate: str | None, pairs: int | None, seed: int | None) -> Store:
-    """The review of the answers that a run has now; it is begun where there is none."""
+def _begun(path: Path, reference: str | None, candidate: str | None, pairs: int | None, seed: int | None) -> Store:
+    """The review of the answers that a run, or a shadow phase, has now; it is begun where there is none."""
+    from edgedistill.gate.shadow.tally import PEOPLE, VERDICTS
+
+    if (path / VERDICTS).is_file() or (path / PEOPLE).is_file():
+        from edgedistill.gate.review.sampled import SampledAnswers
+
+        return _of(SampledAnswers(path), path, reference, candidate, pairs, seed)
     from edgedistill.gate.review.pairs import Answers
-    from edgedistill.gate.review.store import About, Store
 
     # The run is free again while people judge: the file has all that they see.
     with opened(read_run, path) as run:
-        answers = Answers(run, recorded(run.folder))
-        contest = answers.contest(reference, candidate)
-        file = run.shown / REVIEWS_FOLDER / contest.file
-        if file.is_file():
-            return Store(file)
-        differing = contest.differing
-        if not differing:
-            what = f"{len(contest.answers)} answers of {contest.candidate} and of {contest.reference}"
-            raise UserError(f"all {what} are equal, so that there is nothing to compare")
-        chosen = secrets.randbits(32) if seed is None else seed
-        drawn = Random(chosen).sample(differing, min(pairs or PAIRS, len(differing)))
-        about = About(contest.run, contest.reference, contest.candidate, contest.rubric, chosen, len(contest.answers), len(differing))
-        return Store(file, about, [answers.pair(contest, sample) for sample in drawn])
+        return _of(Answers(run, recorded(run.folder)), run.shown, reference, candidate, pairs, seed)
+
+
+def _of(
+    answers: Answers | SampledAnswers, folder: Path, reference: str | None, candidate: str | None, pairs: int | None, seed: int | None
+) -> Store:
+    from edgedistill.gate.review.store import About, Store
+
+    contest = answers.contest(reference, candidate)
+    file = folder / REVIEWS_FOLDER / contest.file
+    if file.is_file():
+        return Store(file)
+    differing = contest.differing
+    answered, differ = contest.of or (len(contest.answers), len(differing))
+    if not differing:
+        what = f"{answered} answers of {contest.candidate} and of {contest.reference}"
+        raise UserError(f"all {what} are equal, so that there is nothing to compare")
+    chosen = secrets.randbits(32) if seed is None else seed
+    drawn = Random(chosen).sample(differing, min(pairs or PAIRS, len(differing)))
+    about = About(contest.run, contest.reference, contest.candidate, contest.rubric, chosen, answered, differ, len(differing))
+    return Store(file, about, [answers.pair(contest, sample) for sample in drawn])
 
 
 def _check(store: Store, reference: str | None, candidate: str | None, pairs: int | None, seed: int | None) -> None:
@@ -98,7 +114,7 @@ def _check(store: Store, reference: str | None, candidate: str | None, pairs: in
     same = {
         "--reference": (reference, about.reference),
         "--candidate": (candidate, about.candidate),
-        "--pairs": (None if pairs is None else min(pairs, about.differing), count),
+        "--pairs": (None if pairs is None else min(pairs, about.drawn_from or about.differing), count),
         "--seed": (seed, about.seed),
     }
     for option, (asked, found) in same.items():

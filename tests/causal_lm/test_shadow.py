@@ -259,6 +259,59 @@ def test_a_file_of_a_bundle_answers_traces(tmp_path: Path) -> None:
     assert "UNDECIDED against the tolerance of 5%" in shown.stdout
 
 
+def pair_classifier(folder: Path) -> Path:
+    """A classifier of two texts with random weights, saved as transformers saves one."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=wordpiece(), unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=64
+    )
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "initializer_range": 0.8}
+    names = {0: "contradiction", 1: "entailment"}
+    config = BertConfig(vocab_size=len(tokenizer), **sizes, id2label=names, label2id={name: number for number, name in names.items()})
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_saved_classifier_scores_pairs_of_answers(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = pair_classifier(tmp_path / "scorer")
+    texts = ("play it", "wake me at seven", "What is the weather in Ulm today?", "stop")
+    rows = [{"messages": [{"role": "user", "content": text}], "answer": f"I say {text}.", "max_tokens": 8} for text in texts]
+    options = ("--traces", write_jsonl(tmp_path / "t.jsonl", rows), "--artifact", INT8.name, "--least", "0.5", "--json")
+    done = edgedistill("shadow", bundle(), *options, "--scorer", f"{folder}:Entailment", "--out", "seen", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    document = json.loads(done.stdout)
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    people = {row["id"]: row["answers"] for row in map(json.loads, (tmp_path / "seen/people.jsonl").read_text().splitlines())}
+    verdicts = [json.loads(line) for line in (tmp_path / "seen/verdicts.jsonl").read_text().splitlines()[1:]]
+    expected = []
+    for verdict in verdicts:
+        both = people[verdict["id"]]
+        with torch.no_grad():
+            logits = model(**tokenizer(both["teacher"], both["student"], return_tensors="pt")).logits
+        expected.append(float(logits.softmax(1)[0, 1]))
+        # The order of the two counts.
+        assert verdict["similarity"] == pytest.approx(expected[-1], abs=1e-5)
+        assert verdict["why"] == (None if verdict["similarity"] >= 0.5 else "meaning")
+    assert len({round(one, 3) for one in expected}) == len(texts)
+    assert document["disagreements"] == sum(one < 0.5 for one in expected)
+    assert document["similarity"]["p50"] == pytest.approx(np.median(expected), abs=1e-5)
+    # Another label gives the rest of the probability.
+    setting = Shadowing(bundle(), INT8.name, out=tmp_path / "other")
+    other = replay(setting, Rules(scorer=f"{folder}:contradiction", least=0.5), tmp_path / "t.jsonl")
+    assert other.similarity.p50 == pytest.approx(1 - np.median(expected), abs=1e-5)  # type: ignore[union-attr]
+    wrong = edgedistill("shadow", bundle(), *options, "--scorer", f"{folder}:entail", "--out", "third", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "--scorer.label: found 'entail', expected one of contradiction, entailment" in wrong.stdout + wrong.stderr
+
+
 @pytest.mark.slow
 def test_the_proxy_serves_on_when_its_student_is_killed_and_ends_with_its_result(tmp_path: Path) -> None:
     with serving(teacher, "127.0.0.1", 0) as behind:

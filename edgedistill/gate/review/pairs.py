@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.run import Run
 
-STUDENT = "student"
-_REFERENCES = ("teacher", "control")
+STUDENT, TEACHER = "student", "teacher"
+_REFERENCES = (TEACHER, "control")
 """What a candidate is compared with, the first that has answers, where nothing is said."""
 
 
@@ -34,7 +34,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Contest:
-    """Who is compared with whom, and what they answered to the samples that both have answers to."""
+    """Who is compared with whom, and what they answered to the samples that both have answers to.
+
+    of: how many answers there are, and how many of them differ, where `answers` are a part of them; None for all.
+    """
 
     run: str
     reference: str
@@ -42,6 +45,7 @@ class Contest:
     rubric: str
     answers: dict[int, tuple[str, str]]
     """The reference's and the candidate's answer, by the number of the sample."""
+    of: tuple[int, int] | None = None
 
     @property
     def differing(self) -> list[int]:

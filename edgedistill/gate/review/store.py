@@ -46,7 +46,9 @@ class About:
     answers: int
     """Samples that both answered."""
     differing: int
-    """Those of them with two different answers, of which the pairs were drawn."""
+    """Those of them with two different answers."""
+    drawn_from: int | None = None
+    """Those of them that the pairs were drawn of; None for all."""
 
 
 @dataclass(frozen=True)

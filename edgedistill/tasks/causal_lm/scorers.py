@@ -15,15 +15,15 @@ _AT_ONCE = 16
 
 
 class Scoring:
-    """A scorer of a recipe, loaded. Raises UserError where it has no such label, or no tokenizer."""
+    """A scorer of a recipe, loaded. field: what names it, for messages. Raises UserError where it has no such label, or no tokenizer."""
 
-    def __init__(self, config: Scorer) -> None:
+    def __init__(self, config: Scorer, field: str | None = None) -> None:
         from transformers import AutoTokenizer
 
         from edgedistill.tasks.text import models
 
         self.config = config
-        field = f"data.scorers.{config.name}"
+        field = field or f"data.scorers.{config.name}"
         model: Any = models.loaded(config.hf, field)
         self._model: Any = model.eval()
         labels = {str(name).lower(): number for number, name in self._model.config.id2label.items()}

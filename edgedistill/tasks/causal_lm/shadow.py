@@ -82,7 +82,7 @@ def _scoring(told: Mapping[str, str]) -> Similarity:
     from edgedistill.tasks.causal_lm.recipe import Scorer
     from edgedistill.tasks.causal_lm.scorers import Scoring
 
-    scoring = Scoring(Scorer(name="shadow", hf=told["hf"], label=told["label"]))
+    scoring = Scoring(Scorer(name="shadow", hf=told["hf"], label=told["label"]), "--scorer")
     return lambda teacher, student: float(scoring([teacher], [student])[0])
 
 
