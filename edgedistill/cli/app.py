@@ -394,6 +394,9 @@ def route(
     always: Annotated[
         list[str], typer.Option("--always", metavar="DECISION", help="Decision that always goes to the teacher; repeatable.")
     ] = NOTHING,
+    right: Annotated[
+        str | None, typer.Option("--right", help="Of written answers: what says that one is right, as exact or valid.")
+    ] = None,
     assumptions: Annotated[Path | None, typer.Option("--assumptions", metavar="FILE", help="Prices for the saving; docs/cost.md.")] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
@@ -401,8 +404,8 @@ def route(
     """Choose which answers go back to the teacher, by the student's confidence on val, with the saving and the misses."""
     from edgedistill.cli import route as command
 
-    options = {"rate": rate, "risk": risk, "confidence": confidence, "by": by, "always": always, "assumptions": assumptions}
-    command.route(run_folder, options, runs_dir, as_json=as_json)
+    options = {"rate": rate, "risk": risk, "confidence": confidence, "by": by, "always": always, "right": right}
+    command.route(run_folder, options | {"assumptions": assumptions}, runs_dir, as_json=as_json)
 
 
 @app.command()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from edgedistill.records import ArtifactResult
     from edgedistill.steps.answers import Answers
-    from edgedistill.tasks.base import Task
+    from edgedistill.tasks.base import Arrays, Task
 
 _POINTS = 20
 
@@ -42,7 +42,7 @@ class _Aim(NamedTuple):
 
 def route(
     run_dir: str | Path, *, rate: float | None = None, risk: float | None = None, confidence: float = 0.95, by: str | None = None,
-    always: Sequence[str] = (), assumptions: str | Path | None = None,
+    always: Sequence[str] = (), right: str | None = None, assumptions: str | Path | None = None,
 ) -> RouterDocument:  # fmt: skip
     """Find the decision table that sends unsure answers of a student to its teacher, and write it to `router.json` of the run.
 
@@ -50,7 +50,8 @@ def route(
 
     rate: the share of requests to send. risk: instead, the mean loss that the answers kept on the device may have; it is exceeded with a
     probability of at most 1 - confidence. by: the measure of confidence, by default the first one of the task. always: names or numbers
-    of decisions that always go to the teacher. assumptions: a file of prices, see docs/cost.md.
+    of decisions that always go to the teacher. right: of models that write, what says that an answer is right, such as valid.
+    assumptions: a file of prices, see docs/cost.md.
 
     Raises UserError where the task has no confidence, an option is out of range, or nothing was stored to measure it on.
     """
@@ -62,7 +63,7 @@ def route(
         summary = summary_of(run)
         recipe = recipe_of(summary)
         task = tasks.task(recipe.task)
-        found = answers(run, recipe)
+        found = answers(run, recipe, right)
         students = [artifact for artifact in summary.artifacts if artifact.role == "student"]
         measure = _measure(task, found, students, by)
         names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
@@ -76,7 +77,7 @@ def route(
         document = RouterDocument(
             run=str(run.shown),
             status="ok" if any(artifact.threshold is not None for artifact in routed) else "check_failed",
-            metric=task.metric,
+            metric=found.metric,
             against=found.against,
             rate=aim.rate,
             risk=aim.risk,
@@ -107,7 +108,7 @@ def _measure(task: Task, found: Answers, students: list[ArtifactResult], by: str
     if not ready:
         why = found.why_not(students[0].name) if students else "it has no files of the student"
         raise UserError(f"no answers of the student to route: {why}")
-    measures = list(task.confidences(found.outputs(ready[0])))
+    measures = list(found.confidences(ready[0]))
     if not measures:
         raise UserError(f"the task {task.name} does not say how sure a model is, so that nothing can be routed by it")
     if by is not None and by not in measures:
@@ -134,6 +135,7 @@ def _routed(
     from edgedistill.gate.router import Router
 
     outputs, scores = found.outputs(artifact.name), found.scores(artifact.name)
+    assert outputs is not None
     losses, measures = 1.0 - scores, task.confidences(outputs)
     confidence, delta = measures[by], 1 - aim.confidence
     able = np.where(_always(task, outputs, always), -np.inf, confidence)
@@ -164,13 +166,13 @@ def _routed(
     )
 
 
-def _always(task: Task, outputs: dict[str, np.ndarray], always: list[int]) -> np.ndarray:
+def _always(task: Task, outputs: Arrays, always: list[int]) -> np.ndarray:
     """Which samples always go to the teacher, bool [n]."""
     import numpy as np
 
     if not always:
         return np.zeros(len(next(iter(outputs.values()))), bool)
-    decided = task.decide(outputs)
+    decided = None if task.writes else task.decide(outputs)
     if decided is None or decided.ndim != 1:
         raise UserError(f"models of the task {task.name} do not make one decision for a sample; leave out --always")
     return np.isin(decided, always)

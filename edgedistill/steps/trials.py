@@ -78,6 +78,7 @@ def _step(spec: ArtifactSpec, settings: Any) -> Step:
         settings,
         reads=(spec.path, program_files(spec.program)[1], "work/data"),
         code=("edgedistill.steps.trials", *((adapter.module,) if adapter else ())),
+        version=2,
         packages=(adapter.package,) if adapter else (),
     )
 

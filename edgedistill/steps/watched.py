@@ -58,17 +58,16 @@ def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
 
 def _reference(run: Run, recipe: Recipe, artifacts: Sequence[str], by: str | None) -> Reference | None:
     from edgedistill.gate.drift import Traces, answered
-    from edgedistill.verify import stored
+    from edgedistill.steps.answers import answers
 
-    task, found = tasks.task(recipe.task), {}
+    task, given, found = tasks.task(recipe.task), answers(run, recipe), {}
     names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
     for artifact in artifacts:
-        outputs = stored.outputs(run, artifact, "val")
-        measures = {} if outputs is None else task.confidences(outputs)
+        measures, outputs = given.confidences(artifact), given.outputs(artifact)
         if not measures or outputs is None:
             continue
         by = by or next(iter(measures))
-        decided = task.decide(outputs)
+        decided = None if task.writes else task.decide(outputs)
         numbers = [] if decided is None or decided.ndim != 1 else decided.tolist()
         found[artifact] = answered(Traces(measures[by], [names[n] if n < len(names) else str(n) for n in numbers]))
     return None if by is None or not found else Reference(by=by, decisions=names, artifacts=found)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, "np.ndarray"]
 """Outputs or targets of n samples, [n, ...] by the name of the output."""
+ROUTER_GLUE = Path(__file__).parent / "glue"
+"""Code for apps that tasks share whose answers may go back to the teacher."""
 Signals = Mapping[str, "Tensor"]
 """What a model computes of a batch, [B, ...] by name: its outputs, and features that losses compare."""
 
@@ -158,6 +160,8 @@ class Task(ABC):
     """Whether a share of one sample and the rest of another make a sample, as the option `mixup` does; every input is then blended."""
     writes = False
     """Whether its models write answers, on which a student may be taught too, see `own_answers`."""
+    right = ""
+    """Of a task that writes: what of `kept` says that an answer is right, where a user names nothing else."""
     scores_against_teacher = False
     """Whether samples without targets are scored against what the teacher gives for them."""
     facts: type[DataFacts] = DataFacts
@@ -439,6 +443,10 @@ class Task(ABC):
 
     def kept(self, trial: Trial) -> dict[str, np.ndarray]:
         """What each answer of a trial keeps, bool [n] by name, such as a format; nothing by default."""
+        return {}
+
+    def written_outputs(self, trial: Trial) -> Arrays:
+        """What `confidences` reads of the answers of a trial, [n, ...] by name; empty where the trial does not say how sure they are."""
         return {}
 
     # The shadow phase: a student answers recorded requests that its teacher answered. What a request and an answer are is JSON.

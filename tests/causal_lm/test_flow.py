@@ -14,8 +14,10 @@ from conftest import edgedistill
 from made_llm import fields
 from torch.fx import GraphModule, Node
 
+from edgedistill.errors import UserError
 from edgedistill.files import read_arrays
 from edgedistill.gate.review.pairs import Answers
+from edgedistill.gate.router import Router
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
 from edgedistill.recipe.loading import recorded
@@ -24,6 +26,8 @@ from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
 from edgedistill.steps import ledger
 from edgedistill.steps.gate import gate
+from edgedistill.steps.route import route
+from edgedistill.steps.watched import reference_of_run
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import exchange
@@ -142,6 +146,25 @@ def test_the_gate_judges_answers_of_files(folder: Path, monkeypatch: pytest.Monk
     assert valid.value == Unavailable(unavailable="trials tell exact, policy, and not valid")
     drop, error = found[FILES[0], "drop"], found[FILES[0], "calibration"]
     assert (drop.n, drop.ok, error.ok) == (12, True, True)
+
+
+def test_unsure_answers_are_routed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    found = route(folder, rate=0.3, right="policy")
+    assert {artifact.name for artifact in found.artifacts} == set(FILES)
+    assert (found.metric.name, found.table.by) == ("policy", "mean")
+    for artifact in found.artifacts:
+        assert (artifact.n, artifact.errors, artifact.score.teacher) == (3, 0, 1.0)
+        logprobs = read_arrays(folder / f"work/trial-{artifact.name}/answers")["logprobs"]
+        tokens = read_arrays(folder / f"work/trial-{artifact.name}/answers")["tokens"]
+        assert ((logprobs <= 0) == (tokens >= 0)).all()
+        assert Router.load(folder, artifact.name).asks_teacher({"logprobs": logprobs}).sum() == artifact.sent.count
+    with pytest.raises(UserError, match="do not make one decision for a sample; leave out --always"):
+        route(folder, rate=0.3, always=["1"])
+    with open_run(folder) as run:
+        reference = reference_of_run(run)
+    assert reference is not None
+    assert {name: known.n for name, known in reference.artifacts.items()} == dict.fromkeys(FILES, 3)
 
 
 def test_the_report_tells_answers_fidelity_and_cost(summary: dict[str, Any]) -> None:

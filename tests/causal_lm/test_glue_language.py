@@ -73,6 +73,12 @@ def test_the_model_writes_what_the_project_writes(package: ModuleType) -> None:
             assert len(set(reply.tokens)) > 10, "a constant text proves nothing"
             assert "".join(pieces) == reply.text == model._prompts.text(reply.tokens)
             assert reply.time_to_first_token_s > 0
+            forward = adapter.load(str(bundle() / spec.name), 1)
+            prompt = np.array(model.tokens(ASKED), np.int32)
+            expected = generate(forward, prompt, limit=LENGTH, stop={END}, length=LENGTH).logprobs
+            np.testing.assert_allclose(reply.logprobs, expected, atol=1e-12)
+            assert model.router.confidence(reply) == pytest.approx(np.exp(np.mean(expected)))
+            assert not model.router.asks_teacher(reply)
             # What an earlier text left in the cache is not seen.
             assert model.chat(ASKED).tokens == reply.tokens
             text = model.complete("What is", max_tokens=5)
@@ -134,7 +140,7 @@ def test_an_answer_can_be_cancelled_and_the_next_one_is_whole(package: ModuleTyp
 
         with pytest.raises(package.Cancelled):
             model.chat(ASKED, cancelled=fourth)
-        assert model.chat(ASKED) == package.Reply(whole.text, whole.tokens, whole.finish, pytest.approx(0, abs=9))
+        assert model.chat(ASKED) == package.Reply(whole.text, whole.tokens, whole.finish, pytest.approx(0, abs=9), whole.logprobs)
     with pytest.raises(package.Closed):
         model.chat(ASKED)
 

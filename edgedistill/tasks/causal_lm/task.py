@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from edgedistill.files import read_json
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Glue, Metric, Preprocessing, RecipeParts, Shown, Starter, Taps, Task, Teacher, Words
+from edgedistill.tasks.base import ROUTER_GLUE, Arrays, Glue, Metric, Preprocessing, RecipeParts, Shown, Starter, Taps, Task, Teacher, Words
 from edgedistill.tasks.causal_lm.facts import LanguageFacts
 from edgedistill.tasks.data import Batch, DataFacts, Dataset, Taught
 from edgedistill.tasks.sections import Results, Section, Trial
@@ -49,13 +49,22 @@ class CausalLM(Task):
     words = Words("row", "rows", targets="answers", distance="KL divergence, nats")
     facts = LanguageFacts
     glue = Glue(
-        (Path(__file__).parent / "glue",),
-        {"python": ("language_model.LanguageModel", "language_model.Reply", "golden_answers.GoldenAnswer", "prompts.Message")},
+        (ROUTER_GLUE, Path(__file__).parent / "glue"),
+        {
+            "python": (
+                "language_model.LanguageModel",
+                "replies.Reply",
+                "replies.Router",
+                "golden_answers.GoldenAnswer",
+                "prompts.Message",
+            )
+        },
         {"python": ("tokenizers>=0.22", "jinja2>=3.1")},
         extra="texts",
         example='model.chat([{"role": "user", "content": "What is the weather?"}]).text',
     )
     writes = True
+    right = "exact"
 
     def parts(self) -> RecipeParts:
         """Tables of prompts and completions, decoders of Hugging Face, endpoints, and the losses of tokens."""
@@ -261,6 +270,18 @@ class CausalLM(Task):
         """The likeliest token at each wanted place, int64 [n, W]: a row flips where one of them changes."""
         return outputs["logits"].argmax(axis=2)
 
+    def confidences(self, outputs: Arrays) -> dict[str, np.ndarray]:
+        """The mean, the least and the first probability of the tokens of whole answers."""
+        from edgedistill.tasks.causal_lm.confidence import confidences
+
+        return confidences(outputs["logprobs"])
+
+    def sure_and_unsure(self) -> Arrays:
+        """Answers of four tokens."""
+        from edgedistill.tasks.causal_lm.confidence import sure_and_unsure
+
+        return {"logprobs": sure_and_unsure()}
+
     def distance(self, outputs: Arrays, expected: Arrays) -> float:
         """The mean Kullback-Leibler divergence KL(expected || outputs) of the next tokens, in nats."""
         from edgedistill.tasks.causal_lm.metrics import divergence
@@ -349,6 +370,13 @@ class CausalLM(Task):
         from edgedistill.tasks.causal_lm.trial import VERDICTS
 
         return read_arrays(trial.folder / VERDICTS)
+
+    def written_outputs(self, trial: Trial) -> Arrays:
+        """The log-probability of each token, `logprobs` float32 [n, length]; empty of rungs and of runs of older versions."""
+        from edgedistill.tasks.causal_lm.trial import read
+
+        _, arrays = read(trial.folder)
+        return {"logprobs": arrays["logprobs"]} if "logprobs" in arrays else {}
 
     def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The fields of the data, and of tool calls `tool`, the one that the data's answer calls."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgedistill.files import read_arrays, read_json, write_arrays, write_json
 from edgedistill.tasks.causal_lm.answered import rouge, share
+from edgedistill.tasks.causal_lm.confidence import filled
 from edgedistill.tasks.data import SET
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.dataset import Completions
 
 ANSWERS = "answers"
-"""The folder of `tokens`, int32 [n, length] filled up by -1; of files also the seconds `first_s` [n] and, of
-each further token, `each_s` [m] with its position `places` [m], and how long `prompts` [n] are."""
+"""The folder of `tokens`, int32 [n, length] filled up by -1; of files also the log-probability of each token, `logprobs` float32
+[n, length] filled up by `confidence.FILL`, the seconds `first_s` [n] and, of each further token, `each_s` [m] with its position
+`places` [m], and how long `prompts` [n] are."""
 VERDICTS = "verdicts"
 """The folder of what is right about each answer, bool [n] by the fields of `answered.Verdict`."""
 TIMEOUT_S = 4 * 3600.0
@@ -60,7 +62,7 @@ def job(data: Completions, rows: np.ndarray, folder: Path, **execution: Any) -> 
 def by_file(told: Mapping[str, Any]) -> None:
     """Answer the prompts in `folder` by a file, one after the other, as an app does.
 
-    Written are the tokens, the seconds to the first one, and those of each further one.
+    Written are the tokens and how probable each was, the seconds to the first one, and those of each further one.
     """
     from edgedistill.tasks.causal_lm.generation import generate
 
@@ -78,6 +80,7 @@ def by_file(told: Mapping[str, Any]) -> None:
         folder / ANSWERS,
         {
             "tokens": _filled([np.array(answer.tokens, np.int32) for answer in answers], told["length"]),
+            "logprobs": filled([answer.logprobs for answer in answers], told["length"]),
             "first_s": np.array([answer.ttft_s for answer in answers]),
             "each_s": np.array(each),
             "prompts": np.array([len(prompt) for prompt in prompts]),

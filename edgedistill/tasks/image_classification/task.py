@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.records import Disagreement
 from edgedistill.signature import Signature
-from edgedistill.tasks.base import Arrays, Glue, Merger, Preprocessing, RecipeParts, Shown, Starter, Taps, Teacher, Words
+from edgedistill.tasks.base import ROUTER_GLUE, Arrays, Glue, Merger, Preprocessing, RecipeParts, Shown, Starter, Taps, Teacher, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
@@ -57,7 +57,7 @@ class ImageClassification(Classification):
     data_version = 3
     hub_tasks = frozenset({"image-classification"})
     glue = Glue(
-        (CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
+        (ROUTER_GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
         {
             "python": (
                 "image_model.ImageModel",

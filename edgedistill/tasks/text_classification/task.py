@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.base import Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
+from edgedistill.tasks.base import ROUTER_GLUE, Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
@@ -54,7 +54,7 @@ class TextClassification(Classification):
     facts = TextFacts
     hub_tasks = frozenset({"text-classification"})
     glue = Glue(
-        (texts.GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
+        (texts.GLUE, ROUTER_GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),
         {
             "python": ("text_model.TextModel", "routing.Router", "scores.Prediction", "scores.Score"),
             "typescript": ("labels", "TextModel"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,10 @@ from .errors import BundleError, InputError, ModelError
 from .golden_answers import GoldenAnswer, LanguageSelfTest
 from .model import Model, _check_cancelled
 from .prompts import Message, Pieces, Prompts
+from .replies import Reply, Router
 
 OnText = Callable[[str], bool | None]
 """Is given each piece of an answer as it is written. Where it returns False, the answer ends there."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer.
-
-    finish: "stop" where the model ended it, "length" at the limit or where the context is full, "cancelled" where `on_text` ended it.
-    """
-
-    text: str
-    tokens: Sequence[int]
-    finish: str
-    time_to_first_token_s: float
 
 
 class LanguageModel(Model):
@@ -60,6 +47,7 @@ class LanguageModel(Model):
             self._prompts = Prompts(self.bundle.checked(given["tokenizer"]), template, given["special_tokens"])
         except ImportError as error:
             raise ModelError(f"{error}; install this package with the extra texts") from error
+        self.router = Router(self.bundle.manifest, self.entry["name"])
 
     def chat(
         self, messages: Sequence[Message], *, max_tokens: int | None = None, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
@@ -117,7 +105,8 @@ class LanguageModel(Model):
             pairs = zip([*found, None], [*expected, None], strict=False)
             same = next((place for place, (a, b) in enumerate(pairs) if a != b), len(expected))
             answers.append(GoldenAnswer(number, same, len(expected)))
-        return LanguageSelfTest(outputs.info, outputs.outputs, texts=texts, answers=answers, exact=self.entry["precision"] == "fp32")
+        exact, wrong = self.entry["precision"] == "fp32", self.router.wrong_rows()
+        return LanguageSelfTest(outputs.info, outputs.outputs, texts=texts, routes_wrong=wrong, answers=answers, exact=exact)
 
     def _write(
         self, prompt: Sequence[int], most: int | None, choose: Callable[[np.ndarray], int], on_text: OnText | None,
@@ -130,14 +119,16 @@ class LanguageModel(Model):
             raise InputError(f"found max_tokens {most}, expected 1 or more")
         # The last token is not given back, so that it needs no place.
         room = self.context - len(prompt) + 1
-        tokens: list[int] = []
+        tokens, logprobs = list[int](), list[float]()
         pieces, finish, place, given = Pieces(self._prompts), "length", 0, np.array([prompt], np.int32)
         with self._writing:
             started, first_s = time.perf_counter(), 0.0
             while len(tokens) < (room if most is None else min(room, most)):
-                token = choose(self._behind(given, place, cancelled))
+                logits = self._behind(given, place, cancelled)
+                token = choose(logits)
                 first_s = first_s or time.perf_counter() - started
                 tokens.append(token)
+                logprobs.append(_logprob(logits, token))
                 if token == self._end:
                     finish = "stop"
                     break
@@ -149,7 +140,7 @@ class LanguageModel(Model):
         if on_text is not None and finish != "cancelled" and (rest := pieces.rest(tokens)):
             on_text(rest)
         _check_cancelled(cancelled)
-        return Reply(text, tokens, finish, first_s)
+        return Reply(text, tokens, finish, first_s, logprobs)
 
     def _behind(self, tokens: np.ndarray, start: int, cancelled: Callable[[], bool] | None) -> np.ndarray:
         """The logits behind `tokens`, int32 [1, T], which stand from the position `start` on: float32 [V]."""
@@ -161,6 +152,11 @@ class LanguageModel(Model):
             outputs = self.run(inputs, cancelled=cancelled)
         logits: np.ndarray = outputs[self._output][0, 0]
         return logits
+
+
+def _logprob(logits: np.ndarray, token: int) -> float:
+    shifted = logits.astype(np.float64) - logits.max()
+    return float(shifted[token] - np.log(np.exp(shifted).sum()))
 
 
 def _greedy(logits: np.ndarray) -> int:
