@@ -17,9 +17,12 @@ import pytest
 from filelock import FileLock
 from glue_corpus import write_corpus
 
-from edgedistill.gate.router import made_table
+from edgedistill.gate import risk_model
+from edgedistill.gate.router import Router, made_table
+from edgedistill.records.router import RiskModel, Rule
 from edgedistill.steps import bundle as bundles
 from edgedistill.tasks.classification.confidence import confidences
+from edgedistill.tasks.image_classification.features import features
 from edgedistill.tasks.image_classification.frames import GoldenFrame, golden_frames, made
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +35,9 @@ ONLY_ANDROID = {"AssetBundle.kt", "AndroidFrames.kt", "CameraFrames.kt"}
 JSON_JAR = Path("/usr/share/java/com.android.json.jar")
 SIZE = 8
 LABELS = ["zero", "one", "two"]
+RISK = RiskModel(
+    intercept=-1.0, measures={"probability": -0.7, "margin": 0.2, "entropy": -0.1}, features={"red_mean": 2.0, "blue_deviation": -1.5}
+)
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -307,7 +313,7 @@ def test_a_self_test_passes(jvm: Ask, bundle: Bundle) -> None:
 @pytest.mark.parametrize("by", ["probability", "margin", "entropy"])
 def test_answers_go_to_the_teacher_as_the_table_says(jvm: Ask, bundle: Bundle, frame: tuple[GoldenFrame, dict[str, Any]], by: str) -> None:
     def asked(threshold: float | None, *always: int) -> list[Any]:
-        table = made_table("image-classification", by, always, {"model.npy": threshold})
+        table = made_table(Router("image-classification", by, None, tuple(always)), {"model.npy": threshold})
         bundle.manifest["router"] = table.model_dump(mode="json")
         bundle.save()
         return jvm("route", bundle=bundle.folder, **frame[1])["answer"]
@@ -328,6 +334,32 @@ def test_answers_go_to_the_teacher_as_the_table_says(jvm: Ask, bundle: Bundle, f
     bundle.manifest["router"]["by"] = "hope"
     bundle.save()
     fails(jvm("load", bundle=bundle.folder), "DamagedManifest", "found router.by hope")
+
+
+def test_rules_and_a_model_of_the_risk_are_followed(jvm: Ask, bundle: Bundle, frame: tuple[GoldenFrame, dict[str, Any]]) -> None:
+    def asked(threshold: float, risk: RiskModel | None = None, *when: Rule) -> list[Any]:
+        router = Router("image-classification", "risk" if risk else "margin", None, (), when, risk)
+        bundle.manifest["router"] = made_table(router, {"model.npy": threshold}).model_dump(mode="json")
+        bundle.save()
+        assert jvm("selfTest", bundle=bundle.folder)["answer"]["ok"]
+        return jvm("route", bundle=bundle.folder, **frame[1])["answer"]
+
+    known = features(frame[0].expected.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+    measures = confidences(np.log(bundle.probabilities(frame[0])[None]))
+    sure = float(risk_model.confidence(RISK, measures, known)[0])
+    assert asked(sure - 1e-5, RISK) == [pytest.approx(sure, abs=1e-6), False]
+    assert asked(sure + 1e-5, RISK)[1]
+    for name, (value,) in known.items():
+        for near, sent in ((-1e-9, True), (1e-9, False)):
+            assert asked(-1.0, None, Rule(of=name, above=value + near))[1] == sent
+            assert asked(-1.0, None, Rule(of="red_mean", below=-1.0), Rule(of=name, below=value - near))[1] == sent
+    kept = next(row for row in bundle.manifest["router"]["golden"] if not row["teacher"])
+    kept["features"]["red_mean"] = -5.0
+    bundle.save()
+    assert jvm("selfTest", bundle=bundle.folder)["answer"]["routesWrong"] == 1
+    bundle.manifest["router"]["when"][0]["of"] = "smell"
+    bundle.save()
+    fails(jvm("load", bundle=bundle.folder), "DamagedManifest", "found a router that reads [smell", "red_mean")
 
 
 def test_a_bundle_without_a_router_never_asks_the_teacher(jvm: Ask, bundle: Bundle, frame: tuple[GoldenFrame, dict[str, Any]]) -> None:

@@ -28,9 +28,12 @@ from glue_corpus import write_corpus
 from onnx import TensorProto, helper, numpy_helper
 
 import edgedistill
-from edgedistill.gate.router import made_table
+from edgedistill.gate import risk_model
+from edgedistill.gate.router import Router, made_table
+from edgedistill.records.router import RiskModel, Rule
 from edgedistill.steps import bundle as bundles
 from edgedistill.tasks.classification.confidence import confidences
+from edgedistill.tasks.image_classification.features import features
 
 HERE = Path(__file__).parent / "glue" / "typescript"
 PACKAGE = Path(edgedistill.__file__).parent
@@ -357,11 +360,12 @@ def rolled(array):
     return np.concatenate([array[:3], np.roll(array[3:4], 1, axis=1), array[4:]])
 
 
-def routed(bundle, folder, by, threshold, always=(), wrong=False):
+def routed(bundle, folder, by, threshold, always=(), when=(), risk=None, wrong=False):
     """A copy of a bundle with a decision table; wrong: one of its golden rows is."""
     shutil.copytree(bundle, folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    table = made_table("image-classification", by, always, {"float.onnx": threshold}).model_dump(mode="json")
+    router = Router("image-classification", by, None, tuple(always), tuple(when), risk)
+    table = made_table(router, {"float.onnx": threshold}).model_dump(mode="json")
     table["golden"][5]["teacher"] ^= wrong
     write_manifest(folder, manifest | {"router": table})
     return folder
@@ -383,6 +387,24 @@ def test_answers_go_to_the_teacher_as_the_table_says(built, bundle, tmp_path, by
     assert "wrong rows of the router: 1" in first["text"]
     kept = node(built, "model", routed(bundle, tmp_path / "kept", by, expected - 1e-6, always=[LABELS.index(first["label"]) - 1]))
     assert (kept["asks"], kept["test"]["routesWrong"], kept["test"]["ok"]) == (False, 0, True)
+
+
+def test_rules_and_a_model_of_the_risk_are_followed(built, bundle, tmp_path):
+    first = node(built, "model", bundle)
+    seen = np.array(first["seen"], np.uint8).reshape(1, SIDE, SIDE, 3).transpose(0, 3, 1, 2)
+    known = features(seen.astype(np.float32) / np.float32(255))
+    assert first["features"] == pytest.approx({name: value[0] for name, value in known.items()}, abs=1e-12)
+    risk = RiskModel(
+        intercept=-1.0, measures={"probability": -0.7, "margin": 0.2, "entropy": -0.1}, features={"red_mean": 2.0, "blue_deviation": -1.5}
+    )
+    expected = risk_model.confidence(risk, confidences(np.log([first["probabilities"]])), known)[0]
+    red = known["red_mean"][0]
+    allowed = [Rule(of="red_mean", above=red + 1e-9), Rule(of="red_mean", below=red - 1e-9)]
+    kept = node(built, "model", routed(bundle, tmp_path / "kept", "risk", expected - 1e-6, when=allowed, risk=risk))
+    assert kept["sure"] == pytest.approx(expected, abs=1e-9)
+    assert (kept["asks"], kept["test"]["routesWrong"], kept["test"]["ok"]) == (False, 0, True)
+    for name, rule in {"above": Rule(of="red_mean", above=red - 1e-9), "below": Rule(of="red_mean", below=red + 1e-9)}.items():
+        assert node(built, "model", routed(bundle, tmp_path / name, "risk", -1.0, when=[rule], risk=risk))["asks"]
 
 
 def test_a_decision_may_always_go_to_the_teacher(built, bundle, tmp_path):

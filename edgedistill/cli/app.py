@@ -390,9 +390,12 @@ def route(
     rate: Annotated[float | None, typer.Option("--rate", help="Share of requests to send to the teacher, as 0.2.")] = None,
     risk: Annotated[float | None, typer.Option("--risk", help="Instead: the risk of the answers kept, as 0.02.")] = None,
     confidence: Annotated[float, typer.Option("--confidence", help="With which the risk is kept.")] = 0.95,
-    by: Annotated[str | None, typer.Option("--by", help="Measure of confidence; default: the first one of the task.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Measure of confidence, or risk, a model of all; default: the first one.")] = None,
     always: Annotated[
         list[str], typer.Option("--always", metavar="DECISION", help="Decision that always goes to the teacher; repeatable.")
+    ] = NOTHING,
+    when: Annotated[
+        list[str], typer.Option("--when", metavar="RULE", help="As tokens>100: requests that always go to the teacher; repeatable.")
     ] = NOTHING,
     right: Annotated[
         str | None, typer.Option("--right", help="Of written answers: what says that one is right, as exact or valid.")
@@ -404,7 +407,7 @@ def route(
     """Choose which answers go back to the teacher, by the student's confidence on val, with the saving and the misses."""
     from edgedistill.cli import route as command
 
-    options = {"rate": rate, "risk": risk, "confidence": confidence, "by": by, "always": always, "right": right}
+    options = {"rate": rate, "risk": risk, "confidence": confidence, "by": by, "always": always, "when": when, "right": right}
     command.route(run_folder, options | {"assumptions": assumptions}, runs_dir, as_json=as_json)
 
 

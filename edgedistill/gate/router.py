@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill.errors import UserError
 from edgedistill.files import read_json
 from edgedistill.records.manifest import MANIFEST_FILE
-from edgedistill.records.router import GoldenRoute, RouterDocument, RouterTable
+from edgedistill.records.router import GoldenRoute, RiskModel, RouterDocument, RouterTable, Rule
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from edgedistill.tasks.base import Arrays
 
 ROUTER_FILE = "router.json"
 """What `edgedistill route` writes into a run."""
@@ -30,12 +32,16 @@ class Router:
         by: The measure of confidence, such as `probability`.
         threshold: The teacher is asked where the confidence is at most this; None for all.
         always: Numbers of decisions for which the teacher is always asked.
+        when: Rules by features of the request.
+        risk: The model of the risk, where `by` is `risk`.
     """
 
     task: str
     by: str
     threshold: float | None
     always: tuple[int, ...] = ()
+    when: tuple[Rule, ...] = ()
+    risk: RiskModel | None = None
 
     @classmethod
     def load(cls, folder: str | Path, artifact: str | None = None) -> Router:
@@ -49,52 +55,101 @@ class Router:
         names = list(table.thresholds)
         if artifact is not None and artifact not in names:
             raise UserError(f"the router in {folder} has no artifact {artifact}, expected one of {', '.join(names)}")
-        return cls(table.task, table.by, table.thresholds[artifact or names[0]], tuple(table.always))
+        return cls.of(table, table.thresholds[artifact or names[0]])
 
-    def confidence(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """How sure the outputs of n samples are, float64 [n] from 0 to 1. outputs: [n, ...] by the name of the output."""
+    @classmethod
+    def of(cls, table: RouterTable, threshold: float | None) -> Router:
+        """The router of a table with the threshold of an artifact."""
+        return cls(table.task, table.by, threshold, tuple(table.always), tuple(table.when), table.risk)
+
+    @property
+    def reads(self) -> list[str]:
+        """The features of the request that it reads."""
+        return sorted({rule.of for rule in self.when} | set(self.risk.features if self.risk else ()))
+
+    def confidence(self, outputs: Arrays, features: Arrays | None = None) -> np.ndarray:
+        """How sure the outputs of n samples are, float64 [n] from 0 to 1.
+
+        outputs: [n, ...] by the name of the output. features: [n] by name, of a router that `reads` some.
+        """
         from edgedistill import tasks
+        from edgedistill.gate import risk_model
 
-        return tasks.task(self.task).confidences(outputs)[self.by]
+        measures = tasks.task(self.task).confidences(outputs)
+        return measures[self.by] if self.risk is None else risk_model.confidence(self.risk, measures, self._checked(features))
 
-    def asks_teacher(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Whether the teacher has to answer, bool [n]. outputs: [n, ...] by the name of the output."""
+    def asks_teacher(self, outputs: Arrays, features: Arrays | None = None) -> np.ndarray:
+        """Whether the teacher has to answer, bool [n]. outputs and features as for `confidence`."""
+        import numpy as np
+
+        ruled, confidence = self.ruled(outputs, features), self.confidence(outputs, features)
+        # What is no number is not sure.
+        return np.ones(len(confidence), bool) if self.threshold is None else ruled | ~(confidence > self.threshold)
+
+    def ruled(self, outputs: Arrays, features: Arrays | None = None) -> np.ndarray:
+        """Which answers go to the teacher whatever their confidence is, bool [n].
+
+        Raises UserError for a rule by decisions where the task makes none.
+        """
         import numpy as np
 
         from edgedistill import tasks
 
-        confidence = self.confidence(outputs)
-        if self.threshold is None:
-            return np.ones(len(confidence), bool)
-        # What is no number is not sure.
-        unsure = ~(confidence > self.threshold)
-        if not self.always:
-            return unsure
-        decided = tasks.task(self.task).decide(outputs)
-        assert decided is not None
-        return unsure | np.isin(decided, self.always)
+        task, known = tasks.task(self.task), self._checked(features)
+        sent = np.zeros(len(next(iter(outputs.values()))), bool)
+        if self.always:
+            decided = None if task.writes else task.decide(outputs)
+            if decided is None or decided.ndim != 1:
+                raise UserError(f"models of the task {self.task} do not make one decision for a sample; leave out --always")
+            sent |= np.isin(decided, self.always)
+        for rule in self.when:
+            # What is no number is not known to be harmless.
+            sent |= ~(known[rule.of] <= rule.above) if rule.above is not None else np.zeros(len(sent), bool)
+            sent |= ~(known[rule.of] >= rule.below) if rule.below is not None else np.zeros(len(sent), bool)
+        return sent
+
+    def _checked(self, features: Arrays | None) -> Arrays:
+        found = features or {}
+        if missing := [name for name in self.reads if name not in found]:
+            raise UserError(f"the router reads {', '.join(missing)} of the request, found no such feature: give `features`")
+        return found
 
 
-def made_table(task: str, by: str, always: Sequence[int], thresholds: Mapping[str, float | None]) -> RouterTable:
-    """The decision table of `thresholds` by artifact, with golden rows of made outputs on both sides of a threshold."""
+def made_table(router: Router, thresholds: Mapping[str, float | None]) -> RouterTable:
+    """The decision table of `router` with `thresholds` by artifact, with golden rows of made outputs on both sides of a threshold."""
     import numpy as np
 
     from edgedistill import tasks
 
-    made = tasks.task(task).sure_and_unsure()
+    made = tasks.task(router.task).sure_and_unsure()
     golden, between = list[GoldenRoute](), 0.5
     if made:
-        found = Router(task, by, None).confidence(made)
-        ranked = np.unique(found)
+        features = _made_features(router, len(next(iter(made.values()))))
+        ranked = np.unique(router.confidence(made, features))
         # Between two rows, so that rounding moves none across.
         between = float((ranked[len(ranked) // 2 - 1] + ranked[len(ranked) // 2]) / 2)
-        asked = Router(task, by, between, tuple(always)).asks_teacher(made)
+        golden_router = replace(router, threshold=between)
+        found, asked = golden_router.confidence(made, features), golden_router.asks_teacher(made, features)
         for row, (confidence, teacher) in enumerate(zip(found.tolist(), asked.tolist(), strict=True)):
             outputs = {name: values[row].tolist() for name, values in made.items()}
-            golden.append(GoldenRoute(outputs=outputs, confidence=confidence, teacher=teacher))
+            own = {name: float(values[row]) for name, values in features.items()}
+            golden.append(GoldenRoute(outputs=outputs, features=own, confidence=confidence, teacher=teacher))
     return RouterTable(
-        task=task, by=by, always=list(always), thresholds=dict(thresholds), golden_threshold=between, golden=golden
+        task=router.task, by=router.by, always=list(router.always), when=list(router.when), risk=router.risk, thresholds=dict(thresholds),
+        golden_threshold=between, golden=golden,
     )  # fmt: skip
+
+
+def _made_features(router: Router, count: int) -> dict[str, np.ndarray]:
+    """Features of made requests, [count] by name: at the numbers of rules, and on both sides of each."""
+    import numpy as np
+
+    found = {}
+    for place, name in enumerate(router.reads):
+        ends = [end for rule in router.when if rule.of == name for end in (rule.above, rule.below) if end is not None]
+        values = sorted({value for end in ends for value in (end - 1, end, end + 1)}) or [0.0, 0.5, 1.0]
+        found[name] = np.array([values[(row // (place + 1)) % len(values)] for row in range(count)])
+    return found
 
 
 def _table(folder: Path) -> RouterTable:

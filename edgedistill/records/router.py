@@ -13,20 +13,43 @@ from edgedistill.records.results import Interval
 from edgedistill.records.verdicts import Status
 
 
+class Rule(Record):
+    """A rule of the decision table: the teacher is asked where a feature of the request is above or below a number."""
+
+    of: str = Field(description="The feature, see docs/router.md.")
+    above: float | None = None
+    below: float | None = None
+
+
+class RiskModel(Record):
+    """How probable it is that an answer is wrong: the logistic function of the intercept and the weighted numbers.
+
+    A measure of confidence c counts as ln((c + 0.0001) / (1.0001 - c)), a feature of the request as it is.
+    """
+
+    intercept: float
+    measures: dict[str, float] = Field(description="Weights of the measures of confidence.")
+    features: dict[str, float] = Field(description="Weights of the features of the request.")
+
+
 class GoldenRoute(Record):
     """A made output, and what the decision table says of it; glue code is held to it."""
 
     outputs: dict[str, list[float]] = Field(description="The numbers of each output, by name.")
+    features: dict[str, float] = Field({}, description="The features of the request that the table reads.")
     confidence: float
     teacher: bool = Field(description="Whether the teacher is asked, with the threshold `RouterTable.golden_threshold`.")
 
 
 class RouterTable(Record):
-    """The decision table: the teacher is asked where the decision is one of `always`, or the confidence is at most the threshold."""
+    """The decision table: the teacher is asked where the decision is one of `always`, a rule of `when` holds, or the confidence is at most
+    the threshold."""
 
     task: str
-    by: str = Field(description="The confidence that counts, 0 for none and 1 for full.")
+    by: str = Field(description="The confidence that counts, 0 for none and 1 for full; `risk` is 1 less what the model of the risk says.")
     always: list[int] = Field([], description="Decisions that always go to the teacher, by their number in the output.")
+    when: list[Rule] = Field([], description="Rules by features of the request.")
+    risk: RiskModel | None = Field(None, description="The model of the risk, where the confidence is by it.")
     thresholds: dict[str, float | None] = Field(description="By artifact; with null the teacher is always asked.")
     golden_threshold: float = Field(description="The threshold of the golden rows.")
     golden: list[GoldenRoute] = Field([], description="What the self-test of glue code compares its decisions with.")
@@ -77,6 +100,7 @@ class RoutedArtifact(Record):
     sent: Share = Field(description="Samples that go to the teacher: the share of its cost that stays.")
     risk: Risk | Unavailable
     score: RoutedScore | Unavailable
+    by_rules: int = Field(0, description="Of the sent samples, those that `always` and `when` of the table send.")
     errors: int = Field(description="Samples on which the artifact alone is not wholly right.")
     caught: int = Field(description="Of these, the samples that are sent.")
     misses: int | Unavailable = Field(description="Samples that are kept where the artifact has a lower score than the teacher.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,14 +12,17 @@ from edgedistill.errors import UserError
 from edgedistill.records import Unavailable
 from edgedistill.records.metric import Metric
 from edgedistill.tasks.sections import Trial
+from edgedistill.verify import stored
 from edgedistill.verify.scoring import Scorer
 
 if TYPE_CHECKING:
     from edgedistill.recipe.schema import Recipe
     from edgedistill.run import Run
     from edgedistill.tasks.base import Arrays
+    from edgedistill.tasks.data import DataFacts
 
 TEACHER = "teacher"
+_AT_ONCE = 256
 _MORE = "go on with `edgedistill run` of the run's recipe"
 
 
@@ -71,6 +74,24 @@ class Answers(ABC):
     def scores_of_teacher(self, name: str) -> np.ndarray | None:
         """The teacher's scores of the samples that an artifact took, [n]; None where it has none."""
 
+    @abstractmethod
+    def features(self, name: str) -> dict[str, np.ndarray]:
+        """What is known of the requests of these without a model, float64 [n] by name."""
+
+    @property
+    def facts(self) -> DataFacts:
+        """What is known of the data of the run."""
+        return self._scorer.data.facts
+
+    @property
+    def count(self) -> int:
+        """Samples of val, to all of which there may be answers."""
+        return len(self._scorer.data.indices["val"])
+
+    def places(self, name: str) -> np.ndarray:
+        """Places of these among all of val, int [n]."""
+        return np.arange(len(self.scores(name)))
+
     def confidences(self, name: str) -> dict[str, np.ndarray]:
         """How sure an artifact is of each of its answers, float64 [n] by the measure; empty where there are no outputs, or no measures."""
         outputs = self.outputs(name)
@@ -118,17 +139,38 @@ class Outputs(Answers):
         if self.against == "teacher":
             return np.ones(len(self.scores(name)), bool)
         found = self._scorer.scores(TEACHER)
-        return None if found is None else self._at(found, name)
+        return None if found is None else self._at({TEACHER: found}, name)[TEACHER]
+
+    def features(self, name: str) -> dict[str, np.ndarray]:
+        """Of the samples, as programs take them."""
+        return self._at(self._features, name)
+
+    def places(self, name: str) -> np.ndarray:
+        """All, or those of its size."""
+        places = self._scorer.places(name)
+        return super().places(name) if places is None else places
+
+    @cached_property
+    def _features(self) -> dict[str, np.ndarray]:
+        """Those of all samples, read a part at a time: images take much memory."""
+        facts, samples = self.facts, stored.samples(self._scorer.run, "val")
+        count = min(map(len, samples.values()), default=0)
+        parts = [
+            self._task.features({name: values[start : start + _AT_ONCE] for name, values in samples.items()}, facts)
+            for start in range(0, count, _AT_ONCE)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
     def _decided(self, rung: str, name: str) -> np.ndarray | None:
         """What a rung decides of the samples that an artifact took."""
         found = self._scorer.outputs(rung)
         decided = None if found is None else self._task.decide(found)
-        return decided if decided is None or rung == name else self._at(decided, name)
+        return decided if decided is None or rung == name else self._at({rung: decided}, name)[rung]
 
-    def _at(self, values: np.ndarray, name: str) -> np.ndarray:
+    def _at(self, arrays: Arrays, name: str) -> dict[str, np.ndarray]:
+        """The rows of arrays that an artifact took."""
         places = self._scorer.places(name)
-        return values if places is None else values[places]
+        return {key: values if places is None else values[places] for key, values in arrays.items()}
 
 
 class WrittenAnswers(Answers):
@@ -169,6 +211,11 @@ class WrittenAnswers(Answers):
         """The same of the teacher's answers to these prompts, where it was tried."""
         found = self._tried(TEACHER)
         return None if isinstance(found, str) else self._task.kept(found).get(self._right)
+
+    def features(self, name: str) -> dict[str, np.ndarray]:
+        """Of prompts and answers, as its trial kept them."""
+        outputs = self.outputs(name)
+        return {} if outputs is None else self._task.features(outputs, self.facts)
 
     def _trial(self, name: str) -> Trial | str:
         """The trial of a rung or artifact, or why there is none."""

@@ -2,98 +2,84 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgedistill.errors import UserError
-from edgedistill.gate.router import ROUTER_FILE, made_table
+from edgedistill.gate.router import ROUTER_FILE, Router, made_table
 from edgedistill.records import Unavailable
-from edgedistill.records.router import (
-    Risk,
-    RiskPoint,
-    RoutedArtifact,
-    RoutedScore,
-    RouterCost,
-    RouterDocument,
-    Share,
-)
+from edgedistill.records.router import RoutedArtifact, RouterCost, RouterDocument, Rule
 from edgedistill.runs import read_run
 from edgedistill.steps.opening import opened, summary_of
 from edgedistill.steps.report import recipe_of
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from edgedistill.records import ArtifactResult
     from edgedistill.steps.answers import Answers
-    from edgedistill.tasks.base import Arrays, Task
+    from edgedistill.steps.routed import Aim
+    from edgedistill.tasks.base import Task
 
-_POINTS = 20
-
-
-class _Aim(NamedTuple):
-    """What is asked for: a share that is sent, or a risk that is kept."""
-
-    rate: float | None
-    risk: float | None
-    confidence: float
+_RULE = re.compile(r"\s*(\w+)\s*([<>])\s*([-+.\de]+)\s*")
 
 
 def route(
     run_dir: str | Path, *, rate: float | None = None, risk: float | None = None, confidence: float = 0.95, by: str | None = None,
-    always: Sequence[str] = (), right: str | None = None, assumptions: str | Path | None = None,
+    always: Sequence[str] = (), when: Sequence[str] = (), right: str | None = None, assumptions: str | Path | None = None,
 ) -> RouterDocument:  # fmt: skip
     """Find the decision table that sends unsure answers of a student to its teacher, and write it to `router.json` of the run.
 
     All figures are of val, from the outputs that the run stored. Bundles that are written afterwards carry the table.
 
     rate: the share of requests to send. risk: instead, the mean loss that the answers kept on the device may have; it is exceeded with a
-    probability of at most 1 - confidence. by: the measure of confidence, by default the first one of the task. always: names or numbers
-    of decisions that always go to the teacher. right: of models that write, what says that an answer is right, such as valid.
+    probability of at most 1 - confidence. by: the measure of confidence, by default the first one of the task; `risk` fits a model of the
+    risk to half of val, and figures are those of the other half. always: names or numbers of decisions that always go to the teacher.
+    when: rules such as "tokens>100" by features of the request, where it does too. right: of models that write, what says that an
+    answer is right, such as valid.
     assumptions: a file of prices, see docs/cost.md.
 
     Raises UserError where the task has no confidence, an option is out of range, or nothing was stored to measure it on.
     """
     from edgedistill import tasks
     from edgedistill.steps.answers import answers
+    from edgedistill.steps.routed import Aim, routed
 
-    aim = _checked(_Aim(rate, risk, confidence))
+    aim = _checked(Aim(rate, risk, confidence))
     with opened(read_run, run_dir) as run:
         summary = summary_of(run)
         recipe = recipe_of(summary)
         task = tasks.task(recipe.task)
         found = answers(run, recipe, right)
         students = [artifact for artifact in summary.artifacts if artifact.role == "student"]
-        measure = _measure(task, found, students, by)
+        missing = {artifact.name: why for artifact in students if (why := found.why_not(artifact.name)) is not None}
+        ready = [artifact for artifact in students if artifact.name not in missing]
+        if not ready:
+            why = next(iter(missing.values()), "it has no files of the student")
+            raise UserError(f"no answers of the student to route: {why}")
         names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
-        sent_always = [_number(name, names) for name in always]
-        routed, missing = list[RoutedArtifact](), dict[str, str]()
-        for artifact in students:
-            if (why := found.why_not(artifact.name)) is None:
-                routed.append(_routed(task, found, artifact, measure, sent_always, aim))
-            else:
-                missing[artifact.name] = why
+        router = _router(task, found, ready[0].name, by, [_number(name, names) for name in always], when)
+        each = [routed(task, found, artifact, router, aim)[1] for artifact in ready]
         document = RouterDocument(
             run=str(run.shown),
-            status="ok" if any(artifact.threshold is not None for artifact in routed) else "check_failed",
+            status="ok" if any(artifact.threshold is not None for artifact in each) else "check_failed",
             metric=found.metric,
             against=found.against,
             rate=aim.rate,
             risk=aim.risk,
-            confidence=aim.confidence,
+            confidence=confidence,
             decisions=names,
-            table=made_table(recipe.task, measure, sent_always, {artifact.name: artifact.threshold for artifact in routed}),
-            artifacts=routed,
+            table=made_table(router, {artifact.name: artifact.threshold for artifact in each}),
+            artifacts=each,
             unavailable=missing,
-            cost=_cost(assumptions, routed),
+            cost=_cost(assumptions, each),
         )
         if not run.borrowed:
             document.write(run.path(ROUTER_FILE))
         return document
 
 
-def _checked(aim: _Aim) -> _Aim:
+def _checked(aim: Aim) -> Aim:
     if (aim.rate is None) == (aim.risk is None):
         raise UserError(f"found rate {aim.rate} and risk {aim.risk}, expected one of them: the share to send, or the risk to keep")
     for name, value in (("rate", aim.rate), ("risk", aim.risk), ("confidence", aim.confidence)):
@@ -102,18 +88,33 @@ def _checked(aim: _Aim) -> _Aim:
     return aim
 
 
-def _measure(task: Task, found: Answers, students: list[ArtifactResult], by: str | None) -> str:
-    """The measure of confidence that counts. Raises UserError where there is none, or nothing to measure it on."""
-    ready = [artifact.name for artifact in students if found.why_not(artifact.name) is None]
-    if not ready:
-        why = found.why_not(students[0].name) if students else "it has no files of the student"
-        raise UserError(f"no answers of the student to route: {why}")
-    measures = list(found.confidences(ready[0]))
+def _router(task: Task, found: Answers, first: str, by: str | None, always: list[int], when: Sequence[str]) -> Router:
+    """The router by the measure `by`, without a threshold; a model of the risk is fitted to answers of the artifact `first`.
+
+    Raises UserError where there is no such measure, or no such feature.
+    """
+    from edgedistill.steps.routed import RISK, fitted
+
+    measures = list(found.confidences(first))
     if not measures:
         raise UserError(f"the task {task.name} does not say how sure a model is, so that nothing can be routed by it")
-    if by is not None and by not in measures:
-        raise UserError(f"found --by {by}, expected one of {', '.join(measures)}")
-    return by or measures[0]
+    if by not in (None, RISK, *measures):
+        raise UserError(f"found --by {by}, expected one of {', '.join([*measures, RISK])}")
+    rules = tuple(_rule(text, found, first) for text in when)
+    return Router(task.name, by or measures[0], None, tuple(always), rules, fitted(found, first) if by == RISK else None)
+
+
+def _rule(text: str, found: Answers, name: str) -> Rule:
+    parts, known = _RULE.fullmatch(text), list(found.features(name))
+    try:
+        feature, sign, value = parts.groups() if parts else ("", "", "")
+        number = float(value)
+    except ValueError:
+        feature, number = "", 0.0
+    if feature not in known or not math.isfinite(number):
+        expected = f"FEATURE>NUMBER or FEATURE<NUMBER with one of {', '.join(known)}" if known else "none: nothing is known of requests"
+        raise UserError(f"found --when {text!r}, expected {expected}")
+    return Rule(of=feature, above=number if sign == ">" else None, below=number if sign == "<" else None)
 
 
 def _number(name: str, names: list[str]) -> int:
@@ -123,84 +124,6 @@ def _number(name: str, names: list[str]) -> int:
         return int(name)
     shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
     raise UserError(f"found no decision {name}, expected {f'one of {shown}' if names else 'its number'}")
-
-
-def _routed(
-    task: Task, found: Answers, artifact: ArtifactResult, by: str, always: list[int], aim: _Aim
-) -> RoutedArtifact:  # fmt: skip
-    import numpy as np
-
-    from edgedistill.gate import selective
-    from edgedistill.gate.risk import upper_bound
-    from edgedistill.gate.router import Router
-
-    outputs, scores = found.outputs(artifact.name), found.scores(artifact.name)
-    assert outputs is not None
-    losses, measures = 1.0 - scores, task.confidences(outputs)
-    confidence, delta = measures[by], 1 - aim.confidence
-    able = np.where(_always(task, outputs, always), -np.inf, confidence)
-    if aim.rate is not None:
-        threshold: float | None = selective.threshold_of_rate(able, aim.rate)
-    else:
-        assert aim.risk is not None
-        threshold = selective.threshold_of_risk(able, losses, aim.risk, delta)
-        delta /= selective.GRID
-    sent = Router(task.name, by, threshold, tuple(always)).asks_teacher(outputs)
-    teacher = found.scores_of_teacher(artifact.name)
-    kept, n = losses[~sent], len(sent)
-    none = Unavailable(unavailable="nothing is kept")
-    points = _points(selective.curve(confidence, losses))
-    return RoutedArtifact(
-        name=artifact.name,
-        sha256=artifact.sha256,
-        n=n,
-        threshold=threshold,
-        sent=_share(int(sent.sum()), n),
-        risk=Risk(value=float(kept.mean()), bound=upper_bound(kept, delta), confidence=1 - delta) if len(kept) else none,
-        score=found.no_teacher if teacher is None else _score(task, scores, teacher, sent),
-        errors=int((losses > 0).sum()),
-        caught=int((losses[sent] > 0).sum()),
-        misses=found.no_teacher if teacher is None else int((scores[~sent] < teacher[~sent]).sum()),
-        aurc={name: selective.aurc(values, losses) for name, values in measures.items()},
-        curve=points,
-    )
-
-
-def _always(task: Task, outputs: Arrays, always: list[int]) -> np.ndarray:
-    """Which samples always go to the teacher, bool [n]."""
-    import numpy as np
-
-    if not always:
-        return np.zeros(len(next(iter(outputs.values()))), bool)
-    decided = None if task.writes else task.decide(outputs)
-    if decided is None or decided.ndim != 1:
-        raise UserError(f"models of the task {task.name} do not make one decision for a sample; leave out --always")
-    return np.isin(decided, always)
-
-
-def _points(curve) -> list[RiskPoint]:  # type: ignore[no-untyped-def]
-    """Some points of a curve, spread evenly over the coverages."""
-    import numpy as np
-
-    wanted = np.linspace(1 / _POINTS, 1, _POINTS)
-    places = np.unique(np.searchsorted(curve.coverage, wanted - 1e-12).clip(max=len(curve.coverage) - 1))
-    columns = (curve.coverage[places], curve.risk[places], curve.confidence[places])
-    return [RiskPoint(coverage=c, risk=r, confidence=s) for c, r, s in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-def _share(count: int, n: int) -> Share:
-    from edgedistill.tasks.intervals import wilson
-
-    return Share(value=count / n, count=count, n=n, interval=wilson(count, n))
-
-
-def _score(task: Task, student: np.ndarray, teacher: np.ndarray, sent: np.ndarray) -> RoutedScore:
-    import numpy as np
-
-    routed = np.where(sent, teacher, student)
-    difference, low, high = task.paired(routed, teacher)
-    means = {name: float(values.mean()) for name, values in (("student", student), ("teacher", teacher), ("routed", routed))}
-    return RoutedScore(**means, against_teacher=difference, interval=(low, high))
 
 
 def _cost(assumptions: str | Path | None, routed: list[RoutedArtifact]) -> RouterCost | Unavailable:

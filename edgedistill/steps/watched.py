@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from edgedistill import tasks
-from edgedistill.gate.router import ENTRY, ROUTER_FILE
+from edgedistill.gate.router import ENTRY, ROUTER_FILE, Router
 from edgedistill.progress import log
 from edgedistill.records.drift import Reference
 from edgedistill.records.router import RouterDocument, RouterTable
@@ -26,7 +26,7 @@ ENTRY_OF_REFERENCE = "reference"
 def watched(run: Run, recipe: Recipe, artifacts: Sequence[ArtifactResult]) -> dict[str, JsonValue]:
     """The entries of the manifest of a bundle of `artifacts`."""
     table = _table(run, artifacts)
-    reference = _reference(run, recipe, [artifact.name for artifact in artifacts], None if table is None else table.by)
+    reference = _reference(run, recipe, [artifact.name for artifact in artifacts], table)
     entries = {ENTRY: table, ENTRY_OF_REFERENCE: reference}
     return {name: record.model_dump(mode="json") for name, record in entries.items() if record is not None}
 
@@ -37,9 +37,9 @@ def reference_of_run(run: Run) -> Reference | None:
 
     summary = summary_of(run)
     file = run.path(ROUTER_FILE)
-    by = RouterDocument.read(file).table.by if file.is_file() else None
+    table = RouterDocument.read(file).table if file.is_file() else None
     names = [artifact.name for artifact in summary.artifacts if artifact.role == "student"]
-    return _reference(run, recipe_of(summary), names, by)
+    return _reference(run, recipe_of(summary), names, table)
 
 
 def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
@@ -56,18 +56,20 @@ def _table(run: Run, artifacts: Sequence[ArtifactResult]) -> RouterTable | None:
     return document.table.model_copy(update={"thresholds": thresholds})
 
 
-def _reference(run: Run, recipe: Recipe, artifacts: Sequence[str], by: str | None) -> Reference | None:
+def _reference(run: Run, recipe: Recipe, artifacts: Sequence[str], table: RouterTable | None) -> Reference | None:
+    """What each of `artifacts` answered, by the confidence of `table`, or the first measure of the task."""
     from edgedistill.gate.drift import Traces, answered
     from edgedistill.steps.answers import answers
 
     task, given, found = tasks.task(recipe.task), answers(run, recipe), {}
-    names = task.decision_names(recipe, task.facts.model_validate(run.made("data")))
+    names, router = task.decision_names(recipe, given.facts), None if table is None else Router.of(table, None)
     for artifact in artifacts:
         measures, outputs = given.confidences(artifact), given.outputs(artifact)
         if not measures or outputs is None:
             continue
-        by = by or next(iter(measures))
+        router = router or Router(task.name, next(iter(measures)), None)
         decided = None if task.writes else task.decide(outputs)
         numbers = [] if decided is None or decided.ndim != 1 else decided.tolist()
-        found[artifact] = answered(Traces(measures[by], [names[n] if n < len(names) else str(n) for n in numbers]))
-    return None if by is None or not found else Reference(by=by, decisions=names, artifacts=found)
+        confidence = router.confidence(outputs, given.features(artifact) if router.reads else None)
+        found[artifact] = answered(Traces(confidence, [names[n] if n < len(names) else str(n) for n in numbers]))
+    return None if router is None or not found else Reference(by=router.by, decisions=names, artifacts=found)

@@ -389,6 +389,13 @@ class Task(ABC):
         """How sure each sample's outputs are, float64 [n] from 0 to 1, by several measures; the first is the usual one. None by default."""
         return {}
 
+    def features(self, inputs: Arrays, facts: DataFacts) -> dict[str, np.ndarray]:
+        """What is known of n requests without a model, float64 [n] by name, such as their length. Code of apps computes the same.
+
+        inputs: what programs take, [n, ...]; of a task that writes what `written_outputs` gives.
+        """
+        return {}
+
     def decision_names(self, recipe: Recipe, facts: DataFacts) -> list[str]:
         """The names of decisions in the order of their numbers; empty where they have none."""
         return []

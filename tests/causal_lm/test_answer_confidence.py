@@ -12,7 +12,7 @@ import pytest
 
 from edgedistill.errors import UserError
 from edgedistill.files import write_arrays
-from edgedistill.gate.router import made_table
+from edgedistill.gate.router import Router, made_table
 from edgedistill.steps.answers import WrittenAnswers
 from edgedistill.tasks.base import ROUTER_GLUE
 from edgedistill.tasks.causal_lm import trial
@@ -35,7 +35,7 @@ def test_the_measures_are_those_of_the_tokens() -> None:
 def answers(folder: Path, trials: dict[str, dict[str, Any]], right: str = "exact") -> WrittenAnswers:
     """Those of a run with `trials`: the verdict `exact`, and `logprobs`, or the figures of one that failed."""
     for name, told in trials.items():
-        arrays = {key: value for key, value in told.items() if key == "logprobs"}
+        arrays = {key: value for key, value in told.items() if key in ("logprobs", "prompts")}
         write_arrays(folder / f"trial-{name}" / trial.ANSWERS, {"tokens": np.full((3, 5), -1, np.int32), **arrays})
         write_arrays(folder / f"trial-{name}" / trial.VERDICTS, {"exact": np.array(told.get("exact", [True] * 3))})
     figures = {f"trial-{name}": {key: told[key] for key in ("error",) if key in told} for name, told in trials.items()}
@@ -44,7 +44,10 @@ def answers(folder: Path, trials: dict[str, dict[str, Any]], right: str = "exact
 
 
 def test_answers_of_trials_are_scored_by_their_verdicts(tmp_path: Path) -> None:
-    trials = {FILE: {"exact": [True, False, False], "logprobs": LOGPROBS}, "teacher": {"exact": [True, True, False]}}
+    trials = {
+        FILE: {"exact": [True, False, False], "logprobs": LOGPROBS, "prompts": np.array([7, 8, 9])},
+        "teacher": {"exact": [True, True, False]},
+    }
     found = answers(tmp_path, trials)
     assert found.why_not(FILE) is None
     assert found.scores(FILE).tolist() == [True, False, False]
@@ -86,16 +89,16 @@ def replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("by", ["mean", "least", "first"])
 def test_apps_follow_the_table(replies: ModuleType, by: str) -> None:
-    table = made_table(CAUSAL_LM.name, by, [], {FILE: 0.45, "other": None}).model_dump(mode="json")
+    table = made_table(Router(CAUSAL_LM.name, by, None), {FILE: 0.45, "other": None}).model_dump(mode="json")
     assert {row["teacher"] for row in table["golden"]} == {True, False}
-    router = replies.Router({"router": table}, FILE)
+    router = replies.Router({"router": table}, FILE, ())
     assert router.wrong_rows() == 0
     for logprobs, expected in zip((np.log([0.9, 0.4, 0.6]), np.log([0.5]), []), confidences(LOGPROBS)[by], strict=True):
         reply = replies.Reply("", (), "stop", 0.0, list(logprobs))
         assert router.confidence(reply) == pytest.approx(expected)
         assert router.asks_teacher(reply) == (expected <= 0.45)
-        assert replies.Router({"router": table}, "other").asks_teacher(reply)
-        assert not replies.Router({}, FILE).asks_teacher(reply)
+        assert replies.Router({"router": table}, "other", ()).asks_teacher(reply)
+        assert not replies.Router({}, FILE, ()).asks_teacher(reply)
     table["golden"][2]["confidence"] += 1e-6
     table["golden"][3]["teacher"] ^= True
     assert router.wrong_rows() == 2

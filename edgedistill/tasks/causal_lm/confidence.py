@@ -19,6 +19,11 @@ def filled(answers: Sequence[Sequence[float]], length: int) -> np.ndarray:
     return rows
 
 
+def lengths(logprobs: np.ndarray) -> np.ndarray:
+    """How many tokens each answer has, int [n]."""
+    return (logprobs != FILL).sum(axis=1)
+
+
 def confidences(logprobs: np.ndarray) -> dict[str, np.ndarray]:
     """Three measures of log-probabilities [n, length] of `filled`, float64 [n] from 0 to 1; 0 for an answer without tokens.
 

@@ -372,11 +372,20 @@ class CausalLM(Task):
         return read_arrays(trial.folder / VERDICTS)
 
     def written_outputs(self, trial: Trial) -> Arrays:
-        """The log-probability of each token, `logprobs` float32 [n, length]; empty of rungs and of runs of older versions."""
+        """The log-probability of each token, `logprobs` float32 [n, length], and the tokens of `prompts` int [n].
+
+        Empty of rungs, and of runs of older versions.
+        """
         from edgedistill.tasks.causal_lm.trial import read
 
         _, arrays = read(trial.folder)
-        return {"logprobs": arrays["logprobs"]} if "logprobs" in arrays else {}
+        return {name: arrays[name] for name in ("logprobs", "prompts")} if "logprobs" in arrays else {}
+
+    def features(self, inputs: Arrays, facts: DataFacts) -> dict[str, np.ndarray]:
+        """How many tokens a prompt has, and how many the answer to it."""
+        from edgedistill.tasks.causal_lm.confidence import lengths
+
+        return {"tokens": inputs["prompts"].astype(float), "answer_tokens": lengths(inputs["logprobs"]).astype(float)}
 
     def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The fields of the data, and of tool calls `tool`, the one that the data's answer calls."""

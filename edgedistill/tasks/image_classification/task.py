@@ -18,6 +18,7 @@ from edgedistill.tasks.data import DataFacts, Dataset, Taught
 from edgedistill.tasks.shadowed import CallShadow, Shadow, Similarity
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.losses import Losses
@@ -257,6 +258,12 @@ class ImageClassification(Classification):
         pixels, file = dataset.inputs(np.array([sample]))["image"][0], io.BytesIO()
         Image.fromarray((255 * pixels).round().astype(np.uint8).transpose(1, 2, 0)).save(file, "png")
         return Shown("", file.getvalue())
+
+    def features(self, inputs: Arrays, facts: DataFacts) -> dict[str, np.ndarray]:
+        """The mean and the standard deviation of each channel, from 0 to 1."""
+        from edgedistill.tasks.image_classification.features import features
+
+        return features(inputs["image"])
 
     def trace(self, row: Mapping[str, JsonValue], folder: Path) -> tuple[JsonValue, JsonValue]:
         """`image`, a path, or `image_base64`; `label` or `scores` of the teacher."""

@@ -100,6 +100,7 @@ class TextSource:
             "sizes": {DIMENSION: self.data.length} if self.data.buckets else {},
             "vocabulary": tokenizing.vocabulary_of(tokenizer),
             "padding": tokenizing.padding_of(tokenizer),
+            "unknown": tokenizing.unknown_of(tokenizer),
             "tokens": described,
             "personal": self.scrubbed and self.scrubbed.facts,
         }

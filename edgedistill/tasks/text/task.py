@@ -9,11 +9,13 @@ from pydantic import Field, JsonValue
 
 from edgedistill.records.scrub import PersonalData
 from edgedistill.signature import Dimension, Signature, TensorSpec
-from edgedistill.tasks.base import Shown
+from edgedistill.tasks.base import Arrays, Shown
 from edgedistill.tasks.data import DataFacts, Dataset
 from edgedistill.tasks.sections import Section, Table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgedistill.recipe.schema import Recipe
 
 GOLDEN = (
@@ -44,6 +46,7 @@ class TokenFacts(DataFacts):
     length: int = Field(description="Tokens that a program takes.")
     vocabulary: int = Field(description="Tokens that the tokenizer knows.")
     padding: int = Field(description="The token that fills up a text.")
+    unknown: int | None = Field(None, description="The token that stands for what the vocabulary has not; null where there is none.")
     tokens: list[str] = Field(description="How long the texts are, for readers.")
     personal: PersonalData | None = Field(None, description="What was replaced in the texts; null where they were read as they are.")
     buckets: list[int] = Field([], description="Numbers of tokens that texts are filled up to; none where all have `length`.")
@@ -103,7 +106,20 @@ def preparation(facts: TokenFacts) -> dict[str, dict[str, JsonValue]]:
     }  # fmt: skip
     if facts.buckets:
         tokens["buckets"] = [*facts.buckets]
+    if facts.unknown is not None:
+        tokens["unknown"] = facts.unknown
     return {"input_ids": tokens, "attention_mask": {"kind": "mask", "of": "input_ids", "text": 1, "padding": 0}}
+
+
+def features(inputs: Arrays, facts: DataFacts) -> dict[str, np.ndarray]:
+    """How many `tokens` texts have, and what share of them is `unknown`, where the vocabulary has a token for that; float64 [n] each."""
+    assert isinstance(facts, TokenFacts)
+    read = inputs["attention_mask"] > 0
+    count = read.sum(axis=1)
+    found = {"tokens": count.astype(float)}
+    if facts.unknown is not None:
+        found["unknown"] = ((inputs["input_ids"] == facts.unknown) & read).sum(axis=1) / count.clip(min=1)
+    return found
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -85,6 +85,11 @@ def padding_of(tokenizer: Tokenizer) -> int:
     return next((number for token in ("[PAD]", "<pad>") if (number := tokenizer.token_to_id(token)) is not None), 0)
 
 
+def unknown_of(tokenizer: Tokenizer) -> int | None:
+    """The token that stands for what is not in the vocabulary; None where there is none, since every byte is a token."""
+    return next((number for token in ("[UNK]", "<unk>") if (number := tokenizer.token_to_id(token)) is not None), None)
+
+
 def vocabulary_of(tokenizer: Tokenizer) -> int:
     """How many rows an embedding of its tokens needs."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1

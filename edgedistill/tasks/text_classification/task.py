@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 
 from edgedistill.recipe.base import Config, mistake
 from edgedistill.signature import Signature, TensorSpec
-from edgedistill.tasks.base import ROUTER_GLUE, Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
+from edgedistill.tasks.base import ROUTER_GLUE, Arrays, Glue, Preprocessing, RecipeParts, Shown, Starter, Taps, Words
 from edgedistill.tasks.classification.task import GLUE as CLASSIFICATION_GLUE
 from edgedistill.tasks.classification.task import ClassFacts, Classification
 from edgedistill.tasks.data import DataFacts, Dataset, Taught
@@ -20,6 +20,7 @@ from edgedistill.tasks.text import task as texts
 from edgedistill.tasks.text.task import PREPARED, TokenFacts
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.losses import Losses
@@ -121,6 +122,10 @@ class TextClassification(Classification):
 
         facts = TextFacts.read(folder)
         return TextDataset(folder, facts, ["logits"] if facts.unlabelled < sum(facts.splits.values()) else [])
+
+    def features(self, inputs: Arrays, facts: DataFacts) -> dict[str, np.ndarray]:
+        """Tokens, and the share of unknown ones."""
+        return texts.features(inputs, facts)
 
     def signature(self, recipe: Recipe, facts: DataFacts) -> Signature:
         """The tokens of one text and their mask in, a logit for each class out."""

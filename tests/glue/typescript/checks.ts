@@ -81,6 +81,7 @@ export async function checkModel(bundle: BundleReader, options: LoadOptions) {
     top: prediction.top(3),
     sure: model.router.confidence(prediction),
     asks: model.router.asksTeacher(prediction),
+    features: Object.fromEntries(prediction.features),
     seen: Array.from(model.pixels(frame)),
   };
   await model.close();

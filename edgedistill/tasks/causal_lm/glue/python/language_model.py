@@ -47,7 +47,7 @@ class LanguageModel(Model):
             self._prompts = Prompts(self.bundle.checked(given["tokenizer"]), template, given["special_tokens"])
         except ImportError as error:
             raise ModelError(f"{error}; install this package with the extra texts") from error
-        self.router = Router(self.bundle.manifest, self.entry["name"])
+        self.router = Router(self.bundle.manifest, self.entry["name"], ("tokens", "answer_tokens"))
 
     def chat(
         self, messages: Sequence[Message], *, max_tokens: int | None = None, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0,
@@ -140,7 +140,7 @@ class LanguageModel(Model):
         if on_text is not None and finish != "cancelled" and (rest := pieces.rest(tokens)):
             on_text(rest)
         _check_cancelled(cancelled)
-        return Reply(text, tokens, finish, first_s, logprobs)
+        return Reply(text, tokens, finish, first_s, logprobs, {"tokens": float(len(prompt)), "answer_tokens": float(len(tokens))})
 
     def _behind(self, tokens: np.ndarray, start: int, cancelled: Callable[[], bool] | None) -> np.ndarray:
         """The logits behind `tokens`, int32 [1, T], which stand from the position `start` on: float32 [V]."""

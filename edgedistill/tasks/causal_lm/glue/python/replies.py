@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Reply:
 
     finish: "stop" where the model ended it, "length" at the limit or where the context is full, "cancelled" where `on_text` ended it.
     logprobs: Natural logarithm of the probability that the model gave to each token, whatever the temperature is.
+    features: How many tokens the prompt and the answer have.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Reply:
     finish: str
     time_to_first_token_s: float
     logprobs: Sequence[float] = ()
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 _MEASURES: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -38,5 +40,5 @@ class Router(DecisionTable[Reply]):
     def _measure(self, answer: Reply, name: str) -> float:
         return float(np.exp(_MEASURES[name](answer.logprobs))) if answer.logprobs else 0.0
 
-    def _made(self, outputs: Mapping[str, Sequence[float]]) -> Reply:
-        return Reply("", (), "stop", 0.0, outputs["logprobs"])
+    def _made(self, outputs: Mapping[str, Sequence[float]], features: Mapping[str, float]) -> Reply:
+        return Reply("", (), "stop", 0.0, outputs["logprobs"], features)

@@ -26,10 +26,12 @@ public class Score internal constructor(
  *
  * @property labels all labels, in the manifest's order
  * @property probabilities one for each label, in the same order; their sum is 1
+ * @property features what is known of the request without the model, such as its length
  */
 public class Prediction internal constructor(
     public val labels: List<String>,
     public val probabilities: DoubleArray,
+    public val features: Map<String, Double> = emptyMap(),
 ) {
     /** The most probable label. */
     public val top: Score get() = top(1).single()

@@ -33,9 +33,9 @@ class Router(DecisionTable[Prediction]):
     def _measure(self, answer: Prediction, name: str) -> float:
         return 1.0 if len(answer.probabilities) == 1 else _MEASURES[name](answer.probabilities)
 
-    def _made(self, outputs: Mapping[str, Sequence[float]]) -> Prediction:
+    def _made(self, outputs: Mapping[str, Sequence[float]], features: Mapping[str, float]) -> Prediction:
         (scores,) = outputs.values()
-        return Prediction((), probabilities(np.array(scores)))
+        return Prediction((), probabilities(np.array(scores)), features)
 
     def _decision(self, answer: Prediction) -> int:
         return int(answer.probabilities.argmax())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ class Prediction:
 
     Attributes:
         probabilities: float64 [labels], in the order of `labels`; they add up to 1.
+        features: What is known of the request without the model, such as its length.
     """
 
     labels: tuple[str, ...]
     probabilities: np.ndarray
+    features: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> Score:

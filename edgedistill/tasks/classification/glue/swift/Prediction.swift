@@ -28,11 +28,15 @@ public struct Prediction: Sendable {
     public let candidates: [Candidate]
     /// All probabilities, in the same order. They add up to 1.
     public var probabilities: [Double] { candidates.map(\.probability) }
+    /// What is known of the request without the model, such as its length.
+    public let features: [String: Double]
 
     /// - Parameters:
     ///   - logits: What the model gave, a number for each label.
     ///   - names: Names of the labels, in the same order.
-    init(logits: [Double], names: [String]) {
+    ///   - features: What is known of the request.
+    init(logits: [Double], names: [String], features: [String: Double]) {
+        self.features = features
         candidates = zip(softmax(logits), names.enumerated()).map {
             Candidate(label: Label(index: $1.offset, name: $1.element), probability: $0)
         }

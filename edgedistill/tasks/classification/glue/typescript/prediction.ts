@@ -9,16 +9,22 @@ export interface Scored {
   readonly probability: number;
 }
 
+/** Numbers of a request, by name. */
+export type Features = ReadonlyMap<string, number>;
+
 /** The probabilities of all labels; they add up to 1. */
 export class Prediction {
   /** By label, in the order of `labels`. */
   readonly probabilities: Float64Array;
   /** In the order of the model's output. */
   readonly labels: readonly Label[];
+  /** What is known of the request without the model, such as its length. */
+  readonly features: Features;
 
-  constructor(labels: readonly Label[], logits: ArrayLike<number>) {
+  constructor(labels: readonly Label[], logits: ArrayLike<number>, features: Features = new Map()) {
     this.labels = labels;
     this.probabilities = softmax(logits);
+    this.features = features;
   }
 
   /** The most probable label; the first of equals. */

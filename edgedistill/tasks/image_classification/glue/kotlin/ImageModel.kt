@@ -40,9 +40,10 @@ public class ImageModel private constructor(
      */
     public fun predict(frame: Frame, cancelled: () -> Boolean = { false }): Prediction {
         if (cancelled()) throw ModelError.Cancelled()
-        val tensor = preprocessing.tensor(preprocessing.prepare(frame), model.artifact.input)
+        val pixels = preprocessing.prepare(frame)
+        val tensor = preprocessing.tensor(pixels, model.artifact.input)
         val outputs = model.run(mapOf(preprocessing.input to tensor), cancelled)
-        return Prediction(labels, softmax(outputs.getValue(output).toDoubles()))
+        return Prediction(labels, softmax(outputs.getValue(output).toDoubles()), features(pixels))
     }
 
     /** Run the model [times] times with zeros, so that the first frame is as fast as the others. */
@@ -103,7 +104,7 @@ public class ImageModel private constructor(
                 throw ModelError.NoRuntime("found ${model.artifact.name} with the input $kind: choose another artifact")
             }
             val scores = Scores.of(model)
-            ImageModel(bundle, model, preprocessing, scores.output, scores.labels, Router.of(model))
+            ImageModel(bundle, model, preprocessing, scores.output, scores.labels, Router.of(model, FEATURES))
         }
     }
 }

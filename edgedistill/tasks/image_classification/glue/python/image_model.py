@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BundleError
+from .features import FEATURES, features
 from .frames import Frame, Plane, Resize, prepared
 from .model import Model, _check_cancelled
 from .routing import Router
@@ -27,7 +28,7 @@ class ImageModel(Model):
         self.labels = tuple(self.bundle.manifest["labels"])
         (self._input,), (self._output,) = self.entry["signature"]["inputs"], self.entry["signature"]["outputs"]
         check_labels(self.labels, self._output)
-        self.router = Router(self.bundle.manifest, self.entry["name"])
+        self.router = Router(self.bundle.manifest, self.entry["name"], FEATURES)
         self.size, self._resize = _read(self.bundle.manifest["preprocessing"]["inputs"][self._input["name"]])
 
     def predict(self, image: Frame | np.ndarray | str | Path | Any, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
@@ -41,9 +42,9 @@ class ImageModel(Model):
             InputError: The image has no such type or size.
         """
         _check_cancelled(cancelled)
-        tensor = self.tensor(prepared(_frame(image), self.size, self._resize))
-        logits = self.run({self._input["name"]: tensor}, cancelled=cancelled)[self._output["name"]]
-        return Prediction(self.labels, probabilities(logits))
+        pixels = prepared(_frame(image), self.size, self._resize)
+        logits = self.run({self._input["name"]: self.tensor(pixels)}, cancelled=cancelled)[self._output["name"]]
+        return Prediction(self.labels, probabilities(logits), features(pixels))
 
     def tensor(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels uint8 [S, S, 3] as the artifact takes them."""

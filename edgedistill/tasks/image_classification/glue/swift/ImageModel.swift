@@ -47,7 +47,7 @@ public actor ImageModel {
                 "the labels of manifest.json are not those of this package: take the package of the bundle")
         }
         let model = try await Model.load(bundle, options: options, runtimes: runtimes)
-        let router = try Router(bundle, artifact: model.artifact.name)
+        let router = try Router(bundle, artifact: model.artifact.name, features: imageFeatureNames)
         return ImageModel(model, facts, router, try facts.checked(model.artifact))
     }
 
@@ -63,13 +63,14 @@ public actor ImageModel {
         guard let spec = model.artifact.signature.inputs.first(where: { $0.name == input }) else {
             throw ModelError.bundle("\(info.artifact) has no input \(input), which manifest.json prepares")
         }
-        let outputs = try await model.run([input: preprocessing.tensor(of: frame, for: spec)])
+        let pixels = try preprocessing.pixels(of: frame)
+        let outputs = try await model.run([input: preprocessing.tensor(of: pixels, for: spec)])
         let logits = outputs[output]?.doubles() ?? []
         guard logits.allSatisfy(\.isFinite) else {
             let text = "\(info.artifact) gave \(output) that are not finite; run selfTest() on this device"
             throw ModelError.runtimeFailed(text, cause: ModelError.input(text))
         }
-        return Prediction(logits: logits, names: facts.labels)
+        return Prediction(logits: logits, names: facts.labels, features: imageFeatures(of: pixels))
     }
 
     /// Runs on zeros, so that the first real call takes no longer than others.

@@ -70,10 +70,9 @@ public struct Preprocessing: Sendable {
         return result
     }
 
-    /// The input tensor of a frame, as `spec` says: float32 `[1, 3, size, size]` in 0...1, or uint8 `[1, size, size,
-    /// 3]`.
-    public func tensor(of frame: Frame, for spec: Manifest.TensorSpec) throws -> Tensor {
-        let pixels = try pixels(of: frame)
+    /// The input tensor of the pixels of a frame, as `spec` says: float32 `[1, 3, size, size]` in 0...1, or uint8
+    /// `[1, size, size, 3]`.
+    public func tensor(of pixels: [UInt8], for spec: Manifest.TensorSpec) throws -> Tensor {
         guard spec.dtype == .float32 else {
             return try Tensor(pixels, shape: [1, size, size, 3])
         }

@@ -1,11 +1,12 @@
 /** A model that tells what an image shows. */
 
 import type { BundleReader } from "./bundle.ts";
+import { featureNames, features } from "./features.ts";
 import type { Frame } from "./frame.ts";
 import { facts } from "./generated.ts";
 import { type TestedFrame, compareFrames } from "./goldenFrames.ts";
 import { type CallOptions, type LoadOptions, Model, type Opened, open } from "./model.ts";
-import { Prediction, argmax } from "./prediction.ts";
+import { type Features, Prediction, argmax } from "./prediction.ts";
 import { type Preprocessing, preprocessingOf } from "./preprocessing.ts";
 import { type Router, routerOf } from "./router.ts";
 import { scoresOf } from "./scores.ts";
@@ -39,7 +40,7 @@ export class ImageModel extends Model {
     super(opened);
     this.#preprocessing = preprocessing;
     this.#output = output;
-    this.router = routerOf(opened);
+    this.router = routerOf(opened, featureNames);
   }
 
   /** Load the model. Only the manifest and the chosen artifact are read, and both are checked. Throws ModelError. */
@@ -60,9 +61,15 @@ export class ImageModel extends Model {
   /** What the image in `frame` shows. The frame is not changed, and must stay as it is until the promise is settled. */
   predict(frame: Frame, options: CallOptions = {}): Promise<Prediction> {
     return this.inTurn(async () => {
-      const { name, tensor } = this.#preprocessing;
-      const outputs = await this.runNow(() => ({ [name]: tensor(frame) }), options.signal);
-      return new Prediction(facts.labels, this.#scores(outputs));
+      const { name, tensor, pixels } = this.#preprocessing;
+      let known: Features = new Map();
+      const prepare = () => {
+        const seen = pixels(frame);
+        known = features(seen);
+        return { [name]: tensor(seen) };
+      };
+      const outputs = await this.runNow(prepare, options.signal);
+      return new Prediction(facts.labels, this.#scores(outputs), known);
     });
   }
 

@@ -5,5 +5,5 @@ export { type Frame, type PackedFormat, type PackedFrame, type Plane, type YuvFr
 export type { TestedFrame } from "./goldenFrames.ts";
 export { ImageModel, type ImageSelfTest, describeImages } from "./imageModel.ts";
 export * from "./index.ts";
-export { Prediction, type Scored } from "./prediction.ts";
+export { type Features, Prediction, type Scored } from "./prediction.ts";
 export type { Router } from "./router.ts";

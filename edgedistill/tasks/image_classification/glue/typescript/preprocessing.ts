@@ -13,8 +13,8 @@ export interface Preprocessing {
   readonly name: string;
   /** Convert to RGB, turn upright, resize and crop: bytes [height, width, 3]. Throws ModelError of the kind input. */
   pixels(frame: Frame): Uint8Array;
-  /** The same as the program takes it: uint8 [1, height, width, 3], or float32 [1, 3, height, width] in 0..1. */
-  tensor(frame: Frame): Tensor;
+  /** These as the program takes them: uint8 [1, height, width, 3], or float32 [1, 3, height, width] in 0..1. */
+  tensor(pixels: Uint8Array): Tensor;
 }
 
 /** What the images are resized and cropped to, in pixels. */
@@ -42,7 +42,7 @@ export function preprocessingOf(document: Json, artifact: Artifact): Preprocessi
   const sizes = sizesOf(document, spec.name);
   const toTensor = conversion(artifact, spec, sizes);
   const pixels = (frame: Frame) => prepare(frame, sizes);
-  return { name: spec.name, pixels, tensor: (frame) => toTensor(pixels(frame)) };
+  return { name: spec.name, pixels, tensor: toTensor };
 }
 
 function sizesOf(document: Json, name: string): Sizes {

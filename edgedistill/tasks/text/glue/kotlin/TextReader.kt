@@ -27,6 +27,7 @@ internal class TextReader(
     private val mask: String,
     private val buckets: List<Int>,
     private val padding: Int,
+    private val unknown: Int?,
 ) {
     private val length = buckets.last()
 
@@ -42,6 +43,12 @@ internal class TextReader(
             throw ModelError.WrongInput("found ${found.size} tokens, expected at most $length: let the tokenizer cut")
         }
         return found
+    }
+
+    /** How many [tokens] there are, and what share of them is unknown, where the tokenizer has a token for that. */
+    fun features(tokens: IntArray): Map<String, Double> = buildMap {
+        put("tokens", tokens.size.toDouble())
+        if (unknown != null) put("unknown", tokens.count { it == unknown }.toDouble() / maxOf(1, tokens.size))
     }
 
     fun selfTest(routesWrong: Int = 0, decide: ((Map<String, Tensor>) -> Int)?): TextSelfTest =
@@ -95,7 +102,8 @@ internal class TextReader(
             val path = facts.getString("tokenizer")
             val sha256 = model.manifest.files[path] ?: throw ModelError.DamagedManifest("has no SHA-256 of $path")
             val tokenizer = tokenizers.read(bundle.checked(path, sha256), buckets.last())
-            TextReader(model, tokenizer, tokens, mask, buckets, facts.getInt("padding"))
+            val unknown = if (facts.has("unknown")) facts.getInt("unknown") else null
+            TextReader(model, tokenizer, tokens, mask, buckets, facts.getInt("padding"), unknown)
         }
 
         private fun ofKind(inputs: JSONObject, kind: String): String =

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,12 +58,18 @@ class ReadsTexts(Model):
         self._tokens, self._mask = kinds["text"], kinds["mask"]
         facts = inputs[self._tokens]
         self._length, self._padding = int(facts["length"]), int(facts["padding"])
+        self._unknown: int | None = facts.get("unknown")
         self._buckets = facts.get("buckets", [self._length])
         self._tokenizer = _tokenizer(self.bundle.checked(facts["tokenizer"]), self._length)
 
     def tokens(self, text: str) -> list[int]:
         """The numbers of the tokens of a text, at most as many as the model takes."""
         return list(self._tokenizer.encode(text).ids)
+
+    def features(self, tokens: Sequence[int]) -> dict[str, float]:
+        """How many tokens there are, and what share of them is unknown, where the tokenizer has a token for that."""
+        share = {} if self._unknown is None else {"unknown": sum(token == self._unknown for token in tokens) / max(1, len(tokens))}
+        return {"tokens": float(len(tokens)), **share}
 
     def arrays(self, text: str) -> Mapping[str, np.ndarray]:
         """The tokens of a text and their mask, int32 [1, tokens] each, filled up as an artifact of the bundle takes them."""

@@ -20,6 +20,7 @@ struct TextFacts: Decodable, Sendable {
         let length: Int?
         let buckets: [Int]?
         let padding: Int32
+        let unknown: Int32?
     }
 
     /// A text of the bundle with the tokens that training makes of it.
@@ -54,6 +55,7 @@ struct TextReader: Sendable {
     private let maskName: String
     private let length: Int
     private let padding: Int32
+    private let unknown: Int32?
 
     /// Reads how artifacts of a bundle take texts. Throws `ModelError.bundle` for a way that this code does not know.
     init(_ bundle: BundleFolder, _ artifact: Manifest.Artifact, _ tokenizers: TokenizerReader) throws {
@@ -86,6 +88,7 @@ struct TextReader: Sendable {
         }
         tokenizer = try tokenizers(try bundle.data(path, sha256: sha256), size)
         (tokensName, maskName, self.length, padding) = (text.key, mask.key, size, text.value.padding)
+        unknown = text.value.unknown
     }
 
     /// The numbers of the tokens of `text`, at most as many as the model takes.
@@ -95,6 +98,15 @@ struct TextReader: Sendable {
             throw ModelError.input("found \(tokens.count) tokens, expected at most \(length): let the tokenizer cut")
         }
         return tokens
+    }
+
+    /// How many tokens there are, and what share of them is unknown, where the tokenizer has a token for that.
+    func features(of tokens: [Int32]) -> [String: Double] {
+        var found = ["tokens": Double(tokens.count)]
+        if let unknown {
+            found["unknown"] = Double(tokens.filter { $0 == unknown }.count) / Double(max(1, tokens.count))
+        }
+        return found
     }
 
     /// The tokens of `text` and their mask, int32 [1, length] each.

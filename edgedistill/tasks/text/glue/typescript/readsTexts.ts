@@ -18,6 +18,8 @@ export interface TextReader {
   tokens(text: string): number[];
   /** The tokens of a text and their mask, int32 [1, N] each; N is the smallest bucket that holds the text. */
   tensors(text: string): Tensors;
+  /** How many tokens there are, and what share of them is unknown, where the tokenizer has a token for that. */
+  features(tokens: readonly number[]): Map<string, number>;
 }
 
 /** A model whose inputs are the tokens of a text and their mask, and which has one output. */
@@ -34,6 +36,11 @@ export class ReadsTexts extends Model {
   /** The numbers of the tokens of a text, at most as many as the model takes. */
   tokens(text: string): number[] {
     return this.#reader.tokens(text);
+  }
+
+  /** What is known of a text without the model. */
+  protected features(text: string): Map<string, number> {
+    return this.#reader.features(this.tokens(text));
   }
 
   /** Run the golden samples and tokenize the golden texts of the bundle, and compare with the kit's results. */
@@ -86,8 +93,14 @@ export async function readerOf(opened: Opened): Promise<TextReader> {
   const buckets = typeof sizes[0] === "number" ? [sizes[0]] : known;
   const most = buckets[buckets.length - 1];
   const tokens = new Tokens(await bundle.read(string(facts["tokenizer"], `${where}.${name}.tokenizer`)), most);
+  const unknown = facts["unknown"] === undefined ? null : number(facts["unknown"], `${where}.${name}.unknown`);
   return {
     tokens: (text) => tokens.of(text),
+    features(found) {
+      const known = new Map([["tokens", found.length]]);
+      const count = found.filter((token) => token === unknown).length;
+      return unknown === null ? known : known.set("unknown", count / Math.max(1, found.length));
+    },
     tensors(text) {
       const found = tokens.of(text);
       const length = buckets.find((bucket) => bucket >= found.length) ?? most;

@@ -33,8 +33,10 @@ public class TextModel private constructor(
      * @throws ModelError.Cancelled where [cancelled] said true
      * @throws ModelError.Closed after [close]
      */
-    public fun predict(text: String, cancelled: () -> Boolean = { false }): Prediction =
-        Prediction(labels, softmax(reader.run(text, cancelled).getValue(scores.output).toDoubles()))
+    public fun predict(text: String, cancelled: () -> Boolean = { false }): Prediction {
+        val logits = reader.run(text, cancelled).getValue(scores.output).toDoubles()
+        return Prediction(labels, softmax(logits), reader.features(tokens(text)))
+    }
 
     /** The numbers of the tokens of [text], as the model sees them. */
     public fun tokens(text: String): IntArray = reader.tokens(text)
@@ -65,7 +67,8 @@ public class TextModel private constructor(
             runtimes: List<ModelRuntime> = Generated.RUNTIMES,
             tokenizers: TokenizerReader = TokenizerReader(::readTokenizer),
         ): TextModel = loaded(Model.load(bundle, options, runtimes)) { model ->
-            TextModel(TextReader.of(bundle, model, tokenizers), Scores.of(model), Router.of(model))
+            val reader = TextReader.of(bundle, model, tokenizers)
+            TextModel(reader, Scores.of(model), Router.of(model, reader.features(IntArray(0)).keys))
         }
     }
 }

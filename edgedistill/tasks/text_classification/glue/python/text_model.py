@@ -20,7 +20,7 @@ class TextModel(ReadsTexts):
         super()._check()
         self.labels = tuple(self.bundle.manifest["labels"])
         check_labels(self.labels, self._output)
-        self.router = Router(self.bundle.manifest, self.entry["name"])
+        self.router = Router(self.bundle.manifest, self.entry["name"], self.features([]))
 
     def predict(self, text: str, *, cancelled: Callable[[], bool] | None = None) -> Prediction:
         """The probabilities of the labels of a text. A text that is longer than the model takes is cut.
@@ -32,7 +32,8 @@ class TextModel(ReadsTexts):
         Raises:
             InputError: It is no text.
         """
-        return Prediction(self.labels, probabilities(self._answer(text, cancelled)))
+        logits = self._answer(text, cancelled)
+        return Prediction(self.labels, probabilities(logits), self.features(self.tokens(text)))
 
     def self_test(self) -> SelfTest:
         """Tokenize the golden texts of the bundle and run its golden inputs here; compare with what training and export gave."""

@@ -36,7 +36,7 @@ public actor TextModel {
         for artifact in bundle.manifest.artifacts { _ = try facts.output(artifact) }
         let model = try await Model.load(bundle, options: options, runtimes: runtimes)
         let reader = try TextReader(bundle, model.artifact, tokenizers)
-        let router = try Router(bundle, artifact: model.artifact.name)
+        let router = try Router(bundle, artifact: model.artifact.name, features: Set(reader.features(of: []).keys))
         return TextModel(model, router, reader, try facts.output(model.artifact))
     }
 
@@ -55,7 +55,8 @@ public actor TextModel {
             let text = "\(info.artifact) gave \(output) that are not finite; run selfTest() on this device"
             throw ModelError.runtimeFailed(text, cause: ModelError.input(text))
         }
-        return Prediction(logits: logits, names: Generated.labels)
+        let features = reader.features(of: try reader.tokens(of: text))
+        return Prediction(logits: logits, names: Generated.labels, features: features)
     }
 
     /// The numbers of the tokens of a text, as the model sees them.

@@ -29,7 +29,7 @@ export class TextModel extends ReadsTexts {
 
   private constructor(opened: Opened, reader: TextReader, output: string) {
     super(opened, reader, output);
-    this.router = routerOf(opened);
+    this.router = routerOf(opened, [...reader.features([]).keys()]);
   }
 
   /** Load the model. The manifest, the chosen artifact and the tokenizer are read and checked. Throws ModelError. */
@@ -45,7 +45,7 @@ export class TextModel extends ReadsTexts {
 
   /** The probabilities of the labels of a text. A text that is longer than the model takes is cut. */
   async predict(text: string, options: CallOptions = {}): Promise<Prediction> {
-    return new Prediction(facts.labels, await this.answer(text, options));
+    return new Prediction(facts.labels, await this.answer(text, options), this.features(text));
   }
 
   /** Run the golden samples and tokenize the golden texts of the bundle, and compare with the kit's results. */
