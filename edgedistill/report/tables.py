@@ -101,7 +101,8 @@ def ladder_of_sets(summary: Summary) -> Table:
     # A column without a figure says nothing: a holdout of its own has no sample in val.
     columns = [each for each in columns if any(number(get(rung, "sets", *each)) is not None for rung in rungs)]
     rows = [[Cell(str(rung.get("rung")), "code"), *(score(get(rung, "sets", name, split)) for name, split in columns)] for rung in rungs]
-    return Table(f"{title(summary)} on each set of the data", ("rung", *(f"{name}, {split}" for name, split in columns)), rows)
+    headers = ("data.holdout" if name == split else f"{name}, {split}" for name, split in columns)
+    return Table(f"The ladder on each set of the data: {title(summary)}", ("rung", *headers), rows)
 
 
 def _drop(rung: Summary) -> Cell:
