@@ -9,10 +9,14 @@ from made_documents import made_measurement
 
 from edgedistill.files import canonical_hash, read_json, write_json
 from edgedistill.gate import openings
+from edgedistill.gate.evidence import Evidence
 from edgedistill.measure import store
 from edgedistill.recipe.gate import Gate
+from edgedistill.recipe.loading import recorded
 from edgedistill.records.gate import Check, ReleaseCard
 from edgedistill.records.measurements import Measurement
+from edgedistill.records.summary import Summary
+from edgedistill.run import Run
 from edgedistill.steps.gate import gate
 
 PHONE = "adb:0A1B2C"
@@ -51,3 +55,9 @@ def saved(sha256: str, created: str, **changes: Any) -> None:
     made["artifact"]["sha256"] = sha256
     with store.opened() as project:
         project.save(Measurement.model_validate(made), b"")
+
+
+def evidence(run: Path) -> Evidence:
+    """What the gate knows of the run."""
+    recipe = recorded(ruled(run, size={"max_mb": 1}))
+    return Evidence(Run(run), recipe, recipe.gate, Summary.read(run / "summary.json"))

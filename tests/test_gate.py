@@ -13,7 +13,7 @@ from conftest import edgedistill
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from made_documents import made_measurement
-from made_gate import INT8, PHONE, checks, copied, decided, ruled, saved
+from made_gate import INT8, PHONE, checks, copied, decided, evidence, ruled, saved
 
 from edgedistill import tasks
 from edgedistill.bundle.check import check_bundle
@@ -118,7 +118,11 @@ def test_calibration_is_that_of_the_holdout(run: Path) -> None:
     summary = read_json(run / "summary.json")
     on_val = next(rung["further"]["ece"] for rung in summary["ladder"] if rung["model"] == INT8 or rung["rung"] == INT8)
     assert check.value != on_val
-    assert 0 < check.value < 0.2
+    assert 0 < check.value < check.bound < 0.2
+    assert check.value == pytest.approx(evidence(run).scorer.further(INT8, "holdout")["ece"])
+    assert (check.n, check.ok) == (summary["data"]["splits"]["holdout"], True)
+    between = (check.value + check.bound) / 2
+    assert not checks(decided(run, calibration={"max": between}), "calibration")[INT8].ok
 
 
 def test_devices_are_judged_by_the_newest_measurement_of_the_same_bytes(run: Path) -> None:

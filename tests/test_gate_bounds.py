@@ -5,7 +5,8 @@ import pytest
 from scipy.special import gammaln, xlogy
 from scipy.stats import beta
 
-from edgedistill.gate.bounds import drop, share_above, upper_bound
+from edgedistill.gate.bounds import calibration_error, drop, share_above, upper_bound
+from edgedistill.tasks.classification.calibration_error import confidence_error, gaps
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 30), (10, 1000)])
@@ -48,6 +49,39 @@ def test_of_200_candidates_whose_drop_is_the_limit_at_most_5_percent_pass(kind: 
     rng = np.random.default_rng(19)
     passed = sum(drop(*candidates(kind, n, limit, rng), 0.95)[1] <= limit for _ in range(200))
     assert passed <= 10
+
+
+def confidences(n: int, gap: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences of `n` decisions, and whether these are right: with the confidence less `gap`."""
+    sure = 1 - 0.5 * rng.beta(0.4, 6, n)
+    return sure, rng.random(n) < sure - gap
+
+
+def test_of_60_candidates_whose_calibration_error_is_the_limit_at_most_5_percent_pass() -> None:
+    rng, samples = np.random.default_rng(3), np.arange(150)
+    made = [calibration_error(gaps(*confidences(150, 0.1, rng), samples, 150, 1), 0.95) for _ in range(60)]
+    error, bound = (np.array(made) <= 0.1).sum(axis=0)
+    # The error itself passes such a candidate nearly every second time.
+    assert error > 20
+    assert bound <= 3
+    calibrated = [calibration_error(gaps(*confidences(300, 0.0, rng), np.arange(300), 300, 1), 0.95)[1] for _ in range(10)]
+    assert max(calibrated) <= 0.1
+
+
+def test_the_calibration_error_is_that_of_the_bins_and_samples_of_many_decisions_count_as_one() -> None:
+    rng = np.random.default_rng(1)
+    sure, right = confidences(240, 0.05, rng)
+    alone = gaps(sure, right, np.arange(240), 240, 1)
+    value, bound = calibration_error(alone, 0.95)
+    assert value == pytest.approx(confidence_error(sure, right)["ece"])
+    # Each decision eight times in a sample: no more is known.
+    many = gaps(np.repeat(sure, 8), np.repeat(right, 8), np.repeat(np.arange(240), 8), 240, 8)
+    assert calibration_error(many, 0.95) == pytest.approx((value, bound))
+    apart = calibration_error(gaps(np.repeat(sure, 8), np.repeat(right, 8), np.arange(1920), 1920, 1), 0.95)
+    assert apart[0] == pytest.approx(value)
+    assert value < apart[1] < bound - 0.01
+    # One sample says nothing, whatever it is.
+    assert calibration_error(gaps(np.array([0.99]), np.array([True]), np.array([0]), 1, 1), 0.95)[1] > 0.9
 
 
 def test_a_student_as_good_as_its_teacher_passes() -> None:

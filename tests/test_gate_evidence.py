@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_gate import INT8, PHONE, checks, copied, decided, ruled, saved
+from made_gate import INT8, PHONE, checks, copied, decided, evidence, saved
 
 from edgedistill import tasks
 from edgedistill.files import read_json, sha256_file
@@ -14,13 +14,12 @@ from edgedistill.gate.bounds import drop, upper_bound
 from edgedistill.gate.evidence import Evidence
 from edgedistill.gate.review.store import Judgement, Store
 from edgedistill.recipe.base import RecipeError
-from edgedistill.recipe.loading import load_recipe, recorded
+from edgedistill.recipe.loading import load_recipe
 from edgedistill.records import Unavailable
 from edgedistill.records.baseline import BASELINE_FILE, Baseline, baseline_hash
 from edgedistill.records.shadow import ShadowDocument
-from edgedistill.records.summary import Summary
 from edgedistill.report.release_card import render
-from edgedistill.run import Run, Step
+from edgedistill.run import Step
 from edgedistill.runs import open_run
 from edgedistill.steps.review import review
 from edgedistill.tasks.data import chosen
@@ -58,11 +57,6 @@ def measured(run: Path, rows: list[int], kept: dict[str, list[bool]], p95: float
     return run
 
 
-def evidence(run: Path) -> Evidence:
-    recipe = recorded(ruled(run, size={"max_mb": 1}))
-    return Evidence(Run(run), recipe, recipe.gate, Summary.read(run / "summary.json"))
-
-
 def reason(check: Any) -> str:
     assert isinstance(check.value, Unavailable)
     assert check.ok is False
@@ -73,7 +67,7 @@ def test_answers_are_held_to_the_baseline_on_the_samples_of_both(run: Path, monk
     data = evidence(run).scorer.data
     ours = np.arange(60) % 10 > 0
     monkeypatch.setattr(type(tasks.task("image-classification")), "tried", lambda self, recipe: 60)
-    monkeypatch.setattr(Evidence, "kept", lambda self, name, what: ours)
+    monkeypatch.setattr(Evidence, "kept", lambda self, name, what, split: ours)
     rows = chosen(data, "val", 60)
     # Some that the file was tried on, in another order, and one that it was not.
     theirs = rows[:JUDGED][::-1].tolist()

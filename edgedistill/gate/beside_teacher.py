@@ -58,7 +58,7 @@ def _hardest(found: Evidence, read: Callable[[records.TeacherBaseline], Figure])
 def _answers(found: Evidence, file: ArtifactResult, rule: BaselineAnswers, teacher: records.TeacherBaseline) -> Figure:
     """The drop on the samples of val that both answered."""
     how = f"{teacher.where} less file on the same {found.task.words.samples} of val, whole answers; {BOUND}"
-    if isinstance(kept := found.kept(file.name, rule.of), Unavailable):
+    if isinstance(kept := found.kept(file.name, rule.of, "val"), Unavailable):
         return Figure(kept, how)
     known = {} if teacher.verdicts is None else teacher.verdicts.kept
     if rule.of not in known or teacher.verdicts is None:

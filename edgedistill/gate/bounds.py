@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgedistill.tasks.intervals import Gaps
+
 _DRAWS = 20_000
 _AT_ONCE = 2**22
 """Random numbers that are drawn together."""
+_DRAWS_OF_GAPS = 4_000
 _STEPS = 1024
 """Where more values than this differ, they are rounded up to multiples of its inverse: that is faster, and the bound rises."""
 
@@ -37,7 +40,12 @@ def upper_bound(values: np.ndarray, confidence: float, *, largest: float = 1.0) 
     for start in range(0, _DRAWS, step):
         weights = rng.standard_gamma(counts, size=(min(step, _DRAWS - start), len(known)))
         means[start : start + step] = weights @ known / weights.sum(axis=1)
-    return float(np.quantile(means, min(1.0, confidence + 2 * np.sqrt(confidence * (1 - confidence) / _DRAWS))))
+    return _quantile(means, confidence)
+
+
+def _quantile(drawn: np.ndarray, confidence: float) -> float:
+    """The quantile of what was drawn, two standard errors higher."""
+    return float(np.quantile(drawn, min(1.0, confidence + 2 * np.sqrt(confidence * (1 - confidence) / len(drawn)))))
 
 
 def drop(reference: np.ndarray, scores: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -57,3 +65,24 @@ def drop(reference: np.ndarray, scores: np.ndarray, confidence: float) -> tuple[
 def share_above(kept: np.ndarray, confidence: float) -> tuple[float, float]:
     """The share of true values in `kept`, bool [n], and its lower bound (Clopper and Pearson 1934, Biometrika 26)."""
     return float(kept.mean()), 1 - upper_bound(~kept, confidence)
+
+
+def calibration_error(found: Gaps, confidence: float) -> tuple[float, float]:
+    """The expected calibration error over the bins of `found`, and its upper bound.
+
+    The error is the largest mean over all ways to give each bin a sign: of the sample's gaps times their signs. Under the true signs that
+    mean has the bound of `upper_bound`, with one more sample whose decisions are all wrong and sure. The bound here takes the largest signs
+    in each draw of weights, and so is no lower. Samples of several decisions are weighed as a whole.
+
+    It is about the error of the bins, which is at most that of single confidences (Kumar et al. 2019, arXiv 1909.10155).
+    """
+    total = found.counts.sum()
+    rng, n = np.random.default_rng(0), len(found.counts)
+    errors = np.empty(_DRAWS_OF_GAPS)
+    step = max(1, _AT_ONCE // (n + 1))
+    for start in range(0, _DRAWS_OF_GAPS, step):
+        weights = rng.standard_exponential((min(step, _DRAWS_OF_GAPS - start), n + 1))
+        further = weights[:, n] * found.most
+        wrong = np.abs(weights[:, :n] @ found.gaps).sum(axis=1) + further
+        errors[start : start + step] = wrong / (weights[:, :n] @ found.counts + further)
+    return float(np.abs(found.gaps.sum(axis=0)).sum() / total), _quantile(errors, confidence)

@@ -21,6 +21,7 @@ from edgedistill.recipe.gate import Reviewed
 from edgedistill.records import ArtifactResult, Unavailable
 from edgedistill.records.gate import Check, Sense, Source, Unit
 from edgedistill.records.review import REVIEWS_FOLDER
+from edgedistill.verify import stored
 
 _Read = tuple[float | Unavailable, float | None, int, str]
 _HOW = "answers to val, those that differ judged by people as blinded pairs"
@@ -112,7 +113,7 @@ def _review(found: Evidence, file: ArtifactResult) -> _Review | Unavailable:
         contest = found.answers.contest(reference, file.name)
     except UserError as error:
         return Unavailable(unavailable=str(error))
-    steps = [f"trial-{name}" for name in (reference, file.name)] if found.task.writes else [f"val-{file.name}"]
+    steps = [stored.trial(name) for name in (reference, file.name)] if found.task.writes else [f"val-{file.name}"]
     if why := next((why for step in steps if (why := found.stale(step))), None):
         return Unavailable(unavailable=why)
     if not contest.differing:

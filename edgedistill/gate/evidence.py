@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,9 @@ from edgedistill.records.summary import Summary
 from edgedistill.run import Run
 from edgedistill.tasks.base import Arrays
 from edgedistill.tasks.data import chosen
+from edgedistill.tasks.intervals import Gaps
 from edgedistill.tasks.sections import Trial
+from edgedistill.verify import stored
 from edgedistill.verify.scoring import Scorer
 
 HOLDOUT = "holdout"
@@ -66,23 +67,26 @@ class Evidence:
         places = np.arange(len(expected)) if places is None else places
         return expected[places], given, places
 
-    def further(self, file: ArtifactResult, name: str) -> float | Unavailable:
-        """A further score of `file` on the holdout."""
+    def gaps(self, file: ArtifactResult) -> Gaps | Unavailable:
+        """How far the confidence of `file` on the holdout is from what is right."""
         if isinstance(score := self.scorer.score_on(file.name, HOLDOUT), Unavailable):
             return score
         if why := self.stale(f"{HOLDOUT}-{file.name}"):
             return Unavailable(unavailable=why)
-        value = self.scorer.further(file.name, HOLDOUT).get(name)
-        if value is None:
-            return Unavailable(unavailable=f"the task {self.task.name} has no {name}")
-        return value if math.isfinite(value) else Unavailable(unavailable=f"{name} is not finite")
+        found = self.scorer.gaps(file.name, HOLDOUT)
+        if found is None:
+            return Unavailable(unavailable=f"the task {self.task.name} has no calibration error")
+        return found if np.isfinite(found.gaps).all() else Unavailable(unavailable="confidences are not finite")
 
-    def kept(self, name: str, what: str, where: Mapping[str, str] | None = None) -> np.ndarray | Unavailable:
-        """Whether each answer of the trial of a rung or file keeps `what`, bool [n]; of the samples with the values `where` of fields."""
-        step = f"trial-{name}"
+    def kept(self, name: str, what: str, split: str, where: Mapping[str, str] | None = None) -> np.ndarray | Unavailable:
+        """Whether each answer of the trial of a rung or file on a split keeps `what`, bool [n].
+
+        where: values of fields that samples need to have; None judges all.
+        """
+        step = stored.trial(name, split)
         figures = self.run.result(step)
         if figures is None:
-            return Unavailable(unavailable=f"{name} was not tried on whole {self.task.words.samples}")
+            return Unavailable(unavailable=f"{name} was not tried on whole {self.task.words.samples} of {split}")
         if why := figures.get("error") or figures.get("unavailable"):
             return Unavailable(unavailable=why)
         if why := self.stale(step):
@@ -93,7 +97,7 @@ class Evidence:
             return Unavailable(unavailable=f"trials tell {', '.join(kept) or 'nothing'}, and not {what}")
         if not where:
             return kept[what]
-        rows = chosen(self.scorer.data, "val", self.task.tried(self.scorer.recipe))
+        rows = chosen(self.scorer.data, split, self.task.tried(self.scorer.recipe))
         chosen_ones = matching(self.task.slices(self.scorer.data, rows), where)
         return chosen_ones if isinstance(chosen_ones, Unavailable) else kept[what][chosen_ones]
 

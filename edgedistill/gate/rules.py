@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.gate import beside_teacher, by_people, in_shadow
-from edgedistill.gate.bounds import drop, share_above
+from edgedistill.gate.bounds import calibration_error, drop, share_above
 from edgedistill.gate.evidence import HOLDOUT, Evidence, matching
 from edgedistill.gate.figures import BOUND, Figure, check
 from edgedistill.gate.on_device import FIGURES, setup
@@ -31,9 +31,8 @@ def checks(found: Evidence, file: ArtifactResult) -> list[Check]:
             check(rule, f"slices.{number}", f"Drop on the worst {rule.by}{_of(rule.where)}", name, figure, rule.max, "at most", "points")
         )
     if gate.calibration is not None:
-        how = f"expected calibration error on the {HOLDOUT}, without a bound; that of few samples is too high"
-        figure = Figure(found.further(file, "ece"), how)
-        every.append(check(gate.calibration, "calibration", "Calibration error", name, figure, gate.calibration.max, "at most", "share"))
+        title, figure = "Calibration error", _calibration(found, file)
+        every.append(check(gate.calibration, "calibration", title, name, figure, gate.calibration.max, "at most", "share"))
     every += [_tried(found, file, f"trials.{number}", rule) for number, rule in enumerate(gate.trials)]
     if gate.size is not None:
         figure = Figure(file.bytes / 1e6, "bytes of the file, 10^6 in a megabyte")
@@ -123,9 +122,17 @@ def _worst(found: Evidence, file: ArtifactResult, rule: Slice) -> Figure:
     return Figure(worst.value, how, worst.bound, worst.n, worst.slice, figures)
 
 
+def _calibration(found: Evidence, file: ArtifactResult) -> Figure:
+    how = f"expected calibration error on the {HOLDOUT}, the file executed by {file.executed_by}; {BOUND}, over all signs of the bins"
+    if isinstance(gaps := found.gaps(file), Unavailable):
+        return Figure(gaps, how)
+    value, bound = calibration_error(gaps, found.gate.confidence)
+    return Figure(value, how, bound, len(gaps.counts))
+
+
 def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Check:
-    how = f"whole {found.task.words.samples} of val{_of(rule.where)} that the file answered"
-    kept, of = found.kept(file.name, rule.of, rule.where), f"{rule.of}{_of(rule.where)}"
+    how = f"whole {found.task.words.samples} of the {HOLDOUT}{_of(rule.where)} that the file answered"
+    kept, of = found.kept(file.name, rule.of, HOLDOUT, rule.where), f"{rule.of}{_of(rule.where)}"
     if rule.min is not None:
         if isinstance(kept, Unavailable):
             figure = Figure(kept, how)
@@ -134,7 +141,7 @@ def _tried(found: Evidence, file: ArtifactResult, field: str, rule: Tried) -> Ch
             figure = Figure(value, f"{how}; the bound is Clopper and Pearson's", bound, len(kept))
         return check(rule, field, f"Answers, {of}", file.name, figure, rule.min, "at least", "share")
     assert rule.max_drop is not None
-    expected = found.kept(found.gate.against, rule.of, rule.where)
+    expected = found.kept(found.gate.against, rule.of, HOLDOUT, rule.where)
     unknown = next((each for each in (expected, kept) if isinstance(each, Unavailable)), None)
     figure = Figure(unknown, how) if unknown is not None else _paired_drop(expected, kept, found.gate.confidence, how)
     title = f"Answers, {of}: drop against the {found.gate.against}"

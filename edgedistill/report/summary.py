@@ -18,7 +18,7 @@ from edgedistill.report.measured import measured
 from edgedistill.report.twins import with_twins
 from edgedistill.run import Run
 from edgedistill.tasks.sections import Results, Trial
-from edgedistill.verify import judge
+from edgedistill.verify import judge, stored
 from edgedistill.verify.failures import failures, warnings
 from edgedistill.verify.scoring import Scorer
 
@@ -70,8 +70,8 @@ def summarize(run: Run, environment: dict[str, JsonValue]) -> Summary:
 def _results(run: Run, scorer: Scorer, shipped: str, artifacts: Iterable[ArtifactResult]) -> Results:
     """What the task writes its sections of."""
     names = tuple(a.name for a in artifacts if a.role == "student")
-    tried = [name for name in ("teacher", "control", "student", *names) if run.finished(f"trial-{name}")]
-    trials = {name: Trial(run.made(f"trial-{name}"), run.work(f"trial-{name}")) for name in tried}
+    tried = [name for name in ("teacher", "control", "student", *names) if run.finished(stored.trial(name))]
+    trials = {name: Trial(run.made(stored.trial(name)), run.work(stored.trial(name))) for name in tried}
     return Results(scorer.data.facts, shipped, scorer.outputs, scorer.targets("val"), names, trials, run.result("answers"))
 
 

@@ -1,4 +1,4 @@
-"""The step that scores the holdout."""
+"""The steps that score the holdout, and try whole samples of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from edgedistill import tasks
 from edgedistill.gate import openings
 from edgedistill.progress import log
 from edgedistill.run import Run, Step
+from edgedistill.steps import trials
 from edgedistill.steps.declared import program_files
 from edgedistill.steps.distill import shipped_rungs
 from edgedistill.steps.execute import execute
@@ -65,3 +66,4 @@ def score(run: Run, recipe: Recipe, specs: list[ArtifactSpec]) -> None:
     )
     run.step(step, work)
     execute(run, recipe, specs, "holdout", before=opens)
+    trials.on_holdout(run, recipe, specs, opens)

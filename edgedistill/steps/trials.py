@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,10 @@ from edgedistill.run import Run, Step
 from edgedistill.steps.declared import program_files
 from edgedistill.steps.execute import method_of
 from edgedistill.tasks.data import chosen
+from edgedistill.verify import stored
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from edgedistill.recipe.schema import Recipe
@@ -27,27 +30,49 @@ if TYPE_CHECKING:
     from edgedistill.tasks.data import Dataset
 
 
-def make(run: Run, recipe: Recipe, specs: list[ArtifactSpec], *, again: bool = False) -> None:
-    """A step `trial-NAME` for the teacher, the control, the student and each of its files that run here, one after the other.
+def make(
+    run: Run, recipe: Recipe, specs: list[ArtifactSpec], split: str = "val", rungs: Sequence[str] = ("teacher", "control", "student"), *,
+    again: bool = False, before: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """A step for each of the `rungs` that the run has, and for each of the student's files that run here, one after the other.
 
-    A file that does not run has its error in its record. again: try files anew.
+    A file that does not run has its error in its record. again: try files anew. before: called before each that is tried, and for none
+    that was.
     """
     task = tasks.task(recipe.task)
     if not task.tried(recipe):
         return
     run.check("data")
     data = task.dataset(recipe, run.work("data"))
-    chosen = [spec for spec in specs if spec.role == "student"]
-    rungs = [name for name in ("teacher", "control", "student") if _answers(run, recipe, name)]
+    rows = chosen(data, split, task.tried(recipe))
     settings = recipe.data.model_dump(mode="json")
-    with track("trials", len(rungs) + len(chosen)) as progress:
-        for name in rungs:
-            step = Step(f"trial-{name}", settings, reads=("work/data", f"work/{name}"), code=("edgedistill.steps.trials",))
-            run.step(step, partial(_module, run, recipe, data, name))
+    files = [spec for spec in specs if spec.role == "student"]
+    known = [name for name in rungs if _answers(run, recipe, name)]
+
+    def rung(name: str, folder: Path) -> dict[str, JsonValue]:
+        before()
+        return _module(run, recipe, data, rows, name, folder)
+
+    def file(spec: ArtifactSpec, folder: Path) -> dict[str, JsonValue]:
+        before()
+        return _file(run, recipe, data, rows, spec, folder)
+
+    with track("trials" if split == "val" else f"trials on the {split}", len(known) + len(files)) as progress:
+        for name in known:
+            step = Step(stored.trial(name, split), settings, reads=("work/data", f"work/{name}"), code=("edgedistill.steps.trials",))
+            run.step(step, partial(rung, name))
             progress.advance(1, last=name)
-        for spec in chosen:
-            run.step(_step(spec, settings), partial(_file, run, recipe, data, spec), again=again)
+        for spec in files:
+            run.step(_step(spec, split, settings), partial(file, spec), again=again)
             progress.advance(1, last=spec.name)
+
+
+def on_holdout(run: Run, recipe: Recipe, specs: list[ArtifactSpec], before: Callable[[], None]) -> None:
+    """The same on the holdout, of what the rules of the gate judge: files, and the reference of drops. Nothing else reads it."""
+    if recipe.gate is None or not recipe.gate.trials:
+        return
+    drops = any(rule.max_drop is not None for rule in recipe.gate.trials)
+    make(run, recipe, specs, "holdout", (recipe.gate.against,) if drops else (), before=before)
 
 
 def _answers(run: Run, recipe: Recipe, name: str) -> bool:
@@ -57,16 +82,15 @@ def _answers(run: Run, recipe: Recipe, name: str) -> bool:
     return run.finished(name)
 
 
-def _module(run: Run, recipe: Recipe, data: Dataset, name: str, folder: Path) -> dict[str, JsonValue]:
+def _module(run: Run, recipe: Recipe, data: Dataset, rows: np.ndarray, name: str, folder: Path) -> dict[str, JsonValue]:
     from edgedistill.distill.stages import trained
 
-    config = recipe.teacher if name == "teacher" else recipe.student
-    task = tasks.task(recipe.task)
+    config, task = recipe.teacher if name == "teacher" else recipe.student, tasks.task(recipe.task)
     module: nn.Module = task.build(config, recipe, data.facts, trained(run.work(name)))
-    return task.try_module(module, data, chosen(data, "val", task.tried(recipe)), folder)
+    return task.try_module(module, data, rows, folder)
 
 
-def _step(spec: ArtifactSpec, settings: Any) -> Step:
+def _step(spec: ArtifactSpec, split: str, settings: Any) -> Step:
     """The step that tries a file: made of the file, the samples, and what executes it."""
     try:
         adapter = executor_of(spec)
@@ -74,7 +98,7 @@ def _step(spec: ArtifactSpec, settings: Any) -> Step:
         # The step says why nothing does.
         adapter = None
     return Step(
-        f"trial-{spec.name}",
+        stored.trial(spec.name, split),
         settings,
         reads=(spec.path, program_files(spec.program)[1], "work/data"),
         code=("edgedistill.steps.trials", *((adapter.module,) if adapter else ())),
@@ -83,7 +107,7 @@ def _step(spec: ArtifactSpec, settings: Any) -> Step:
     )
 
 
-def _file(run: Run, recipe: Recipe, data: Dataset, spec: ArtifactSpec, folder: Path) -> dict[str, JsonValue]:
+def _file(run: Run, recipe: Recipe, data: Dataset, rows: np.ndarray, spec: ArtifactSpec, folder: Path) -> dict[str, JsonValue]:
     path = run.path(spec.path)
     try:
         if why := not_here(spec.format, spec.delegate, path):
@@ -99,8 +123,7 @@ def _file(run: Run, recipe: Recipe, data: Dataset, spec: ArtifactSpec, folder: P
             "piece": backend(spec.format).prompt_pieces.get(spec.precision),
         }
         state = load_signature(run.work(spec.program)).state
-        task = tasks.task(recipe.task)
-        figures = task.try_file(data, chosen(data, "val", task.tried(recipe)), folder, execution)
+        figures = tasks.task(recipe.task).try_file(data, rows, folder, execution)
         return {**figures, "state_mb": sum(spec.nbytes for spec in state) / 1e6}
     except DeviceFailed as error:
         return {"error": str(error)}

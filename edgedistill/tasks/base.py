@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgedistill.recipe.base import Config
     from edgedistill.recipe.schema import Recipe
     from edgedistill.tasks.hub_models import HubModel
+    from edgedistill.tasks.intervals import Gaps
     from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands, Requests
 
@@ -376,6 +377,10 @@ class Task(ABC):
     def further(self, outputs: Arrays, targets: Arrays) -> dict[str, float]:
         """Further scores of all samples together, by name, such as the calibration error."""
         return {}
+
+    def gaps(self, outputs: Arrays, targets: Arrays) -> Gaps | None:
+        """What the calibration error in `further`, `ece`, is made of; None for tasks that have none."""
+        return None
 
     def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
         """What divides the samples `indices` [n] into slices, a value for each, [n] by name: by default the fields of the data."""

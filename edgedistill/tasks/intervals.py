@@ -1,11 +1,24 @@
-"""Statistics that tasks share: 95% intervals of means over samples and of their differences, and distances of outputs."""
+"""Statistics that tasks share: 95% intervals of means over samples and of their differences, distances of outputs, gaps of confidence."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 _Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """How far confidences are from what is right: of the decisions of each sample, by bins of their confidence.
+
+    gaps: float64 [n, bins], the sum of confidence less 1 or 0, for right or wrong. counts: int [n], decisions of a sample, at most `most`.
+    """
+
+    gaps: np.ndarray
+    counts: np.ndarray
+    most: int
 
 
 def wilson(correct: float, n: float) -> tuple[float, float]:

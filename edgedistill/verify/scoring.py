@@ -17,6 +17,7 @@ from edgedistill.records.summary import Verdict
 from edgedistill.run import Run
 from edgedistill.tasks.base import Arrays, Task
 from edgedistill.tasks.data import SET, Dataset
+from edgedistill.tasks.intervals import Gaps
 from edgedistill.verify import helped, judge, outputs, stored
 
 _ALL = slice(None)
@@ -124,6 +125,11 @@ class Scorer:
         """Further scores of a rung or artifact, by name; none where it was not run, or the data has no targets."""
         given, targets = self.outputs(name, split), _at(self.targets(split), self.places(name, split))
         return {} if given is None or not targets else self.task.further(given, targets)
+
+    def gaps(self, name: str, split: str = "val") -> Gaps | None:
+        """What the calibration error of a rung or artifact is made of; None where it has none, was not run, or the data has no targets."""
+        given, targets = self.outputs(name, split), _at(self.targets(split), self.places(name, split))
+        return None if given is None or not targets else self.task.gaps(given, targets)
 
     def difference(self, a: str, b: str) -> Difference:
         """Flips and the difference of the scores of `a` and `b` on val, with its 95% interval."""

@@ -32,6 +32,11 @@ _PLACES = "places"
 """Folder, beside the outputs of an artifact that takes some of the samples, with `split.npy` [n]: their places in the split."""
 
 
+def trial(name: str, split: str = "val") -> str:
+    """The step that lets a rung or file do whole samples of a split."""
+    return f"trial-{name}" if split == "val" else f"{split}-trial-{name}"
+
+
 def samples(run: Run, split: str) -> Mapping[str, np.ndarray]:
     """The samples of a split, [N, ...] by the name of the input; they are read from the disk as they are used.
 

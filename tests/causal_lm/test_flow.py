@@ -14,23 +14,25 @@ from conftest import edgedistill
 from made_llm import fields
 from torch.fx import GraphModule, Node
 
+from edgedistill import tasks
 from edgedistill.errors import UserError
 from edgedistill.files import read_arrays
 from edgedistill.gate.review.pairs import Answers
 from edgedistill.gate.router import Router
 from edgedistill.quantize import grid
 from edgedistill.quantize.graph import tensor_of
-from edgedistill.recipe.loading import recorded
+from edgedistill.recipe.loading import load_recipe, recorded
 from edgedistill.records import Unavailable
 from edgedistill.records.manifest import Manifest
 from edgedistill.runs import open_run
-from edgedistill.steps import ledger
+from edgedistill.steps import ledger, lowering, trials
 from edgedistill.steps.gate import gate
 from edgedistill.steps.route import route
 from edgedistill.steps.watched import reference_of_run
 from edgedistill.tasks.causal_lm import trial
 from edgedistill.tasks.causal_lm.answers.asking import Prompt
 from edgedistill.tasks.causal_lm.example import exchange
+from edgedistill.tasks.data import chosen
 from edgedistill.verify.rungs import load_converted
 
 TARGET = """name: two
@@ -139,6 +141,14 @@ def test_the_gate_judges_answers_of_files(folder: Path, monkeypatch: pytest.Monk
     found = {(check.file, check.rule.removeprefix("gate.")): check for check in gate(folder).card.checks}
     assert {file for file, _ in found} == set(FILES)
     policy, exact, valid = (found[FILES[1], f"trials.{number}"] for number in range(3))
+    # Whole answers to prompts of the holdout, by files and by what a drop is measured from; one opening has all.
+    assert {path.name for path in (folder / "work").glob("holdout-trial-*")} == {f"holdout-trial-{name}" for name in ("teacher", *FILES)}
+    data = tasks.task("causal-lm").dataset(recorded(folder), folder / "work/data")
+    (answered,) = {json.dumps(read_arrays(folder / f"work/holdout-trial-{name}/prompts")["tokens"].tolist()) for name in FILES}
+    assert [[token for token in row if token >= 0] for row in json.loads(answered)] == [
+        data.prompt(row).tolist() for row in chosen(data, "holdout", 3)
+    ]
+    assert len((folder.parent / "holdout-openings.jsonl").read_text().splitlines()) == 1
     assert (policy.value, policy.n, policy.ok) == (1.0, 3, True)
     # Of 3 of 3, Clopper and Pearson's bound is the third root of 0.05.
     assert policy.bound == pytest.approx(0.05 ** (1 / 3), abs=0.02)
@@ -165,6 +175,29 @@ def test_unsure_answers_are_routed(folder: Path, monkeypatch: pytest.MonkeyPatch
         reference = reference_of_run(run)
     assert reference is not None
     assert {name: known.n for name, known in reference.artifacts.items()} == dict.fromkeys(FILES, 3)
+
+
+def test_what_was_tried_on_the_holdout_is_not_tried_again(folder: Path) -> None:
+    with open_run(folder) as run:
+        trials.on_holdout(run, recorded(folder), lowering.lowered(run), lambda: pytest.fail("the holdout is opened"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "tried"),
+    [
+        (None, []),
+        ({"size": {"max_mb": 1}}, []),
+        ({"trials": [{"of": "valid", "min": 0.5}]}, [()]),
+        ({"trials": [{"of": "valid", "min": 0.5}, {"of": "exact", "max_drop": 0.1}], "against": "student"}, [("student",)]),
+    ],
+)
+def test_only_what_a_rule_judges_is_tried_on_the_holdout(
+    monkeypatch: pytest.MonkeyPatch, rules: dict[str, Any] | None, tried: list[Any]
+) -> None:
+    seen = []
+    monkeypatch.setattr(trials, "make", lambda run, recipe, specs, split, rungs, before: seen.append(rungs))
+    trials.on_holdout(None, load_recipe({**fields(), "gate": rules}).recipe, [], lambda: None)
+    assert seen == tried
 
 
 def test_the_report_tells_answers_fidelity_and_cost(summary: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash
 from edgedistill.gate.review.rubric import ANSWERS, DECISIONS
 from edgedistill.tasks.data import chosen
+from edgedistill.verify import stored
 from edgedistill.verify.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Answers:
 
     def _of(self, name: str) -> dict[int, str]:
         """The answers of a rung or file to samples of val; none where it was not run."""
-        step = f"trial-{name}"
+        step = stored.trial(name)
         if self.task.writes:
             tried = self.run.result(step) or {"unavailable": "not tried"}
             if tried.get("error") or tried.get("unavailable"):

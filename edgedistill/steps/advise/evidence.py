@@ -12,6 +12,7 @@ from edgedistill.records.baseline import BASELINE_FILE, Baseline, baseline_hash
 from edgedistill.records.summary import Summary
 from edgedistill.run import Run
 from edgedistill.steps import distill
+from edgedistill.verify import stored
 from edgedistill.verify.scoring import Difference, Scorer
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def gathered(run: Run, loaded: LoadedRecipe) -> Evidence:
     summary = _summary(run, effective)
     facts = distill.prepared_data(run, loaded) if summary is None else run.made("data")
     data = task.dataset(recipe, run.work("data"))
-    trial = run.result("trial-control") if summary is not None else None
+    trial = run.result(stored.trial("control")) if summary is not None else None
     return Evidence(
         recipe=recipe,
         task=task,

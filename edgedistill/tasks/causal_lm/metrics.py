@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgedistill.tasks.causal_lm.wanted import NONE
+from edgedistill.tasks.intervals import Gaps
 
 _AT_ONCE = 16
 """Rows whose probabilities are computed together: those of a large vocabulary take much memory."""
@@ -31,16 +32,33 @@ def figures(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     counted = targets != NONE
     hits = logits.argmax(axis=2) == targets
     told = {"exact match": float((hits | ~counted).all(axis=1).mean())}
-    total, confidence = 0.0, []
+    confidence, likelihood = _tokens(logits, targets)
+    told["perplexity"] = float(np.exp(-likelihood.sum() / max(1, len(likelihood))))
+    if counted.any():
+        told["ece"] = confidence_error(confidence, hits[counted])["ece"]
+    return told
+
+
+def gaps(logits: np.ndarray, targets: np.ndarray) -> Gaps | None:
+    """What `ece` is made of, by answer; None where no token counts."""
+    from edgedistill.tasks.classification.calibration_error import gaps
+
+    counted = targets != NONE
+    if not counted.any():
+        return None
+    hits, (confidence, _) = logits.argmax(axis=2) == targets, _tokens(logits, targets)
+    return gaps(confidence, hits[counted], np.nonzero(counted)[0], len(targets), targets.shape[1])
+
+
+def _tokens(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each token that counts the largest probability, and the log probability of the target, float64 [N] each."""
+    confidence, likelihood = [np.zeros(0)], [np.zeros(0)]
     for start in range(0, len(logits), _AT_ONCE):
         rows, at = logits[start : start + _AT_ONCE], targets[start : start + _AT_ONCE]
         logprobs = log_probabilities(rows)[at != NONE]
-        total -= float(logprobs[np.arange(len(logprobs)), at[at != NONE]].sum())
+        likelihood.append(logprobs[np.arange(len(logprobs)), at[at != NONE]])
         confidence.append(np.exp(logprobs.max(axis=1)))
-    told["perplexity"] = float(np.exp(total / max(1, int(counted.sum()))))
-    if counted.any():
-        told["ece"] = confidence_error(np.concatenate(confidence), hits[counted])["ece"]
-    return told
+    return np.concatenate(confidence), np.concatenate(likelihood)
 
 
 def temperature(logits: np.ndarray, targets: np.ndarray) -> float:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.causal_lm.dataset import Completions
     from edgedistill.tasks.causal_lm.recipe import Data
     from edgedistill.tasks.causal_lm.source import Exchanges
+    from edgedistill.tasks.intervals import Gaps
     from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands, Requests
 
@@ -265,6 +266,12 @@ class CausalLM(Task):
         from edgedistill.tasks.causal_lm.metrics import figures
 
         return figures(outputs["logits"], targets["logits"])
+
+    def gaps(self, outputs: Arrays, targets: Arrays) -> Gaps | None:
+        """Each token of an answer is a decision, and the answer is the sample; None where no token counts."""
+        from edgedistill.tasks.causal_lm.metrics import gaps
+
+        return gaps(outputs["logits"], targets["logits"])
 
     def decide(self, outputs: Arrays) -> np.ndarray:
         """The likeliest token at each wanted place, int64 [n, W]: a row flips where one of them changes."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.tasks.intervals import Gaps
+
 _SMALLEST = 1e-12
 
 
@@ -25,7 +27,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, *, bins: in
 
 def confidence_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = 15) -> dict[str, Any]:
     """`ece`, `adaptive_ece` and `bins` of `calibration_error`, of decisions made with `confidence` float [N] that are `right`, bool [N]."""
-    position = np.minimum((confidence * bins).astype(int), bins - 1)
+    position = _bin(confidence, bins)
     rows, gaps = [], 0.0
     for index in range(bins):
         chosen = position == index
@@ -35,6 +37,17 @@ def confidence_error(confidence: np.ndarray, right: np.ndarray, *, bins: int = 1
             gaps += row["count"] * abs(row["confidence"] - row["accuracy"])
         rows.append(row)
     return {"ece": gaps / len(right), "adaptive_ece": _adaptive(confidence, right, bins), "bins": rows}
+
+
+def gaps(confidence: np.ndarray, right: np.ndarray, samples: np.ndarray, n: int, most: int, *, bins: int = 15) -> Gaps:
+    """What the `ece` of such decisions is made of, by sample. samples: int [N], the sample of `n` that each decision belongs to."""
+    sums = np.zeros((n, bins))
+    np.add.at(sums, (samples, _bin(confidence, bins)), confidence - right)
+    return Gaps(sums, np.bincount(samples, minlength=n), most)
+
+
+def _bin(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
 def _adaptive(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:

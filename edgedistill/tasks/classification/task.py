@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgedistill.recipe.schema import Recipe
+    from edgedistill.tasks.intervals import Gaps
     from edgedistill.tasks.model_file import ModelFile
     from edgedistill.tasks.requests import Demands
 
@@ -69,6 +70,17 @@ class Classification(Task):
         errors = calibration_error(special.softmax(logits.astype("float64"), axis=1), labels)
         scores = class_scores(logits.argmax(axis=1), labels, logits.shape[1])
         return {"f1_macro": scores.macro} | {name: errors[name] for name in ("ece", "adaptive_ece", "brier", "nll")}
+
+    def gaps(self, outputs: Arrays, targets: Arrays) -> Gaps:
+        """Each sample is a decision."""
+        import numpy as np
+        from scipy import special
+
+        from edgedistill.tasks.classification.calibration_error import gaps
+
+        probabilities = special.softmax(outputs["logits"].astype("float64"), axis=1)
+        right, n = probabilities.argmax(axis=1) == targets["logits"], len(probabilities)
+        return gaps(probabilities.max(axis=1), right, np.arange(n), n, 1)
 
     def slices(self, dataset: Dataset, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The fields of the data, and `class`, the name of each sample's label."""
