@@ -17,6 +17,13 @@ from edgedistill.gate.review.store import About, Store
 
 REFERENCE, CANDIDATE = "teacher-of-all", "student-of-it.pte"
 CRITERIA = [each.name for each in RUBRICS[ANSWERS]]
+HARMFUL = "harmful"
+"""The question of the rubric that is about each answer alone."""
+
+
+def choices(choice: str) -> dict[str, str]:
+    """The same choice for all questions."""
+    return dict.fromkeys(CRITERIA, choice) | ({HARMFUL: "neither"} if choice == "same" else {})
 
 
 def store(folder: Path, pairs: list[Pair] | int, reviewers: list[str], rubric: str = ANSWERS, seed: int = 7) -> Store:
@@ -50,7 +57,7 @@ class Client:
 
     def judge(self, number: int, side: str, **more: Any) -> tuple[int, Any]:
         """Say the same to all questions of a pair."""
-        return self.ask(f"/api/pairs/{number}", {"choices": dict.fromkeys(CRITERIA, side), "seconds": 1.5, **more})
+        return self.ask(f"/api/pairs/{number}", {"choices": choices(side), "seconds": 1.5, **more})
 
 
 class Served:

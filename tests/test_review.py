@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import edgedistill
-from made_review import CANDIDATE, CRITERIA, REFERENCE, Client, Served, serving, store
+from made_review import CANDIDATE, CRITERIA, HARMFUL, REFERENCE, Client, Served, choices, serving, store
 
 from edgedistill.errors import DamagedFile, UserError
 from edgedistill.gate.review.analysis import agreement, analysed, win_rate
@@ -44,7 +44,7 @@ PUBLISHED = [
 
 
 def said(reviewer: str, pair: int, choice: str, *, first: bool = True, seconds: float = 2.0) -> Judgement:
-    return Judgement(reviewer, pair, dict.fromkeys(CRITERIA, choice), "", seconds, first)
+    return Judgement(reviewer, pair, choices(choice), "", seconds, first)
 
 
 def test_order_and_sides_follow_from_seed_and_reviewer() -> None:
@@ -69,6 +69,9 @@ def test_agreement_is_that_of_the_published_example() -> None:
     assert agreement(both) == 1
     assert agreement(both[:1]) == Unavailable(unavailable="no pair was judged by two reviewers")
     assert "all judgements are equal" in agreement(np.ones((2, 3))).unavailable
+    # Part A: two observers who say yes or no.
+    yes = [[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]
+    assert agreement(np.array(yes, float), "nominal") == pytest.approx(0.095, abs=5e-4)
 
 
 def test_a_win_rate_is_a_mean_over_pairs_with_an_interval_of_pairs() -> None:
@@ -100,6 +103,42 @@ def test_the_result_counts_the_last_judgement_and_equal_answers_as_ties(tmp_path
     assert (ana.judged, ana.first, ben.first, ben.median_s) == (2, 1.0, 1.0, 5.0)
     jsonschema.validate(found.model_dump(mode="json"), documents()["review"].model_json_schema(mode="serialization", by_alias=True))
     assert ReviewDocument.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_what_is_said_of_each_answer_alone_is_a_rate_of_its_author(tmp_path: Path) -> None:
+    made = store(tmp_path, 10, ["ana", "ben"])
+    for pair in range(10):
+        harmful = "both" if pair < 2 else "candidate" if pair < 5 else "neither"
+        made.add(Judgement("ana", pair, choices("same") | {HARMFUL: harmful}, "", 1, pair % 2 == 0))
+    for pair in range(4):
+        made.add(Judgement("ben", pair, choices("same") | {HARMFUL: "reference" if pair < 2 else "candidate"}, "", 1, True))
+    found = analysed(made)
+    assert found.criteria.keys() == set(CRITERIA) - {HARMFUL}
+    both = found.absolute[HARMFUL]
+    # Ana says yes to 5 answers of the candidate, and Ben to 2 of the 4 that he saw.
+    assert both.candidate.value == pytest.approx((0.5 + 0.5 + 1 + 1 + 1) / 10)
+    assert (both.reference.value, both.reference.interval) == (0.2, pytest.approx(wilson(2, 10)))
+    # Of the 8 answers that both judged they differ on two.
+    yes = np.array([[1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0, 1, 1]], float)
+    assert both.alpha == pytest.approx(agreement(yes, "nominal"))
+    export(made, tmp_path / "all.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [(row["harmful_reference"], row["harmful_candidate"]) for row in (rows[0], rows[4], rows[9], rows[10])] == [
+        ("yes", "yes"), ("no", "yes"), ("no", "no"), ("yes", "no"),
+    ]  # fmt: skip
+
+
+def test_a_review_that_was_begun_with_the_older_questions_goes_on_with_them(tmp_path: Path) -> None:
+    made, older = store(tmp_path, 2, ["ana"], "answers/1"), [name for name in CRITERIA if name != HARMFUL]
+    made.add(Judgement("ana", 0, dict.fromkeys(older, "candidate"), "", 1, True))
+    found = analysed(made)
+    assert ([*found.criteria], found.absolute, found.rubric) == (older, {}, "answers/1")
+    export(made, tmp_path / "all.jsonl")
+    assert not any("harmful" in key for key in json.loads((tmp_path / "all.jsonl").read_text()))
+    # So does a document of before.
+    written = found.model_dump(mode="json", by_alias=True)
+    del written["absolute"]
+    assert ReviewDocument.model_validate(written) == found
 
 
 def test_the_export_names_the_authors_and_holds_no_formula(tmp_path: Path) -> None:
@@ -207,6 +246,8 @@ def test_what_is_no_judgement_is_refused(served: Served) -> None:
         {"note": "x" * 2001},
         {"choices": {OVERALL: "a"}},
         {"choices": dict.fromkeys(CRITERIA, "teacher")},
+        {"choices": choices("same") | {HARMFUL: "same"}},
+        {"choices": choices("same") | {OVERALL: "both"}},
         {"x": 1},
     ):
         assert client.judge(0, "a", **changed)[0] == 422

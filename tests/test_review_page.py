@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from made_review import CRITERIA, Served, serving, store
+from made_review import CRITERIA, HARMFUL, Served, choices, serving, store
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from edgedistill.gate.review.pairs import Pair
@@ -76,7 +76,8 @@ def test_all_pairs_are_judged_by_keyboard_alone(browser: Browser, served: Served
     page.keyboard.press("Enter")
     expect(page.locator("#message")).to_have_text("Answer the questions that are marked.")
     assert page.locator("fieldset.missing").count() == len(CRITERIA) - 1
-    for key in "23321":
+    # The third question is about each answer alone, and has four choices.
+    for key in "243321":
         page.keyboard.press(key)
     assert page.evaluate("document.activeElement.id") == "save"
     page.keyboard.press("Enter")
@@ -85,7 +86,7 @@ def test_all_pairs_are_judged_by_keyboard_alone(browser: Browser, served: Served
     page.keyboard.press("p")
     expect(page.locator("#count")).to_have_text("Pair 1 of 3, 1 judged")
     chosen = [page.locator(f"[name={name}]:checked").input_value() for name in CRITERIA]
-    assert chosen == ["a", "same", "b", "b", "same", "a"]
+    assert chosen == ["a", "same", "both", "b", "b", "same", "a"]
     page.locator(f"#{OVERALL} input").first.focus()
     page.keyboard.press("ArrowRight")
     page.locator("#note").focus()
@@ -101,7 +102,8 @@ def test_all_pairs_are_judged_by_keyboard_alone(browser: Browser, served: Served
     mine = kept(served, "keyboard")
     assert len(mine) == 3
     assert [each.note for each in mine if each.note] == ["1 is fine"]
-    assert all(set(each.choices.values()) == {"same"} for each in mine if not each.note)
+    assert all(each.choices == choices("same") for each in mine if not each.note)
+    assert [each.choices[HARMFUL] for each in mine if each.note] == ["both"]
     # Keys can be switched off, as those who speak to their browser need.
     page.locator("#again").click()
     page.locator("#keys").uncheck()
@@ -143,6 +145,10 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser: Browser, s
         assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]  # type: ignore[index]
         # Targets of 44 px.
         assert min(boxes[2]["height"], boxes[3]["height"]) >= 44  # type: ignore[index]
+        four = page.locator(f"#{HARMFUL} label")
+        assert four.all_inner_texts() == ["A", "Neither", "B", "Both"]
+        # No word is cut off.
+        assert all(each.evaluate("each => each.scrollWidth <= each.clientWidth && each.clientHeight >= 42") for each in four.all())
         for name in CRITERIA:
             page.locator(f"#{name} label").nth(number).tap()
         page.locator("#save").tap()

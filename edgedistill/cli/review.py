@@ -10,7 +10,7 @@ from edgedistill.cli.output import finish
 from edgedistill.records.base import Unavailable
 
 if TYPE_CHECKING:
-    from edgedistill.records.review import ReviewDocument, ReviewerResult, WinRate
+    from edgedistill.records.review import AbsoluteResult, CriterionResult, Rate, ReviewDocument, ReviewerResult
 
 
 def review(run_or_file: Path | None, options: dict[str, Any], runs_dir: Path, *, results: bool, open_it: bool, as_json: bool) -> None:
@@ -51,23 +51,29 @@ def _show(document: ReviewDocument) -> None:
     for column in ("criterion", "candidate", "same", "reference", "win rate [95% interval]", "alpha"):
         shown.add_column(column, justify="left" if column == "criterion" else "right")
     for name, each in document.criteria.items():
-        alpha = "-" if isinstance(each.alpha, Unavailable) else f"{each.alpha:.2f}"
-        shown.add_row(name, str(each.candidate), str(each.same), str(each.reference), _rate(each.win_rate), alpha)
+        shown.add_row(name, str(each.candidate), str(each.same), str(each.reference), _rate(each.win_rate), _alpha(each))
     screen = console()
     screen.print(shown)
+    for name, yes in document.absolute.items():
+        print(f"{name}: candidate {_rate(yes.candidate)}, reference {_rate(yes.reference)}, alpha {_alpha(yes)}")
     print(f"{document.differing} of {document.answers} answers differ; win rate with equal ones as ties: {_rate(document.all_answers)}")
     for one in document.reviewers:
         screen.print(Text(f"{one.name}: {one.judged} of {document.pairs} pairs{_habits(one)}"))
     reasons: dict[str, list[str]] = {}
-    for name, each in document.criteria.items():
-        if isinstance(each.alpha, Unavailable):
-            reasons.setdefault(each.alpha.unavailable, []).append(name)
+    alphas = {name: each.alpha for name, each in document.criteria.items()} | {name: yes.alpha for name, yes in document.absolute.items()}
+    for name, alpha in alphas.items():
+        if isinstance(alpha, Unavailable):
+            reasons.setdefault(alpha.unavailable, []).append(name)
     for reason, names in reasons.items():
         print(f"no alpha of {', '.join(names)}: {reason}")
     print(document.file if document.export is None else f"{document.file}, exported to {document.export}")
 
 
-def _rate(rate: WinRate | Unavailable) -> str:
+def _alpha(result: CriterionResult | AbsoluteResult) -> str:
+    return "-" if isinstance(result.alpha, Unavailable) else f"{result.alpha:.2f}"
+
+
+def _rate(rate: Rate | Unavailable) -> str:
     if isinstance(rate, Unavailable):
         return "-"
     low, high = rate.interval

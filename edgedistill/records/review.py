@@ -13,12 +13,16 @@ REVIEWS_FOLDER = "reviews"
 """Folder of a run with the file of each review. `--fresh` leaves it alone: people made what is in it."""
 
 
-class WinRate(Record):
-    """How often the candidate's answer is preferred; a tie counts half."""
+class Rate(Record):
+    """A share of pairs."""
 
     value: float
     interval: Interval = Field(description="95% interval, over pairs, by Wilson's method.")
     pairs: int
+
+
+class WinRate(Rate):
+    """How often the candidate's answer is preferred; a tie counts half."""
 
 
 class CriterionResult(Record):
@@ -29,6 +33,14 @@ class CriterionResult(Record):
     reference: int
     win_rate: WinRate | Unavailable
     alpha: float | Unavailable = Field(description="Krippendorff's alpha, ordinal: 1 is full agreement, 0 that of chance.")
+
+
+class AbsoluteResult(Record):
+    """What all reviewers said to a question of yes or no about each answer: how often yes."""
+
+    reference: Rate | Unavailable
+    candidate: Rate | Unavailable
+    alpha: float | Unavailable = Field(description="Krippendorff's alpha, nominal, over the answers of both.")
 
 
 class ReviewerResult(Record):
@@ -55,6 +67,7 @@ class ReviewDocument(Record):
     pairs: int = Field(description="Pairs that are judged, drawn from the differing ones.")
     judgements: int
     criteria: dict[str, CriterionResult]
+    absolute: dict[str, AbsoluteResult] = Field({}, description="Questions about each answer alone, such as whether it is harmful.")
     all_answers: WinRate | Unavailable = Field(description="The overall win rate, if equal answers count as ties.")
     reviewers: list[ReviewerResult]
     export: str | None = Field(None, description="The file that judgements were exported to.")

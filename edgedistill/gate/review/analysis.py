@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from edgedistill.gate.review.rubric import OVERALL, RUBRICS
+from edgedistill.gate.review.rubric import AUTHORS, OVERALL, RUBRICS
 from edgedistill.records.base import Unavailable
-from edgedistill.records.review import CriterionResult, ReviewDocument, ReviewerResult, WinRate
+from edgedistill.records.review import AbsoluteResult, CriterionResult, Rate, ReviewDocument, ReviewerResult, WinRate
 from edgedistill.tasks.intervals import wilson
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ _NOTHING = "nothing was judged yet"
 def analysed(store: Store) -> ReviewDocument:
     """The result of a review by now."""
     about, judgements, count = store.about, store.judgements(), len(store.pairs())
-    names = list(store.tokens())
-    tables = {each.name: table(judgements, each.name, names, count) for each in RUBRICS[about.rubric]}
+    names, rubric = list(store.tokens()), RUBRICS[about.rubric]
+    tables = {each.name: table(judgements, each.name, names, count) for each in rubric if not each.absolute}
+    absolute = {each.name: [answers(judgements, each.name, names, count, who) for who in AUTHORS] for each in rubric if each.absolute}
     return ReviewDocument(
         file=str(store.path),
         run=about.run,
@@ -36,6 +37,7 @@ def analysed(store: Store) -> ReviewDocument:
         pairs=count,
         judgements=len(judgements),
         criteria={name: _criterion(values) for name, values in tables.items()},
+        absolute={name: _absolute(*both) for name, both in absolute.items()},
         all_answers=_of_all(win_rate(tables[OVERALL]), about),
         reviewers=[_reviewer(name, [each for each in judgements if each.reviewer == name]) for name in names],
     )
@@ -52,8 +54,22 @@ def table(judgements: Sequence[Judgement], criterion: str, reviewers: Sequence[s
     return values
 
 
+def answers(judgements: Sequence[Judgement], criterion: str, reviewers: Sequence[str], pairs: int, who: str) -> np.ndarray:
+    """What each reviewer said of each answer of `who` by itself, float64 [reviewers, pairs]: 1 for yes, 0 for no; NaN says nothing."""
+    values = np.full((len(reviewers), pairs), np.nan)
+    for each in judgements:
+        values[reviewers.index(each.reviewer), each.pair] = each.choices[criterion] in (who, "both")
+    return values
+
+
 def win_rate(values: np.ndarray) -> WinRate | Unavailable:
-    """The mean over pairs of their mean over reviewers, where a tie counts half; values [reviewers, pairs] of `table`.
+    """How often the candidate is preferred, where a tie counts half; values [reviewers, pairs] of `table`. See `rate`."""
+    found = rate((values + 1) / 2)
+    return found if isinstance(found, Unavailable) else WinRate(**found.model_dump())
+
+
+def rate(values: np.ndarray) -> Rate | Unavailable:
+    """The mean over pairs of their mean over reviewers; values [reviewers, pairs] in 0..1, NaN where nothing was said.
 
     The interval is Wilson's. Its n is that of yes-no samples whose mean is as certain as that of the pairs, which vary less: ties and
     several reviewers give values between 0 and 1. The variance has a pair of 0 and one of 1 more, so that few pairs which are alike
@@ -62,14 +78,14 @@ def win_rate(values: np.ndarray) -> WinRate | Unavailable:
     judged = ~np.isnan(values).all(axis=0)
     if not judged.any():
         return Unavailable(unavailable=_NOTHING)
-    means = (np.nanmean(values[:, judged], axis=0) + 1) / 2
-    rate, count, padded = float(means.mean()), len(means), np.append(means, (0.0, 1.0))
+    means = np.nanmean(values[:, judged], axis=0)
+    mean, count, padded = float(means.mean()), len(means), np.append(means, (0.0, 1.0))
     n = count * padded.mean() * (1 - padded.mean()) / padded.var()
-    return WinRate(value=rate, interval=wilson(rate * n, n), pairs=count)
+    return Rate(value=mean, interval=wilson(mean * n, n), pairs=count)
 
 
-def agreement(values: np.ndarray) -> float | Unavailable:
-    """Krippendorff's alpha of values [reviewers, pairs] on an ordinal scale, NaN where nothing was said.
+def agreement(values: np.ndarray, scale: Literal["ordinal", "nominal"] = "ordinal") -> float | Unavailable:
+    """Krippendorff's alpha of values [reviewers, pairs] on a scale, NaN where nothing was said.
 
     Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
     """
@@ -80,12 +96,18 @@ def agreement(values: np.ndarray) -> float | Unavailable:
         return Unavailable(unavailable="no pair was judged by two reviewers")
     if len(np.unique(values[:, together][~np.isnan(values[:, together])])) < 2:
         return Unavailable(unavailable="all judgements are equal, which says nothing of agreement")
-    return float(krippendorff.alpha(reliability_data=values[:, together], level_of_measurement="ordinal"))
+    return float(krippendorff.alpha(reliability_data=values[:, together], level_of_measurement=scale))
 
 
 def _criterion(values: np.ndarray) -> CriterionResult:
     counts = {name: int((values == value).sum()) for name, value in _VALUES.items()}
     return CriterionResult(**counts, win_rate=win_rate(values), alpha=agreement(values))
+
+
+def _absolute(reference: np.ndarray, candidate: np.ndarray) -> AbsoluteResult:
+    # Each answer is a unit that reviewers say yes or no to, whoever wrote it.
+    alpha = agreement(np.concatenate([reference, candidate], axis=1), "nominal")
+    return AbsoluteResult(reference=rate(reference), candidate=rate(candidate), alpha=alpha)
 
 
 def _of_all(rate: WinRate | Unavailable, about: About) -> WinRate | Unavailable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"), "/page.js": ("page.js", "text/javascript")}
-Choice = Literal["a", "same", "b"]
 NOTE = 2000
 """Most characters of a note."""
 
@@ -32,7 +31,7 @@ class Said(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    choices: dict[str, Choice]
+    choices: dict[str, str]
     note: str = Field("", max_length=NOTE)
     seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
@@ -58,7 +57,8 @@ def app(store: Store, host: str) -> ASGIApp:
 
     @made.get("/api/review")
     def review(request: Request) -> dict[str, Any]:
-        return {"reviewer": request.state.reviewer, "criteria": [asdict(each) for each in rubric], "judged": judged(request)}
+        criteria = [{**asdict(each), "sides": each.sides} for each in rubric]
+        return {"reviewer": request.state.reviewer, "criteria": criteria, "judged": judged(request)}
 
     @made.get("/api/pairs/{number}")
     def pair(request: Request, number: int) -> dict[str, Any]:
@@ -76,9 +76,12 @@ def app(store: Store, host: str) -> ASGIApp:
 
     @made.put("/api/pairs/{number}")
     def judge(request: Request, number: int, said: Said) -> dict[str, Any]:
-        place, expected = seen(request, number), {each.name for each in rubric}
-        if said.choices.keys() != expected:
+        place, expected = seen(request, number), {each.name: each.sides for each in rubric}
+        if said.choices.keys() != expected.keys():
             raise HTTPException(422, f"found choices for {sorted(said.choices)}, expected them for {sorted(expected)}")
+        for name, side in said.choices.items():
+            if side not in expected[name]:
+                raise HTTPException(422, f"{name}: found {side[:20]!r}, expected one of {', '.join(expected[name])}")
         choices = {name: _to_author(side, place) for name, side in said.choices.items()}
         store.add(Judgement(request.state.reviewer, place.pair, choices, said.note, said.seconds, place.candidate_first))
         return {"judged": judged(request)}
@@ -97,9 +100,10 @@ def _file(path: Path, kind: str) -> Any:
     return answer
 
 
-def _to_author(side: Choice, place: Place) -> str:
-    return "same" if side == "same" else "candidate" if (side == "a") == place.candidate_first else "reference"
+def _to_author(side: str, place: Place) -> str:
+    """Who is on a side; what is said of both answers stays."""
+    return side if side not in ("a", "b") else "candidate" if (side == "a") == place.candidate_first else "reference"
 
 
-def _to_side(author: str, place: Place) -> Choice:
-    return "same" if author == "same" else "a" if (author == "candidate") == place.candidate_first else "b"
+def _to_side(author: str, place: Place) -> str:
+    return author if author not in ("candidate", "reference") else "a" if (author == "candidate") == place.candidate_first else "b"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UserError
 from edgedistill.files import replacing
-from edgedistill.gate.review.rubric import RUBRICS
+from edgedistill.gate.review.rubric import AUTHORS, RUBRICS, Criterion
 
 if TYPE_CHECKING:
     from edgedistill.gate.review.store import Store
@@ -29,7 +29,7 @@ def export(store: Store, path: Path) -> None:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(store))
             return
         table = csv.writer(file)
-        table.writerow([*_BEFORE, *(each.name for each in RUBRICS[store.about.rubric]), *_BEHIND])
+        table.writerow([*_BEFORE, *(column for each in RUBRICS[store.about.rubric] for column in _columns(each)), *_BEHIND])
         table.writerows([_cell(value) for value in row.values()] for row in _rows(store))
 
 
@@ -40,16 +40,26 @@ def check(path: Path) -> None:
 
 
 def _rows(store: Store) -> Iterator[dict[str, Any]]:
-    pairs, about, names = store.pairs(), store.about, [each.name for each in RUBRICS[store.about.rubric]]
+    pairs, about = store.pairs(), store.about
     for each in store.judgements():
         pair = pairs[each.pair]
         before = (each.reviewer, pair.sample, pair.prompt, about.reference, about.candidate, pair.reference, pair.candidate)
         behind = ("a" if each.candidate_first else "b", each.seconds, each.note, each.created)
         yield {
             **dict(zip(_BEFORE, before, strict=True)),
-            **{name: each.choices[name] for name in names},
+            **{column: value for one in RUBRICS[about.rubric] for column, value in _said(one, each.choices[one.name]).items()},
             **dict(zip(_BEHIND, behind, strict=True)),
         }
+
+
+def _columns(criterion: Criterion) -> list[str]:
+    """Of a criterion: one, or one for each answer of an absolute one."""
+    return [f"{criterion.name}_{who}" for who in AUTHORS] if criterion.absolute else [criterion.name]
+
+
+def _said(criterion: Criterion, choice: str) -> dict[str, str]:
+    values = ["yes" if choice in (who, "both") else "no" for who in AUTHORS] if criterion.absolute else [choice]
+    return dict(zip(_columns(criterion), values, strict=True))
 
 
 def _cell(value: Any) -> Any:

@@ -58,7 +58,7 @@ class Judgement:
     reviewer: str
     pair: int
     choices: dict[str, str]
-    """`candidate`, `reference` or `same`, by the name of the criterion."""
+    """`candidate`, `reference` or `same`, by the name of the criterion; `neither` or `both` in place of `same` of an absolute one."""
     note: str
     seconds: float
     """From when the pair was shown until it was judged."""

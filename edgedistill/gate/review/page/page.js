@@ -1,8 +1,7 @@
 // Shows one pair after the other. What models wrote is put into the page as text only.
 
 const at = (id) => document.getElementById(id);
-const SIDES = { a: "A", same: "Same", b: "B" };
-const KEYS = { 1: "a", 2: "same", 3: "b" };
+const TITLES = { a: "A", same: "Same", neither: "Neither", b: "B", both: "Both" };
 const NO_LINK = "Open the link that you were given for this review.";
 const NO_ANSWER = "The server does not answer. Ask whoever runs the review to start it again.";
 
@@ -76,11 +75,11 @@ function question(criterion) {
   guide.id = `${criterion.name}-guide`;
   set.setAttribute("aria-describedby", guide.id);
   choices.className = "choices";
-  for (const [side, title] of Object.entries(SIDES)) {
+  for (const side of criterion.sides) {
     const label = document.createElement("label");
     const input = document.createElement("input");
     Object.assign(input, { type: "radio", name: criterion.name, value: side });
-    label.append(input, title);
+    label.append(input, TITLES[side]);
     choices.append(label);
   }
   choices.addEventListener("change", () => set.classList.remove("missing"));
@@ -152,10 +151,11 @@ function save() {
 
 const back = () => number > 0 && attempt(() => show(number - 1));
 
-// The question that has the focus, or else the first open one.
-function choose(side) {
+// A choice of the question that has the focus, or else of the first open one. place: from the left, from 0.
+function choose(place) {
   const name = document.activeElement.closest("fieldset")?.id ?? missing()[0];
-  if (!name) return;
+  const side = criteria.find((each) => each.name === name)?.sides[place];
+  if (!side) return;
   at("form").elements[name].value = side;
   at(name).classList.remove("missing");
   const open = missing()[0];
@@ -165,7 +165,7 @@ function choose(side) {
 function pressed(event) {
   if (!at("keys").checked || at("pair").hidden || event.ctrlKey || event.metaKey || event.altKey || at("save").disabled) return;
   if (event.target.matches("textarea") || (event.key === "Enter" && event.target.matches("button"))) return;
-  const act = event.key in KEYS ? () => choose(KEYS[event.key]) : { Enter: save, p: back, P: back }[event.key];
+  const act = /^[1-4]$/.test(event.key) ? () => choose(event.key - 1) : { Enter: save, p: back, P: back }[event.key];
   if (!act || event.repeat) return;
   event.preventDefault();
   act();
