@@ -1,6 +1,7 @@
 """The shadow phase: exchanges are read, answers are compared, traces are replayed, and a proxy serves on whatever the student does."""
 
 import contextlib
+import dataclasses
 import gzip
 import json
 import os
@@ -24,6 +25,7 @@ from made_llm import write_jsonl
 
 from edgedistill.errors import UserError
 from edgedistill.gate.shadow.serving import serving
+from edgedistill.recipe.scrub import Scrub
 from edgedistill.records.documents import documents
 from edgedistill.steps import shadow
 from edgedistill.steps.generate import Writing, generate
@@ -230,6 +232,13 @@ def test_a_teacher_is_a_url_and_the_message_does_not_repeat_it(capitals: Shadowi
     with pytest.raises(UserError, match="expected a URL of host and path") as caught:
         serve(capitals, Rules(), teacher)
     assert "key" not in str(caught.value)
+
+
+def test_only_a_proxy_records_and_only_what_is_recorded_is_scrubbed(tmp_path: Path, capitals: Shadowing) -> None:
+    with pytest.raises(UserError, match="beside traces, which are recorded already"):
+        replay(dataclasses.replace(capitals, record=tmp_path / "r.jsonl"), Rules(), traces(tmp_path / "traces.jsonl", 1))
+    with pytest.raises(UserError, match=r"found --scrub, .* name their file by --record"):
+        serve(dataclasses.replace(capitals, scrub=Scrub()), Rules(), "http://localhost:1/v1")
 
 
 def test_the_command_takes_traces_or_a_teacher(tmp_path: Path) -> None:
