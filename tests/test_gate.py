@@ -43,7 +43,7 @@ def run(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_command_signs_a_card_that_keeps_to_its_schema_and_fails_with_3(run: Path, tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    ruled(run, drop={"max": 0.5}, size={"max_mb": 1})
+    ruled(run, drop={"max": 0.5}, size={"max_mb": 1, "files": "all"})
     done = edgedistill("gate", "runs/tiny", "--sign", "key.pem", "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     document = json.loads(done.stdout)
@@ -167,6 +167,12 @@ def test_tokens_on_a_device_are_judged_by_the_worst_length_of_prompts() -> None:
     assert FIGURES["next_token_p95_ms"][2](plain)[0] == Unavailable(unavailable="the file keeps no state, so it writes no tokens")
 
 
+def test_the_size_is_that_of_the_file_to_ship_first(run: Path) -> None:
+    (first,) = (file.name for file in decided(run, size={"max_mb": 100}, files="first").files)
+    assert list(checks(decided(run, size={"max_mb": 0.001}), "size")) == [first]
+    assert len(checks(decided(run, size={"max_mb": 0.001, "files": "all"}), "size")) == 4
+
+
 def test_a_file_that_changed_or_is_missing_fails(run: Path) -> None:
     (run / "artifacts" / INT8).unlink()
     (run / "artifacts" / INT8).write_bytes(b"other")
@@ -219,7 +225,7 @@ def test_bundles_take_the_card_of_their_files(run: Path, tmp_path: Path) -> None
     assert {"release-card.json", "release-card.html"} <= set(read_json(folder / "manifest.json")["files"])
     assert "`release-card.html`" in (folder / "README.md").read_text()
     assert check_bundle(folder).status == "ok"
-    gate(ruled(run, size={"max_mb": 1}))
+    gate(ruled(run, size={"max_mb": 1, "files": "all"}))
     folder = Path(bundle(run, ["linux"], tmp_path / "out").bundles["linux"])
     assert any(text.startswith("the gate failed, as release-card.json says: student-fp32") for text in check_bundle(folder).problems)
     card = read_json(run / "release-card.json")
@@ -241,7 +247,7 @@ def test_a_bundle_tells_a_card_that_another_key_signed(run: Path, tmp_path: Path
 
 
 def test_the_page_has_every_rule_and_runs_nothing_and_goes_with_a_fresh_run(run: Path) -> None:
-    card = decided(run, drop={"max": 0.5}, slices=[{"by": "class", "max": 0.5}], size={"max_mb": 1})
+    card = decided(run, drop={"max": 0.5}, slices=[{"by": "class", "max": 0.5}], size={"max_mb": 1, "files": "all"})
     card.files[0].targets = ["<script>alert(1)</script>"]
     assert {path.name for path in run.glob("release-card.*")} == {"release-card.json", "release-card.html"}
     with open_run(run, fresh=True):

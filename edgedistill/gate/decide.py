@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from edgedistill.errors import UserError
 from edgedistill.gate import openings, rules
@@ -16,8 +16,8 @@ from edgedistill.run import Run
 from edgedistill.verify.scoring import has_holdout
 
 
-def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Sequence[str]]) -> ReleaseCard:
-    """The release card of `files`, those that each target wants by its name. Nothing is executed.
+def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Sequence[str]], first: Collection[str]) -> ReleaseCard:
+    """The release card of `files`, those that each target wants by its name; `first` are the files to ship first. Nothing is executed.
 
     Raises UserError where the recipe has no gate, or the holdout was not scored yet.
     """
@@ -34,7 +34,7 @@ def decide(run: Run, recipe: Recipe, summary: Summary, files: Mapping[str, Seque
     checks: list[Check] = []
     for name in names:
         if name in known:
-            checks += rules.checks(found, known[name])
+            checks += rules.checks(found, known[name], first=name in first)
         else:
             checks.append(rules.missing(found, name, why.get(name, "the run has no such file")))
     gated = [known[name] for name in names if name in known]

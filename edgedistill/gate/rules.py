@@ -19,8 +19,8 @@ from edgedistill.records.gate import Check, SliceFigure
 _MOST_SLICES = 1000
 
 
-def checks(found: Evidence, file: ArtifactResult) -> list[Check]:
-    """Every rule of the gate on `file`, in the order of the recipe's fields."""
+def checks(found: Evidence, file: ArtifactResult, *, first: bool) -> list[Check]:
+    """Every rule of the gate on `file`, in the order of the recipe's fields. first: whether a target is to ship it first."""
     gate, name, every = found.gate, file.name, [check(found.gate.verified, "verified", "Verified", file.name, _verified(found, file))]
     if gate.drop is not None:
         title = f"Drop of {found.task.metric.title} against the {gate.against}"
@@ -34,7 +34,7 @@ def checks(found: Evidence, file: ArtifactResult) -> list[Check]:
         title, figure = "Calibration error", _calibration(found, file)
         every.append(check(gate.calibration, "calibration", title, name, figure, gate.calibration.max, "at most", "share"))
     every += [_tried(found, file, f"trials.{number}", rule) for number, rule in enumerate(gate.trials)]
-    if gate.size is not None:
+    if gate.size is not None and (first or gate.size.files == "all"):
         figure = Figure(file.bytes / 1e6, "bytes of the file, 10^6 in a megabyte")
         every.append(check(gate.size, "size", "Size", name, figure, gate.size.max_mb, "at most", "MB"))
     for number, on_device in enumerate(gate.devices):

@@ -9,6 +9,7 @@ from edgedistill.recipe.base import Config, mistake
 _Difference = Annotated[float, Field(gt=-1, lt=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Amount = Annotated[float, Field(gt=0)]
+_Files = Literal["all", "first"]
 
 
 class Rule(Config):
@@ -66,6 +67,7 @@ class Size(Rule):
     """How large a file may be."""
 
     max_mb: _Amount = Field(description="Megabytes, 10^6 bytes.")
+    files: _Files = Field("first", description="first judges the file of each target that is to be shipped first; all every gated file.")
 
 
 class OnDevice(Rule):
@@ -148,7 +150,7 @@ class Reviewed(Rule):
 class Gate(Config):
     """The rules of the gate. Every file that is gated has to keep every rule."""
 
-    files: Literal["all", "first"] = Field(
+    files: _Files = Field(
         "all", description="all gates every file of the targets; first gates the file of each target that is to be shipped first."
     )
     against: Literal["teacher", "student"] = Field(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from edgedistill.recipe.schema import Recipe
     from edgedistill.records.gate import Gated, ReleaseCard
-    from edgedistill.records.summary import Summary
 
 AnyPath = str | Path
 
@@ -44,16 +43,16 @@ def gate(run_dir: AnyPath, *, out: AnyPath | None = None, key: AnyPath | None = 
         if run.borrowed and out is None:
             raise UserError(f"{run.shown} can't be written; name a folder for the card with --out")
         summary, recipe = Summary.read(file), recorded(run.folder)
-        card = decide(run, recipe, summary, _files(summary, recipe))
+        first = {target: ship.order[:1] for target, ship in shipped(summary, recipe.targets).items()}
+        files = first if recipe.gate is not None and recipe.gate.files == "first" else _all_files(recipe)
+        card = decide(run, recipe, summary, files, {name for names in first.values() for name in names})
         return _written(card, run.folder if out is None else Path(out), signing)
 
 
-def _files(summary: Summary, recipe: Recipe) -> dict[str, list[str]]:
-    """The names of the files that are gated, by target."""
+def _all_files(recipe: Recipe) -> dict[str, list[str]]:
+    """The names of the files of each target."""
     from edgedistill.recipe.targets import load_target
 
-    if recipe.gate is not None and recipe.gate.files == "first":
-        return {target: ship.order[:1] for target, ship in shipped(summary, recipe.targets).items()}
     targets = map(load_target, recipe.targets)
     return {target.name: [spec.name for spec in files_of(target.artifacts, recipe)] for target in targets}
 
