@@ -55,6 +55,18 @@ def test_the_interval_of_a_share_is_wilsons_and_of_numbers_students() -> None:
     assert of_mean(np.array([1.0])) == (-np.inf, np.inf)
 
 
+def test_the_interval_of_a_mean_score_ends_within_the_range_of_scores() -> None:
+    nearly = np.array([0.9, 1.0, 1.0])
+    low, high = of_mean(nearly)
+    assert high > 1
+    for name, lowest in (("causal-lm", 0.0), ("embedding", -1.0), ("image-classification", 0.0)):
+        assert tasks.task(name).interval(nearly) == (low, 1.0)
+        assert tasks.task(name).interval(np.array([0.5])) == (lowest, 1.0)
+        assert tasks.task(name).interval(np.array([lowest, lowest, lowest + 0.1]))[0] == lowest
+    # A fit has no lowest score.
+    assert tasks.task("tensors").interval(np.array([0.5])) == (-np.inf, 1.0)
+
+
 def test_the_interval_of_a_difference_is_paired() -> None:
     rng = np.random.default_rng(1)
     a, b = rng.random(50) < 0.8, rng.random(50) < 0.7

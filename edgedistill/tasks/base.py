@@ -156,6 +156,8 @@ class Task(ABC):
     title: str
     """Its name for readers."""
     metric: Metric
+    lowest: float | None = None
+    """The lowest score that a sample can have; None where there is none. The highest is 1."""
     words = Words()
     blends = False
     """Whether a share of one sample and the rest of another make a sample, as the option `mixup` does; every input is then blended."""
@@ -363,10 +365,11 @@ class Task(ABC):
         """How good each sample's outputs are, bool or float [n]: 1 is perfect, and higher is better. Its mean is the primary metric."""
 
     def interval(self, scores: np.ndarray) -> tuple[float, float]:
-        """The 95% interval of the mean of `scores` [n]: by default Wilson's for bool, and Student's for numbers."""
+        """The 95% interval of the mean of `scores` [n]: by default Wilson's for bool, and Student's for numbers, within their range."""
         from edgedistill.tasks.intervals import of_mean
 
-        return of_mean(scores)
+        low, high = of_mean(scores)
+        return (low if self.lowest is None else max(low, self.lowest)), min(high, 1.0)
 
     def paired(self, a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
         """mean(a) - mean(b) of scores [n] of the same samples, with its 95% interval (difference, low, high)."""

@@ -47,6 +47,7 @@ class CausalLM(Task):
     metric = Metric(
         "token accuracy", "accuracy", described="The share of an answer's tokens whose likeliest one is right; a mean over answers."
     )
+    lowest = 0.0
     words = Words("row", "rows", targets="answers", distance="KL divergence, nats")
     facts = LanguageFacts
     glue = Glue(

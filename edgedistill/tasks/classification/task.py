@@ -36,6 +36,7 @@ class Classification(Task):
     """Output `logits`, float32 [B, classes]; target int64 [B], -1 for none."""
 
     metric = Metric("accuracy", "accuracy", described="The share of samples whose most likely class is right.")
+    lowest = 0.0
 
     def teaching_set(self, answers: Callable[[np.ndarray], Arrays], dataset: Dataset, folder: Path) -> dict[str, JsonValue]:
         """Lists in teaching-set.csv where the teacher is unsure or contradicts the label; such samples stay in."""

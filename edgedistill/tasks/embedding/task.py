@@ -61,6 +61,7 @@ class Embedding(Task):
         "cosine", "cosine to the teacher", better="closer to the teacher", worse="farther from the teacher",
         described="The cosine of a text's embedding to that of the teacher; its mean over the texts.",
     )  # fmt: skip
+    lowest = -1.0
     words = Words("text", "texts")
     scores_against_teacher = True
     facts = EmbeddingFacts
