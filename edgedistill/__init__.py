@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from edgedistill.steps.generate import Writing, generate
     from edgedistill.steps.monitor import monitor
     from edgedistill.steps.publish import publish
+    from edgedistill.steps.review import review
     from edgedistill.steps.route import route
+    from edgedistill.steps.shadow import shadow
     from edgedistill.tasks.user_model import UserModel, recipe_of
 
 __version__ = "0.1.0"
@@ -85,8 +87,10 @@ __all__ = [
     "publish",
     "recipe_of",
     "report",
+    "review",
     "route",
     "run",
+    "shadow",
     "verify",
     "verify_file",
 ]
@@ -110,7 +114,9 @@ _HOMES = {
     "steps.generate": "Writing generate",
     "steps.monitor": "monitor",
     "steps.publish": "publish",
+    "steps.review": "review",
     "steps.route": "route",
+    "steps.shadow": "shadow",
     "steps.flow": "bench bench_file bench_on distill export export_model newest_run report run verify verify_file",
 }
 """Where each name is, for `__getattr__`; type checkers read the imports above."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,12 +30,13 @@ _HOW = "answers to val, those that differ judged by people as blinded pairs"
 
 @dataclass(frozen=True)
 class _Review:
-    """What each reviewer said of each pair, as `analysis.table` has it, by the name of the question.
+    """What reviewers said.
 
-    answers: samples that both answered, of which `differing` have two different answers. source: None where no answer differs.
+    tables: what each said of each pair to a question of this name, see `analysis.table`. answers: samples that both answered, of which
+    `differing` have two different answers. source: None where no answer differs.
     """
 
-    tables: dict[str, np.ndarray]
+    tables: Mapping[str, Callable[[], np.ndarray]]
     answers: int
     differing: int
     how: str
@@ -67,7 +69,7 @@ def _figure(review: _Review | Unavailable, question: str, read: Callable[[np.nda
     if question not in review.tables:
         why = f"the review has no question {question}, expected one of: {', '.join(review.tables)}"
         return Figure(Unavailable(unavailable=why), review.how, source=review.source)
-    values = review.tables[question]
+    values = review.tables[question]()
     judged = values[:, ~np.isnan(values).all(axis=0)]
     if review.differing and not judged.size:
         return Figure(Unavailable(unavailable="nothing was judged yet"), review.how, source=review.source)
@@ -117,7 +119,7 @@ def _review(found: Evidence, file: ArtifactResult) -> _Review | Unavailable:
     if why := next((why for step in steps if (why := found.stale(step))), None):
         return Unavailable(unavailable=why)
     if not contest.differing:
-        empty = {each.name: np.zeros((1, 0)) for each in RUBRICS[contest.rubric]}
+        empty = {each.name: lambda: np.zeros((1, 0)) for each in RUBRICS[contest.rubric]}
         return _Review(empty, len(contest.answers), 0, f"{_HOW}; all {len(contest.answers)} are those of the {reference}")
     reviews = []
     for path in sorted((found.run.shown / REVIEWS_FOLDER).glob(f"*-against-{reference}-*.db")):
@@ -137,8 +139,8 @@ def _review(found: Evidence, file: ArtifactResult) -> _Review | Unavailable:
 
 def _judgements_of(store: Store, candidate: str) -> _Review:
     judgements, names, count = store.judgements(), list(store.tokens()), len(store.pairs())
-    tables = {each.name: analysis.table(judgements, each.name, names, count) for each in RUBRICS[store.about.rubric]}
     about = store.about
+    tables = {each.name: partial(analysis.table, judgements, each.name, names, count) for each in RUBRICS[about.rubric]}
     how = f"{_HOW}: {len(judgements)} judgements of {count} pairs by {len(names)} reviewers, candidate {candidate}; "
     how += f"{about.differing} of {about.answers} answers differ"
     source = Source(path=str(store.path), sha256=sha256_file(store.path), time=max((each.created for each in judgements), default=""))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgedistill.tasks.base import Task
     from edgedistill.tasks.model_file import ModelFile
 
+AnyPath = str | Path
 _CHILD, _RECORDER = "edgedistill.steps.shadow_file", "edgedistill.steps.shadow_record"
 _WRITE_EVERY_S = 10.0
 _WRITE_S = 60.0
@@ -83,6 +84,24 @@ class Shadowing:
     timeout_s: float = 120.0
     record: Path | None = None
     scrub: Scrub | None = None
+
+
+def shadow(
+    source: AnyPath, traces: AnyPath, *, out: AnyPath = "shadow", artifact: str | None = None, tolerance: float = 0.05, alpha: float = 0.05,
+    policy: Sequence[str] = (), json_schema: AnyPath | None = None, embedder: AnyPath | None = None, scorer: str | None = None,
+    least: float = 0.9, people: int = 100, constrained: bool = False, max_tokens: int | None = None, threads: int = 1,
+    timeout_s: float = 120.0,
+) -> ShadowDocument:  # fmt: skip
+    """Compare a student with its teacher on recorded requests, and return how far they disagree; the options are those of the command.
+
+    source: a run, a bundle or a file. traces: JSON lines. out: the folder of what is found; the same call goes on there.
+
+    Raises UserError for options that don't fit, for what is no trace, and where there is no model.
+    """
+    schema, texts = (None if path is None else Path(path) for path in (json_schema, embedder))
+    rules = Rules(tolerance, alpha, list(policy), schema, texts, scorer, least, people)
+    setting = Shadowing(Path(source), artifact, constrained, max_tokens, threads, Path(out), timeout_s=timeout_s)
+    return replay(setting, rules, Path(traces))
 
 
 def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:

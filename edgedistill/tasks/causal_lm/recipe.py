@@ -75,7 +75,11 @@ class Data(Texts):
     )
     length: int = Field(128, ge=2, le=131072, description="Most tokens of a prompt with its completion; longer completions are cut.")
     tried: int = Field(
-        100, ge=0, le=100_000, description="Prompts of val that every model and file answers, for the figures on whole answers; 0 for none."
+        100,
+        ge=0,
+        le=100_000,
+        description="Prompts of val that every model and file answers, for the figures on whole answers; 0 for none. Files answer as many of "
+        "the holdout where the gate has a rule on answers.",
     )
 
     @model_validator(mode="after")
