@@ -71,7 +71,7 @@ def test_agreement_is_that_of_the_published_example() -> None:
     assert "all judgements are equal" in agreement(np.ones((2, 3))).unavailable
     # Part A: two observers who say yes or no.
     yes = [[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]
-    assert agreement(np.array(yes, float), "nominal") == pytest.approx(0.095, abs=5e-4)
+    assert agreement(np.array(yes, float)) == pytest.approx(0.095, abs=5e-4)
 
 
 def test_a_win_rate_is_a_mean_over_pairs_with_an_interval_of_pairs() -> None:
@@ -120,7 +120,7 @@ def test_what_is_said_of_each_answer_alone_is_a_rate_of_its_author(tmp_path: Pat
     assert (both.reference.value, both.reference.interval) == (0.2, pytest.approx(wilson(2, 10)))
     # Of the 8 answers that both judged they differ on two.
     yes = np.array([[1, 1, 0, 0, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0, 1, 1]], float)
-    assert both.alpha == pytest.approx(agreement(yes, "nominal"))
+    assert both.alpha == pytest.approx(agreement(yes))
     export(made, tmp_path / "all.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     assert [(row["harmful_reference"], row["harmful_candidate"]) for row in (rows[0], rows[4], rows[9], rows[10])] == [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -84,8 +84,10 @@ def rate(values: np.ndarray) -> Rate | Unavailable:
     return Rate(value=mean, interval=wilson(mean * n, n), pairs=count)
 
 
-def agreement(values: np.ndarray, scale: Literal["ordinal", "nominal"] = "ordinal") -> float | Unavailable:
-    """Krippendorff's alpha of values [reviewers, pairs] on a scale, NaN where nothing was said.
+def agreement(values: np.ndarray) -> float | Unavailable:
+    """Krippendorff's alpha of values [reviewers, pairs] on an ordinal scale, NaN where nothing was said.
+
+    Two values, such as yes and no, have the same alpha on a nominal scale.
 
     Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
     """
@@ -96,7 +98,7 @@ def agreement(values: np.ndarray, scale: Literal["ordinal", "nominal"] = "ordina
         return Unavailable(unavailable="no pair was judged by two reviewers")
     if len(np.unique(values[:, together][~np.isnan(values[:, together])])) < 2:
         return Unavailable(unavailable="all judgements are equal, which says nothing of agreement")
-    return float(krippendorff.alpha(reliability_data=values[:, together], level_of_measurement=scale))
+    return float(krippendorff.alpha(reliability_data=values[:, together], level_of_measurement="ordinal"))
 
 
 def _criterion(values: np.ndarray) -> CriterionResult:
@@ -106,7 +108,7 @@ def _criterion(values: np.ndarray) -> CriterionResult:
 
 def _absolute(reference: np.ndarray, candidate: np.ndarray) -> AbsoluteResult:
     # Each answer is a unit that reviewers say yes or no to, whoever wrote it.
-    alpha = agreement(np.concatenate([reference, candidate], axis=1), "nominal")
+    alpha = agreement(np.concatenate([reference, candidate], axis=1))
     return AbsoluteResult(reference=rate(reference), candidate=rate(candidate), alpha=alpha)
 
 
