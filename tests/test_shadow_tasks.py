@@ -175,6 +175,7 @@ def test_arrays_agree_by_their_fit(tmp_path: Path) -> None:
         ("text-classification", {"text": "a", "scores": {"a": 0.7, "b": 0.6}}, "found probabilities that add up to 1.300"),
         ("embedding", {"text": "a", "embedding": ["1"]}, "embedding: expected a list of numbers"),
         ("image-classification", {"image": "gone.png", "label": "a"}, "image: found no file"),
+        ("image-classification", {"image_base64": "a" * (17 << 20), "label": "a"}, "found 17,825,792 characters, expected 16,777,216"),
         ("image-classification", {"label": "a"}, "found label, expected image, a path, or image_base64"),
         ("tensors", {"inputs": {"x": [1]}}, "found inputs, expected outputs, an object"),
     ],

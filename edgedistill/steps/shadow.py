@@ -113,11 +113,13 @@ def replay(setting: Shadowing, rules: Rules, traces: Path) -> ShadowDocument:
         raise UserError("found --record or --scrub beside traces, which are recorded already; they are for a proxy")
     with ExitStack() as stack:
         file = stack.enter_context(found(setting.source, setting.artifact))
-        lines = list(_traces(traces, tasks.task(file.task)))
+        task = tasks.task(file.task)
+        # All lines are checked first, and none is kept: images may stand in them.
+        count = sum(1 for _ in _traces(traces, task))
         student, tally = stack.enter_context(_compared(file, setting, rules, (0.0,)))
         student.start()
-        with track("shadow", len(lines)) as progress:
-            for exchange in lines:
+        with track("shadow", count) as progress:
+            for exchange in _traces(traces, task):
                 if exchange.id not in tally.seen and (said := tally.add(exchange.id, student.ask(exchange), exchange.ms)):
                     log(said)
                 progress.advance()

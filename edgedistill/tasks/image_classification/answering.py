@@ -21,6 +21,8 @@ from edgedistill.tasks.shadowed import NotComparable
 if TYPE_CHECKING:
     from PIL import Image
 
+_LONGEST = 16 << 20
+"""Characters of an image in a line of traces."""
 _SHOWN = 768
 """Pixels of the longer side of an image that people see."""
 
@@ -34,6 +36,10 @@ def image_of(row: Mapping[str, Any], folder: Path) -> JsonValue:
         return {"image": str((folder / path).absolute())}
     if not isinstance(data, str):
         raise ValueError(f"found {', '.join(map(str, row)) or 'nothing'}, expected image, a path, or image_base64, the bytes of a file")
+    if len(data) > _LONGEST:
+        raise ValueError(
+            f"image_base64: found {len(data):,} characters, expected {_LONGEST:,} at most; write it as a file, and name it by image"
+        )
     return {"image_base64": data}
 
 
