@@ -78,8 +78,8 @@ class Data(Texts):
         100,
         ge=0,
         le=100_000,
-        description="Prompts of val that every model and file answers, for the figures on whole answers; 0 for none. Files answer as many of "
-        "the holdout where the gate has a rule on answers.",
+        description="Prompts of val that every model and file answers, for the figures on whole answers; 0 for none. Files answer as many "
+        "of the holdout where the gate has a rule on answers.",
     )
 
     @model_validator(mode="after")
