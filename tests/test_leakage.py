@@ -99,8 +99,8 @@ def scene(number: int, side: int = 96) -> np.ndarray:
 
 
 def test_planted_images_are_found_and_others_are_not() -> None:
-    kept = [scene(number) for number in range(60)]
-    index = ImageIndex([kept[:40], kept[40:]])
+    kept = [scene(number) for number in range(30)]
+    index = ImageIndex([kept[:20], kept[20:]])
     smaller = [np.asarray(Image.fromarray(image).resize((64, 64))) for image in kept]
     crops = [image[8:86, 12:90].copy() for image in kept]
     for planted, kind, least in ((kept, "same", 1.0), (smaller, "near", 0.95), (crops, "part", 0.85)):
@@ -109,12 +109,25 @@ def test_planted_images_are_found_and_others_are_not() -> None:
         assert KINDS[np.bincount(found.kinds).argmax()] == kind
     # The kept image may be the crop, too.
     assert len(ImageIndex([crops]).find([kept]).samples) >= 0.85 * len(kept)
-    others = index.find([[scene(number) for number in range(100, 200)]])
+    others = index.find([[scene(number) for number in range(100, 150)]])
     assert len(others.samples) <= 1
     assert index.searches_crops
     few = ImageIndex([kept], most_pairs=10)
     assert not len(few.find([crops]).samples)
     assert not few.searches_crops
+
+
+def test_small_crops_of_images_with_many_edges_are_found() -> None:
+    noise = np.random.default_rng(0)
+    # Leaves: no pixel of the crop falls on one of the whole.
+    kept = [
+        np.asarray(Image.fromarray(noise.integers(0, 255, (24, 24, 3), np.uint8)).resize((160, 160), Image.Resampling.BICUBIC))
+        for _ in range(10)
+    ]
+    found = ImageIndex([kept]).find([[image[31:119, 43:131] for image in kept]])
+    assert len(found.samples) >= 9
+    assert found.samples.tolist() == found.kept.tolist()
+    assert {KINDS[kind] for kind in found.kinds} == {"part"}
 
 
 def test_handwritten_digits_are_not_alike() -> None:

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from sklearn.datasets import load_digits, load_sample_images
 
 from edgedistill.tasks.causal_lm.example import ExampleTable
-from edgedistill.teach.leakage.found import Found
+from edgedistill.teach.leakage.found import KINDS, Found
 from edgedistill.teach.leakage.images import ImageIndex
 from edgedistill.teach.leakage.texts import RESEMBLANCE, TextIndex, normal
 
@@ -161,9 +161,18 @@ def scale() -> None:
 # Images.
 
 
-def tiles() -> list[Pixels]:
-    """Squares of 96 pixels of the two photos of scikit-learn, which do not overlap."""
-    return [photo[y : y + 96, x : x + 96] for photo in load_sample_images().images for y in range(0, 332, 96) for x in range(0, 545, 96)]
+def tiles(folder: Path | None, side: int = 96) -> list[Pixels]:
+    """Squares of the two photos of scikit-learn, and of those in `folder`, that do not overlap."""
+    photos = [*load_sample_images().images]
+    for path in sorted(folder.iterdir()) if folder else []:
+        with Image.open(path) as image:
+            photos.append(np.asarray(image.convert("RGB")))
+    made = []
+    for photo in photos:
+        height, width = photo.shape[:2]
+        made += [photo[y : y + side, x : x + side] for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
+    # Black borders of pictures of the sky are the same in all of them.
+    return [tile for tile in made if tile.std() >= 4]
 
 
 def drawings(count: int, side: int = 128) -> list[Pixels]:
@@ -218,15 +227,23 @@ IMAGE_CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 }  # fmt: skip
 
 
-def images() -> None:
-    for name, made in (("tiles of photos", tiles()), ("drawings", drawings(600)), ("digits", digits())):
+def images(folder: Path | None) -> None:
+    for name, made in (
+        ("tiles of photos, 96", tiles(folder)),
+        ("tiles of photos, 192", tiles(folder, 192)),
+        ("drawings", drawings(600)),
+        ("digits", digits()),
+    ):
         order = NOISE.permutation(len(made))
         count = len(made) // (2 if len(made) < 100 else 3)
         kept, others = ([made[number] for number in numbers] for numbers in (order[:count], order[count:]))
         index, begun = ImageIndex([kept]), time.process_time()
         found = index.find([others])
         spent = time.process_time() - begun
-        print(f"\n{name}: {len(kept)} kept, {len(others)} others, of which {len(found.samples)} are taken for one; {spent:.1f} s")
+        print(
+            f"\n{name}: {len(kept)} kept, {len(others)} others, of which {len(found.samples)} are taken for one "
+            f"({np.bincount(found.kinds, minlength=len(KINDS)).tolist()} by kind); {spent:.1f} s"
+        )
         chosen = kept[:100]
         for kind, change in IMAGE_CHANGES.items():
             got = index.find([[change(image) for image in chosen]])
@@ -236,13 +253,15 @@ def images() -> None:
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser()
     arguments.add_argument("what", nargs="?", choices=("texts", "curve", "images", "scale"))
-    asked = arguments.parse_args().what
+    arguments.add_argument("--photos", type=Path, help="a folder of more photos, of which tiles are cut")
+    given = arguments.parse_args()
+    asked = given.what
     if asked in (None, "texts"):
         texts()
         paraphrases()
     if asked == "curve":
         texts((0.5, 0.6, 0.67, 0.7, 0.75, 0.8, 0.9))
     if asked in (None, "images"):
-        images()
+        images(given.photos)
     if asked in (None, "scale"):
         scale()

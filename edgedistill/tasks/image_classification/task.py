@@ -55,7 +55,7 @@ class ImageClassification(Classification):
     words = Words("image", "images", targets="labels", distance="KL divergence, nats")
     blends = True
     facts = ImageFacts
-    data_version = 3
+    data_version = 4
     hub_tasks = frozenset({"image-classification"})
     glue = Glue(
         (ROUTER_GLUE, CLASSIFICATION_GLUE, Path(__file__).parent / "glue"),

@@ -18,13 +18,19 @@ from edgedistill.teach.leakage.found import NEAR, NOTHING, PART, SAME, Found
 
 LEAST_SIDE = 64
 """Pixels of the shorter side from which crops are looked for: every small image looks like a part of another."""
-_SIDE, _COARSE, _FINE = 48, 8, 24
+_SIDE, _COARSE, _FINE = 64, 8, 24
 _SCALES, _STEP = (0.9, 0.8, 0.7, 0.6, 0.5), 0.1
 """Sides of crops, as shares of those of the whole, and the distance between two of them."""
-_CANDIDATE = 0.85
+_CANDIDATE = 0.7
 """Least correlation of the coarse means of images that are worth a closer look."""
-_WHOLE_LEAST, _CROP_LEAST = (0.99, 0.97), (0.97, 0.85)
-"""Least correlations of the fine means, and of the differences of neighbours among them, of whole images and of a crop that was aligned."""
+_WHOLE_LEAST, _CROP_LEAST, _BUSY_LEAST = (0.99, 0.97), (0.98, 0.92), (0.9, 0.75)
+"""Least correlations of the fine means, and of the differences of neighbours among them, of whole images and of aligned crops; the last of
+crops with many edges, whose pixels never fall on those of the whole."""
+_BUSY = 0.1
+"""Least share of places that have the differences: (sum of squares)^2 / sum of fourth powers, by the number of places. One straight edge is
+in many images."""
+_MOVES = (0.05, 0.05, 0.025, 0.0125, 0.00625)
+"""How far a crop is moved and stretched to align it, as shares of the whole, one after the other."""
 _SMOOTH_LEAST, _MAX_DIFFERENCE = 0.9, 1.5
 """Or least correlation of the fine means, and levels of 255 by which they differ in the mean: smooth images have no edges but noise."""
 _CONTRAST, _SLOPE = 2.0, 0.25
@@ -32,7 +38,7 @@ _CONTRAST, _SLOPE = 2.0, 0.25
 _TRIED = 2
 """Crops are aligned with so many of the images that are most alike."""
 MOST_PAIRS = 2e6
-"""Pairs of images among which a run looks for crops: 4,000 images in 500 take up to 40 s."""
+"""Pairs of images among which a run looks for crops: 4,000 images in 500 take up to 80 s."""
 _ROWS, _VALUES = 64, 2**22
 """Images, and correlations, that are in memory at once."""
 
@@ -43,7 +49,7 @@ class _Prints(NamedTuple):
     exact: np.ndarray
     """The hash of shape and pixels, uint64 [n, 2]."""
     grey: np.ndarray
-    """The small grey images, uint8 [n, 48, 48]."""
+    """The small grey images, uint8 [n, 64, 64]."""
     large: np.ndarray
     """Whether each is large enough for crops, bool [n]."""
 
@@ -71,7 +77,7 @@ def _boxes() -> np.ndarray:
 
 
 def _means(start: np.ndarray, size: np.ndarray, cells: int) -> np.ndarray:
-    """What makes the means of `cells` equal pieces of each range of 48 pixels, float32 [n, cells, 48]; start, size: shares, [n]."""
+    """What makes the means of `cells` equal pieces of each range of 64 pixels, float32 [n, cells, 64]; start, size: shares, [n]."""
     edges = (start[:, None] + size[:, None] * np.linspace(0, 1, cells + 1)) * _SIDE
     pixel = np.arange(_SIDE)
     low, high = edges[:, :-1, None], edges[:, 1:, None]
@@ -108,25 +114,36 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (ours * theirs).sum(axis=-1)
 
 
-def _likeness(first: np.ndarray, second: np.ndarray, least: tuple[float, float], *, smooth: bool) -> np.ndarray:
-    """The correlation of fine means [n, 24, 24], [n]; 0 for those that are not alike. smooth: images without edges may be."""
-    alike, edges = _correlation(first, second), (_slopes(first) * _slopes(second)).sum(axis=-1)
-    ours, theirs = (it - it.mean(axis=(1, 2), keepdims=True) for it in (first, second))
-    close = (alike >= _SMOOTH_LEAST) & (np.abs(ours - theirs).mean(axis=(1, 2)) <= _MAX_DIFFERENCE)
-    return np.where((alike >= least[0]) & (edges >= least[1]) | (close & smooth), alike, 0)
+def _likeness(first: np.ndarray, second: np.ndarray, *, crop: bool) -> np.ndarray:
+    """The correlation of fine means [n, 24, 24], [n]; 0 for those that are not alike. crop: one is an aligned part of a larger image."""
+    alike, ours, theirs = _correlation(first, second), _slopes(first), _slopes(second)
+    edges = (_normed(ours, _SLOPE) * _normed(theirs, _SLOPE)).sum(axis=-1)
+    least = _CROP_LEAST if crop else _WHOLE_LEAST
+    accepted = (alike >= least[0]) & (edges >= least[1])
+    if crop:
+        busy = np.minimum(_spread(ours), _spread(theirs)) >= _BUSY
+        return np.where(accepted | busy & (alike >= _BUSY_LEAST[0]) & (edges >= _BUSY_LEAST[1]), alike, 0)
+    difference = np.abs(first - second - (first - second).mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
+    return np.where(accepted | (alike >= _SMOOTH_LEAST) & (difference <= _MAX_DIFFERENCE), alike, 0)
 
 
 def _slopes(images: np.ndarray) -> np.ndarray:
-    """The differences of neighbours in fine means [n, 24, 24], normed, [n, 2 * 23 * 24]."""
+    """The differences of neighbours in fine means [n, 24, 24], [n, 2 * 23 * 24]."""
     parts = [np.diff(images, axis=axis).reshape(len(images), _FINE * (_FINE - 1)) for axis in (-1, -2)]
-    return _normed(np.concatenate(parts, axis=-1), least=_SLOPE)
+    return np.concatenate(parts, axis=-1)
+
+
+def _spread(slopes: np.ndarray) -> np.ndarray:
+    """See `_BUSY`, [n]."""
+    energy = slopes**2
+    return energy.sum(axis=-1) ** 2 / np.maximum((energy**2).sum(axis=-1) * slopes.shape[-1], 1e-9)
 
 
 def _aligned(whole: np.ndarray, boxes: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """How alike the images `parts` [n] are to the parts near `boxes` [n, 4] of the images `whole` [n]; 0 for those that are not."""
     wanted = _cut(parts, np.repeat(_WHOLE, len(parts), axis=0), _FINE)
     moves = np.array([(x, y, s) for x in (-1, 0, 1) for y in (-1, 0, 1) for s in (-1, 0, 1)], np.float64)
-    for step in (_STEP / 2, _STEP / 4, _STEP / 8):
+    for step in _MOVES:
         tried = np.repeat(boxes[:, None], len(moves), axis=1)
         # The centre moves, and the sides grow together.
         tried[..., 2:] = (tried[..., 2:] * (1 + step * moves[None, :, 2:])).clip(0.3, 1)
@@ -134,11 +151,11 @@ def _aligned(whole: np.ndarray, boxes: np.ndarray, parts: np.ndarray) -> np.ndar
         tried[..., :2] = np.clip(tried[..., :2], 0, 1 - tried[..., 2:])
         cut = _cut(np.repeat(whole, len(moves), axis=0), tried.reshape(-1, 4), _FINE).reshape(len(parts), len(moves), _FINE, _FINE)
         boxes = tried[np.arange(len(parts)), _correlation(cut, wanted[:, None]).argmax(axis=1)]
-    return _likeness(_cut(whole, boxes, _FINE), wanted, _CROP_LEAST, smooth=False)
+    return _likeness(_cut(whole, boxes, _FINE), wanted, crop=True)
 
 
 class ImageIndex:
-    """The kept images, in which others are looked up. Memory holds 3 KB of each, and 33 KB of those in which crops are looked for.
+    """The kept images, in which others are looked up. Memory holds 5 KB of each, and 33 KB more of those in which crops are looked for.
 
     most_pairs: of more pairs of images no crops are looked for.
     """
@@ -182,7 +199,7 @@ class ImageIndex:
         coarse = _coarse(prints.grey, _WHOLE)[:, 0]
         a, _, b = _most_alike(coarse, self._whole)
         whole = np.repeat(_WHOLE, len(a), axis=0)
-        likeness = _likeness(_cut(prints.grey[a], whole, _FINE), _cut(self._prints.grey[b], whole, _FINE), _WHOLE_LEAST, smooth=True)
+        likeness = _likeness(_cut(prints.grey[a], whole, _FINE), _cut(self._prints.grey[b], whole, _FINE), crop=False)
         yield _as_found(a, b, NEAR, likeness)
         large = np.flatnonzero(prints.large & (same < 0))
         self._tried += len(large) * int(self._prints.large.sum())
