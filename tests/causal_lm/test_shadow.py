@@ -301,16 +301,22 @@ def test_a_saved_classifier_scores_pairs_of_answers(tmp_path: Path) -> None:
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     people = {row["id"]: row["answers"] for row in map(json.loads, (tmp_path / "seen/people.jsonl").read_text().splitlines())}
     verdicts = [json.loads(line) for line in (tmp_path / "seen/verdicts.jsonl").read_text().splitlines()[1:]]
-    expected = []
+
+    def score(first: str, second: str) -> float:
+        with torch.no_grad():
+            return float(model(**tokenizer(first, second, return_tensors="pt")).logits.softmax(1)[0, 1])
+
+    expected, turned = [], []
     for verdict in verdicts:
         both = people[verdict["id"]]
-        with torch.no_grad():
-            logits = model(**tokenizer(both["teacher"], both["student"], return_tensors="pt")).logits
-        expected.append(float(logits.softmax(1)[0, 1]))
-        # The order of the two counts.
+        expected.append(score(both["teacher"], both["student"]))
+        turned.append(score(both["student"], both["teacher"]))
         assert verdict["similarity"] == pytest.approx(expected[-1], abs=1e-5)
         assert verdict["why"] == (None if verdict["similarity"] >= 0.5 else "meaning")
-    assert len({round(one, 3) for one in expected}) == len(texts)
+    assert len(expected) == len(texts)
+    # The order of the two counts, and so do the texts.
+    assert np.abs(np.subtract(expected, turned)).max() > 1e-3
+    assert np.ptp(expected) > 1e-3
     assert document["disagreements"] == sum(one < 0.5 for one in expected)
     assert document["similarity"]["p50"] == pytest.approx(np.median(expected), abs=1e-5)
     # Another label gives the rest of the probability.
