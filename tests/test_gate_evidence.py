@@ -67,16 +67,18 @@ def test_answers_are_held_to_the_baseline_on_the_samples_of_both(run: Path, monk
     data = evidence(run).scorer.data
     ours = np.arange(60) % 10 > 0
     monkeypatch.setattr(type(tasks.task("image-classification")), "tried", lambda self, recipe: 60)
-    monkeypatch.setattr(Evidence, "kept", lambda self, name, what, split: ours)
+    monkeypatch.setattr(Evidence, "kept", lambda self, name, what, split: {"val": ours, "holdout": ~ours}[split])
     rows = chosen(data, "val", 60)
     # Some that the file was tried on, in another order, and one that it was not.
     theirs = rows[:JUDGED][::-1].tolist()
     other = next(int(row) for row in data.indices["val"] if row not in rows)
-    measured(run, [*theirs, other], {"exact": [True] * JUDGED + [False]})
+    # As the file does, sample by sample, so that pairs in another order would have a higher bound.
+    measured(run, [*theirs, other], {"exact": [*ours[:JUDGED][::-1].tolist(), False]})
     rules = {"answers": [{"of": "exact", "max_drop": 0.3}, {"of": "valid", "max_drop": 0.3}]}
-    card = decided(run, files="first", baseline=rules)
+    card = decided(run, files="first", baseline=rules, trials=[{"of": "exact", "min": 0.5}])
     (check,), (missing,) = (checks(card, f"baseline.answers.{number}").values() for number in range(2))
-    value, bound = drop(np.ones(JUDGED), ours[:JUDGED], 0.95)
+    value, bound = drop(ours[:JUDGED], ours[:JUDGED], 0.95)
+    assert next(iter(checks(card, "trials.0").values())).value == (~ours).mean()
     assert (check.value, check.bound, check.n, check.ok) == (value, bound, JUDGED, True)
     assert check.source.path == str(run / BASELINE_FILE)
     assert check.source.sha256 == sha256_file(run / BASELINE_FILE)
