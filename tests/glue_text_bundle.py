@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from edgedistill.records.manifest import MANIFEST, Manifest
-from edgedistill.tasks.text.tokenizing import FILE, padding_of, vocabulary_of
+from edgedistill.tasks.text.tokenizing import FILE, padding_of, unknown_of, vocabulary_of
 
 LABELS = ["weather", "a 2nd one", "\u8a9e"]
 DIMENSIONS = 6
@@ -38,6 +38,7 @@ class TextBundle:
         each: bool = False,
     ) -> None:  # fmt: skip
         self.folder, self.tokenizer, self.padding, self.buckets = folder, tokenizer, padding_of(tokenizer), buckets or (LENGTH,)
+        self.unknown = unknown_of(tokenizer)
         classifies = task == "text-classification"
         self.output, columns = ("logits", len(LABELS)) if classifies else ("embedding", DIMENSIONS)
         self.table = np.random.default_rng(4).normal(0, 3, (vocabulary_of(tokenizer), columns)).astype(np.float32)
@@ -72,6 +73,7 @@ class TextBundle:
         text = {
             "kind": "text", "tokenizer": FILE, "length": LENGTH, "truncation": "at the end", "padding": self.padding,
             "padded": "at the end", **({"buckets": list(buckets)} if buckets else {}),
+            **({} if self.unknown is None else {"unknown": self.unknown}),
         }  # fmt: skip
         mask = {"kind": "mask", "of": "input_ids", "text": 1, "padding": 0}
         scores = {"kind": "scores", "postprocessing": "softmax", "thresholds": None}
@@ -89,6 +91,12 @@ class TextBundle:
             "artifacts": self.entries, "golden_texts": golden(tokenizer, list(given)), **({"labels": LABELS} if classifies else {}),
         }  # fmt: skip
         self.write()
+
+    def features(self, text: str) -> dict[str, float]:
+        """What is known of a text without the model."""
+        tokens = self.tokenizer.encode(text).ids[:LENGTH]
+        share = {} if self.unknown is None else {"unknown": tokens.count(self.unknown) / len(tokens)}
+        return {"tokens": len(tokens), **share}
 
     def arrays(self, text: str, length: int | None = None) -> dict[str, np.ndarray]:
         """The tokens of `text` and their mask, int32 [1, length] each; by default that is the smallest bucket that holds it, or LENGTH."""

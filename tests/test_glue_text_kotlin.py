@@ -121,6 +121,7 @@ def test_labels_are_those_of_python(jvm: Ask, tmp_path: Path) -> None:
     logits = np.stack([bundle.answer(text) for text in TEXTS]).astype(np.float64)
     np.testing.assert_allclose(found["probabilities"], np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-6)
     assert found["labels"] == found["late"] == [LABELS[place] for place in logits.argmax(axis=1)]
+    assert found["features"] == [bundle.features(text) for text in TEXTS]
     assert found["ok"], found["describe"]
     assert found["changed"] == 0
     assert found["errors"] == {"cancelled": "Cancelled: the call was cancelled", "closed": "Closed: the model is closed: load it again"}

@@ -81,6 +81,7 @@ def test_a_label_is_that_of_the_largest_logit(bundles: dict[str, TextBundle], gl
             found = model.predict(text)
             assert found.best.label == LABELS[int(logits.argmax())]
             assert found.probabilities == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-6)
+            assert found.features == bundle.features(text)
 
 
 @pytest.mark.parametrize(("name", "call"), [("labeller", "predict"), ("embedder", "embed")])

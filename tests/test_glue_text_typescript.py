@@ -100,6 +100,7 @@ def check_labels(found: Any, bundle: TextBundle) -> None:
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
     assert found["labels"] == [LABELS[place] for place in logits.argmax(axis=1)]
+    assert found["features"] == [bundle.features(text) for text in TEXTS]
     assert found["test"]["ok"], found["text"]
     assert (found["test"]["texts"], found["test"]["decisionsChanged"]) == ([], 0)
     check_errors(found["errors"])

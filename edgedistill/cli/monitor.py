@@ -9,11 +9,11 @@ from edgedistill.cli.output import finish
 from edgedistill.cli.tables import console
 
 if TYPE_CHECKING:
-    from edgedistill.records.drift import DriftDocument
+    from edgedistill.records.drift import DriftDocument, InputShift
 
 _ADVICE = {
-    "stable": "Stable: nothing says that the answers changed.",
-    "watch": "Watch: the answers changed, but little. Compare again with more traces, and look at what changed.",
+    "stable": "Stable: nothing says that the answers changed, or the requests.",
+    "watch": "Watch: the answers changed, but little, or the requests did. Compare again with more traces, and look at what changed.",
     "retrain": "Train again: the answers changed much. Add fresh samples to the data, and look first at the decisions above.",
 }
 
@@ -45,8 +45,15 @@ def _show(document: DriftDocument) -> None:
     screen.print(table)
     lines = [f"Mean confidence: {document.mean:.4f}, was {document.mean_reference:.4f}"]
     lines += [f"  {shift.decision}: {shift.traces:.1%} of the traces, was {shift.reference:.1%}" for shift in document.shifts]
+    lines += [_moved(shift) for shift in document.inputs if shift.drifted]
     if not isinstance(document.sent, Unavailable):
         low, high = document.sent.interval
         lines.append(f"The router sends {document.sent.value:.1%} of the traces to the teacher [{low:.1%}, {high:.1%}].")
     for line in [*lines, _ADVICE[document.advice]]:
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _moved(shift: InputShift) -> str:
+    if shift.traces is None or shift.reference is None:
+        return f"The requests moved: {shift.feature} has other shares."
+    return f"The requests moved: {shift.feature} has the mean {shift.traces:.4g}, was {shift.reference:.4g}."

@@ -1,4 +1,5 @@
-"""Whether answers on devices are still like those when the model was made: distributions of confidences and of decisions."""
+"""Whether answers on devices are still like those when the model was made: distributions of confidences, of decisions, and of
+features of the requests."""
 
 from __future__ import annotations
 
@@ -9,55 +10,111 @@ from typing import NamedTuple
 import numpy as np
 
 from edgedistill.records import Unavailable
-from edgedistill.records.drift import Answered, DecisionShift, DriftTest, TestName
+from edgedistill.records.drift import Answered, DecisionShift, Distribution, DriftTest, InputShift
 
 _QUANTILES = 50
+_OF_FEATURES = 20
+_DIGITS = 5
+"""Digits of the quantiles of features, which go into bundles."""
 _BINS = 10
 _DRAWS = 1999
 _SMOOTHED = 0.5
 """Answers that are added to each count, so that an empty one has a logarithm."""
 _SEED = 0
 _SHOWN = 5
+STABILITY = "stability"
+_Found = tuple[float, tuple[float, float] | Unavailable, float]
+"""A statistic, its interval, and the p-value."""
 
 
 class Traces(NamedTuple):
-    """Answers of devices: confidences float64 [n], and the names of the decisions, [n] or none."""
+    """Answers of devices: confidences float64 [n], and the names of the decisions, [n] or none.
+
+    features: what was known of the requests, by name: numbers float64 [n], or texts [n].
+    """
 
     confidence: np.ndarray
     decisions: Sequence[str]
+    features: Mapping[str, np.ndarray | list[str]] = {}
 
 
 def answered(traces: Traces) -> Answered:
     """The numbers that stand for `traces`."""
-    confidence = np.sort(traces.confidence)
-    n = len(confidence)
-    values = np.unique(np.quantile(confidence, np.linspace(0, 1, _QUANTILES + 1), method="inverted_cdf"))
-    edges = np.unique(np.quantile(confidence, np.arange(1, _BINS) / _BINS, method="inverted_cdf"))
-    return Answered(
-        n=n,
-        mean=float(confidence.mean()),
-        values=values.tolist(),
-        shares=_shares(confidence, values).tolist(),
+    features = {
+        name: dict(sorted(Counter(values).items())) if isinstance(values, list) else _distribution(values, _OF_FEATURES, _DIGITS)
+        for name, values in traces.features.items()
+    }
+    whole = _distribution(traces.confidence, _QUANTILES)
+    return Answered(**dict(whole), decided=dict(sorted(Counter(traces.decisions).items())), features=features)
+
+
+def _distribution(values: np.ndarray, quantiles: int, digits: int | None = None) -> Distribution:
+    ordered = np.sort(values)
+    chosen, edges = (
+        np.quantile(ordered, parts, method="inverted_cdf") for parts in (np.linspace(0, 1, quantiles + 1), np.arange(1, _BINS) / _BINS)
+    )
+    if digits is not None:
+        chosen, edges = (np.array([float(f"{value:.{digits}g}") for value in each]) for each in (chosen, edges))
+    chosen, edges = np.unique(chosen), np.unique(edges)
+    shares = _shares(ordered, chosen)
+    return Distribution(
+        n=len(ordered),
+        mean=float(ordered.mean()),
+        values=chosen.tolist(),
+        shares=(shares if digits is None else shares.round(digits)).tolist(),
         edges=edges.tolist(),
-        counts=_binned(confidence, edges).tolist(),
-        decided=dict(sorted(Counter(traces.decisions).items())),
+        counts=_binned(ordered, edges).tolist(),
     )
 
 
 def tests(reference: Answered, traces: Traces, alpha: float) -> list[DriftTest]:
     """Compare `traces` with `reference`. With the probability 1 - alpha at least none of the tests says drift where there is none."""
-    counts = np.array(reference.counts), _binned(traces.confidence, np.array(reference.edges))
-    found: dict[TestName, tuple[float, tuple[float, float] | Unavailable, float]] = {
-        "confidence: Kolmogorov-Smirnov": _kolmogorov(reference, traces.confidence),
-        "confidence: stability": stability(*counts),
-    }
+    found = _of_numbers("confidence", reference, traces.confidence)
     if reference.decided and traces.decisions:
-        found["decisions: stability"] = stability(*_decided(reference.decided, traces.decisions))
+        found[f"decisions: {STABILITY}"] = stability(*_decided(reference.decided, traces.decisions))
+    for name in compared(reference, traces):
+        known, values = reference.features[name], traces.features[name]
+        if isinstance(known, Distribution):
+            assert not isinstance(values, list)
+            found |= _of_numbers(_input(name), known, values)
+        else:
+            found[f"{_input(name)}: {STABILITY}"] = stability(*_decided(known, list(values)))
     adjusted = _holm([p for _, _, p in found.values()])
     return [
         DriftTest(name=name, statistic=statistic, interval=interval, p=p, adjusted=all_, drifted=all_ <= alpha)
         for (name, (statistic, interval, p)), all_ in zip(found.items(), adjusted, strict=True)
     ]
+
+
+def compared(reference: Answered, traces: Traces) -> list[str]:
+    """The features that both have, of one kind."""
+    return [
+        name
+        for name, known in reference.features.items()
+        if name in traces.features and isinstance(known, Distribution) is not isinstance(traces.features[name], list)
+    ]
+
+
+def inputs(reference: Answered, traces: Traces, found: Sequence[DriftTest]) -> list[InputShift]:
+    """How features of requests moved, those that the tests `found` to drift first."""
+    drifted = {test.name.rpartition(": ")[0] for test in found if test.drifted}
+    moved = []
+    for name in compared(reference, traces):
+        known, values = reference.features[name], traces.features[name]
+        numbers = isinstance(known, Distribution) and not isinstance(values, list)
+        before, now = (known.mean, float(np.mean(values))) if numbers else (None, None)  # type: ignore[union-attr, arg-type]
+        moved.append(InputShift(feature=name, reference=before, traces=now, drifted=_input(name) in drifted))
+    return sorted(moved, key=lambda shift: not shift.drifted)
+
+
+def _input(feature: str) -> str:
+    return f"input {feature}"
+
+
+def _of_numbers(name: str, reference: Distribution, values: np.ndarray) -> dict[str, _Found]:
+    """Both tests of the distribution of `values`."""
+    counts = np.array(reference.counts), _binned(values, np.array(reference.edges))
+    return {f"{name}: Kolmogorov-Smirnov": _kolmogorov(reference, values), f"{name}: {STABILITY}": stability(*counts)}
 
 
 def stability(reference: np.ndarray, found: np.ndarray) -> tuple[float, tuple[float, float], float]:
@@ -91,15 +148,15 @@ def shifts(reference: Answered, traces: Traces) -> list[DecisionShift]:
     return sorted(found, key=lambda shift: -abs(shift.traces - shift.reference))[:_SHOWN]
 
 
-def _kolmogorov(reference: Answered, confidence: np.ndarray) -> tuple[float, Unavailable, float]:
+def _kolmogorov(reference: Distribution, values: np.ndarray) -> tuple[float, Unavailable, float]:
     """The largest difference of both distribution functions at the quantiles that the reference has, and its asymptotic p-value.
 
-    The difference at all confidences is at least as large, so that the p-value is never too small, also with equal confidences.
+    The difference at all numbers is at least as large, so that the p-value is never too small, also with equal numbers.
     """
     from scipy.special import kolmogorov
 
-    difference = float(np.abs(_shares(np.sort(confidence), np.array(reference.values)) - reference.shares).max())
-    size = reference.n * len(confidence) / (reference.n + len(confidence))
+    difference = float(np.abs(_shares(np.sort(values), np.array(reference.values)) - reference.shares).max())
+    size = reference.n * len(values) / (reference.n + len(values))
     return difference, Unavailable(unavailable="not computed for this test"), float(kolmogorov(difference * np.sqrt(size)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,10 +103,17 @@ class Router:
             if decided is None or decided.ndim != 1:
                 raise UserError(f"models of the task {self.task} do not make one decision for a sample; leave out --always")
             sent |= np.isin(decided, self.always)
+        return sent | self.ruled_by(known, len(sent))
+
+    def ruled_by(self, features: Arrays, n: int) -> np.ndarray:
+        """For which of n requests a rule by `features`, [n] by name, holds, bool [n]."""
+        import numpy as np
+
+        sent = np.zeros(n, bool)
         for rule in self.when:
             # What is no number is not known to be harmless.
-            sent |= ~(known[rule.of] <= rule.above) if rule.above is not None else np.zeros(len(sent), bool)
-            sent |= ~(known[rule.of] >= rule.below) if rule.below is not None else np.zeros(len(sent), bool)
+            above, below = math.inf if rule.above is None else rule.above, -math.inf if rule.below is None else rule.below
+            sent |= ~((features[rule.of] <= above) & (features[rule.of] >= below))
         return sent
 
     def _checked(self, features: Arrays | None) -> Arrays:

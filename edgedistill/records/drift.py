@@ -12,19 +12,26 @@ from edgedistill.records.router import Share
 from edgedistill.records.verdicts import Status
 
 Advice = Literal["stable", "watch", "retrain"]
-TestName = Literal["confidence: Kolmogorov-Smirnov", "confidence: stability", "decisions: stability"]
 
 
-class Answered(Record):
-    """Confidences and decisions of many answers, in few numbers."""
+class Distribution(Record):
+    """Many numbers, in few."""
 
     n: int
-    mean: float = Field(description="Mean confidence.")
-    values: list[float] = Field(description="Confidences, rising: about 50 quantiles.")
-    shares: list[float] = Field(description="The share of the answers with at most each of `values`.")
-    edges: list[float] = Field(description="Upper ends of bins of confidence with about as many answers; the last bin has none.")
-    counts: list[int] = Field(description="Answers in each bin.")
+    mean: float
+    values: list[float] = Field(description="Quantiles, rising: about 50 of confidences, 20 of features.")
+    shares: list[float] = Field(description="The share of the numbers that are at most each of `values`.")
+    edges: list[float] = Field(description="Upper ends of bins with about as many numbers; the last bin has none.")
+    counts: list[int] = Field(description="Numbers in each bin.")
+
+
+class Answered(Distribution):
+    """Confidences and decisions of many answers, and features of their requests, in few numbers."""
+
     decided: dict[str, int] = Field({}, description="How often each decision was made, by its name; empty where nothing is decided.")
+    features: dict[str, Distribution | dict[str, int]] = Field(
+        {}, description="What was known of the requests without a model: numbers, or how often each text came."
+    )
 
 
 class Reference(Record):
@@ -38,7 +45,7 @@ class Reference(Record):
 class DriftTest(Record):
     """A test that traces are of the same distribution as the reference."""
 
-    name: TestName
+    name: str = Field(description='What was tested, and how, as "confidence: Kolmogorov-Smirnov" or "input tokens: stability".')
     statistic: float = Field(description="The largest difference of the distributions, or the population stability index less its bias.")
     interval: Interval | Unavailable = Field(description="Of the statistic, 95%.")
     p: float = Field(description="The p-value.")
@@ -52,6 +59,15 @@ class DecisionShift(Record):
     decision: str
     reference: float
     traces: float
+
+
+class InputShift(Record):
+    """A feature of the requests in the reference and in the traces."""
+
+    feature: str
+    reference: float | None = Field(description="Its mean; null for texts.")
+    traces: float | None
+    drifted: bool = Field(description="Whether a test says so.")
 
 
 class DriftDocument(Record):
@@ -74,4 +90,5 @@ class DriftDocument(Record):
     mean_reference: float
     tests: list[DriftTest]
     shifts: list[DecisionShift] = Field(description="The decisions whose shares differ most, the largest difference first.")
+    inputs: list[InputShift] = Field([], description="The features of requests that were compared, those that drifted first.")
     sent: Share | Unavailable = Field(description="Traces that the router sends to the teacher.")

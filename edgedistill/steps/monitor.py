@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,8 +10,11 @@ from edgedistill.records import Unavailable
 from edgedistill.records.drift import Answered, DriftDocument, Reference
 from edgedistill.records.manifest import MANIFEST_FILE
 from edgedistill.records.router import Share
+from edgedistill.steps.traces import Trace, read_trace
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edgedistill.gate.drift import Traces
 
 _FEWEST = 30
@@ -34,7 +35,8 @@ def monitor(
     """Say whether answers on devices are still like those when a model was made, and whether to train it again.
 
     source: the folder of a run or of a bundle, or a .jsonl file of earlier traces. traces: a .jsonl file with an object a line:
-    `confidence`, 0 to 1, and, where something is decided, `decision`, its name or number. artifact: the file that answered, by default
+    `confidence`, 0 to 1, and, where something is decided, `decision`, its name or number; `features` of the request, numbers or texts by
+    name, where the app knows some. artifact: the file that answered, by default
     the first one, of a bundle the first one to ship. alpha: how often traces that did not drift are said to have drifted, at most.
     limit: the stability index from which on drift is a reason to train again.
 
@@ -49,7 +51,9 @@ def monitor(
     now = read_traces(path, known.decisions)
     found = drift.tests(known.answers, now, alpha)
     drifted = [test for test in found if test.drifted]
-    large = any(test.statistic >= limit for test in drifted if test.name.endswith("stability"))
+    # Requests that moved are no reason to train again where the answers to them did not.
+    answers = [test for test in drifted if not test.name.startswith("input ")]
+    large = any(test.statistic >= limit for test in answers if test.name.endswith(drift.STABILITY))
     return DriftDocument(
         source=str(source),
         traces=str(path),
@@ -65,6 +69,7 @@ def monitor(
         mean_reference=known.answers.mean,
         tests=found,
         shifts=drift.shifts(known.answers, now),
+        inputs=drift.inputs(known.answers, now, found),
         sent=_sent(source, known, now),
     )
 
@@ -79,36 +84,28 @@ def read_traces(path: Path, names: list[str]) -> Traces:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read ({error}), expected a .jsonl file of traces") from error
-    confidences, decisions = list[float](), list[str]()
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            confidence, decision = _trace(line, names, f"{path}:{number}")
-            confidences.append(confidence)
-            decisions += [decision] if decision is not None else []
-    if len(confidences) < _FEWEST:
-        raise UserError(f"{path} has {len(confidences)} traces, expected {_FEWEST} or more: collect more before you compare")
-    if decisions and len(decisions) != len(confidences):
-        raise UserError(f"{path} has {len(confidences)} traces, but {len(decisions)} with a decision, expected all or none")
-    return Traces(np.array(confidences), decisions)
+    found = [read_trace(line, names, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if len(found) < _FEWEST:
+        raise UserError(f"{path} has {len(found)} traces, expected {_FEWEST} or more: collect more before you compare")
+    decisions = [trace.decision for trace in found if trace.decision is not None]
+    if decisions and len(decisions) != len(found):
+        raise UserError(f"{path} has {len(found)} traces, but {len(decisions)} with a decision, expected all or none")
+    return Traces(np.array([trace.confidence for trace in found]), decisions, _features(found, path))
 
 
-def _trace(line: str, names: list[str], where: str) -> tuple[float, str | None]:
-    try:
-        value = json.loads(line)
-        confidence, decision = value["confidence"], value.get("decision")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        found = f"found {line[:60]!r}"
-        raise UserError(f'{where}: {found}, expected an object such as {{"confidence": 0.98, "decision": "cat"}}') from error
-    fits = isinstance(confidence, int | float) and not isinstance(confidence, bool) and math.isfinite(confidence)
-    if not fits or not 0 <= confidence <= 1:
-        raise UserError(f"{where}: found the confidence {confidence!r}, expected a number from 0 to 1")
-    if decision is None or not names:
-        return float(confidence), None if decision is None else str(decision)
-    if isinstance(decision, int) and not isinstance(decision, bool) and 0 <= decision < len(names):
-        return float(confidence), names[decision]
-    if decision not in names:
-        raise UserError(f"{where}: found the decision {decision!r}, expected one of {', '.join(names[:10])} or its number")
-    return float(confidence), str(decision)
+def _features(found: list[Trace], path: Path) -> dict[str, np.ndarray | list[str]]:
+    """The features of all traces, by name. Raises UserError for one that some traces lack, or that is of two kinds."""
+    import numpy as np
+
+    columns: dict[str, np.ndarray | list[str]] = {}
+    for name in dict.fromkeys(name for trace in found for name in trace.features):
+        values = [trace.features[name] for trace in found if name in trace.features]
+        texts = [value for value in values if isinstance(value, str)]
+        if len(values) != len(found) or len(texts) not in (0, len(values)):
+            told = f"{len(values) - len(texts)} numbers and {len(texts)} texts"
+            raise UserError(f"{path} has {len(found)} traces, and the feature {name} in them as {told}, expected one kind in all traces")
+        columns[name] = texts or np.array(values, float)
+    return columns
 
 
 def _reference(source: Path, artifact: str | None) -> _Known:
@@ -151,8 +148,12 @@ def _sent(source: Path, known: _Known, now: Traces) -> Share | Unavailable:
         router = Router.load(source, known.artifact)
     except UserError as error:
         return Unavailable(unavailable=str(error))
+    features = {name: values for name, values in now.features.items() if not isinstance(values, list)}
+    if missing := [rule.of for rule in router.when if rule.of not in features]:
+        return Unavailable(unavailable=f"the router has a rule by {missing[0]}, which is none of the features of the traces")
     always = {known.decisions[number] for number in router.always if number < len(known.decisions)}
     asked = np.isin(now.decisions, list(always)) if now.decisions else np.zeros(len(now.confidence), bool)
+    asked |= router.ruled_by(features, len(asked))
     asked |= True if router.threshold is None else now.confidence <= router.threshold
     count, n = int(asked.sum()), len(asked)
     return Share(value=count / n, count=count, n=n, interval=wilson(count, n))

@@ -70,6 +70,7 @@ def _reference(run: Run, recipe: Recipe, artifacts: Sequence[str], table: Router
         router = router or Router(task.name, next(iter(measures)), None)
         decided = None if task.writes else task.decide(outputs)
         numbers = [] if decided is None or decided.ndim != 1 else decided.tolist()
-        confidence = router.confidence(outputs, given.features(artifact) if router.reads else None)
-        found[artifact] = answered(Traces(confidence, [names[n] if n < len(names) else str(n) for n in numbers]))
+        features = given.features(artifact)
+        decisions = [names[n] if n < len(names) else str(n) for n in numbers]
+        found[artifact] = answered(Traces(router.confidence(outputs, features), decisions, features))
     return None if router is None or not found else Reference(by=router.by, decisions=names, artifacts=found)

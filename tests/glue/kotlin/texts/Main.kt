@@ -55,6 +55,7 @@ private fun labels(model: TextModel, request: JSONObject): JSONObject {
     val test = model.selfTest()
     return JSONObject().put("labels", JSONArray(found.map { it.top.label })).put("late", JSONArray(late))
         .put("probabilities", JSONArray(found.map { JSONArray(it.probabilities.toList()) }))
+        .put("features", JSONArray(found.map { JSONObject(it.features) }))
         .put("ok", test.ok).put("describe", test.describe()).put("changed", test.outputs.decisionsChanged)
         .put("errors", errors(model) { text, cancelled -> model.predict(text, cancelled) })
 }

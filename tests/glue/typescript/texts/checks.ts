@@ -48,7 +48,8 @@ export async function checkLabels(bundle: BundleReader, options: LoadOptions) {
   const labels: Label[] = predictions.map((prediction) => prediction.label);
   const probabilities = predictions.map((prediction) => Array.from(prediction.probabilities));
   const errors = await misuse((text, signal) => model.predict(text, signal), model);
-  return { labels, probabilities, test, text: describeLabels(test), errors };
+  const features = predictions.map((prediction) => Object.fromEntries(prediction.features));
+  return { labels, probabilities, features, test, text: describeLabels(test), errors };
 }
 
 /** The embeddings of the texts in texts.json of a bundle, the cosine of the first to each, and the self-test. */
