@@ -307,6 +307,12 @@ def test_glue_code_in_python_follows_the_table(run: Path, bundle: Path) -> None:
             del sys.modules[name]
 
 
+def test_a_rule_holds_above_or_below_its_number_alone() -> None:
+    router = Router("text-classification", "margin", None, (), (Rule(of="tokens", above=100), Rule(of="tokens", below=3)))
+    tokens = np.array([2, 3, 100, 101, np.nan])
+    assert router.ruled_by({"tokens": tokens}, 5).tolist() == [True, False, False, True, True]
+
+
 def test_golden_rows_lie_on_both_sides() -> None:
     risk = RiskModel(intercept=-1.0, measures={"margin": -0.5}, features={"tokens": 0.01})
     for by in ("probability", "margin", "entropy", "risk"):
