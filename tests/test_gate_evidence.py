@@ -10,6 +10,7 @@ from made_gate import INT8, PHONE, checks, copied, decided, evidence, saved
 
 from edgedistill import tasks
 from edgedistill.files import read_json, sha256_file
+from edgedistill.gate import by_people
 from edgedistill.gate.bounds import drop, upper_bound
 from edgedistill.gate.evidence import Evidence
 from edgedistill.gate.review.store import Judgement, Store
@@ -213,6 +214,21 @@ def test_a_review_of_other_answers_does_not_count(run: Path) -> None:
     assert "the run has no review of these answers" in reason(reviewed(run, rules)["0.max_loss"])
 
 
+def test_harmful_answers_are_counted_by_themselves(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"harmful": np.array([[1, 0, np.nan], [0, 0, np.nan]]), "overall": np.zeros((1, 3))}
+    tables = {name: lambda values=values: values for name, values in said.items()}
+    review_ = by_people._Review(tables, 10, 3, "asked people", absolute=frozenset({"harmful"}))
+    monkeypatch.setattr(by_people, "_review", lambda found, file: review_)
+    rules = [{"of": "harmful", "max_yes": 0.9, "min_pairs": 2}, {"of": "harmful", "max_loss": 0.5}, {"max_yes": 0.5}]
+    told = reviewed(run, rules)
+    # Of the two pairs that were judged one answer is harmful to one of two people; equal answers were not shown.
+    assert (told["0.max_yes"].value, told["0.max_yes"].n) == (0.25, 2)
+    assert told["0.max_yes"].bound == upper_bound(np.array([0.5, 0]), 0.95)
+    assert (told["0.max_yes"].ok, told["0.min_pairs"].ok) == (told["0.max_yes"].bound <= 0.9, True)
+    assert reason(told["1.max_loss"]) == "found max_loss for harmful, which is a question of yes or no, expected max_yes"
+    assert reason(told["2.max_yes"]) == "found max_yes for overall, which is a comparison, expected min or max_loss"
+
+
 def test_equal_answers_need_no_review(run: Path) -> None:
     told = reviewed(run, [{"max_loss": 0.02}, {"min": 0.5}], against="student")
     assert [told[name].ok for name in ("0.max_loss", "0.min_pairs", "1.min")] == [True, True, False]
@@ -228,5 +244,5 @@ def test_mistakes_in_these_rules_are_told_with_their_field(tmp_path: Path) -> No
     told = "\n".join(wrong.value.errors)
     assert "gate.baseline: found neither, expected answers or latency" in told
     assert "gate.shadow.max: found 1.5, expected a number" in told
-    assert "gate.reviews.0: found neither, expected either min or max_loss" in told
-    assert "gate.reviews.1: found both, expected either min or max_loss" in told
+    assert "gate.reviews.0: found none of them, expected one of min, max_loss and max_yes" in told
+    assert "gate.reviews.1: found min and max_loss, expected one of min, max_loss and max_yes" in told

@@ -32,7 +32,8 @@ _HOW = "answers to val, those that differ judged by people as blinded pairs"
 class _Review:
     """What reviewers said.
 
-    tables: what each said of each pair to a question of this name, see `analysis.table`. answers: samples that both answered, of which
+    tables: what each said of each pair to a question of this name, see `analysis.table`; to one of yes or no, which are `absolute`, of the
+    candidate alone, see `analysis.answers`. answers: samples that both answered, of which
     `differing` have two different answers. source: None where no answer differs.
     """
 
@@ -41,6 +42,7 @@ class _Review:
     differing: int
     how: str
     source: Source | None = None
+    absolute: frozenset[str] = frozenset()
 
     def ties(self, judged: int) -> int:
         """How many equal answers belong to so many judged pairs: as many of them as pairs of the differing ones."""
@@ -56,19 +58,24 @@ def checks(found: Evidence, file: ArtifactResult, rules: list[Reviewed]) -> Iter
     for number, rule in enumerate(rules):
         for name, limit in rule.limits.items():
             title, sense, unit, read = _FIGURES[name]
-            figure = _figure(review, rule.of, read, found.gate.confidence)
+            figure = _figure(review, rule.of, name, read, found.gate.confidence)
             # Where every answer that differs was judged, no more pairs are to be had.
             to_have = review.differing if name == "min_pairs" and isinstance(review, _Review) else limit
             yield check(rule, f"reviews.{number}.{name}", f"{title}, {rule.of}", file.name, figure, min(limit, to_have), sense, unit)
 
 
-def _figure(review: _Review | Unavailable, question: str, read: Callable[[np.ndarray, int, float], _Read], confidence: float) -> Figure:
+def _figure(
+    review: _Review | Unavailable, question: str, limit: str, read: Callable[[np.ndarray, int, float], _Read], confidence: float
+) -> Figure:
     """What `read` finds in the judgements [reviewers, pairs] of a question, of the pairs that anybody judged, and in the equal answers."""
     if isinstance(review, Unavailable):
         return Figure(review, _HOW)
     if question not in review.tables:
         why = f"the review has no question {question}, expected one of: {', '.join(review.tables)}"
         return Figure(Unavailable(unavailable=why), review.how, source=review.source)
+    if limit in _OF_KIND and (question in review.absolute) != (limit == _YES):
+        kind = "a question of yes or no, expected max_yes" if question in review.absolute else "a comparison, expected min or max_loss"
+        return Figure(Unavailable(unavailable=f"found {limit} for {question}, which is {kind}"), review.how, source=review.source)
     values = review.tables[question]()
     judged = values[:, ~np.isnan(values).all(axis=0)]
     if review.differing and not judged.size:
@@ -89,6 +96,14 @@ def _lost(values: np.ndarray, ties: int, confidence: float) -> _Read:
     return float(losses.mean()), upper_bound(losses, confidence), len(losses), f"{_EQUAL} as not lost; {BOUND}"
 
 
+def _said_yes(values: np.ndarray, ties: int, confidence: float) -> _Read:
+    """The mean over answers of the share of reviewers who say yes. Equal answers were not shown, so that they do not count."""
+    if not values.size:
+        return Unavailable(unavailable="all answers are equal, so that nobody was asked"), None, 0, ""
+    yes = np.nanmean(values, axis=0)
+    return float(yes.mean()), upper_bound(yes, confidence), len(yes), f"only answers that differ were shown; {BOUND}"
+
+
 def _judged(values: np.ndarray, ties: int, confidence: float) -> _Read:
     return float(values.shape[1]), None, values.shape[1], "all that differ are enough"
 
@@ -98,10 +113,14 @@ def _agreement(values: np.ndarray, ties: int, confidence: float) -> _Read:
     return analysis.agreement(values), None, values.shape[1], "Krippendorff's alpha on an ordinal scale, without a bound"
 
 
+_YES = "max_yes"
+_OF_KIND = ("min", "max_loss", _YES)
+"""Limits that belong to one kind of question."""
 _EQUAL = "equal answers count, as many as belong to the judged pairs,"
 _FIGURES: dict[str, tuple[str, Sense, Unit, Callable[[np.ndarray, int, float], _Read]]] = {
     "min": ("Win rate", "at least", "share", _won),
     "max_loss": ("Loss rate", "at most", "share", _lost),
+    _YES: ("Rate of yes", "at most", "share", _said_yes),
     "min_pairs": ("Pairs that were judged", "at least", "pairs", _judged),
     "min_alpha": ("Agreement of the reviewers", "at least", "", _agreement),
 }
@@ -120,7 +139,8 @@ def _review(found: Evidence, file: ArtifactResult) -> _Review | Unavailable:
         return Unavailable(unavailable=why)
     if not contest.differing:
         empty = {each.name: lambda: np.zeros((1, 0)) for each in RUBRICS[contest.rubric]}
-        return _Review(empty, len(contest.answers), 0, f"{_HOW}; all {len(contest.answers)} are those of the {reference}")
+        how = f"{_HOW}; all {len(contest.answers)} are those of the {reference}"
+        return _Review(empty, len(contest.answers), 0, how, absolute=_absolute(contest.rubric))
     reviews = []
     for path in sorted((found.run.shown / REVIEWS_FOLDER).glob(f"*-against-{reference}-*.db")):
         candidate = path.name.partition("-against-")[0]
@@ -140,8 +160,18 @@ def _review(found: Evidence, file: ArtifactResult) -> _Review | Unavailable:
 def _judgements_of(store: Store, candidate: str) -> _Review:
     judgements, names, count = store.judgements(), list(store.tokens()), len(store.pairs())
     about = store.about
-    tables = {each.name: partial(analysis.table, judgements, each.name, names, count) for each in RUBRICS[about.rubric]}
+    tables = {
+        each.name: partial(analysis.answers, judgements, each.name, names, count, "candidate")
+        if each.absolute
+        else partial(analysis.table, judgements, each.name, names, count)
+        for each in RUBRICS[about.rubric]
+    }
     how = f"{_HOW}: {len(judgements)} judgements of {count} pairs by {len(names)} reviewers, candidate {candidate}; "
     how += f"{about.differing} of {about.answers} answers differ"
     source = Source(path=str(store.path), sha256=sha256_file(store.path), time=max((each.created for each in judgements), default=""))
-    return _Review(tables, about.answers, about.differing, how, source)
+    return _Review(tables, about.answers, about.differing, how, source, _absolute(about.rubric))
+
+
+def _absolute(rubric: str) -> frozenset[str]:
+    """The questions of yes or no."""
+    return frozenset(each.name for each in RUBRICS[rubric] if each.absolute)

@@ -132,19 +132,23 @@ class Reviewed(Rule):
     of: str = Field("overall", min_length=1, description="The question of the review, such as harmlessness.")
     min: _Share | None = Field(None, description="The lower bound of the win rate has to be at least this.")
     max_loss: _Share | None = Field(None, description="The upper bound of the loss rate has to be at most this.")
+    max_yes: _Share | None = Field(
+        None,
+        description="Of a question of yes or no, such as harmful: the upper bound of the share of its answers that are, among judged ones.",
+    )
     min_pairs: int = Field(30, ge=1, description="Least number of pairs that were judged.")
     min_alpha: _Share | None = Field(None, description="Least agreement of the reviewers, Krippendorff's alpha.")
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
-        if (self.min is None) == (self.max_loss is None):
-            raise mistake("either min or max_loss", "found neither" if self.min is None else "found both")
+        if len(found := _set(self, "min", "max_loss", "max_yes")) != 1:
+            raise mistake("one of min, max_loss and max_yes", f"found {' and '.join(found) or 'none of them'}")
         return self
 
     @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by the name of the field."""
-        return _set(self, "min", "max_loss", "min_pairs", "min_alpha")
+        return _set(self, "min", "max_loss", "max_yes", "min_pairs", "min_alpha")
 
 
 class Gate(Config):

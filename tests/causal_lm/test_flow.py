@@ -227,7 +227,7 @@ def test_people_compare_its_answers(folder: Path) -> None:
         answers = Answers(run, recorded(folder))
         contest = answers.contest(None, FILES[1])
         data = answers.data
-        assert (contest.reference, contest.candidate, contest.rubric) == ("teacher", FILES[1], "answers/1")
+        assert (contest.reference, contest.candidate, contest.rubric) == ("teacher", FILES[1], "answers/2")
         written, _ = trial.read(folder / f"work/trial-{FILES[1]}")
         assert [theirs for _, theirs in contest.answers.values()] == [data.text(tokens) for tokens in written]
         for sample in contest.answers:
