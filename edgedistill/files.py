@@ -111,6 +111,25 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def overwrite(path: Path) -> None:
+    """Remove like `remove`, and write zeros over the bytes of each file before, so that nothing finds them in blocks that are free.
+
+    A file with another name stays as it is under that name, and keeps its bytes: programs of a run may share it with a bundle.
+    """
+    files = [path] if path.is_file() else [*path.rglob("*")] if path.is_dir() and not path.is_symlink() else []
+    for file in files:
+        if file.is_symlink() or not file.is_file() or file.stat().st_nlink > 1:
+            continue
+        # A file that may not be written is nevertheless its owner's.
+        file.chmod(file.stat().st_mode | 0o200)
+        with open(file, "r+b") as opened:
+            for start in range(0, size := file.stat().st_size, _CHUNK):
+                opened.write(bytes(min(_CHUNK, size - start)))
+            opened.flush()
+            os.fsync(opened.fileno())
+    remove(path)
+
+
 def canonical_hash(value: Any) -> str:
     """SHA-256 of the JSON form of `value` with sorted keys, so that equal data have equal hashes."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -168,8 +168,17 @@ def test_a_removed_image_leaves_no_byte_of_it(tiny: Path, tmp_path: Path, place:
         # The first of val is among the golden inputs of bundles.
         needles += [np.load(path)[0].tobytes() for path in runs.rglob("work/val-*/outputs/logits.npy")]
         assert any("golden" in name for name in traces(runs, needles))
+    # Who holds a file open reads what the disk keeps of it; another name of a file keeps its bytes.
+    held = [open(data / name, "rb") for name in ("images.npy", "split.npy")]  # noqa: SIM115
+    shared = next(path for path in data.glob("*.npy") if path.stem not in ("images", "split"))
+    (tmp_path / "kept.npy").hardlink_to(shared)
+    kept = shared.read_bytes()
     removal = commands.remove_example(runs, Named(sample=("tiny", sample)), None)
     assert removal.runs == ["tiny"]
+    for file in held:
+        with file:
+            assert not any(file.read())
+    assert (tmp_path / "kept.npy").read_bytes() == kept
     assert traces(runs, needles) == []
     with pytest.raises(UserError, match="go on with `edgedistill run`"):
         flow.report(runs / "tiny")

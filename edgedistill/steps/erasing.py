@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-from edgedistill.files import remove
+from edgedistill.files import overwrite
 from edgedistill.run import Run
 
 _KEPT = ("teacher", "teacher-*", "student", "control", "qat", "export-*")
@@ -13,9 +13,9 @@ _PAGES = ("bundles", "logs", "report.html", "summary.json")
 
 
 def erase(run: Run) -> list[str]:
-    """Remove the samples of a run, and what single ones led to: signals, outputs, answers, golden values, reports. What was removed.
+    """Overwrite and remove the samples of a run, and what single ones led to: signals, outputs, answers, golden values, reports.
 
-    Weights and files of artifacts stay. All other steps are done again by the next run.
+    Weights and files of artifacts stay. All other steps are done again by the next run. Returns what was removed.
     """
     folders = [path for path in run.work().iterdir() if path.name != "records" and (path.is_dir() or path.is_symlink())]
     names = {path.name for path in folders} | set(run.steps())
@@ -29,5 +29,5 @@ def erase(run: Run) -> list[str]:
         for record in (f"{name}.json", f"{name}.started.json"):
             run.work("records", record).unlink(missing_ok=True)
     for path in found:
-        remove(path)
+        overwrite(path)
     return [str(path) for path in found]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill import tasks
 from edgedistill.errors import DamagedFile, UserError
-from edgedistill.files import read_array, read_json, remove
+from edgedistill.files import overwrite, read_array, read_json
 from edgedistill.packages import require
 from edgedistill.progress import log
 from edgedistill.records.ledger import Removal
@@ -107,7 +107,7 @@ def remove_example(runs_dir: Path, named: Named, reason: str | None, *, dry_run:
         row = _note(ledger, name, reason, runs)
         erased = [path for run in opened for path in erase(run)]
     for cache in caches:
-        remove(cache)
+        overwrite(cache)
     cache = runs_dir / _CACHE / "answers"
     answers = sum(tasks.task(kind).forget(cache, lambda content: ledger.identify(content) == name) for kind in tasks.tasks())
     return removal.model_copy(update={"row": row, "erased": [*erased, *map(str, caches)], "answers": answers})
