@@ -68,7 +68,7 @@ def test_answers_are_held_to_the_baseline_on_the_samples_of_both(run: Path, monk
     data = evidence(run).scorer.data
     ours = np.arange(60) % 10 > 0
     monkeypatch.setattr(type(tasks.task("image-classification")), "tried", lambda self, recipe: 60)
-    monkeypatch.setattr(Evidence, "kept", lambda self, name, what, split: {"val": ours, "holdout": ~ours}[split])
+    monkeypatch.setattr(Evidence, "kept", lambda self, name, what, split, where=None: {"val": ours, "holdout": ~ours}[split])
     rows = chosen(data, "val", 60)
     # Some that the file was tried on, in another order, and one that it was not.
     theirs = rows[:JUDGED][::-1].tolist()

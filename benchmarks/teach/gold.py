@@ -13,7 +13,7 @@ import edgedistill
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist10k.npz"
 LOGGED, GOLD, TRACES, WRONG = 3000, 150, 3000, 0.4
-WEIGHTS = (None, 1, 4, 16, 64)
+WEIGHTS = (None, 1, 4, 16)
 
 
 def write(folder: Path, seed: int) -> None:

@@ -38,7 +38,7 @@ _CONTRAST, _SLOPE = 2.0, 0.25
 _TRIED = 2
 """Crops are aligned with so many of the images that are most alike."""
 MOST_PAIRS = 2e6
-"""Pairs of images among which a run looks for crops: 4,000 images in 500 take up to 80 s."""
+"""Pairs of images among which a run looks for crops; more of them would take minutes."""
 _ROWS, _VALUES = 64, 2**22
 """Images, and correlations, that are in memory at once."""
 
