@@ -70,7 +70,7 @@ def _mixed(rng: np.random.Generator) -> str:
 
 def wordpiece(*, lowercase: bool = True, length: int = LENGTH) -> Tokenizer:
     """The tokenizer of a BERT."""
-    return tokenizing.trained(TrainedTokenizer(vocabulary=4000, lowercase=lowercase), _training(), length)
+    return tokenizing.trained(TrainedTokenizer(vocabulary=4000, lowercase=lowercase), _training, length)
 
 
 def bytelevel(length: int = LENGTH) -> Tokenizer:

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.files import read_arrays, sha256_tree, write_arrays
+from edgedistill.recipe.data import SetSplit, Split
 from edgedistill.rows import read_rows
 from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 
 _SPLIT = "split"
 
 
-def drawn(count: int, fractions: tuple[float, float], seed: int) -> np.ndarray:
-    """The split of each of `count` samples, int64 [count]: 0 train, 1 val, 2 holdout, drawn by `seed`; fractions: of val and holdout."""
+def drawn(count: int, split: Split | SetSplit, seed: int) -> np.ndarray:
+    """The split of each of `count` samples, int64 [count]: 0 train, 1 val, 2 holdout, drawn by `seed` in the fractions of `split`."""
     splits, order, start = np.zeros(count, np.int64), np.random.default_rng(seed).permutation(count), 0
-    for number, fraction in enumerate(fractions, 1):
+    for number, fraction in ((1, split.val), (2, split.holdout)):
         part = order[start : start + max(1, round(fraction * count))] if fraction else order[:0]
         splits[part] = number
         start += len(part)

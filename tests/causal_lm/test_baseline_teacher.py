@@ -141,7 +141,7 @@ def test_the_teacher_of_a_run_scores_what_the_ladder_says_and_is_not_trained_aga
 
 
 def test_the_samples_that_are_asked_for_are_those_that_the_student_is_tried_on() -> None:
-    data = SimpleNamespace(indices={"val": np.arange(1000, 1500)})
+    data = SimpleNamespace(indices={"val": np.arange(1000, 1500)}, fields={})
     task = SimpleNamespace(tried=lambda recipe: 100)
     tried = chosen(data, "val", 100).tolist()
     assert len(set(tried)) == 100

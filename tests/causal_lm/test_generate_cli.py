@@ -92,6 +92,7 @@ def test_the_document_has_text_tokens_probabilities_and_times(tmp_path: Path) ->
     assert "onnxruntime" in document["runtime"]
 
 
+@pytest.mark.slow
 def test_the_answer_goes_to_stdout_and_a_prompt_may_come_from_stdin(tmp_path: Path) -> None:
     made = expected(ASKED, INT8, limit=9)
     answer = Tokenizer.from_file(str(bundle() / "tokenizer.json")).decode(made.tokens)

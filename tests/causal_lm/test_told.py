@@ -134,6 +134,7 @@ def distilled(folder: Path, name: str, split: Callable[[str], list[bytes]]) -> s
         return edgedistill("distill", f"{name}.yaml", "--json", cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_student_learns_what_a_service_told(tmp_path: Path, made: chat.Chat) -> None:
     made.save(tmp_path / "tokenizer")
     backend = made.tokenizer.backend_tokenizer

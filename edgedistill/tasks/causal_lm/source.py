@@ -13,7 +13,7 @@ import numpy as np
 from edgedistill.errors import UserError
 from edgedistill.files import canonical_hash, sha256_tree, write_arrays
 from edgedistill.progress import track
-from edgedistill.recipe.data import Member
+from edgedistill.recipe.data import Member, SetSplit
 from edgedistill.rows import writing
 from edgedistill.tasks.arrays import drawn
 from edgedistill.tasks.causal_lm import chat, schema
@@ -91,7 +91,7 @@ class Exchanges:
             assert member.fractions is not None
             # Rows of one prompt stay together, or val would ask what train answers.
             unique, places = np.unique(prints[rows], return_inverse=True)
-            return drawn(len(unique), member.fractions, seed)[places]
+            return drawn(len(unique), SetSplit(val=member.fractions[0], holdout=member.fractions[1]), seed)[places]
 
         split = divided(self.data.members, self.sets, split, draw)
         if missing := [name for number, name in enumerate(SPLITS[:2]) if not (split == number).any()]:

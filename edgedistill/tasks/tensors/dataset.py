@@ -25,8 +25,7 @@ class ArraySource:
     def prepare(self, folder: Path, seed: int) -> ArrayFacts:
         """Write the arrays into `folder`; splits that the file lacks are drawn by `seed`."""
         samples = read(self.data.npz, self.data.inputs)
-        fractions = (self.data.split.val, self.data.split.holdout)
-        split = arrays.drawn(samples.count, fractions, seed) if samples.split is None else samples.split
+        split = arrays.drawn(samples.count, self.data.split, seed) if samples.split is None else samples.split
         digest, splits = arrays.write(folder, samples.arrays, split)
         facts = ArrayFacts(source=self.data.npz.name, sha256=digest, splits=splits, sizes=samples.sizes, inputs=samples.inputs)
         facts.write(folder)
