@@ -52,9 +52,7 @@ if "edgedistill.export.worker" in " ".join(sys.orig_argv):
     monkeypatch.setenv("PYTHONPATH", str(programs), prepend=":")
 
 
-@pytest.mark.parametrize(
-    "fault", [pytest.param(fault, marks=pytest.mark.slow) if fault != "crashes" else fault for fault in FAULTS]
-)
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=pytest.mark.slow) if fault != "crashes" else fault for fault in FAULTS])
 def test_the_other_files_of_a_format_are_made(fault: str, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, said = FAULTS[fault]
     faulty(programs, code, monkeypatch)
