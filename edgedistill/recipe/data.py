@@ -18,17 +18,23 @@ LEAKAGE = (
 )
 
 
-class Split(Config):
-    """Which part of the samples is kept from training; the rest trains."""
+class SetSplit(Config):
+    """Which part of a set of samples is kept from training."""
 
-    val: float = Field(0.2, gt=0, lt=1, description="Fraction for validation: parity, verdict and every decision use it.")
+    val: float = Field(0.2, ge=0, lt=1, description="Fraction for validation; 0 for none, and the report has no row of it.")
     holdout: float = Field(0.2, ge=0, lt=1, description="Fraction that is scored once, at the end of a run; 0 for none.")
 
     @model_validator(mode="after")
-    def _leaves_training_data(self) -> "Split":
+    def _leaves_training_data(self) -> "SetSplit":
         if self.val + self.holdout >= 1:
             raise mistake("a sum below 1, so that samples are left to train on", f"found val {self.val} and holdout {self.holdout}")
         return self
+
+
+class Split(SetSplit):
+    """Which part of the samples is kept from training; the rest trains."""
+
+    val: float = Field(0.2, gt=0, lt=1, description="Fraction for validation: parity, verdict and every decision use it.")
 
 
 def _own_name(name: str) -> str:
@@ -46,19 +52,6 @@ OWN_HOLDOUT = (
     "Samples that are the holdout, such as traces of real use; `source` then gives none of its own, and sets give theirs. null takes the "
     "holdout from the data."
 )
-
-
-class SetSplit(Config):
-    """Which part of a set is kept from training."""
-
-    val: float = Field(0.2, ge=0, lt=1, description="Fraction for validation; 0 for none, and the report has no row of it.")
-    holdout: float = Field(0.2, ge=0, lt=1, description="Fraction that is scored once, at the end of a run; 0 for none.")
-
-    @model_validator(mode="after")
-    def _leaves_training_data(self) -> "SetSplit":
-        if self.val + self.holdout >= 1:
-            raise mistake("a sum below 1, so that samples are left to train on", f"found val {self.val} and holdout {self.holdout}")
-        return self
 
 
 class SampleSet(Config):
@@ -85,11 +78,6 @@ class Member:
     part: Any
     fractions: tuple[float, float] | None
 
-    @property
-    def field(self) -> str:
-        """Where a recipe has it."""
-        return {MAIN: "data", HOLDOUT: "data.holdout"}.get(self.name, f"data.sets.{self.name}")
-
 
 class DataConfig(Config):
     """Samples, and what happens to them before a model sees them. A task adds where they come from."""
@@ -102,6 +90,11 @@ class DataConfig(Config):
         4, ge=1, le=1024, description="Augmented views of a sample, replayed by the seed; the teacher's answer is cached for each."
     )
     batch_size: int = Field(64, ge=2, le=65536, description="Samples in a training step.")
+
+    @property
+    def members(self) -> list[Member]:
+        """All that samples come from, where a task can take several sources; none where it cannot."""
+        return []
 
     @property
     def weights(self) -> dict[str, float]:
@@ -120,10 +113,9 @@ class DataOfSets(DataConfig):
     @property
     def members(self) -> list[Member]:
         """All that samples come from: first what `source` names, then each of the sets, and the holdout last."""
-        own, usual = (self.split.val, self.split.holdout), SetSplit(val=self.split.val, holdout=self.split.holdout)
-        members = [Member(MAIN, self, own if self.holdout is None else (own[0], 0.0))]
+        members = [Member(MAIN, self, (self.split.val, self.split.holdout if self.holdout is None else 0.0))]
         for name, one in self.sets.items():
-            split = one.split or usual
+            split = one.split or self.split
             members.append(Member(name, one, (split.val, split.holdout)))
         return members + ([] if self.holdout is None else [Member(HOLDOUT, self.holdout, None)])
 

@@ -219,7 +219,7 @@ class WrittenAnswers(Answers):
 
     def _trial(self, name: str) -> Trial | str:
         """The trial of a rung or artifact, or why there is none."""
-        step, run = f"trial-{name}", self._scorer.run
+        step, run = stored.trial(name), self._scorer.run
         if (figures := run.result(step)) is None:
             return f"{name} was not tried on whole {self._task.words.samples}"
         if why := figures.get("error") or figures.get("unavailable"):

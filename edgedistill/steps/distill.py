@@ -124,7 +124,7 @@ def prepared_data(run: Run, loaded: LoadedRecipe) -> dict[str, Any]:
     # Where the samples come from is in the fingerprint; how they are divided and prepared is not.
     elsewhere = {"source", "sets", "holdout"}
     how = {key: effective["data"][key] for key in sorted(task.parts().prepared - elsewhere)}
-    members = [[member.name, member.fractions] for member in getattr(recipe.data, "members", [])]
+    members = [[member.name, member.fractions] for member in recipe.data.members]
     inputs = [how, source.fingerprint, recipe.seed, *([members] if len(members) > 1 else [])]
     step = Step("data", inputs, version=task.data_version, noted=("pillow", "numpy"))
 

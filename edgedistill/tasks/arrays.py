@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.files import read_arrays, sha256_tree, write_arrays
-from edgedistill.recipe.data import SetSplit, Split
+from edgedistill.recipe.data import SetSplit
 from edgedistill.rows import read_rows
 from edgedistill.tasks.data import SPLITS, Batch, DataFacts
 
 _SPLIT = "split"
 
 
-def drawn(count: int, split: Split | SetSplit, seed: int) -> np.ndarray:
+def drawn(count: int, split: SetSplit, seed: int) -> np.ndarray:
     """The split of each of `count` samples, int64 [count]: 0 train, 1 val, 2 holdout, drawn by `seed` in the fractions of `split`."""
     splits, order, start = np.zeros(count, np.int64), np.random.default_rng(seed).permutation(count), 0
     for number, fraction in ((1, split.val), (2, split.holdout)):

@@ -102,7 +102,7 @@ class Scorer:
     def by_set(self, name: str) -> dict[str, Scores]:
         """The score of a rung or artifact on the samples of each set alone, by its name; empty where the data have one set."""
         sets = self.data.fields.get(SET)
-        names = [] if sets is None else [member.name for member in getattr(self.recipe.data, "members", [])]
+        names = [] if sets is None else [member.name for member in self.recipe.data.members]
         return {one: Scores(**{split: self._of_set(name, split, one) for split in ("val", "holdout")}) for one in names}
 
     def _of_set(self, name: str, split: str, of: str) -> Score | Unavailable:
